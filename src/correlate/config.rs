@@ -1,0 +1,101 @@
+//! How requests are put together: ages, bounds, what is known of functions and queues.
+
+use std::time::Duration;
+
+use crate::signal::Text;
+
+/// Checked settings of the engine. `Default` is the contract's defaults.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// Quiet time after which a request with nothing outstanding is finished.
+    pub settle_after: Duration,
+    /// Time without news after which a request that still waits for something is incomplete.
+    pub incomplete_after: Duration,
+    /// How long a failed attempt waits for its retry before it counts as the last.
+    pub retry_after: Duration,
+    /// How long after its last fact a request can still be corrected.
+    pub allowed_lateness: Duration,
+    /// Parentless invocations that one correlation id may join before it is quarantined.
+    pub joins_max: usize,
+    /// Entries of one function that one correlation id may name before it is quarantined.
+    pub entries_max: usize,
+    /// Hops of one request; more are counted, not held.
+    pub hops_max: usize,
+    /// How long a message or workflow token that nobody took up keeps a stub.
+    pub pending_max: Duration,
+    pub memory_max_bytes: u64,
+    pub cost: CostConfig,
+    pub functions: Vec<FunctionConfig>,
+    pub queues: Vec<QueueConfig>,
+    pub flows: Vec<FlowConfig>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            settle_after: Duration::from_secs(10),
+            incomplete_after: Duration::from_mins(5),
+            retry_after: Duration::from_mins(3),
+            allowed_lateness: Duration::from_mins(15),
+            joins_max: 1000,
+            entries_max: 20,
+            hops_max: 10_000,
+            pending_max: Duration::from_hours(24),
+            memory_max_bytes: 256 << 20,
+            cost: CostConfig::default(),
+            functions: Vec::new(),
+            queues: Vec::new(),
+            flows: Vec::new(),
+        }
+    }
+}
+
+/// Prices in USD; defaults are AWS Lambda's in us-east-1 (`facts` of 2025).
+#[derive(Clone, Debug, PartialEq)]
+pub struct CostConfig {
+    pub gb_second_x86_64: f64,
+    pub gb_second_arm64: f64,
+    pub request: f64,
+}
+
+impl Default for CostConfig {
+    fn default() -> Self {
+        Self {
+            gb_second_x86_64: 0.000_016_666_7,
+            gb_second_arm64: 0.000_013_333_4,
+            request: 0.000_000_2,
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FunctionConfig {
+    pub name: Text,
+    pub timeout: Option<Duration>,
+    pub memory_bytes: Option<u64>,
+    pub architecture: Architecture,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Architecture {
+    #[default]
+    X86_64,
+    Arm64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueueConfig {
+    pub name: Text,
+    pub dlq: Option<Text>,
+    pub max_receive_count: Option<u32>,
+    pub visibility_timeout: Option<Duration>,
+    /// Messages of this queue begin requests of their own.
+    pub starts_request: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FlowConfig {
+    /// The flow's name, exactly.
+    pub matches: Text,
+    pub incomplete_after: Option<Duration>,
+}

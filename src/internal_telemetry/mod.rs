@@ -1,0 +1,1 @@
+//! Internal_telemetry: to be written.

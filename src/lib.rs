@@ -1,0 +1,29 @@
+//! Throughline turns what a serverless system says about itself into whole requests, measures the
+//! requests, and wakes people when an objective is in danger.
+//!
+//! The modules stand in the order of the data's journey: [`receive`] sockets to payloads,
+//! [`normalize`] payloads to one vocabulary, [`journal`] onto the disk, [`correlate`] signals to
+//! requests, [`measure`] requests to samples, [`series`] samples to time series, [`evaluate`] rules
+//! to alert changes, [`notify`] alert changes to messages, [`serve`] everything to people.
+
+// the journey
+pub mod receive;
+pub mod normalize;
+pub mod correlate;
+pub mod measure;
+pub mod evaluate;
+pub mod notify;
+pub mod serve;
+// what it stands on
+pub mod journal;
+pub mod series;
+pub mod promql;
+pub mod archive;
+pub mod simulate;
+pub mod config;
+pub mod internal_telemetry;
+pub mod signal;
+pub mod clock;
+pub mod number;
+// what joins it
+pub mod cli;

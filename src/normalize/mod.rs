@@ -1,0 +1,41 @@
+//! Normalize: every platform's dialect to one vocabulary. Pure functions, no I/O, no clock.
+
+pub mod config;
+
+use crate::signal::Batch;
+
+pub use config::Config;
+
+/// What a decodable body became. `batch.rejected` is the number of `rejections`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Normalized {
+    pub batch: Batch,
+    pub rejections: Vec<Rejection>,
+}
+
+/// One record that is bad for good; its neighbours are unharmed.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Rejection {
+    /// Its position among the records of the body, from 0.
+    pub index: usize,
+    pub message: String,
+}
+
+/// A body that cannot be read at all.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Undecodable {
+    /// Byte offset of the trouble, where known.
+    pub offset: usize,
+    pub message: String,
+}
+
+/// How a delivery reached us, as far as dialects care.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Origin {
+    pub arrived: crate::signal::Timestamp,
+    /// The header `Lambda-Function-Name`.
+    pub function: Option<String>,
+    /// Attributes of the whole delivery (Firehose common attributes).
+    pub attributes: Vec<(String, String)>,
+}

@@ -1,0 +1,1 @@
+//! Receive: to be written.

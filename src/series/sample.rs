@@ -1,0 +1,54 @@
+//! What a query reads: samples of series, floats or native histograms.
+
+use std::sync::Arc;
+
+use crate::signal::Labels;
+
+/// The bit pattern of Prometheus's staleness marker (`model/value/value.go`).
+pub const STALE_NAN_BITS: u64 = 0x7ff0_0000_0000_0002;
+
+/// One series with the samples of a selection, in ascending order of time.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RawSeries {
+    pub labels: Labels,
+    pub samples: Vec<Sample>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sample {
+    /// Milliseconds since the epoch; may be negative in tests.
+    pub t: i64,
+    pub value: SampleValue,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum SampleValue {
+    Float(f64),
+    Histogram(Arc<Histogram>),
+}
+
+/// A native histogram with float counts, as PromQL computes with it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Histogram {
+    pub counter_reset: CounterReset,
+    /// Bucket `i` covers `(2^((i-1)*2^-schema), 2^(i*2^-schema)]`; -53 means `custom_bounds`.
+    pub schema: i32,
+    pub zero_threshold: f64,
+    pub zero_count: f64,
+    pub count: f64,
+    pub sum: f64,
+    /// (index, count) in ascending order of index, no duplicates.
+    pub positive: Vec<(i32, f64)>,
+    pub negative: Vec<(i32, f64)>,
+    /// Upper bounds where the schema is -53.
+    pub custom_bounds: Arc<[f64]>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CounterReset {
+    #[default]
+    Unknown,
+    Yes,
+    No,
+    Gauge,
+}

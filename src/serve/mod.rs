@@ -1,0 +1,1 @@
+//! Serve: to be written.

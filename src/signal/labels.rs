@@ -1,0 +1,129 @@
+//! Label sets that name series.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Fnv128, Text};
+
+/// The label that holds a series's metric name.
+pub const METRIC_NAME: &str = "__name__";
+
+/// Labels sorted by name, names unique, no empty values (Prometheus data model).
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Labels(Vec<(Text, Text)>);
+
+impl Labels {
+    /// Sorts, drops empty values; of equal names the last wins.
+    pub fn new(pairs: impl IntoIterator<Item = (Text, Text)>) -> Self {
+        let mut sorted: Vec<(Text, Text)> = Vec::new();
+        for (name, value) in pairs {
+            match sorted.binary_search_by(|(n, _)| n.cmp(&name)) {
+                Ok(at) => sorted[at].1 = value,
+                Err(at) => sorted.insert(at, (name, value)),
+            }
+        }
+        sorted.retain(|(_, value)| !value.is_empty());
+        Self(sorted)
+    }
+
+    /// From borrowed pairs; see [`Labels::new`].
+    pub fn of(pairs: &[(&str, &str)]) -> Self {
+        Self::new(pairs.iter().map(|(n, v)| (Text::from(*n), Text::from(*v))))
+    }
+
+    pub fn get(&self, name: &str) -> Option<&str> {
+        let at = self.0.binary_search_by(|(n, _)| (**n).cmp(name)).ok()?;
+        Some(&self.0[at].1)
+    }
+
+    /// The metric's name, empty where there is none.
+    pub fn name(&self) -> &str {
+        self.get(METRIC_NAME).unwrap_or_default()
+    }
+
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
+        self.0.iter().map(|(n, v)| (&**n, &**v))
+    }
+
+    pub fn pairs(&self) -> &[(Text, Text)] {
+        &self.0
+    }
+
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// A copy with `name` set to `value`; an empty value removes it.
+    #[must_use]
+    pub fn with(&self, name: &str, value: &str) -> Self {
+        Self::new(self.0.iter().cloned().chain([(Text::from(name), Text::from(value))]))
+    }
+
+    /// A copy without `name`.
+    #[must_use]
+    pub fn without(&self, name: &str) -> Self {
+        Self(self.0.iter().filter(|(n, _)| &**n != name).cloned().collect())
+    }
+
+    /// A copy with only the labels that `keep` accepts.
+    #[must_use]
+    pub fn filtered(&self, keep: impl Fn(&str) -> bool) -> Self {
+        Self(self.0.iter().filter(|(n, _)| keep(n)).cloned().collect())
+    }
+
+    /// A stable hash of the whole set.
+    pub fn fingerprint(&self) -> u128 {
+        self.0
+            .iter()
+            .fold(Fnv128::default(), |hash, (n, v)| hash.field(n.as_bytes()).field(v.as_bytes()))
+            .finish()
+    }
+}
+
+impl fmt::Display for Labels {
+    /// As Prometheus shows a series: `name{a="b"}`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = self.name();
+        f.write_str(name)?;
+        let mut rest = self.iter().filter(|(n, _)| *n != METRIC_NAME).peekable();
+        if rest.peek().is_none() && !name.is_empty() {
+            return Ok(());
+        }
+        f.write_str("{")?;
+        for (i, (n, v)) in rest.enumerate() {
+            let comma = if i > 0 { ", " } else { "" };
+            write!(f, "{comma}{n}={v:?}")?;
+        }
+        f.write_str("}")
+    }
+}
+
+impl Serialize for Labels {
+    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_map(self.iter())
+    }
+}
+
+impl<'de> Deserialize<'de> for Labels {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        std::collections::BTreeMap::<Text, Text>::deserialize(d).map(Self::new)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_of_equal_names_wins_and_empty_values_go() {
+        let labels = Labels::of(&[("b", "1"), ("a", "2"), ("b", "3"), ("c", "")]);
+        assert_eq!(labels.to_string(), r#"{a="2", b="3"}"#);
+        assert_eq!(labels.with("a", "").to_string(), r#"{b="3"}"#);
+        assert_eq!(Labels::of(&[(METRIC_NAME, "up")]).to_string(), "up");
+    }
+}

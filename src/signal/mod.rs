@@ -1,0 +1,26 @@
+//! Inert nouns that every stage shares: ids, times, labels, and the signals themselves.
+//!
+//! Nothing here does I/O, reads a clock or knows a wire format. A [`Batch`] is what one accepted
+//! delivery became after normalizing; it is what the journal stores and the engine applies.
+
+pub mod attributes;
+pub mod batch;
+pub mod facts;
+pub mod id;
+pub mod labels;
+pub mod metric;
+pub mod time;
+
+pub use attributes::{Attributes, Value};
+pub use batch::{
+    Batch, LogRecord, Platform, PlatformStage, PlatformStatus, Receiver, Resource, Severity,
+    Signal, SignalKind, Span, SpanKind, SpanLink,
+};
+pub use facts::{ErrorFact, ErrorKind, Facts, Http, MessageRef, Peer, TraceContext, Via, Workflow};
+pub use id::{Fnv128, SpanId, TraceId};
+pub use labels::{Labels, METRIC_NAME};
+pub use metric::{BucketSpan, HistogramPoint, MetricPoint, MetricValue, Temporality};
+pub use time::Timestamp;
+
+/// Shared immutable text.
+pub type Text = std::sync::Arc<str>;

@@ -1,0 +1,1 @@
+//! Simulate: to be written.
