@@ -279,7 +279,6 @@ pub enum Change {
     DeliveryFinal(Text),
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's serialize_with passes references")]
 fn ms<S: Serializer>(d: &Duration, s: S) -> Result<S::Ok, S::Error> {
     if s.is_human_readable() { s.serialize_f64(millis(*d)) } else { d.serialize(s) }
 }
