@@ -48,7 +48,11 @@ pub struct JournalReplayed {
 impl JournalReplayed {
     pub fn emit(&self, metrics: &Metrics) {
         metrics.journal_replayed.inc_by(self.records);
-        info!(event = "journal.records.replayed", records = self.records, took_ms = millis(self.took));
+        info!(
+            event = "journal.records.replayed",
+            records = self.records,
+            took_ms = millis(self.took)
+        );
     }
 }
 
@@ -58,7 +62,10 @@ pub struct JournalFailed;
 
 impl JournalFailed {
     pub fn emit(&self) {
-        error!(event = "journal.disk.failed", "a write or sync failed; what was not acknowledged must be sent again; stopping");
+        error!(
+            event = "journal.disk.failed",
+            "a write or sync failed; what was not acknowledged must be sent again; stopping"
+        );
     }
 }
 
@@ -107,7 +114,8 @@ pub struct AlertChanged<'a> {
 impl AlertChanged<'_> {
     pub fn emit(&self) {
         let transition = self.transition;
-        let (labels, to) = (transition.labels.to_string(), format!("{:?}", transition.to).to_lowercase());
+        let (labels, to) =
+            (transition.labels.to_string(), format!("{:?}", transition.to).to_lowercase());
         info!(event = "evaluate.alert.applied", %labels, to, value = transition.value);
     }
 }

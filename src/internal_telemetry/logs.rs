@@ -42,8 +42,11 @@ pub fn start(format: LogFormat, own_ingest: &str) -> Guard {
         LogFormat::Text => false,
         LogFormat::Json => true,
     };
-    let text = (!json).then(|| tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false));
-    let structured = json.then(|| tracing_subscriber::fmt::layer().json().flatten_event(true).with_writer(std::io::stderr));
+    let text = (!json)
+        .then(|| tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false));
+    let structured = json.then(|| {
+        tracing_subscriber::fmt::layer().json().flatten_event(true).with_writer(std::io::stderr)
+    });
     let provider = exporter(own_ingest);
     // Spans of the libraries that carry our own export would export themselves for ever.
     let ours = FilterFn::new(|meta| meta.target().starts_with("throughline"));
@@ -51,7 +54,12 @@ pub fn start(format: LogFormat, own_ingest: &str) -> Guard {
         tracing_opentelemetry::layer().with_tracer(provider.tracer("throughline")).with_filter(ours)
     });
     // A second start (in tests) keeps the first subscriber.
-    let started = tracing_subscriber::registry().with(filter).with(text).with(structured).with(traces).try_init();
+    let started = tracing_subscriber::registry()
+        .with(filter)
+        .with(text)
+        .with(structured)
+        .with(traces)
+        .try_init();
     if started.is_err() {
         return Guard::default();
     }
@@ -59,7 +67,9 @@ pub fn start(format: LogFormat, own_ingest: &str) -> Guard {
 }
 
 fn exporter(own_ingest: &str) -> Option<SdkTracerProvider> {
-    let endpoint = std::env::var("OTEL_EXPORTER_OTLP_ENDPOINT").ok().filter(|endpoint| !endpoint.is_empty())?;
+    let endpoint = std::env::var("OTEL_EXPORTER_OTLP_ENDPOINT")
+        .ok()
+        .filter(|endpoint| !endpoint.is_empty())?;
     if endpoint.contains(own_ingest) {
         return None;
     }

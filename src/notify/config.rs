@@ -47,7 +47,11 @@ pub(crate) struct Route {
 impl Route {
     /// How long the first alert of a group waits for others.
     pub(crate) fn wait(&self, severity: Option<&str>) -> Duration {
-        self.group_wait.unwrap_or(if severity == Some("page") { Duration::ZERO } else { GROUP_WAIT })
+        self.group_wait.unwrap_or(if severity == Some("page") {
+            Duration::ZERO
+        } else {
+            GROUP_WAIT
+        })
     }
 }
 
@@ -181,8 +185,13 @@ impl Config {
     }
 
     /// Reads Alertmanager's YAML; all errors at once. `read` gives the text of a `url_file`.
-    pub fn try_new(file: &str, text: &str, read: &dyn Fn(&str) -> std::io::Result<String>) -> Result<Self, Vec<Diagnostic>> {
-        let raw: RawConfig = serde_saphyr::from_str(text).map_err(|error| vec![Diagnostic::yaml(file, text, &error)])?;
+    pub fn try_new(
+        file: &str,
+        text: &str,
+        read: &dyn Fn(&str) -> std::io::Result<String>,
+    ) -> Result<Self, Vec<Diagnostic>> {
+        let raw: RawConfig = serde_saphyr::from_str(text)
+            .map_err(|error| vec![Diagnostic::yaml(file, text, &error)])?;
         let mut checker = Checker { file, text, read, errors: Vec::new(), config: Self::default() };
         checker.check(raw);
         if checker.errors.is_empty() { Ok(checker.config) } else { Err(checker.errors) }
@@ -218,22 +227,45 @@ impl Checker<'_> {
         drop(raw.global);
         self.unsupported(raw.time_intervals.as_ref(), "time_intervals");
         self.unsupported(raw.mute_time_intervals.as_ref(), "mute_time_intervals");
-        self.unsupported(raw.templates.as_ref().filter(|templates| !templates.value.is_empty()), "templates");
+        self.unsupported(
+            raw.templates.as_ref().filter(|templates| !templates.value.is_empty()),
+            "templates",
+        );
         for receiver in &raw.receivers {
             self.receiver(receiver);
         }
         for rule in &raw.inhibit_rules {
-            let source = self.all_matchers(&rule.value.source_match, &rule.value.source_match_re, &rule.value.source_matchers);
-            let target = self.all_matchers(&rule.value.target_match, &rule.value.target_match_re, &rule.value.target_matchers);
+            let source = self.all_matchers(
+                &rule.value.source_match,
+                &rule.value.source_match_re,
+                &rule.value.source_matchers,
+            );
+            let target = self.all_matchers(
+                &rule.value.target_match,
+                &rule.value.target_match_re,
+                &rule.value.target_matchers,
+            );
             let equal = rule.value.equal.iter().map(|name| name.as_str().into()).collect();
             self.config.inhibit.push(Inhibit { source, target, equal });
         }
         let Some(route) = raw.route else {
-            self.errors.push(Diagnostic::new(self.file, self.text, 1, 1, "no `route`: say at least `route: {receiver: NAME}`"));
+            self.errors.push(Diagnostic::new(
+                self.file,
+                self.text,
+                1,
+                1,
+                "no `route`: say at least `route: {receiver: NAME}`",
+            ));
             return;
         };
-        if !(route.value.equal.is_empty() && route.value.match_re.is_empty() && route.value.matchers.is_empty()) {
-            self.error(&route, "the root route takes every alert: it cannot have matchers".to_owned());
+        if !(route.value.equal.is_empty()
+            && route.value.match_re.is_empty()
+            && route.value.matchers.is_empty())
+        {
+            self.error(
+                &route,
+                "the root route takes every alert: it cannot have matchers".to_owned(),
+            );
         }
         let inherited = Inherited {
             receiver: None,
@@ -251,9 +283,17 @@ impl Checker<'_> {
             self.error(raw, format!("receiver `{name}` is there twice"));
         }
         for other in raw.value.others.keys() {
-            self.error(raw, format!("receiver `{name}`: `{other}` is not supported yet; use webhook_configs"));
+            self.error(
+                raw,
+                format!("receiver `{name}`: `{other}` is not supported yet; use webhook_configs"),
+            );
         }
-        let webhooks = raw.value.webhook_configs.iter().filter_map(|webhook| self.webhook(name, webhook)).collect();
+        let webhooks = raw
+            .value
+            .webhook_configs
+            .iter()
+            .filter_map(|webhook| self.webhook(name, webhook))
+            .collect();
         self.config.receivers.push(Receiver { name: name.into(), webhooks });
     }
 
@@ -268,18 +308,33 @@ impl Checker<'_> {
                 }
             },
             _ => {
-                self.error(raw, format!("receiver `{receiver}`: a webhook needs one of `url` and `url_file`"));
+                self.error(
+                    raw,
+                    format!("receiver `{receiver}`: a webhook needs one of `url` and `url_file`"),
+                );
                 return None;
             }
         };
         if !(url.starts_with("http://") || url.starts_with("https://")) {
-            self.error(raw, format!("receiver `{receiver}`: a webhook's url begins with http:// or https://"));
+            self.error(
+                raw,
+                format!("receiver `{receiver}`: a webhook's url begins with http:// or https://"),
+            );
             return None;
         }
-        Some(Webhook { url: url.into(), send_resolved: raw.value.send_resolved, max_alerts: raw.value.max_alerts })
+        Some(Webhook {
+            url: url.into(),
+            send_resolved: raw.value.send_resolved,
+            max_alerts: raw.value.max_alerts,
+        })
     }
 
-    fn route(&mut self, raw: &Spanned<RawRoute>, mut inherited: Inherited, depth: usize) -> Option<usize> {
+    fn route(
+        &mut self,
+        raw: &Spanned<RawRoute>,
+        mut inherited: Inherited,
+        depth: usize,
+    ) -> Option<usize> {
         let route = &raw.value;
         if depth > ROUTE_DEPTH_MAX {
             self.error(raw, format!("routes nest deeper than {ROUTE_DEPTH_MAX}"));
@@ -288,7 +343,8 @@ impl Checker<'_> {
         self.unsupported(route.mute_time_intervals.as_ref(), "mute_time_intervals");
         self.unsupported(route.active_time_intervals.as_ref(), "active_time_intervals");
         if let Some(name) = &route.receiver {
-            inherited.receiver = self.config.receivers.iter().position(|receiver| *receiver.name == *name.value);
+            inherited.receiver =
+                self.config.receivers.iter().position(|receiver| *receiver.name == *name.value);
             if inherited.receiver.is_none() {
                 self.error(name, format!("no receiver `{}` in `receivers`", name.value));
             }
@@ -297,12 +353,17 @@ impl Checker<'_> {
         }
         if let Some(names) = &route.group_by {
             let all = names.iter().any(|name| name == "...");
-            inherited.group_by =
-                if all { GroupBy::All } else { GroupBy::Names(names.iter().map(|name| name.as_str().into()).collect()) };
+            inherited.group_by = if all {
+                GroupBy::All
+            } else {
+                GroupBy::Names(names.iter().map(|name| name.as_str().into()).collect())
+            };
         }
         inherited.group_wait = self.duration(route.group_wait.as_ref()).or(inherited.group_wait);
-        inherited.group_interval = self.duration(route.group_interval.as_ref()).unwrap_or(inherited.group_interval);
-        inherited.repeat_interval = self.duration(route.repeat_interval.as_ref()).unwrap_or(inherited.repeat_interval);
+        inherited.group_interval =
+            self.duration(route.group_interval.as_ref()).unwrap_or(inherited.group_interval);
+        inherited.repeat_interval =
+            self.duration(route.repeat_interval.as_ref()).unwrap_or(inherited.repeat_interval);
         let matchers = self.all_matchers(&route.equal, &route.match_re, &route.matchers);
         let index = self.config.routes.len();
         self.config.routes.push(Route {
@@ -315,7 +376,11 @@ impl Checker<'_> {
             continues: route.continues,
             children: Vec::new(),
         });
-        let children = route.routes.iter().filter_map(|child| self.route(child, inherited.clone(), depth + 1)).collect();
+        let children = route
+            .routes
+            .iter()
+            .filter_map(|child| self.route(child, inherited.clone(), depth + 1))
+            .collect();
         if let Some(route) = self.config.routes.get_mut(index) {
             route.children = children;
         }
@@ -328,7 +393,8 @@ impl Checker<'_> {
         regex: &std::collections::BTreeMap<String, Spanned<String>>,
         matchers: &[Spanned<String>],
     ) -> Vec<Matcher> {
-        let mut all: Vec<Matcher> = equal.iter().map(|(name, value)| Matcher::equal(name, value)).collect();
+        let mut all: Vec<Matcher> =
+            equal.iter().map(|(name, value)| Matcher::equal(name, value)).collect();
         for (name, value) in regex {
             match Matcher::new(name, crate::series::MatchOp::Regex, &value.value) {
                 Ok(matcher) => all.push(matcher),

@@ -82,14 +82,17 @@ impl Dispatcher {
                     Some(alert) if alert.resolved_at.is_none() => alert.started_at,
                     _ => transition.at,
                 };
-                self.alerts.insert(fingerprint, Alert {
-                    labels: transition.labels.clone(),
-                    annotations: transition.annotations.clone(),
-                    started_at,
-                    resolved_at: None,
-                    corrected: false,
-                    evidence: transition.evidence.clone(),
-                });
+                self.alerts.insert(
+                    fingerprint,
+                    Alert {
+                        labels: transition.labels.clone(),
+                        annotations: transition.annotations.clone(),
+                        started_at,
+                        resolved_at: None,
+                        corrected: false,
+                        evidence: transition.evidence.clone(),
+                    },
+                );
                 self.route(fingerprint, now);
             }
             AlertState::Inactive => {
@@ -127,14 +130,20 @@ impl Dispatcher {
     /// Messages that are due at `now` (log time). A message is offered until its receipt is applied:
     /// the sender leaves out those that are on their way.
     pub fn tick(&mut self, now: Timestamp) -> Vec<Message> {
-        let due: Vec<GroupKey> =
-            self.groups.iter().filter(|(_, group)| group.flush_at.is_some_and(|at| at <= now)).map(|(key, _)| key.clone()).collect();
+        let due: Vec<GroupKey> = self
+            .groups
+            .iter()
+            .filter(|(_, group)| group.flush_at.is_some_and(|at| at <= now))
+            .map(|(key, _)| key.clone())
+            .collect();
         for key in due {
             self.flush(&key, now);
         }
         let mut messages = Vec::new();
         for (key, group) in &self.groups {
-            for (position, outgoing) in group.outbox.iter().filter(|(_, outgoing)| outgoing.next_attempt <= now) {
+            for (position, outgoing) in
+                group.outbox.iter().filter(|(_, outgoing)| outgoing.next_attempt <= now)
+            {
                 messages.extend(self.message(key, *position, outgoing));
             }
         }
@@ -145,13 +154,19 @@ impl Dispatcher {
     pub fn groups(&self) -> Vec<GroupView> {
         let view = |(key, group): (&GroupKey, &Group)| {
             let receiver = self.receiver(key.route)?;
-            let firing = |id: &&Fingerprint| self.alerts.get(id).is_some_and(|alert| alert.resolved_at.is_none());
+            let firing = |id: &&Fingerprint| {
+                self.alerts.get(id).is_some_and(|alert| alert.resolved_at.is_none())
+            };
             Some(GroupView {
                 receiver: Text::clone(&receiver.name),
                 labels: key.labels.clone(),
                 n_firing: group.alerts.iter().filter(firing).count(),
                 told_at: group.told.values().map(|told| told.at).max(),
-                waiting: group.outbox.values().map(|out| (Text::clone(&out.id), out.attempts)).collect(),
+                waiting: group
+                    .outbox
+                    .values()
+                    .map(|out| (Text::clone(&out.id), out.attempts))
+                    .collect(),
             })
         };
         self.groups.iter().filter_map(view).collect()
@@ -177,17 +192,20 @@ impl Dispatcher {
                 GroupBy::Names(names) => alert.labels.filtered(|name| names.contains(name)),
             };
             let wait = route.wait(severity);
-            let group = self.groups.entry(GroupKey { route: index, labels }).or_insert_with(|| Group {
-                alerts: BTreeSet::new(),
-                flush_at: None,
-                flushed_at: None,
-                told: BTreeMap::new(),
-                outbox: BTreeMap::new(),
-            });
+            let group =
+                self.groups.entry(GroupKey { route: index, labels }).or_insert_with(|| Group {
+                    alerts: BTreeSet::new(),
+                    flush_at: None,
+                    flushed_at: None,
+                    told: BTreeMap::new(),
+                    outbox: BTreeMap::new(),
+                });
             group.alerts.insert(fingerprint);
             // A page joins at once; everything else waits for the group's interval.
             let at = match group.flushed_at {
-                Some(flushed) if !wait.is_zero() => flushed.saturating_add(route.group_interval).max(now),
+                Some(flushed) if !wait.is_zero() => {
+                    flushed.saturating_add(route.group_interval).max(now)
+                }
                 _ => now.saturating_add(wait),
             };
             group.flush_at = Some(group.flush_at.map_or(at, |planned| planned.min(at)));
@@ -196,16 +214,27 @@ impl Dispatcher {
 
     /// Plans a look at the groups of an alert that resolved.
     fn schedule(&mut self, fingerprint: Fingerprint, now: Timestamp) {
-        for (key, group) in self.groups.iter_mut().filter(|(_, group)| group.alerts.contains(&fingerprint)) {
-            let interval = self.config.routes.get(key.route).map_or(std::time::Duration::ZERO, |route| route.group_interval);
-            let at = group.flushed_at.map_or(now, |flushed| flushed.saturating_add(interval).max(now));
+        for (key, group) in
+            self.groups.iter_mut().filter(|(_, group)| group.alerts.contains(&fingerprint))
+        {
+            let interval = self
+                .config
+                .routes
+                .get(key.route)
+                .map_or(std::time::Duration::ZERO, |route| route.group_interval);
+            let at =
+                group.flushed_at.map_or(now, |flushed| flushed.saturating_add(interval).max(now));
             group.flush_at = Some(group.flush_at.map_or(at, |planned| planned.min(at)));
         }
     }
 
     /// Looks at one group: makes a message for each notifier that has something to hear.
     fn flush(&mut self, key: &GroupKey, now: Timestamp) {
-        let Some((route, receiver)) = self.config.routes.get(key.route).zip(self.receiver(key.route)) else { return };
+        let Some((route, receiver)) =
+            self.config.routes.get(key.route).zip(self.receiver(key.route))
+        else {
+            return;
+        };
         let Some(group) = self.groups.get(key) else { return };
         let mut says = Told { at: now, ..Told::default() };
         for fingerprint in &group.alerts {
@@ -218,24 +247,41 @@ impl Dispatcher {
         let mut made = Vec::new();
         for (position, webhook) in receiver.webhooks.iter().enumerate() {
             let busy = group.outbox.get(&position);
-            if busy.is_some_and(|out| out.attempts == 0 || (out.says.firing == says.firing && out.says.resolved == says.resolved)) {
+            if busy.is_some_and(|out| {
+                out.attempts == 0
+                    || (out.says.firing == says.firing && out.says.resolved == says.resolved)
+            }) {
                 continue;
             }
             let before = group.told.get(&position);
-            let Some(why) = reason(before, &says, webhook.send_resolved, route.repeat_interval) else { continue };
+            let Some(why) = reason(before, &says, webhook.send_resolved, route.repeat_interval)
+            else {
+                continue;
+            };
             let group_key = group_key(&self.config.routes, key);
             let told = payload::Told {
                 receiver,
                 webhook,
-                alerts: says.firing.iter().chain(&says.resolved).filter_map(|id| self.alerts.get(id)).collect(),
+                alerts: says
+                    .firing
+                    .iter()
+                    .chain(&says.resolved)
+                    .filter_map(|id| self.alerts.get(id))
+                    .collect(),
                 reason: why,
                 group_labels: &key.labels,
                 group_key: &group_key,
                 external_url: &self.external_url,
             };
             let id = message_id(&group_key, &receiver.name, position, now);
-            let out =
-                Outgoing { id, body: payload::body(&told), says: says.clone(), made_at: now, attempts: 0, next_attempt: now };
+            let out = Outgoing {
+                id,
+                body: payload::body(&told),
+                says: says.clone(),
+                made_at: now,
+                attempts: 0,
+                next_attempt: now,
+            };
             made.push((position, out));
         }
         let repeat = now.saturating_add(route.repeat_interval);
@@ -243,7 +289,13 @@ impl Dispatcher {
         let Some(group) = self.groups.get_mut(key) else { return };
         group.flushed_at = Some(now);
         let busy = !group.outbox.is_empty();
-        group.flush_at = if busy { Some(again) } else if says.firing.is_empty() { None } else { Some(repeat) };
+        group.flush_at = if busy {
+            Some(again)
+        } else if says.firing.is_empty() {
+            None
+        } else {
+            Some(repeat)
+        };
         group.outbox.extend(made);
         self.forget_resolved(key, now);
     }
@@ -251,27 +303,38 @@ impl Dispatcher {
     /// Drops resolved alerts that every notifier of the group knows about, and empty groups.
     fn forget_resolved(&mut self, key: &GroupKey, now: Timestamp) {
         let silent = |position: &usize| {
-            let webhook = self.receiver(key.route).and_then(|receiver| receiver.webhooks.get(*position));
+            let webhook =
+                self.receiver(key.route).and_then(|receiver| receiver.webhooks.get(*position));
             webhook.is_none_or(|webhook| !webhook.send_resolved)
         };
-        let silent: BTreeSet<usize> =
-            self.groups.get(key).into_iter().flat_map(|group| group.told.keys()).filter(|at| silent(at)).copied().collect();
+        let silent: BTreeSet<usize> = self
+            .groups
+            .get(key)
+            .into_iter()
+            .flat_map(|group| group.told.keys())
+            .filter(|at| silent(at))
+            .copied()
+            .collect();
         let Some(group) = self.groups.get_mut(key) else { return };
         let open = !group.outbox.is_empty();
         let alerts = &self.alerts;
-        let is_over = |id: &Fingerprint| alerts.get(id).is_none_or(|alert| alert.resolved_at.is_some());
+        let is_over =
+            |id: &Fingerprint| alerts.get(id).is_none_or(|alert| alert.resolved_at.is_some());
         // Who does not want to hear of an end needs no message to forget the alert.
         for (_, told) in group.told.iter_mut().filter(|(position, _)| silent.contains(position)) {
             told.firing.retain(|id| !is_over(id));
         }
         let told = |id: &Fingerprint| group.told.values().all(|told| !told.firing.contains(id));
-        let gone: Vec<Fingerprint> = group.alerts.iter().copied().filter(|id| !open && is_over(id) && told(id)).collect();
+        let gone: Vec<Fingerprint> =
+            group.alerts.iter().copied().filter(|id| !open && is_over(id) && told(id)).collect();
         for id in &gone {
             group.alerts.remove(id);
         }
         let changed_since = group.alerts.iter().any(|id| {
             let resolved = is_over(id);
-            group.told.values().any(|told| if resolved { told.firing.contains(id) } else { !told.firing.contains(id) })
+            group.told.values().any(|told| {
+                if resolved { told.firing.contains(id) } else { !told.firing.contains(id) }
+            })
         });
         if !open && changed_since && group.flush_at.is_none() {
             group.flush_at = Some(now);
@@ -288,12 +351,18 @@ impl Dispatcher {
 
     fn is_inhibited(&self, target: &Alert) -> bool {
         self.config.inhibit.iter().any(|rule| {
-            let all = |matchers: &[crate::series::Matcher], alert: &Alert| matchers.iter().all(|m| m.matches_labels(&alert.labels));
-            let equal = |source: &Alert| rule.equal.iter().all(|name| source.labels.get(name) == target.labels.get(name));
+            let all = |matchers: &[crate::series::Matcher], alert: &Alert| {
+                matchers.iter().all(|m| m.matches_labels(&alert.labels))
+            };
+            let equal = |source: &Alert| {
+                rule.equal.iter().all(|name| source.labels.get(name) == target.labels.get(name))
+            };
             // An alert that matches both sides does not inhibit itself or its like (Alertmanager, inhibit.go).
             all(&rule.target, target)
                 && !all(&rule.source, target)
-                && self.alerts.values().any(|source| source.resolved_at.is_none() && all(&rule.source, source) && equal(source))
+                && self.alerts.values().any(|source| {
+                    source.resolved_at.is_none() && all(&rule.source, source) && equal(source)
+                })
         })
     }
 
@@ -338,7 +407,9 @@ fn group_key(routes: &[Route], key: &GroupKey) -> String {
     let mut path = Vec::new();
     let mut at = Some(key.route);
     while let Some(index) = at {
-        let shown = routes.get(index).map(|route| route.matchers.iter().map(show).collect::<Vec<_>>().join(","));
+        let shown = routes
+            .get(index)
+            .map(|route| route.matchers.iter().map(show).collect::<Vec<_>>().join(","));
         path.push(format!("{{{}}}", shown.unwrap_or_default()));
         at = routes.iter().position(|route| route.children.contains(&index));
     }

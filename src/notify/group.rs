@@ -69,7 +69,12 @@ impl Reason {
 }
 
 /// What a notifier should hear, if anything: Alertmanager's `DedupStage.needsUpdate`.
-pub(crate) fn reason(before: Option<&Told>, now: &Told, send_resolved: bool, repeat: Duration) -> Option<Reason> {
+pub(crate) fn reason(
+    before: Option<&Told>,
+    now: &Told,
+    send_resolved: bool,
+    repeat: Duration,
+) -> Option<Reason> {
     let Some(before) = before.filter(|told| !told.firing.is_empty()) else {
         let reason = if before.is_none() { Reason::First } else { Reason::NewAlerts };
         return (!now.firing.is_empty()).then_some(reason);
@@ -90,7 +95,9 @@ impl Outgoing {
     /// After a retryable failure: when to try again. None: given up.
     pub(crate) fn back_off(&mut self, now: Timestamp) -> Option<Timestamp> {
         self.attempts = self.attempts.saturating_add(1);
-        let pause = RETRY_FIRST.saturating_mul(1 << self.attempts.min(10).saturating_sub(1)).min(RETRY_PAUSE_MAX);
+        let pause = RETRY_FIRST
+            .saturating_mul(1 << self.attempts.min(10).saturating_sub(1))
+            .min(RETRY_PAUSE_MAX);
         self.next_attempt = now.saturating_add(pause);
         (now.since(self.made_at) < RETRY_TOTAL).then_some(self.next_attempt)
     }

@@ -6,7 +6,11 @@ use crate::series::{MatchOp, Matcher};
 pub(crate) fn parse(text: &str) -> Result<Vec<Matcher>, String> {
     let inner = text.trim();
     let inner = inner.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).unwrap_or(inner);
-    split(inner).into_iter().filter(|part| !part.trim().is_empty()).map(|part| one(part.trim())).collect()
+    split(inner)
+        .into_iter()
+        .filter(|part| !part.trim().is_empty())
+        .map(|part| one(part.trim()))
+        .collect()
 }
 
 /// Splits at commas that are not inside double quotes.
@@ -32,9 +36,18 @@ fn one(text: &str) -> Result<Matcher, String> {
     let bad = || format!("`{text}` is no matcher; write NAME=\"VALUE\", !=, =~ or !~");
     let at = text.find(['=', '!']).ok_or_else(bad)?;
     let (name, rest) = text.split_at_checked(at).ok_or_else(bad)?;
-    let operators = [("=~", MatchOp::Regex), ("!~", MatchOp::NotRegex), ("!=", MatchOp::NotEqual), ("=", MatchOp::Equal)];
-    let (op, value) = operators.iter().find_map(|(sign, op)| Some((*op, rest.strip_prefix(sign)?))).ok_or_else(bad)?;
-    let (name, value) = (unquote(name.trim()).ok_or_else(bad)?, unquote(value.trim()).ok_or_else(bad)?);
+    let operators = [
+        ("=~", MatchOp::Regex),
+        ("!~", MatchOp::NotRegex),
+        ("!=", MatchOp::NotEqual),
+        ("=", MatchOp::Equal),
+    ];
+    let (op, value) = operators
+        .iter()
+        .find_map(|(sign, op)| Some((*op, rest.strip_prefix(sign)?)))
+        .ok_or_else(bad)?;
+    let (name, value) =
+        (unquote(name.trim()).ok_or_else(bad)?, unquote(value.trim()).ok_or_else(bad)?);
     if name.is_empty() {
         return Err(bad());
     }
@@ -68,9 +81,11 @@ mod tests {
 
     fn check(text: &str, expect: &str) {
         let shown = match parse(text) {
-            Ok(matchers) => {
-                matchers.iter().map(|m| format!("{} {:?} {}", m.name, m.op, m.value)).collect::<Vec<_>>().join("; ")
-            }
+            Ok(matchers) => matchers
+                .iter()
+                .map(|m| format!("{} {:?} {}", m.name, m.op, m.value))
+                .collect::<Vec<_>>()
+                .join("; "),
             Err(message) => message,
         };
         assert_eq!(shown, expect);

@@ -23,7 +23,8 @@ pub(crate) struct Told<'a> {
 pub(crate) fn body(told: &Told<'_>) -> Value {
     let firing = told.alerts.iter().any(|alert| alert.resolved_at.is_none());
     let max = if told.webhook.max_alerts == 0 { usize::MAX } else { told.webhook.max_alerts };
-    let shown: Vec<Value> = told.alerts.iter().take(max).map(|alert| one(alert, told.external_url)).collect();
+    let shown: Vec<Value> =
+        told.alerts.iter().take(max).map(|alert| one(alert, told.external_url)).collect();
     json!({
         "receiver": told.receiver.name,
         "status": if firing { "firing" } else { "resolved" },
@@ -45,7 +46,8 @@ fn pairs(alert: &Alert) -> impl Iterator<Item = (&str, &str)> {
 }
 
 fn one(alert: &Alert, external_url: &str) -> Value {
-    let ends_at = alert.resolved_at.map_or_else(|| "0001-01-01T00:00:00Z".to_owned(), |at| at.to_string());
+    let ends_at =
+        alert.resolved_at.map_or_else(|| "0001-01-01T00:00:00Z".to_owned(), |at| at.to_string());
     let fingerprint = format!("{:016x}", alert.labels.fingerprint() & u128::from(u64::MAX));
     json!({
         "status": if alert.resolved_at.is_none() { "firing" } else { "resolved" },

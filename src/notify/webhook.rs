@@ -19,7 +19,11 @@ pub fn client() -> Result<reqwest::Client, reqwest::Error> {
 
 /// One attempt. None: delivered. The `webhook-id` header is the same on every attempt (Standard
 /// Webhooks), so a receiver can tell a repeat.
-pub async fn send(client: &reqwest::Client, message: &Message, now: crate::signal::Timestamp) -> Option<Failure> {
+pub async fn send(
+    client: &reqwest::Client,
+    message: &Message,
+    now: crate::signal::Timestamp,
+) -> Option<Failure> {
     let request = client
         .post(&*message.url)
         .header("webhook-id", &*message.id)
@@ -34,6 +38,8 @@ pub async fn send(client: &reqwest::Client, message: &Message, now: crate::signa
             Some(Failure { message: format!("answered {status}").into(), retryable })
         }
         // The URL may hold a secret: it is never part of an error.
-        Err(error) => Some(Failure { message: error.without_url().to_string().into(), retryable: true }),
+        Err(error) => {
+            Some(Failure { message: error.without_url().to_string().into(), retryable: true })
+        }
     }
 }

@@ -19,8 +19,15 @@ pub struct Diagnostic {
 
 impl Diagnostic {
     /// `text` is the whole file, from which the line is taken.
-    pub fn new(file: &str, text: &str, line: usize, col: usize, message: impl Into<String>) -> Self {
-        let source_line = line.checked_sub(1).and_then(|at| text.lines().nth(at)).unwrap_or_default().to_owned();
+    pub fn new(
+        file: &str,
+        text: &str,
+        line: usize,
+        col: usize,
+        message: impl Into<String>,
+    ) -> Self {
+        let source_line =
+            line.checked_sub(1).and_then(|at| text.lines().nth(at)).unwrap_or_default().to_owned();
         Self { file: file.to_owned(), line, col, message: message.into(), source_line }
     }
 
@@ -47,7 +54,12 @@ impl fmt::Display for Diagnostic {
         if *line == 0 {
             return write!(f, "{file}: {message}");
         }
-        write!(f, "{file}:{line}:{col}: {message}\n    {source_line}\n    {:>width$}", "^", width = (*col).max(1))
+        write!(
+            f,
+            "{file}:{line}:{col}: {message}\n    {source_line}\n    {:>width$}",
+            "^",
+            width = (*col).max(1)
+        )
     }
 }
 
@@ -57,7 +69,8 @@ mod tests {
 
     #[test]
     fn shows_the_place_and_a_caret() {
-        let shown = Diagnostic::new("a.yaml", "x: 1\nfor: soon\n", 2, 6, "`soon` is no duration").to_string();
+        let shown = Diagnostic::new("a.yaml", "x: 1\nfor: soon\n", 2, 6, "`soon` is no duration")
+            .to_string();
         assert_eq!(shown, "a.yaml:2:6: `soon` is no duration\n    for: soon\n         ^");
     }
 }

@@ -79,7 +79,9 @@ mod tests {
 
     #[test]
     fn durations_read_and_print() {
-        for (text, millis) in [("30s", 30_000), ("1h30m", 5_400_000), ("500ms", 500), ("7d", 604_800_000)] {
+        for (text, millis) in
+            [("30s", 30_000), ("1h30m", 5_400_000), ("500ms", 500), ("7d", 604_800_000)]
+        {
             let parsed = parse_duration(text);
             assert_eq!(parsed, Some(Duration::from_millis(millis)), "{text}");
             assert_eq!(format_duration(Duration::from_millis(millis)), text);
