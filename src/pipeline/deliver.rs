@@ -6,9 +6,12 @@ use std::sync::Arc;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
+use super::state::Entry;
+use super::threads::Log;
 use crate::clock::Clock;
 use crate::internal_telemetry::Metrics;
 use crate::internal_telemetry::happening::MessageAttempted;
+use crate::journal::Priority;
 use crate::notify::{Message, Receipt, webhook};
 use crate::signal::Text;
 
@@ -18,13 +21,8 @@ const ATTEMPTS_MAX: usize = 32;
 /// taken for a new one.
 const DELIVERED_MAX: usize = 10_000;
 
-/// Writes a receipt into the journal; resolves when it is on disk.
-pub(super) trait Receipts: Clone + Send + Sync + 'static {
-    fn write(&self, receipt: Receipt) -> impl Future<Output = ()> + Send;
-}
-
 /// Runs until the channel closes; then waits for what is on its way.
-pub(super) async fn run(mut due: mpsc::Receiver<Vec<Message>>, receipts: impl Receipts, clock: Clock, metrics: Arc<Metrics>) {
+pub(super) async fn run(mut due: mpsc::Receiver<Vec<Message>>, log: Log, clock: Clock, metrics: Arc<Metrics>) {
     let client = match webhook::client() {
         Ok(client) => client,
         Err(error) => {
@@ -44,11 +42,11 @@ pub(super) async fn run(mut due: mpsc::Receiver<Vec<Message>>, receipts: impl Re
                     if delivered.contains(&message.id) || !on_their_way.insert(Text::clone(&message.id)) {
                         continue;
                     }
-                    let (client, receipts, clock) = (client.clone(), receipts.clone(), clock.clone());
+                    let (client, log, clock) = (client.clone(), log.clone(), clock.clone());
                     let (permits, metrics) = (Arc::clone(&permits), Arc::clone(&metrics));
                     attempts.spawn(async move {
                         let _permit = permits.acquire().await;
-                        attempt(&client, message, receipts, &clock, &metrics).await
+                        attempt(&client, message, &log, &clock, &metrics).await
                     });
                 }
             }
@@ -66,10 +64,13 @@ pub(super) async fn run(mut due: mpsc::Receiver<Vec<Message>>, receipts: impl Re
     while attempts.join_next().await.is_some() {}
 }
 
-async fn attempt(client: &reqwest::Client, message: Message, receipts: impl Receipts, clock: &Clock, metrics: &Metrics) -> (Text, bool) {
+async fn attempt(client: &reqwest::Client, message: Message, log: &Log, clock: &Clock, metrics: &Metrics) -> (Text, bool) {
     let failure = webhook::send(client, &message, clock.now()).await;
     MessageAttempted { receiver: &message.receiver, id: &message.id, failure: failure.as_ref() }.emit(metrics);
     let ok = failure.is_none();
-    receipts.write(Receipt { id: Text::clone(&message.id), at: clock.now(), failure }).await;
+    let receipt = Receipt { id: Text::clone(&message.id), at: clock.now(), failure };
+    if log.write(Entry::Receipt(receipt), Priority::Essential).await.is_err() {
+        tracing::warn!(event = "notify.receipt.failed", id = %message.id, "not on disk: the message may go out again, under the same id");
+    }
     (message.id, ok)
 }
