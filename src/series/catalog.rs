@@ -75,6 +75,9 @@ pub struct Metric {
     pub(crate) parts: i64,
     /// A label whose every value starts at zero as soon as one of them counts.
     pub(crate) closed_label: Option<ClosedLabel>,
+    /// Metrics with the same labels that start at zero as soon as this one counts: a ratio of the two
+    /// is there from the first event on.
+    pub(crate) companions: &'static [&'static str],
 }
 
 /// A label with a closed list of values.
@@ -91,11 +94,15 @@ impl Metric {
         unit: &'static str,
         help: &'static str,
     ) -> Self {
-        Self { name, kind, help, unit, parts: WHOLE, closed_label: None }
+        Self { name, kind, help, unit, parts: WHOLE, closed_label: None, companions: &[] }
     }
 
     const fn parts(self, parts: i64) -> Self {
         Self { parts, ..self }
+    }
+
+    const fn with(self, companions: &'static [&'static str]) -> Self {
+        Self { companions, ..self }
     }
 
     const fn each(self, name: &'static str, values: &'static [&'static str]) -> Self {
@@ -137,9 +144,10 @@ pub const METRICS: &[Metric] = &[
         .each("error_kind", ERROR_KINDS),
     seconds(INVOCATION_DURATION, "One attempt, without init.").each("outcome", OUTCOMES),
     seconds(INIT_DURATION, "Init of an execution environment."),
-    counter(COLD_STARTS, "Attempts with an init before them."),
-    counter(RETRIES, "Attempts after the first."),
-    counter(NEAR_TIMEOUTS, "Attempts that used more than 90 % of their time limit."),
+    counter(COLD_STARTS, "Attempts with an init before them.").with(&[RETRIES, NEAR_TIMEOUTS]),
+    counter(RETRIES, "Attempts after the first.").with(&[COLD_STARTS, NEAR_TIMEOUTS]),
+    counter(NEAR_TIMEOUTS, "Attempts that used more than 90 % of their time limit.")
+        .with(&[COLD_STARTS, RETRIES]),
     gauge(MEMORY_USED, "bytes", "Largest memory use of an attempt in the last 5 minutes."),
     gauge(CONCURRENCY, "", "Concurrent executions."),
     counter(BILLED_GB_SECONDS, "Billed time multiplied by configured memory, in GB-seconds.")
@@ -154,11 +162,13 @@ pub const METRICS: &[Metric] = &[
     seconds(DEPENDENCY_DURATION, "Calls that functions make.").each("outcome", CALL_OUTCOMES),
     Metric::new(DEPENDENCY_CALLS, MetricType::Histogram, "", "Calls of one attempt to one peer."),
     counter(UNCORRELATED_SIGNALS, "Signals that name nothing to join by."),
-    counter(SERVICE_GRAPH_REQUESTS, "Invocations that one function caused in another."),
-    counter(SERVICE_GRAPH_FAILED, "Failed invocations that one function caused in another."),
+    counter(SERVICE_GRAPH_REQUESTS, "Invocations that one function caused in another.")
+        .with(&[SERVICE_GRAPH_FAILED]),
+    counter(SERVICE_GRAPH_FAILED, "Failed invocations that one function caused in another.")
+        .with(&[SERVICE_GRAPH_REQUESTS]),
     seconds(SERVICE_GRAPH_SERVER, "Duration of invocations that one function caused in another."),
-    counter(SLO_GOOD, "Good events of an objective."),
-    counter(SLO_EVENTS, "All events of an objective."),
+    counter(SLO_GOOD, "Good events of an objective.").with(&[SLO_EVENTS]),
+    counter(SLO_EVENTS, "All events of an objective.").with(&[SLO_GOOD]),
     gauge(ALERTS, "", "Alerts that are pending or firing."),
     gauge(ALERTS_FOR_STATE, "seconds", "When an alert became active, in seconds since the epoch."),
 ];

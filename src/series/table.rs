@@ -154,10 +154,11 @@ impl Table {
         now: i64,
     ) -> Option<SeriesId> {
         let family = family_of(labels);
-        let held = self.by_name.get(labels.name()).map_or(0, Vec::len);
+        let n_held = self.by_name.get(labels.name()).map_or(0, Vec::len);
+        let n_new = family.iter().filter(|member| member.name() == labels.name()).count();
         let overflowing = self.overflowing.get(labels.name()).is_some_and(|until| now < *until);
         let has_room = match admission {
-            Admission::UpTo { per_metric } => !overflowing && held + family.len() <= per_metric,
+            Admission::UpTo { per_metric } => !overflowing && n_held + n_new <= per_metric,
             Admission::Closed => false,
         };
         if has_room {
@@ -176,7 +177,8 @@ impl Table {
         self.by_labels.get(&labels).copied()
     }
 
-    fn create(&mut self, family: Vec<Labels>, kind: Kind) {
+    fn create(&mut self, mut family: Vec<Labels>, kind: Kind) {
+        family.retain(|labels| !self.by_labels.contains_key(labels));
         let leader = self.next;
         let n_family = crate::number::u64_from_usize(family.len());
         for labels in family {
@@ -263,15 +265,18 @@ impl Table {
     }
 }
 
-/// The labels and their siblings; only themselves where no label is closed.
+/// The labels and their siblings; only themselves where no label is closed and nothing goes along.
 fn family_of(labels: &Labels) -> Vec<Labels> {
-    let closed = catalog::find(labels.name()).and_then(|metric| metric.closed_label);
-    match closed {
+    let Some(metric) = catalog::find(labels.name()) else { return vec![labels.clone()] };
+    let closed = metric.closed_label;
+    let mut family: Vec<Labels> = match closed {
         Some(label) if labels.get(label.name).is_some_and(|v| label.values.contains(&v)) => {
             label.values.iter().map(|value| labels.with(label.name, value)).collect()
         }
         _ => vec![labels.clone()],
-    }
+    };
+    family.extend(metric.companions.iter().map(|name| labels.with(METRIC_NAME, name)));
+    family
 }
 
 /// What a snapshot holds of a table; the indexes are made anew.
