@@ -139,7 +139,7 @@ impl Totals {
             match positive.last_mut() {
                 _ if cell.bucket == ZERO => zero_count += n,
                 Some((bucket, sum)) if *bucket == i32::from(cell.bucket) => {
-                    *sum += f64_from_i64(*n)
+                    *sum += f64_from_i64(*n);
                 }
                 _ => positive.push((i32::from(cell.bucket), f64_from_i64(*n))),
             }

@@ -1,4 +1,5 @@
 //! What holds for every set of deltas.
+#![expect(clippy::float_cmp, reason = "sums of whole numbers are exact")]
 
 use proptest::prelude::*;
 

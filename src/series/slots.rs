@@ -6,17 +6,12 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Slots of one second for the newest 20 minutes: longer than the allowed lateness of 15, so that
-/// corrections land where their observation was.
-const SECONDS_FOR: i64 = 20 * 60;
-/// Then of ten seconds, up to the longest short window of a page's burn rate (30 min) and its long
-/// window (6 h).
-const TENS_FOR: i64 = 6 * 3600;
-/// Then of a minute for a day and a half; older ones of ten minutes.
-const MINUTES_FOR: i64 = 36 * 3600;
-
-const TEN: i64 = 10;
-const MINUTE: i64 = 60;
+/// Width of slots in seconds, and up to which age they are that wide; the last width has no end.
+///
+/// Seconds for 20 minutes: longer than the allowed lateness of 15, so that corrections land where
+/// their observation was. Tens of seconds for six hours, the long window of a page's burn rate;
+/// minutes for a day and a half, for a ticket's; then ten minutes.
+const WIDTHS: [(i64, i64); 3] = [(1, 20 * 60), (10, 6 * 3600), (60, 36 * 3600)];
 const TEN_MINUTES: i64 = 600;
 /// Reading back leaves at most this many seconds between samples: less than the five minutes that
 /// an instant selector looks back.
@@ -45,49 +40,35 @@ impl Delta for i64 {
     }
 }
 
-/// From which second on slots have which width. The borders are aligned so that no slot straddles
-/// one, and only move forward.
+/// From which second on slots have each of [`WIDTHS`]. The borders are aligned so that no slot
+/// straddles one, and only move forward. Before the first tick everything is a second wide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Zones {
-    seconds_from: i64,
-    tens_from: i64,
-    minutes_from: i64,
-}
+pub(crate) struct Zones([i64; WIDTHS.len()]);
 
 impl Default for Zones {
-    /// Before the first tick everything is fine.
     fn default() -> Self {
-        Self { seconds_from: i64::MIN, tens_from: i64::MIN, minutes_from: i64::MIN }
+        Self([i64::MIN; WIDTHS.len()])
     }
 }
 
 impl Zones {
-    /// Moves the borders for a present of `now` seconds; says whether one moved.
-    pub(crate) fn advance(&mut self, now: i64) -> bool {
-        let align = |age: i64| now.saturating_sub(age).div_euclid(TEN_MINUTES) * TEN_MINUTES;
-        let before = *self;
-        self.seconds_from = self.seconds_from.max(align(SECONDS_FOR));
-        self.tens_from = self.tens_from.max(align(TENS_FOR));
-        self.minutes_from = self.minutes_from.max(align(MINUTES_FOR));
-        *self != before
+    /// Moves the borders for a present of `now` seconds.
+    pub(crate) fn advance(&mut self, now: i64) {
+        for (from, (_, age)) in self.0.iter_mut().zip(WIDTHS) {
+            let border = now.saturating_sub(age).div_euclid(TEN_MINUTES) * TEN_MINUTES;
+            *from = border.max(*from);
+        }
     }
 
     /// From which second on slots are one second wide.
-    pub(crate) fn seconds_from(&self) -> i64 {
-        self.seconds_from
+    pub(crate) fn fine_from(&self) -> i64 {
+        self.0[0]
     }
 
     /// Width in seconds of the slot that holds `second`.
     pub(crate) fn width(&self, second: i64) -> i64 {
-        if second >= self.seconds_from {
-            1
-        } else if second >= self.tens_from {
-            TEN
-        } else if second >= self.minutes_from {
-            MINUTE
-        } else {
-            TEN_MINUTES
-        }
+        let zone = self.0.iter().zip(WIDTHS).find(|(from, _)| second >= **from);
+        zone.map_or(TEN_MINUTES, |(_, (width, _))| width)
     }
 
     /// The name of the slot that holds `second`.
@@ -154,7 +135,7 @@ impl<D: Delta> Slots<D> {
 
     /// Merges what has grown older than its zone.
     pub(crate) fn coarsen(&mut self, zones: &Zones) {
-        let old = self.0.partition_point(|(key, _)| *key < zones.seconds_from);
+        let old = self.0.partition_point(|(key, _)| *key < zones.fine_from());
         if self.0.iter().take(old).all(|(key, _)| zones.key(*key) == *key) {
             return;
         }
@@ -207,10 +188,10 @@ mod tests {
         slots.coarsen(&zones);
         assert_eq!(slots.0.first(), Some(&(9, 10)));
         assert_eq!(slots.0.len(), 60 + 600);
-        zones.advance(600 + TENS_FOR);
+        zones.advance(600 + WIDTHS[1].1);
         slots.coarsen(&zones);
         assert_eq!(slots.0.first(), Some(&(59, 60)));
-        zones.advance(1200 + MINUTES_FOR);
+        zones.advance(1200 + WIDTHS[2].1);
         slots.coarsen(&zones);
         assert_eq!(slots.0, [(599, 600), (1199, 600)]);
     }

@@ -314,7 +314,7 @@ impl Series {
             Data::Plain(_) => Vec::new(),
         });
         if let Some(to) = cutoff(slots, excess(self.bytes), 600) {
-            self.fold_before(to.min(self.zones.seconds_from()));
+            self.fold_before(to.min(self.zones.fine_from()));
         }
         self.bytes = self.count_bytes();
     }

@@ -1,4 +1,10 @@
 //! What the store promises, as text: one line an operation in, one line a series out.
+#![expect(
+    clippy::format_push_string,
+    clippy::format_collect,
+    clippy::float_cmp,
+    reason = "text of a few lines reads best where it is made"
+)]
 
 use expect_test::{Expect, expect};
 
