@@ -37,7 +37,12 @@ impl<'q> Evaluator<'q> {
         };
         let param_expr = aggregate.param.as_ref();
         self.check_param(aggregate.op, param, param_expr)?;
-        let groups = groups(self.vector(&aggregate.inner, t)?, &aggregate.grouping);
+        let elements = self.vector(&aggregate.inner, t)?;
+        if aggregate.op == AggregateOp::CountValues {
+            let label = param_expr.map_or("", text_of);
+            return Ok(count_values(elements, &aggregate.grouping, label));
+        }
+        let groups = groups(elements, &aggregate.grouping);
         let span = aggregate.inner.span;
         let mut out = Vec::new();
         for group in groups {
@@ -47,10 +52,6 @@ impl<'q> Evaluator<'q> {
                 | AggregateOp::Limitk
                 | AggregateOp::LimitRatio => {
                     out.extend(self.some_of(aggregate.op, group.elements, param, span));
-                }
-                AggregateOp::CountValues => {
-                    let label = param_expr.map_or("", text_of);
-                    out.extend(count_values(&group, label));
                 }
                 op => {
                     let value = self.reduced(op, &group.elements, param, span);
@@ -285,22 +286,23 @@ fn group_labels(labels: &Labels, grouping: &Grouping) -> Labels {
     }
 }
 
-fn count_values(group: &Group, label: &str) -> Vec<Element> {
-    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
-    for element in &group.elements {
+/// Each element's value becomes a label, and then the elements of each label set are counted.
+fn count_values(elements: Vec<Element>, grouping: &Grouping, label: &str) -> Vec<Element> {
+    let mut counts: BTreeMap<Labels, (usize, bool)> = BTreeMap::new();
+    for element in elements {
         let value = match &element.value {
             SampleValue::Float(x) => plain_number(*x),
             SampleValue::Histogram(h) => text(h),
         };
-        *counts.entry(value).or_default() += 1;
+        let labels = group_labels(&element.labels, grouping).with(label, &value);
+        let (n, drop_name) = counts.entry(labels).or_default();
+        *n += 1;
+        *drop_name |= element.drop_name && label != METRIC_NAME;
     }
-    let element = |(value, n): (String, usize)| {
-        let labels = Arc::new(group.labels.with(label, &value));
-        let mut element = Element::float(labels, f64_from_usize(n));
-        element.drop_name = group.drop_name && label != METRIC_NAME;
-        element
+    let counted = |(labels, (n, drop_name))| {
+        Element { drop_name, ..Element::float(Arc::new(labels), f64_from_usize(n)) }
     };
-    counts.into_iter().map(element).collect()
+    counts.into_iter().map(counted).collect()
 }
 
 /// Whether a series belongs to the share `ratio` of all series, or for a negative ratio to the

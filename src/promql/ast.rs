@@ -287,14 +287,6 @@ pub(crate) enum MatchBy {
     Ignoring(Vec<Text>),
 }
 
-impl MatchBy {
-    pub(crate) fn labels(&self) -> &[Text] {
-        match self {
-            Self::On(labels) | Self::Ignoring(labels) => labels,
-        }
-    }
-}
-
 /// What an expression evaluates to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Type {

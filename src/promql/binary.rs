@@ -142,11 +142,9 @@ impl<'q> Evaluator<'q> {
         }
         let swapped = matching.card == Card::OneToMany;
         let (many, one) = if swapped { (right, left) } else { (left, right) };
-        let (fill_many, fill_one) = if swapped {
-            (matching.fill_right, matching.fill_left)
-        } else {
-            (matching.fill_left, matching.fill_right)
-        };
+        // Upstream turns the operands around for `group_right` but not what fills them, and its
+        // tests hold it to that: `fill_left` is for the many side, wherever that stands.
+        let (fill_many, fill_one) = (matching.fill_left, matching.fill_right);
         let index = unique(&one, matching)?;
         let mut join =
             Join { evaluator: self, operation, swapped, seen: HashMap::new(), out: Vec::new() };

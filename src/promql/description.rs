@@ -141,8 +141,8 @@ fn item(word: &str, values: &mut Vec<Option<SampleValue>>) -> Result<(), String>
         return histogram_item(word, values);
     }
     let (body, n) = match word.rsplit_once('x') {
-        Some((body, n)) if !word.starts_with("0x") || body.contains('x') => (body, times(n)?),
-        _ => (word, 0),
+        Some((body, n)) => (body, times(n)?),
+        None => (word, 0),
     };
     let repeats = body.len() < word.len();
     let (first, delta) = split_delta(body).ok_or_else(|| format!("bad sample {word:?}"))?;

@@ -186,8 +186,9 @@ impl<'q> Evaluator<'q> {
             && function.name == "info"
         {
             let matchers = Cow::Owned(super::info::info_matchers(args));
-            let start = times.0.saturating_sub(self.lookback);
-            wanted.push(Wanted { id: expr.id, matchers, start, end: times.1, is_window: false });
+            let start = self.info_time(args, times.0)?.saturating_sub(self.lookback);
+            let end = self.info_time(args, times.1)?;
+            wanted.push(Wanted { id: expr.id, matchers, start, end, is_window: false });
             return args.first().map_or(Ok(()), |arg| self.collect(arg, times, wanted));
         }
         let mut times = times;
@@ -280,7 +281,7 @@ impl<'q> Evaluator<'q> {
     }
 
     /// Where a selector with `shift` looks at time `t`.
-    fn shifted(&self, shift: &Shift, t: i64) -> Result<i64, EvalError> {
+    pub(super) fn shifted(&self, shift: &Shift, t: i64) -> Result<i64, EvalError> {
         let t = match shift.at {
             Some(At::Time(time)) => time,
             Some(At::Start) => self.range.start,

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::EvalError;
-use super::ast::{Expr, Kind};
+use super::ast::{Expr, Kind, Shift};
 use super::evaluate::Evaluator;
 use super::value::Element;
 use crate::series::{MatchOp, Matcher};
@@ -27,7 +27,11 @@ impl<'q> Evaluator<'q> {
         let matchers = written_matchers(args);
         let (names, data): (Vec<&Matcher>, Vec<&Matcher>) =
             matchers.iter().partition(|matcher| &*matcher.name == METRIC_NAME);
-        let infos = self.select_at(id, t);
+        let infos = self.select_at(id, self.info_time(args, t)?);
+        if let Some(info) = infos.iter().find(|info| info.as_float().is_none()) {
+            let message = format!("info metrics should be float type, but {} is not", info.labels);
+            return Err(EvalError::Execution(message));
+        }
         let mut out = Vec::with_capacity(elements.len());
         for element in elements {
             if is_info(&element.labels, &names) {
@@ -37,6 +41,19 @@ impl<'q> Evaluator<'q> {
             }
         }
         Ok(out)
+    }
+
+    /// Info series are read at the time at which the vector's own selector reads.
+    pub(super) fn info_time(&self, args: &'q [Expr], t: i64) -> Result<i64, EvalError> {
+        args.first().and_then(first_shift).map_or(Ok(t), |shift| self.shifted(shift, t))
+    }
+}
+
+/// The shift of the first selector in the text.
+fn first_shift(expr: &Expr) -> Option<&Shift> {
+    match &expr.kind {
+        Kind::Selector(selector) | Kind::Window { selector, .. } => Some(&selector.shift),
+        _ => expr.children().into_iter().find_map(first_shift),
     }
 }
 
@@ -50,8 +67,13 @@ fn written_matchers(args: &[Expr]) -> &[Matcher] {
 /// What selects the info series of a call.
 pub(super) fn info_matchers(args: &[Expr]) -> Vec<Matcher> {
     let mut matchers = written_matchers(args).to_vec();
-    if !matchers.iter().any(|matcher| &*matcher.name == METRIC_NAME) {
+    let names: Vec<MatchOp> =
+        matchers.iter().filter(|m| &*m.name == METRIC_NAME).map(|m| m.op).collect();
+    if names.is_empty() {
         matchers.push(Matcher::equal(METRIC_NAME, TARGET_INFO));
+    } else if !names.iter().any(|op| matches!(op, MatchOp::Equal | MatchOp::Regex)) {
+        // A name that is only ruled out leaves the other info metrics. The pattern is valid.
+        matchers.extend(Matcher::new(METRIC_NAME, MatchOp::Regex, ".+_info"));
     }
     matchers
 }

@@ -106,6 +106,10 @@ impl<'q> Evaluator<'q> {
             "stdvar_over_time" => variance(floats()),
             "quantile_over_time" => quantile(params[0], floats().collect()),
             "mad_over_time" => {
+                // A NaN would otherwise only count as a small value.
+                if floats().any(f64::is_nan) {
+                    return Some(SampleValue::Float(f64::NAN));
+                }
                 let median = quantile(0.5, floats().collect());
                 quantile(0.5, floats().map(|x| (x - median).abs()).collect())
             }

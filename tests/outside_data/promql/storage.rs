@@ -50,7 +50,9 @@ impl Storage {
 
     fn merge(&mut self, loaded: BTreeMap<Labels, BTreeMap<i64, SampleValue>>) {
         for (labels, samples) in loaded {
-            self.series.entry(labels).or_default().extend(samples);
+            let series = self.series.entry(labels).or_default();
+            series.extend(samples);
+            hint(series);
         }
     }
 
@@ -127,4 +129,35 @@ fn custom_histogram(mut classic: Classic) -> SampleValue {
         negative: Vec::new(),
         custom_bounds: bounds.into(),
     }))
+}
+
+/// Says of each histogram whether its counter was reset, as Prometheus's storage does on the way
+/// in; what the file says of a reset or a gauge stays.
+fn hint(samples: &mut BTreeMap<i64, SampleValue>) {
+    let mut before: Option<Arc<Histogram>> = None;
+    for value in samples.values_mut() {
+        let SampleValue::Histogram(h) = value else {
+            before = None;
+            continue;
+        };
+        let continues = before.as_deref().is_some_and(|before| continues(before, h));
+        before = Some(Arc::clone(h));
+        if h.counter_reset == CounterReset::Unknown && continues {
+            Arc::make_mut(h).counter_reset = CounterReset::No;
+        }
+    }
+}
+
+fn continues(before: &Histogram, h: &Histogram) -> bool {
+    let grew = |before: &[(i32, f64)], now: &[(i32, f64)]| {
+        before.iter().all(|(i, n)| now.iter().any(|(j, m)| i == j && n <= m))
+    };
+    before.counter_reset != CounterReset::Gauge
+        && before.schema == h.schema
+        && before.custom_bounds == h.custom_bounds
+        && before.zero_threshold == h.zero_threshold
+        && before.count <= h.count
+        && before.zero_count <= h.zero_count
+        && grew(&before.positive, &h.positive)
+        && grew(&before.negative, &h.negative)
 }
