@@ -100,10 +100,8 @@ impl<'q> Evaluator<'q> {
                 }
             }
             AggregateOp::Quantile => self.check_quantile(param, span),
-            AggregateOp::CountValues => {
-                if expr.map_or("", text_of).is_empty() {
-                    return error("invalid label name \"\"".to_owned());
-                }
+            AggregateOp::CountValues if expr.map_or("", text_of).is_empty() => {
+                return error("invalid label name \"\"".to_owned());
             }
             _ => {}
         }
@@ -167,11 +165,15 @@ impl<'q> Evaluator<'q> {
         }
         Some(SampleValue::Float(if op == AggregateOp::Sum {
             let mut sum = Sum::default();
-            floats.iter().for_each(|x| sum.add(*x));
+            for x in floats {
+                sum.add(x);
+            }
             sum.total()
         } else {
             let mut mean = Mean::default();
-            floats.iter().for_each(|x| mean.add(*x));
+            for x in floats {
+                mean.add(x);
+            }
             mean.mean()
         }))
     }
@@ -299,8 +301,9 @@ fn count_values(elements: Vec<Element>, grouping: &Grouping, label: &str) -> Vec
         *n += 1;
         *drop_name |= element.drop_name && label != METRIC_NAME;
     }
-    let counted = |(labels, (n, drop_name))| {
-        Element { drop_name, ..Element::float(Arc::new(labels), f64_from_usize(n)) }
+    let counted = |(labels, (n, drop_name))| Element {
+        drop_name,
+        ..Element::float(Arc::new(labels), f64_from_usize(n))
     };
     counts.into_iter().map(counted).collect()
 }

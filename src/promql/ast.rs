@@ -32,12 +32,26 @@ pub(crate) enum Kind {
     Number(f64),
     Text(String),
     Paren(Box<Expr>),
-    Unary { negative: bool, inner: Box<Expr> },
+    Unary {
+        negative: bool,
+        inner: Box<Expr>,
+    },
     Selector(Selector),
     /// A selector with a range in brackets.
-    Window { selector: Selector, range: DurationExpr },
-    Subquery { inner: Box<Expr>, range: DurationExpr, step: Option<DurationExpr>, shift: Shift },
-    Call { function: &'static Function, args: Vec<Expr> },
+    Window {
+        selector: Selector,
+        range: DurationExpr,
+    },
+    Subquery {
+        inner: Box<Expr>,
+        range: DurationExpr,
+        step: Option<DurationExpr>,
+        shift: Shift,
+    },
+    Call {
+        function: &'static Function,
+        args: Vec<Expr>,
+    },
     Aggregate(Box<Aggregate>),
     Binary(Box<Binary>),
 }

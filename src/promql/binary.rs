@@ -80,7 +80,7 @@ impl<'q> Evaluator<'q> {
         let op = operation.binary.op;
         let outcome = match (left, right) {
             (Float(x), Float(y)) => floats(op, *x, *y),
-            (Float(x), Histogram(h)) if op == BinaryOp::Mul => computed(multiply(h, *x)),
+            (Float(x), Histogram(h)) if op == BinaryOp::Mul => Some(computed(multiply(h, *x))),
             (Histogram(h), Float(x)) => histogram_and_float(op, h, *x),
             (Histogram(g), Histogram(h)) => match op {
                 BinaryOp::Equal => Some(Outcome { value: left.clone(), keep: equal(g, h) }),
@@ -126,7 +126,7 @@ impl<'q> Evaluator<'q> {
         if combined.resets_conflict {
             self.notes.resets_conflict(operation.span, word);
         }
-        computed(combined.histogram)
+        Some(computed(combined.histogram))
     }
 
     fn matched(
@@ -224,11 +224,8 @@ impl Join<'_, '_> {
 fn result_labels(binary: &Binary, many: &Element, one: &Element) -> Labels {
     let matching = &binary.matching;
     let changes_meaning = !binary.op.is_comparison() && !binary.op.is_trim();
-    let mut labels = if changes_meaning {
-        without_identity(&many.labels)
-    } else {
-        (*many.labels).clone()
-    };
+    let mut labels =
+        if changes_meaning { without_identity(&many.labels) } else { (*many.labels).clone() };
     if matching.card == Card::OneToOne {
         labels = match &matching.by {
             MatchBy::On(on) => labels.filtered(|name| has(on, name)),
@@ -317,19 +314,20 @@ fn float(x: f64) -> SampleValue {
     SampleValue::Float(x)
 }
 
-fn computed(mut h: Histogram) -> Option<Outcome> {
+fn computed(mut h: Histogram) -> Outcome {
     compact(&mut h);
-    Some(Outcome { value: SampleValue::Histogram(Arc::new(h)), keep: true })
+    Outcome { value: SampleValue::Histogram(Arc::new(h)), keep: true }
 }
 
 fn histogram_and_float(op: BinaryOp, h: &Histogram, x: f64) -> Option<Outcome> {
-    match op {
-        BinaryOp::Mul => computed(multiply(h, x)),
-        BinaryOp::Div => computed(divide(h, x)),
-        BinaryOp::TrimUpper => computed(trim(h, x, Keep::Below)),
-        BinaryOp::TrimLower => computed(trim(h, x, Keep::Above)),
-        _ => None,
-    }
+    let h = match op {
+        BinaryOp::Mul => multiply(h, x),
+        BinaryOp::Div => divide(h, x),
+        BinaryOp::TrimUpper => trim(h, x, Keep::Below),
+        BinaryOp::TrimLower => trim(h, x, Keep::Above),
+        _ => return None,
+    };
+    Some(computed(h))
 }
 
 fn arithmetic(op: BinaryOp, x: f64, y: f64) -> Option<f64> {

@@ -37,7 +37,8 @@ mod tests {
 
     #[test]
     fn parts_of_a_leap_day() {
-        let parts = ["year", "month", "day_of_month", "days_in_month", "day_of_year", "day_of_week"];
+        let parts =
+            ["year", "month", "day_of_month", "days_in_month", "day_of_year", "day_of_week"];
         let leap_day = 1_582_934_400.0;
         let values: Vec<f64> = parts.iter().map(|part| calendar(part, leap_day)).collect();
         assert_eq!(format!("{values:?}"), "[2020.0, 2.0, 29.0, 29.0, 60.0, 6.0]");

@@ -54,11 +54,7 @@ impl<'q> Evaluator<'q> {
     }
 
     /// The vector that is the first argument.
-    pub(super) fn first_vector(
-        &self,
-        args: &'q [Expr],
-        t: i64,
-    ) -> Result<Vec<Element>, EvalError> {
+    pub(super) fn first_vector(&self, args: &'q [Expr], t: i64) -> Result<Vec<Element>, EvalError> {
         args.first().map_or(Ok(Vec::new()), |arg| self.vector(arg, t))
     }
 
@@ -177,7 +173,6 @@ fn absent_labels(args: &[Expr]) -> Labels {
     labels
 }
 
-#[expect(clippy::match_same_arms, reason = "one line a function")]
 fn float_function(name: &str, x: f64, [a, b]: [f64; 2]) -> Option<f64> {
     Some(match name {
         "abs" => x.abs(),

@@ -79,7 +79,8 @@ pub(super) fn binary(binary: &Binary, op: Span, written: Option<Span>) -> Result
     if scalars.contains(&true) {
         if binary.op.is_set() {
             let symbol = binary.op.symbol();
-            let message = format!("set operator {symbol:?} not allowed in binary scalar expression");
+            let message =
+                format!("set operator {symbol:?} not allowed in binary scalar expression");
             return Err(error_at(op, message));
         }
         if let Some(span) = written {
@@ -89,11 +90,11 @@ pub(super) fn binary(binary: &Binary, op: Span, written: Option<Span>) -> Result
     if binary.op.is_set() {
         set_operator(binary, op)?;
     }
-    if let MatchBy::On(on) = &binary.matching.by {
-        if let Some(label) = binary.matching.include.iter().find(|label| on.contains(label)) {
-            let message = format!("label {label:?} must not occur in ON and GROUP clause at once");
-            return Err(error_at(op, message));
-        }
+    if let MatchBy::On(on) = &binary.matching.by
+        && let Some(label) = binary.matching.include.iter().find(|label| on.contains(label))
+    {
+        let message = format!("label {label:?} must not occur in ON and GROUP clause at once");
+        return Err(error_at(op, message));
     }
     Ok(())
 }

@@ -74,8 +74,7 @@ fn labels_end(text: &str) -> usize {
         match (quote, c) {
             _ if escaped => escaped = false,
             (Some('"' | '\''), '\\') => escaped = true,
-            (Some(q), c) if q == c => quote = None,
-            (Some(_), _) => {}
+            (Some(q), c) => quote = Some(q).filter(|q| *q != c),
             (None, '"' | '\'' | '`') => quote = Some(c),
             (None, '{') => depth += 1,
             (None, '}') => {
@@ -222,7 +221,8 @@ fn histogram(body: &str) -> Result<Histogram, String> {
     let (mut positive, mut negative) = (Vec::new(), Vec::new());
     let mut rest = body.trim_start();
     while !rest.is_empty() {
-        let (key, after) = rest.split_once(':').ok_or_else(|| format!("expected a field: {rest:?}"))?;
+        let (key, after) =
+            rest.split_once(':').ok_or_else(|| format!("expected a field: {rest:?}"))?;
         let after = after.trim_start();
         let (value, next) = if let Some(list) = after.strip_prefix('[') {
             list.split_once(']').ok_or("unclosed list")?

@@ -1,7 +1,6 @@
 //! What a native histogram says about the observations in it: quantiles, fractions, deviation,
 //! and the parts below or above a value. The rules are those of `promql/quantile.go`. What is
 //! never true: interpolation into a bucket without end.
-#![expect(clippy::float_cmp, reason = "bounds match exactly or not at all")]
 
 use super::histogram::{Bucket, buckets, is_custom};
 use super::kahan::Sum;
@@ -178,7 +177,8 @@ pub(crate) enum Keep {
 /// (`FloatHistogram.TrimBuckets`).
 pub(crate) fn trim(h: &Histogram, cut: f64, keep: Keep) -> Histogram {
     let mut trimmed = h.clone();
-    let mut parts = Parts { h, cut, keep, count: Sum::default(), sum: Sum::default(), cut_any: false };
+    let mut parts =
+        Parts { h, cut, keep, count: Sum::default(), sum: Sum::default(), cut_any: false };
     let (schema, threshold) = (h.schema, h.zero_threshold);
     let single = |index: i32, count: f64| Histogram {
         schema,
@@ -191,8 +191,7 @@ pub(crate) fn trim(h: &Histogram, cut: f64, keep: Keep) -> Histogram {
     for (index, count) in &mut trimmed.negative {
         let mirrored = single(*index, *count);
         if let Some(bucket) = buckets(&mirrored).first() {
-            let bucket =
-                Bucket { lower: -bucket.upper, upper: -bucket.lower, count: bucket.count };
+            let bucket = Bucket { lower: -bucket.upper, upper: -bucket.lower, count: bucket.count };
             *count = parts.keep(bucket);
         }
     }
@@ -225,7 +224,8 @@ struct Parts<'a> {
 impl Parts<'_> {
     /// How much of the bucket stays.
     fn keep(&mut self, bucket: Bucket) -> f64 {
-        let bucket = if self.is_open_around_zero(&bucket) { bucket } else { narrowed(self.h, bucket) };
+        let bucket =
+            if self.is_open_around_zero(&bucket) { bucket } else { narrowed(self.h, bucket) };
         let share = self.share(&bucket);
         if share < 1.0 && bucket.count != 0.0 {
             self.cut_any = true;

@@ -13,7 +13,9 @@ use super::notes::Notes;
 use super::value::{Element, Frame, Series, Value, Window};
 use super::{Answer, EvalError, Options, Output, Query, Range, Select};
 use crate::number::{f64_from_i64, i64_from_f64};
-use crate::series::{Matcher, RawSeries, STALE_NAN_BITS, Sample, SampleValue, SelectError, Selection};
+use crate::series::{
+    Matcher, RawSeries, STALE_NAN_BITS, Sample, SampleValue, SelectError, Selection,
+};
 use crate::signal::Labels;
 
 /// Points of one series in an answer, as in Prometheus's API.
@@ -244,9 +246,8 @@ impl<'q> Evaluator<'q> {
             DurationExpr::Range => {
                 f64_from_i64(self.range.end.saturating_sub(self.range.start)) / 1000.0
             }
-            DurationExpr::Paren(inner) => self.seconds(inner),
             DurationExpr::Sign { negative: true, inner } => -self.seconds(inner),
-            DurationExpr::Sign { negative: false, inner } => self.seconds(inner),
+            DurationExpr::Paren(inner) | DurationExpr::Sign { inner, .. } => self.seconds(inner),
             DurationExpr::Smaller(left, right) => self.seconds(left).min(self.seconds(right)),
             DurationExpr::Larger(left, right) => self.seconds(left).max(self.seconds(right)),
             DurationExpr::Binary { op, left, right } => {
@@ -322,9 +323,8 @@ impl<'q> Evaluator<'q> {
         match &expr.kind {
             Kind::Number(x) => Ok(Value::Scalar(*x)),
             Kind::Text(text) => Ok(Value::Text(text.clone())),
-            Kind::Paren(inner) => self.eval(inner, t),
-            Kind::Unary { negative: false, inner } => self.eval(inner, t),
             Kind::Unary { negative: true, inner } => self.negated(inner, t),
+            Kind::Paren(inner) | Kind::Unary { inner, .. } => self.eval(inner, t),
             Kind::Selector(selector) => {
                 Ok(Value::Vector(self.select_at(expr.id, self.shifted(&selector.shift, t)?)))
             }

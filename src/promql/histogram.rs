@@ -155,9 +155,8 @@ fn zero_count_within(h: &Histogram, mut threshold: f64) -> (f64, f64) {
 fn widen_zero(h: &mut Histogram, threshold: f64) {
     let (count, threshold) = zero_count_within(h, threshold);
     let (schema, zero) = (h.schema, threshold);
-    let outside = |(index, _): &(i32, f64)| {
-        exponential_bound(schema, index.saturating_sub(1)) >= zero
-    };
+    let outside =
+        |(index, _): &(i32, f64)| exponential_bound(schema, index.saturating_sub(1)) >= zero;
     h.positive.retain(outside);
     h.negative.retain(outside);
     h.zero_count = count;
@@ -299,8 +298,7 @@ pub(crate) fn equal(a: &Histogram, b: &Histogram) -> bool {
     };
     let same_counts = |x: &Counts, y: &Counts| {
         let (x, y) = (populated(x), populated(y));
-        x.len() == y.len()
-            && x.iter().zip(&y).all(|((i, n), (j, m))| i == j && same(*n, *m))
+        x.len() == y.len() && x.iter().zip(&y).all(|((i, n), (j, m))| i == j && same(*n, *m))
     };
     a.schema == b.schema
         && a.custom_bounds == b.custom_bounds

@@ -81,8 +81,8 @@ impl<'q> Evaluator<'q> {
                 out
             }
             _ => {
-                let computed = elements(0)?.iter().filter_map(|e| statistic(name, e)).collect();
-                computed
+                let elements = elements(0)?;
+                elements.iter().filter_map(|element| statistic(name, element)).collect()
             }
         })
     }

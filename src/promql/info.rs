@@ -94,9 +94,8 @@ fn enriched(
     infos: &[Element],
     data: &[&Matcher],
 ) -> Result<Option<Labels>, EvalError> {
-    let belongs = |info: &&Element| {
-        IDENTIFYING.iter().all(|name| info.labels.get(name) == labels.get(name))
-    };
+    let belongs =
+        |info: &&Element| IDENTIFYING.iter().all(|name| info.labels.get(name) == labels.get(name));
     let mut added: Vec<(&str, &str)> = Vec::new();
     let mut newest: Vec<&Element> = Vec::new();
     for info in infos.iter().filter(belongs) {

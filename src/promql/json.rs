@@ -125,7 +125,9 @@ mod tests {
 
     #[test]
     fn histograms_stand_under_their_own_key() {
-        let h = series("h {{schema:0 count:4 sum:3 z_bucket:1 z_bucket_w:0.5 buckets:[2] n_buckets:[1]}}");
+        let h = series(
+            "h {{schema:0 count:4 sum:3 z_bucket:1 z_bucket_w:0.5 buckets:[2] n_buckets:[1]}}",
+        );
         check(
             Output::Vector(vec![h]),
             &expect![[

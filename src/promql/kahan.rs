@@ -31,20 +31,20 @@ impl Sum {
 pub(crate) struct Mean {
     sum: Sum,
     n: f64,
-    is_mean: bool,
+    incremental: bool,
 }
 
 impl Mean {
     pub(crate) fn add(&mut self, x: f64) {
         self.n += 1.0;
-        if !self.is_mean {
+        if !self.incremental {
             let mut sum = self.sum;
             sum.add(x);
             if self.n <= 1.0 || !sum.sum.is_infinite() {
                 self.sum = sum;
                 return;
             }
-            self.is_mean = true;
+            self.incremental = true;
             self.sum.sum /= self.n - 1.0;
             self.sum.rest /= self.n - 1.0;
         }
@@ -62,7 +62,7 @@ impl Mean {
     }
 
     pub(crate) fn mean(&self) -> f64 {
-        if self.is_mean {
+        if self.incremental {
             self.sum.total()
         } else {
             let mean = self.sum.sum / self.n;

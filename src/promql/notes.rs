@@ -74,9 +74,5 @@ fn insert(notes: &RefCell<BTreeSet<String>>, note: String) {
 
 /// Names the metric where it has a name.
 pub(super) fn about(message: &str, name: &str) -> String {
-    if name.is_empty() {
-        message.to_owned()
-    } else {
-        format!("{message} for metric name {name:?}")
-    }
+    if name.is_empty() { message.to_owned() } else { format!("{message} for metric name {name:?}") }
 }

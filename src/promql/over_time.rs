@@ -148,7 +148,9 @@ fn seconds(millis: i64) -> f64 {
 
 fn variance(values: impl Iterator<Item = f64>) -> f64 {
     let mut variance = Variance::default();
-    values.for_each(|x| variance.add(x));
+    for x in values {
+        variance.add(x);
+    }
     variance.variance()
 }
 

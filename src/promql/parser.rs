@@ -11,9 +11,13 @@ use super::lexer::{Token, tokens};
 use super::signature::Function;
 use crate::signal::Text;
 
-/// Nesting of expressions. Rules that people write stay below 20; 10,000 parentheses are an
-/// error and not a stack overflow.
-const DEPTH_MAX: usize = 128;
+/// Nesting of expressions. What people write stays below 20; 10,000 parentheses are an error and
+/// not a stack overflow. A debug build needs less than 1 MiB of stack for the deepest.
+const DEPTH_MAX: usize = 300;
+
+/// What an operand within another costs of [`DEPTH_MAX`]; one more operator of a chain like
+/// `a + b + c` costs 1, since it takes less stack.
+const NESTED_COST: usize = 3;
 
 /// Bytes of a query. A longer one is a mistake; the bound keeps trees small.
 pub(super) const TEXT_MAX: usize = 1 << 20;
@@ -108,8 +112,7 @@ impl Parser {
             Token::End => "end of input".to_owned(),
         };
         let place = if place.is_empty() { String::new() } else { format!(" in {place}") };
-        let wanted =
-            if wanted.is_empty() { String::new() } else { format!(", expected {wanted}") };
+        let wanted = if wanted.is_empty() { String::new() } else { format!(", expected {wanted}") };
         self.error_here(format!("unexpected {found}{place}{wanted}"))
     }
 
@@ -119,12 +122,20 @@ impl Parser {
         Expr { span, id, kind }
     }
 
-    /// Counts one level of nesting; the caller gives it back.
+    /// Counts one level of nesting; the caller puts `depth` back.
     pub(super) fn descend(&mut self) -> Result<(), ParseError> {
-        self.depth += 1;
+        self.deepen(NESTED_COST)
+    }
+
+    /// Counts one more operator of a chain; the caller puts `depth` back.
+    fn chain(&mut self) -> Result<(), ParseError> {
+        self.deepen(1)
+    }
+
+    fn deepen(&mut self, cost: usize) -> Result<(), ParseError> {
+        self.depth += cost;
         if self.depth > DEPTH_MAX {
-            let message = format!("the expression is nested deeper than {DEPTH_MAX} levels");
-            return Err(self.error_here(message));
+            return Err(self.error_here("the expression is nested too deep"));
         }
         Ok(())
     }
@@ -133,18 +144,18 @@ impl Parser {
 
     /// Reads operators that bind at least as tight as `tightness`.
     pub(super) fn expression(&mut self, tightness: u8) -> Result<Expr, ParseError> {
-        self.descend()?;
         let depth = self.depth;
+        self.descend()?;
         let mut left = self.operand()?;
         while let Some(op) = self.binary_op() {
             if op.precedence() < tightness {
                 break;
             }
             // Each operator puts what stands to its left one level deeper.
-            self.descend()?;
+            self.chain()?;
             left = self.binary(left, op)?;
         }
-        self.depth = depth - 1;
+        self.depth = depth;
         Ok(left)
     }
 
@@ -383,13 +394,11 @@ impl Parser {
             grouping = self.grouping()?;
         }
         let span = Span { start: start.start, end: self.last_end() };
-        let wanted = if op.takes_param() { 2 } else { 1 };
-        let inner = args.pop();
-        let (Some(inner), true) = (inner, args.len() + 1 == wanted) else {
+        let (wanted, got) = (if op.takes_param() { 2 } else { 1 }, args.len());
+        let (Some(inner), true) = (args.pop(), got == wanted) else {
             let message = format!(
                 "wrong number of arguments for aggregate expression provided, expected {wanted}, \
-                 got {}",
-                args.len() + usize::from(span.end > start.end && !args.is_empty())
+                 got {got}"
             );
             return Err(error_at(span, message));
         };

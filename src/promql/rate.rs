@@ -5,7 +5,9 @@
 
 use super::ast::Span;
 use super::evaluate::Evaluator;
-use super::histogram::{add, compact, divide, equal, is_custom, multiply, reduce, subtract, was_reset};
+use super::histogram::{
+    add, compact, divide, equal, is_custom, multiply, reduce, subtract, was_reset,
+};
 use super::kahan::Sum;
 use super::value::Frame;
 use crate::number::{f64_from_i64, f64_from_usize};
@@ -269,8 +271,8 @@ fn extrapolation(
     first: Option<f64>,
 ) -> Option<f64> {
     let (oldest, newest) = (samples.first()?.t, samples.last()?.t);
-    let sampled = seconds(newest.saturating_sub(oldest));
-    let interval = sampled / f64_from_usize(samples.len() - 1);
+    let covered = seconds(newest.saturating_sub(oldest));
+    let interval = covered / f64_from_usize(samples.len() - 1);
     let threshold = interval * 1.1;
     let mut to_start = seconds(oldest.saturating_sub(frame.start));
     let mut to_end = seconds(frame.end.saturating_sub(newest));
@@ -281,12 +283,12 @@ fn extrapolation(
         && moved > 0.0
         && first >= 0.0
     {
-        to_start = to_start.min(sampled * (first / moved));
+        to_start = to_start.min(covered * (first / moved));
     }
     if to_end >= threshold {
         to_end = interval / 2.0;
     }
-    Some((sampled + to_start + to_end) / sampled)
+    Some((covered + to_start + to_end) / covered)
 }
 
 struct Line {
@@ -302,18 +304,19 @@ fn regression(floats: &[(i64, f64)], origin: i64) -> Line {
         let intercept = if first.is_infinite() { f64::NAN } else { first };
         return Line { slope: if first.is_infinite() { f64::NAN } else { 0.0 }, intercept };
     }
-    let [mut xs, mut ys, mut xys, mut x2s] = [Sum::default(); 4];
+    let [mut sum_x, mut sum_y, mut sum_of_products, mut sum_of_squares] = [Sum::default(); 4];
     for (t, y) in floats {
         let x = seconds(t.saturating_sub(origin));
-        xs.add(x);
-        ys.add(*y);
-        xys.add(x * y);
-        x2s.add(x * x);
+        sum_x.add(x);
+        sum_y.add(*y);
+        sum_of_products.add(x * y);
+        sum_of_squares.add(x * x);
     }
     let n = f64_from_usize(floats.len());
-    let (x, y, xy, x2) = (xs.total(), ys.total(), xys.total(), x2s.total());
-    let slope = (xy - x * y / n) / (x2 - x * x / n);
-    Line { slope, intercept: y / n - slope * x / n }
+    let (total_x, total_y) = (sum_x.total(), sum_y.total());
+    let covariance = sum_of_products.total() - total_x * total_y / n;
+    let slope = covariance / (sum_of_squares.total() - total_x * total_x / n);
+    Line { slope, intercept: total_y / n - slope * total_x / n }
 }
 
 /// How often a counter fell; a change between floats and histograms is a reset.

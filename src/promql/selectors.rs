@@ -155,11 +155,8 @@ impl Parser {
     }
 
     fn subquery(&mut self, expr: Expr, range: DurationExpr) -> Result<Expr, ParseError> {
-        let step = if matches!(self.peek(), Token::Symbol("]")) {
-            None
-        } else {
-            Some(self.duration(0)?)
-        };
+        let step =
+            if matches!(self.peek(), Token::Symbol("]")) { None } else { Some(self.duration(0)?) };
         self.expect("]", "subquery selector")?;
         let span = Span { start: expr.span.start, end: self.last_end() };
         if expr.value_type() != Type::Vector && expr.value_type() != Type::Scalar {
@@ -211,8 +208,8 @@ impl Parser {
     }
 
     fn duration(&mut self, tightness: u8) -> Result<DurationExpr, ParseError> {
-        self.descend()?;
         let depth = self.depth;
+        self.descend()?;
         let mut left = self.duration_signed()?;
         while let Token::Symbol(symbol) = self.peek() {
             let op = match *symbol {
@@ -229,11 +226,14 @@ impl Parser {
             }
             self.descend()?;
             self.at += 1;
-            let right = self
-                .duration(if op == BinaryOp::Pow { op.precedence() } else { op.precedence() + 1 })?;
+            let right = self.duration(if op == BinaryOp::Pow {
+                op.precedence()
+            } else {
+                op.precedence() + 1
+            })?;
             left = DurationExpr::Binary { op, left: Box::new(left), right: Box::new(right) };
         }
-        self.depth = depth - 1;
+        self.depth = depth;
         Ok(left)
     }
 

@@ -170,3 +170,9 @@ static FUNCTIONS: [Function; 90] = [
     exact("vector", &[S], V),
     of_time("year"),
 ];
+
+/// Names of all functions.
+#[cfg(test)]
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    FUNCTIONS.iter().map(|function| function.name)
+}

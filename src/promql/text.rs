@@ -19,7 +19,11 @@ pub(super) fn number(text: &str) -> Option<f64> {
     }
     if let Some(hex) = digits.strip_prefix("0x").or_else(|| digits.strip_prefix("0X")) {
         let valid = !hex.is_empty() && hex.bytes().all(|b| b.is_ascii_hexdigit());
-        return if valid { Some(sign * f64_from_u64(u64::from_str_radix(hex, 16).ok()?)) } else { None };
+        return if valid {
+            Some(sign * f64_from_u64(u64::from_str_radix(hex, 16).ok()?))
+        } else {
+            None
+        };
     }
     let first = digits.as_bytes().first()?;
     if !(first.is_ascii_digit() || *first == b'.') {

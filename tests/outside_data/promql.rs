@@ -6,12 +6,13 @@
 //! `UPDATE_GOLDEN=1` writes the list anew and keeps the reasons that are there.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
 use throughline::promql::{Answer, Options, Output, Query, Range};
 use throughline::series::RawSeries;
-use throughline::signal::{Timestamp, Labels};
+use throughline::signal::{Labels, Timestamp};
 
 use crate::Report;
 
@@ -82,7 +83,7 @@ fn write_known(
     let mut text = String::from("# file:line reason; written by UPDATE_GOLDEN=1\n");
     for ((file, line), why) in failures {
         let reason = known.get(&(file.clone(), *line)).unwrap_or(why);
-        text.push_str(&format!("{file}:{line} {reason}\n"));
+        let _ = writeln!(text, "{file}:{line} {reason}");
     }
     if let Err(error) = fs::write(KNOWN, text) {
         println!("could not write {KNOWN}: {error}");

@@ -74,7 +74,11 @@ fn check_messages(kind: &str, expected: &Messages, got: &[String]) -> Result<(),
     }
 }
 
-pub(crate) fn check_values(case: &Case, expected: &Expected, output: &Output) -> Result<(), String> {
+pub(crate) fn check_values(
+    case: &Case,
+    expected: &Expected,
+    output: &Output,
+) -> Result<(), String> {
     match (expected, output) {
         (Expected::Scalar(x), Output::Scalar(_, y)) if same(*x, *y) => Ok(()),
         (Expected::Text(text), Output::String(_, got)) if unquoted(text) == *got => Ok(()),
@@ -139,6 +143,7 @@ fn same_value(expected: &SampleValue, got: &SampleValue) -> bool {
     }
 }
 
+#[expect(clippy::float_cmp, reason = "exact equality comes first, for infinities")]
 fn same(x: f64, y: f64) -> bool {
     if x == y || (x.is_nan() && y.is_nan()) {
         return true;

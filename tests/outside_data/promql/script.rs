@@ -8,7 +8,7 @@ use throughline::signal::Timestamp;
 pub(crate) enum Command {
     Clear,
     Load(Load),
-    Eval(Case),
+    Eval(Box<Case>),
 }
 
 #[derive(Debug)]
@@ -114,7 +114,8 @@ pub(crate) fn commands(text: &str) -> Vec<Command> {
         } else if let Some(interval) = line.strip_prefix("load ") {
             commands.push(load(first, interval, false, block));
         } else if word.starts_with("eval") {
-            commands.extend(case(first, line, &word, block).map(Command::Eval));
+            commands
+                .extend(case(first, line, &word, block).map(|case| Command::Eval(Box::new(case))));
         }
     }
     commands
@@ -134,7 +135,8 @@ fn case(line: usize, head: &str, word: &str, block: Vec<String>) -> Option<Case>
         let found = range.captures(head)?;
         (When::Range(times(&found[1], &found[2], &found[3])), found[4].to_owned())
     };
-    let any = |on: bool| Messages { none: false, wanted: if on { vec![Pattern::Any] } else { vec![] } };
+    let any =
+        |on: bool| Messages { none: false, wanted: if on { vec![Pattern::Any] } else { vec![] } };
     let mut case = Case {
         line,
         when,

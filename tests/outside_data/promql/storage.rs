@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use throughline::promql::parse_series_description;
-use throughline::series::{
-    CounterReset, Histogram, RawSeries, Sample, SampleValue, Selection,
-};
+use throughline::series::{CounterReset, Histogram, RawSeries, Sample, SampleValue, Selection};
 use throughline::signal::{Labels, METRIC_NAME};
 
 use super::script::{Load, number};
@@ -148,6 +146,7 @@ fn hint(samples: &mut BTreeMap<i64, SampleValue>) {
     }
 }
 
+#[expect(clippy::float_cmp, reason = "zero buckets match exactly or not at all")]
 fn continues(before: &Histogram, h: &Histogram) -> bool {
     let grew = |before: &[(i32, f64)], now: &[(i32, f64)]| {
         before.iter().all(|(i, n)| now.iter().any(|(j, m)| i == j && n <= m))
