@@ -106,7 +106,8 @@ fn sqs(record: &Object) -> Option<MessageRef> {
     }
     // What an OpenTelemetry producer put into the message names its own span; the system's header may
     // be that of a tracer whose spans we never see.
-    let carried = first(record, &["messageAttributes", "MessageAttributes"]).and_then(carried_trace);
+    let carried =
+        first(record, &["messageAttributes", "MessageAttributes"]).and_then(carried_trace);
     message.trace =
         carried.or_else(|| system.and_then(|s| text(s, "AWSTraceHeader")).and_then(trace_context));
     Some(message)
@@ -161,9 +162,8 @@ fn http(event: &Object) -> Option<EventFacts> {
     let routed = text(event, "routeKey").and_then(|key| Some(key.split_once(' ')?.1));
     let route = routed.or_else(|| text(event, "resource")).filter(|route| route.starts_with('/'));
     let header = event.get("headers").and_then(Value::as_object).and_then(|headers| {
-        let named = |name: &str| {
-            headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name))?.1.as_str()
-        };
+        let named =
+            |name: &str| headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name))?.1.as_str();
         named("traceparent").or_else(|| named("x-amzn-trace-id"))
     });
     Some(EventFacts {
@@ -218,6 +218,7 @@ pub(crate) fn drop_absurd_sent_times(messages: &mut [MessageRef], arrived: Times
 }
 
 #[cfg(test)]
+#[expect(clippy::needless_raw_string_hashes, reason = "expect_test writes its texts so")]
 mod tests {
     use expect_test::{Expect, expect};
     use serde_json::json;
@@ -250,7 +251,9 @@ mod tests {
                     "AWSTraceHeader": "Root=1-67891233-abcdef012345678912345678;Parent=463ac35c9f6413ad",
                     "DeadLetterQueueSourceArn": "arn:aws:sqs:eu-west-1:123456789012:orders"}
             }]}),
-            &expect![[]],
+            &expect![[r#"
+                Some(Queue) None
+                Queue m-1 queue=orders-dlq sent=2026-11-25T10:00:00.250000000Z receive_count=3 dead_letter_source=orders trace=67891233abcdef012345678912345678/463ac35c9f6413ad"#]],
         );
     }
 
@@ -263,7 +266,9 @@ mod tests {
                     "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}},
                 "attributes": {"AWSTraceHeader": "Root=1-67891233-abcdef012345678912345678"}
             }]}),
-            &expect![[]],
+            &expect![[r#"
+                Some(Queue) None
+                Queue m-1 trace=0af7651916cd43dd8448eb211c80319c/b7ad6b7169203331"#]],
         );
     }
 
@@ -278,7 +283,12 @@ mod tests {
                 {"messageId": "m-1", "eventSource": "aws:sqs", "body": notification.to_string()},
                 {"messageId": "m-2", "eventSource": "aws:sqs", "body": bus.to_string()},
             ]}),
-            &expect![[]],
+            &expect![[r#"
+                Some(Queue) None
+                Queue m-1
+                Topic n-1 queue=orders-topic sent=2026-11-25T10:00:00.000000000Z
+                Queue m-2
+                EventBus e-1 sent=2026-11-25T10:00:00.000000000Z"#]],
         );
     }
 
@@ -287,23 +297,31 @@ mod tests {
         check(
             &json!({"Records": [{"EventSource": "aws:sns", "Sns": {"MessageId": "n-1",
                 "TopicArn": "arn:aws:sns:eu-west-1:1:news", "Timestamp": "2026-11-25T10:00:00Z"}}]}),
-            &expect![[]],
+            &expect![[r#"
+                Some(Topic) None
+                Topic n-1 queue=news sent=2026-11-25T10:00:00.000000000Z"#]],
         );
         check(
             &json!({"Records": [{"eventSource": "aws:kinesis", "eventID": "shardId-0:495",
                 "kinesis": {"sequenceNumber": "495", "approximateArrivalTimestamp": 1_795_600_800.25},
                 "eventSourceARN": "arn:aws:kinesis:eu-west-1:1:stream/clicks"}]}),
-            &expect![[]],
+            &expect![[r#"
+                Some(Stream) None
+                Stream shardId-0:495 queue=clicks sent=2026-11-25T10:00:00.250000000Z"#]],
         );
         check(
             &json!({"eventSource": "aws:kafka", "records": {"clicks-0":
                 [{"topic": "clicks", "partition": 0, "offset": 15, "timestamp": 1_795_600_800_250_i64}]}}),
-            &expect![[]],
+            &expect![[r#"
+                Some(Stream) None
+                Stream clicks-0:15 queue=clicks sent=2026-11-25T10:00:00.250000000Z"#]],
         );
         check(
             &json!({"id": "e-1", "detail-type": "Scheduled Event", "source": "aws.events",
                 "time": "2026-11-25T10:00:00Z"}),
-            &expect![[]],
+            &expect![[r#"
+                Some(Schedule) None
+                Schedule e-1 sent=2026-11-25T10:00:00.000000000Z"#]],
         );
     }
 
@@ -312,16 +330,22 @@ mod tests {
         check(
             &json!({"resource": "/orders/{id}", "httpMethod": "GET", "requestContext": {},
                 "headers": {"X-Amzn-Trace-Id": "Root=1-67891233-abcdef012345678912345678"}}),
-            &expect![[]],
+            &expect![[r#"
+                Some(Http) Some(Http { method: Some("GET"), route: Some("/orders/{id}"), status: None })
+                trace 67891233abcdef012345678912345678"#]],
         );
         check(
             &json!({"routeKey": "$default", "rawPath": "/x/1",
                 "requestContext": {"http": {"method": "POST"}}}),
-            &expect![[]],
+            &expect![[
+                r#"Some(Http) Some(Http { method: Some("POST"), route: None, status: None })"#
+            ]],
         );
         check(
             &json!({"Execution": {"Id": "arn:aws:states:x"}, "State": {"Name": "Pay", "RetryCount": 2}}),
-            &expect![[]],
+            &expect![[r#"
+                Some(Workflow) None
+                Workflow { execution_id: "arn:aws:states:x", state: "Pay", retry_count: Some(2) }"#]],
         );
     }
 

@@ -41,7 +41,9 @@ mod tests {
         assert_eq!((arn.name, arn.version), ("pay", Some("42")));
         assert_eq!((arn.region, arn.account), ("eu-west-1", "123456789012"));
         assert_eq!(function_arn("arn:aws:lambda:eu-west-1:1:function:pay").unwrap().version, None);
-        for text in ["", "pay", "arn:aws:sqs:eu-west-1:1:orders", "arn:aws:lambda:eu-west-1:1:function:"] {
+        for text in
+            ["", "pay", "arn:aws:sqs:eu-west-1:1:orders", "arn:aws:lambda:eu-west-1:1:function:"]
+        {
             assert_eq!(function_arn(text), None, "{text}");
         }
     }
@@ -52,7 +54,10 @@ mod tests {
             ("arn:aws:sqs:us-east-1:123456789012:orders", Some("orders")),
             ("https://sqs.us-east-1.amazonaws.com/123456789012/orders", Some("orders")),
             ("arn:aws:kinesis:us-east-1:1:stream/clicks", Some("clicks")),
-            ("arn:aws:dynamodb:us-east-1:1:table/stock/stream/2024-01-01T00:00:00.000", Some("stock")),
+            (
+                "arn:aws:dynamodb:us-east-1:1:table/stock/stream/2024-01-01T00:00:00.000",
+                Some("stock"),
+            ),
             ("orders", Some("orders")),
             ("", None),
         ] {

@@ -151,7 +151,11 @@ pub(crate) fn read_into(body: &[u8], nobody: &Resource, config: &Config, gather:
         for payload in payloads.by_ref() {
             match payload {
                 Ok(payload) => read_payload(&payload, nobody, config, gather),
-                Err(e) => trouble = Some(e),
+                // Asking for another would move the offset past the bad one.
+                Err(e) => {
+                    trouble = Some(e);
+                    break;
+                }
             }
         }
         let Some(e) = trouble else { return };
@@ -187,7 +191,13 @@ fn read_payload(payload: &Payload<'_>, nobody: &Resource, config: &Config, gathe
             return;
         }
         match serde_json::from_str::<Event<'_>>(event.get()) {
-            Ok(event) => read_event(&event, payload, &speaker, Around::arrival(config, gather.arrived()), gather),
+            Ok(event) => read_event(
+                &event,
+                payload,
+                &speaker,
+                Around::arrival(config, gather.arrived()),
+                gather,
+            ),
             Err(e) => gather.reject(&format!("no log event: {e}")),
         }
     }
@@ -255,9 +265,10 @@ fn speaker(payload: &Payload<'_>, nobody: &Resource) -> Resource {
 /// `/aws/lambda/NAME` names the function (`/aws/lambda/us-east-1.NAME` one at the edge); in a shared
 /// group only the stream does: `2020/03/05/NAME[VERSION]INSTANCE`.
 fn log_source<'a>(group: &'a str, stream: &'a str) -> LogSource<'a> {
-    let (before, version) = match stream.split_once('[').and_then(|(before, rest)| {
-        Some((before, rest.split_once(']')?.0))
-    }) {
+    let (before, version) = match stream
+        .split_once('[')
+        .and_then(|(before, rest)| Some((before, rest.split_once(']')?.0)))
+    {
         Some((before, version)) => (before, Some(version)),
         None => ("", None),
     };
@@ -271,5 +282,6 @@ fn log_source<'a>(group: &'a str, stream: &'a str) -> LogSource<'a> {
 }
 
 #[cfg(test)]
+#[expect(clippy::needless_raw_string_hashes, reason = "expect_test writes its texts so")]
 #[path = "cloudwatch_logs_tests.rs"]
 mod tests;

@@ -26,11 +26,7 @@ pub(crate) struct EventTime {
 }
 
 /// The told time where it is plausible, else the fallback where that is, else the arrival.
-pub(crate) fn judge(
-    told: Option<Timestamp>,
-    fallback: Timestamp,
-    arrived: Timestamp,
-) -> EventTime {
+pub(crate) fn judge(told: Option<Timestamp>, fallback: Timestamp, arrived: Timestamp) -> EventTime {
     let safe = if is_plausible(fallback, arrived) { fallback } else { arrived };
     match told {
         Some(time) if is_plausible(time, arrived) => EventTime { time, original: None },

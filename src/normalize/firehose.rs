@@ -94,5 +94,6 @@ fn read_content(plain: &[u8], speaker: &Resource, config: &Config, gather: &mut 
 }
 
 #[cfg(test)]
+#[expect(clippy::needless_raw_string_hashes, reason = "expect_test writes its texts so")]
 #[path = "firehose_tests.rs"]
 mod tests;

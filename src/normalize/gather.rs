@@ -105,8 +105,8 @@ impl Gather {
         }
         let mut kind = told.kind;
         let resource = completed(speaker, told.speaker, &mut kind);
-        let identity = identity
-            .or_else(|| told.event.map(|key| platform_identity(&key, &resource, &kind)));
+        let identity =
+            identity.or_else(|| told.event.map(|key| platform_identity(&key, &resource, &kind)));
         let resource = self.resource(resource);
         self.batch.signals.push(Signal { identity, resource, kind });
     }
@@ -129,7 +129,8 @@ impl Gather {
 
     pub(crate) fn finish(mut self) -> Result<Normalized, Undecodable> {
         if self.overflowed {
-            let message = format!("more than {RECORDS_MAX} records in one delivery; send smaller ones");
+            let message =
+                format!("more than {RECORDS_MAX} records in one delivery; send smaller ones");
             return Err(Undecodable { offset: 0, message });
         }
         self.batch.rejected = u32_from_usize(self.rejections.len());
@@ -139,7 +140,11 @@ impl Gather {
     /// Like [`Gather::finish`], but a delivery of which nothing could be read is undecodable.
     pub(crate) fn finish_readable(self) -> Result<Normalized, Undecodable> {
         match self.rejections.first() {
-            Some(first) if self.batch.signals.is_empty() && self.batch.filtered == 0 => {
+            Some(first)
+                if self.batch.signals.is_empty()
+                    && self.batch.filtered == 0
+                    && !self.overflowed =>
+            {
                 Err(Undecodable { offset: 0, message: first.message.clone() })
             }
             _ => self.finish(),

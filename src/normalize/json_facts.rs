@@ -129,7 +129,8 @@ pub(crate) fn facts(reader: &mut Reader<'_>, fields: &Fields, error: Option<Erro
         invocation_id: reader.take_id(&fields.invocation_id, &INVOCATION),
         correlation_ids: reader.take_ids(&fields.correlation_id, &CORRELATION, CORRELATION_IDS_MAX),
         cold_start: reader.take(&fields.cold_start, &COLD_START).and_then(truth),
-        duration: duration.map(|ms| std::time::Duration::from_nanos(u64_from_f64((ms * 1e6).round()))),
+        duration: duration
+            .map(|ms| std::time::Duration::from_nanos(u64_from_f64((ms * 1e6).round()))),
         workflow: execution(reader),
         error,
         ..Facts::default()
@@ -206,8 +207,7 @@ pub(crate) fn error(
         (Some(one), None) | (None, Some(one)) => Some(one.to_owned()),
         (None, None) => text(&ERROR_TEXT).map(last_line),
     };
-    told.map(|told| error_fact(&told))
-        .or_else(|| severity.map(|_| error_fact(first_line(body))))
+    told.map(|told| error_fact(&told)).or_else(|| severity.map(|_| error_fact(first_line(body))))
 }
 
 /// An error from the text that describes it.
@@ -268,18 +268,12 @@ fn delivery(reader: &Reader<'_>, message: &mut MessageRef) {
     const COUNT: [&str; 4] =
         ["receive_count", "receiveCount", "approximate_receive_count", "ApproximateReceiveCount"];
     const SENT_AT: [&str; 3] = ["sent_timestamp", "sentTimestamp", "SentTimestamp"];
-    const DEAD: [&str; 3] = [
-        "DeadLetterQueueSourceArn",
-        "deadLetterQueueSourceArn",
-        "dead_letter_queue_source_arn",
-    ];
+    const DEAD: [&str; 3] =
+        ["DeadLetterQueueSourceArn", "deadLetterQueueSourceArn", "dead_letter_queue_source_arn"];
     message.receive_count = reader.see(&[], &COUNT).and_then(receive_count);
     message.sent = reader.see(&[], &SENT_AT).and_then(event_time::read);
-    message.dead_letter_source = reader
-        .see(&[], &DEAD)
-        .and_then(Value::as_str)
-        .and_then(resource_name)
-        .map(Text::from);
+    message.dead_letter_source =
+        reader.see(&[], &DEAD).and_then(Value::as_str).and_then(resource_name).map(Text::from);
 }
 
 /// What the send calls of SQS answer: one id beside the body's checksum, or a list of them.
@@ -306,12 +300,11 @@ fn failures(reader: &Reader<'_>, facts: &mut Facts) {
     let failed = reader.see(&[], &["batchItemFailures"]).and_then(Value::as_array);
     for failure in failed.into_iter().flatten().take(MESSAGE_IDS_MAX) {
         let Some(id) = failure.get("itemIdentifier").and_then(id) else { continue };
-        match facts.received.iter_mut().find(|message| message.id == id) {
-            Some(message) => message.failed = true,
-            None => {
-                let message = MessageRef { failed: true, ..MessageRef::new(id, Via::Queue) };
-                facts.received.push(message);
-            }
+        if let Some(message) = facts.received.iter_mut().find(|message| message.id == id) {
+            message.failed = true;
+        } else {
+            let message = MessageRef { failed: true, ..MessageRef::new(id, Via::Queue) };
+            facts.received.push(message);
         }
     }
 }

@@ -98,9 +98,10 @@ impl<'a> Reader<'a> {
         let mut kept = Vec::new();
         let mut room = ATTRIBUTES_BYTES_MAX;
         let mut n_dropped = 0_i64;
-        let left = self.record.iter().filter(|(key, value)| {
-            !value.is_null() && !self.taken.contains(&key.as_str())
-        });
+        let left = self
+            .record
+            .iter()
+            .filter(|(key, value)| !value.is_null() && !self.taken.contains(&key.as_str()));
         for (key, value) in left {
             let cost = key.len() + size_of_text(value);
             if kept.len() + 1 >= Attributes::MAX || cost > room {

@@ -76,10 +76,8 @@ pub fn normalize(body: &[u8], origin: &Origin, config: &Config) -> Result<Normal
         return Err(Undecodable { offset: 0, message: "the body is empty".to_owned() });
     }
     let mut gather = Gather::new(Receiver::Json, origin);
-    let speaker = Resource {
-        function: origin.function.as_deref().map(Text::from),
-        ..gather.nobody()
-    };
+    let speaker =
+        Resource { function: origin.function.as_deref().map(Text::from), ..gather.nobody() };
     read_into(body, &speaker, config, &mut gather);
     gather.finish_readable()
 }
@@ -92,7 +90,9 @@ pub(crate) fn read_into(body: &[u8], speaker: &Resource, config: &Config, gather
             return;
         }
         match piece {
-            Piece::Json(Value::Object(object)) => gather.accept(None, speaker, of_object(&object, None, around)),
+            Piece::Json(Value::Object(object)) => {
+                gather.accept(None, speaker, of_object(&object, None, around))
+            }
             Piece::Json(_) => gather.reject("a log record is an object or a line of text"),
             Piece::Text(text) => match of_known_text(&text, around) {
                 Some(told) => gather.accept(None, speaker, told),
@@ -135,7 +135,9 @@ fn of_known_text(text: &str, around: Around<'_>) -> Option<Told> {
                     embedding_record(&line, &object, around)
                 }
             });
-            let is_bracketed = text.starts_with('[');
+            // `[AWS Parameters Extension] …`: agents name themselves so.
+            let is_bracketed =
+                text.strip_prefix('[').is_some_and(|rest| rest.starts_with(char::is_alphabetic));
             told.or_else(|| {
                 (is_bracketed || is_out_of_memory(text)).then(|| text_record(&line, around))
             })
@@ -146,7 +148,8 @@ fn of_known_text(text: &str, around: Around<'_>) -> Option<Told> {
 fn platform_line(line: PlatformLine, around: Around<'_>) -> Told {
     let mut event = line.event;
     let told = event.time;
-    let EventTime { time, original } = event_time::judge(Some(told), around.fallback, around.arrived);
+    let EventTime { time, original } =
+        event_time::judge(Some(told), around.fallback, around.arrived);
     event.time = time;
     if original.is_some() && line.has_time {
         event.text = Some(Text::from(format!("original_timestamp {told}")));
@@ -174,7 +177,9 @@ fn glued(prefix: &str, object: &Object, around: Around<'_>) -> Told {
 
 fn text_record(line: &LogLine<'_>, around: Around<'_>) -> Told {
     match embedded(line.message) {
-        Some((prefix, object)) if prefix.trim().is_empty() => of_object(&object, Some(line), around),
+        Some((prefix, object)) if prefix.trim().is_empty() => {
+            of_object(&object, Some(line), around)
+        }
         Some((_, object)) => embedding_record(line, &object, around),
         None => record(&Object::new(), Some(line), around),
     }
@@ -226,14 +231,14 @@ fn record(object: &Object, line: Option<&LogLine<'_>>, around: Around<'_>) -> To
     let told_time = told_time.or(line.and_then(|line| line.time));
     let EventTime { time, original } =
         event_time::judge(told_time, around.fallback, around.arrived);
-    let severity = take_severity(&mut reader, &fields.level).or(line.and_then(|line| line.severity));
+    let severity =
+        take_severity(&mut reader, &fields.level).or(line.and_then(|line| line.severity));
     let body = take_body(&mut reader, line);
     let speaker = json_facts::speaker(&mut reader, fields);
     let error = json_facts::error(&reader, fields, severity, &body)
         .or_else(|| is_out_of_memory(&body).then(|| error_fact(first_line(&body))));
     let mut facts = json_facts::facts(&mut reader, fields, error);
-    facts.invocation_id =
-        facts.invocation_id.or_else(|| line?.invocation_id.map(Text::from));
+    facts.invocation_id = facts.invocation_id.or_else(|| line?.invocation_id.map(Text::from));
     let trace = json_facts::trace(&mut reader);
     aws_events::drop_absurd_sent_times(&mut facts.received, around.arrived);
     for message in &mut facts.sent {
@@ -325,5 +330,6 @@ fn is_out_of_memory(text: &str) -> bool {
 }
 
 #[cfg(test)]
+#[expect(clippy::needless_raw_string_hashes, reason = "expect_test writes its texts so")]
 #[path = "json_log_tests.rs"]
 mod tests;

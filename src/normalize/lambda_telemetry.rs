@@ -55,7 +55,9 @@ pub fn normalize(body: &[u8], origin: &Origin, config: &Config) -> Result<Normal
                     Err(reason) => gather.reject(reason),
                 }
             }
-            Piece::Json(_) | Piece::Text(_) | Piece::Prefix(_) => gather.reject("no object with time, type and record"),
+            Piece::Json(_) | Piece::Text(_) | Piece::Prefix(_) => {
+                gather.reject("no object with time, type and record")
+            }
             Piece::Bad(message) => gather.reject(&message),
         }
     }
@@ -138,7 +140,8 @@ pub(crate) fn platform(event: &Object, around: Around<'_>) -> Option<Told> {
     if event.contains_key("level") && event.contains_key("message") {
         return None;
     }
-    let EventTime { time, original } = event_time::judge(Some(told), around.fallback, around.arrived);
+    let EventTime { time, original } =
+        event_time::judge(Some(told), around.fallback, around.arrived);
     let (mut platform, speaker) = match record {
         Value::Object(record) => (of_record(kind, record, time), speaker(record)),
         Value::String(line) => (of_line(kind, line, time), Speaker::default()),
@@ -217,5 +220,6 @@ fn megabytes(record: &Object, path: &str) -> Option<u64> {
 }
 
 #[cfg(test)]
+#[expect(clippy::needless_raw_string_hashes, reason = "expect_test writes its texts so")]
 #[path = "lambda_telemetry_tests.rs"]
 mod tests;

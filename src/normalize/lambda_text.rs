@@ -78,8 +78,7 @@ fn platform(line: &str, fallback: Timestamp) -> Option<PlatformLine> {
     let line = unescaped(line);
     let line = line.trim();
     if let Some(rest) = line.strip_prefix("START RequestId: ") {
-        let mut event = about(PlatformStage::Start, request_id(rest)?, fallback);
-        event.trace = None;
+        let event = about(PlatformStage::Start, request_id(rest)?, fallback);
         let version = field(rest, "Version: ", &[]).map(Text::from);
         return Some(PlatformLine { event, version, has_time: false });
     }
@@ -167,8 +166,8 @@ fn environment(line: &str, time: Timestamp) -> Option<Platform> {
         "INIT_START" | "RESTORE_START" => Platform::new(time, PlatformStage::InitStart),
         "INIT_REPORT" | "RESTORE_REPORT" => {
             let mut event = Platform::new(time, PlatformStage::InitReport);
-            event.duration =
-                millis(rest, "Init Duration: ", &[]).or_else(|| millis(rest, "Restore Duration: ", &[]));
+            event.duration = millis(rest, "Init Duration: ", &[])
+                .or_else(|| millis(rest, "Restore Duration: ", &[]));
             event
         }
         "EXTENSION" | "TELEMETRY" | "LOGS" if rest.starts_with("Name: ") => {
@@ -286,7 +285,12 @@ fn spaced(line: &str) -> Option<LogLine<'_>> {
         let severity = second.and_then(bare_level);
         return Some(LogLine { time: Some(time), invocation_id: Some(first), severity, message });
     }
-    Some(LogLine { time: Some(time), invocation_id: None, severity: bare_level(first), message: rest })
+    Some(LogLine {
+        time: Some(time),
+        invocation_id: None,
+        severity: bare_level(first),
+        message: rest,
+    })
 }
 
 /// `ERROR: no stock`, `WARN no stock`: a level in capitals leads.

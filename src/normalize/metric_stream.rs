@@ -105,7 +105,8 @@ pub(crate) fn read_record(record: &MetricRecord, speaker: &Resource, gather: &mu
         return gather.reject("a metric record needs a timestamp");
     };
     if !event_time::is_plausible(time, gather.arrived()) {
-        return gather.reject("the timestamp lies more than 7 days before or 10 minutes after the arrival");
+        return gather
+            .reject("the timestamp lies more than 7 days before or 10 minutes after the arrival");
     }
     if record.dimensions.len() > DIMENSIONS_MAX {
         return gather.reject("a metric record has at most 30 dimensions");
@@ -159,11 +160,9 @@ fn point(record: &MetricRecord, time: Timestamp) -> Option<MetricPoint> {
     let (sum, max) = (number(&record.value.sum), number(&record.value.max));
     if let Some(known) = known_series(record) {
         let value = match known.statistic {
-            Statistic::Sum => MetricValue::Sum {
-                value: sum?,
-                monotonic: true,
-                temporality: Temporality::Delta,
-            },
+            Statistic::Sum => {
+                MetricValue::Sum { value: sum?, monotonic: true, temporality: Temporality::Delta }
+            }
             Statistic::Max => MetricValue::Gauge(max?),
         };
         return Some(MetricPoint { labels: known.labels, time, start: None, value });
@@ -214,7 +213,8 @@ fn known_series(record: &MetricRecord) -> Option<KnownSeries> {
 
 fn own_labels(record: &MetricRecord, stat: &str) -> Labels {
     let namespace = record.namespace.strip_prefix("AWS/").unwrap_or(&record.namespace);
-    let name = format!("aws_{}_{}", snake(namespace), snake(&record.metric_name));
+    let namespace = snake(&namespace.to_ascii_lowercase());
+    let name = format!("aws_{namespace}_{}", snake(&record.metric_name));
     let own = [
         (METRIC_NAME, name.as_str()),
         ("stat", stat),
@@ -231,8 +231,8 @@ fn own_labels(record: &MetricRecord, stat: &str) -> Labels {
     Labels::new(dimensions.chain(own))
 }
 
-/// `ApproximateNumberOfMessages` to `approximate_number_of_messages`; runs of capitals stay one word
-/// (`HTTPCode` is `http_code`), and what no label may hold becomes `_`.
+/// `ApproximateNumberOfMessages` to `approximate_number_of_messages`; runs of capitals and digits stay
+/// one word (`5XXError` is `5xx_error`), and what no label may hold becomes `_`.
 fn snake(name: &str) -> String {
     let mut snake = String::with_capacity(name.len() + 8);
     let mut letters = name.chars().peekable();
@@ -240,8 +240,7 @@ fn snake(name: &str) -> String {
     while let Some(letter) = letters.next() {
         let next_is_small = letters.peek().is_some_and(char::is_ascii_lowercase);
         let starts_word = letter.is_ascii_uppercase()
-            && before != '_'
-            && (!before.is_ascii_uppercase() || next_is_small);
+            && (before.is_ascii_lowercase() || before.is_ascii_alphanumeric() && next_is_small);
         if starts_word {
             snake.push('_');
         }
@@ -255,5 +254,6 @@ fn snake(name: &str) -> String {
 }
 
 #[cfg(test)]
+#[expect(clippy::needless_raw_string_hashes, reason = "expect_test writes its texts so")]
 #[path = "metric_stream_tests.rs"]
 mod tests;

@@ -179,11 +179,19 @@ impl<'a> Iterator for Pieces<'a> {
 }
 
 enum Parsed {
-    Value { value: Value, len: usize },
+    Value {
+        value: Value,
+        len: usize,
+    },
     /// The text ended within the value.
-    Cut { message: String },
+    Cut {
+        message: String,
+    },
     /// `n_read` bytes in, it was clear that this is no value.
-    Wrong { message: String, n_read: usize },
+    Wrong {
+        message: String,
+        n_read: usize,
+    },
 }
 
 /// The value that `text` begins with.
@@ -225,7 +233,9 @@ pub(crate) fn is_within_depth(value: &Value, depth: usize) -> bool {
         Value::Array(items) => {
             depth > 0 && items.iter().all(|item| is_within_depth(item, depth - 1))
         }
-        Value::Object(map) => depth > 0 && map.values().all(|item| is_within_depth(item, depth - 1)),
+        Value::Object(map) => {
+            depth > 0 && map.values().all(|item| is_within_depth(item, depth - 1))
+        }
         _ => true,
     }
 }
@@ -284,6 +294,7 @@ fn glued_object(line: &str, is_glued: IsGlued) -> Option<usize> {
 }
 
 #[cfg(test)]
+#[expect(clippy::needless_raw_string_hashes, reason = "expect_test writes its texts so")]
 mod tests {
     use expect_test::{Expect, expect};
     use proptest::prelude::*;
@@ -291,46 +302,109 @@ mod tests {
     use super::*;
 
     fn check(body: impl AsRef<[u8]>, expect: &Expect) {
-        let shown: Vec<String> = Pieces::new(body.as_ref(), |_, object| object.contains_key("time"))
-            .map(|piece| match piece {
-                Piece::Json(value) => format!("json {value}"),
-                Piece::Text(text) => format!("text {text}"),
-                Piece::Prefix(text) => format!("glued {text}"),
-                Piece::Bad(message) => format!("bad  {message}"),
-            })
-            .collect();
+        let shown: Vec<String> =
+            Pieces::new(body.as_ref(), |_, object| object.contains_key("time"))
+                .map(|piece| match piece {
+                    Piece::Json(value) => format!("json {value}"),
+                    Piece::Text(text) => format!("text {text}"),
+                    Piece::Prefix(text) => format!("glued {text}"),
+                    Piece::Bad(message) => format!("bad  {message}"),
+                })
+                .collect();
         expect.assert_eq(&shown.join("\n"));
     }
 
     #[test]
     fn lines_arrays_and_pretty_objects_are_read() {
-        check("{\"a\":1}\r\n{\"b\":2}{\"c\":3}\n\n", &expect![[]]);
-        check("[{\"a\":1}, \"line\",\n{\"b\":2}]\n[{\"c\":3}]", &expect![[]]);
-        check("{\n  \"a\": {\n    \"b\": 1\n  }\n}\n{\"c\":3}", &expect![[]]);
-        check("[]", &expect![[]]);
-        check("\u{feff}{\"a\":1}", &expect![[]]);
+        check(
+            "{\"a\":1}\r\n{\"b\":2}{\"c\":3}\n\n",
+            &expect![[r#"
+            json {"a":1}
+            json {"b":2}
+            json {"c":3}"#]],
+        );
+        check(
+            "[{\"a\":1}, \"line\",\n{\"b\":2}]\n[{\"c\":3}]",
+            &expect![[r#"
+            json {"a":1}
+            text line
+            json {"b":2}
+            json {"c":3}"#]],
+        );
+        check(
+            "{\n  \"a\": {\n    \"b\": 1\n  }\n}\n{\"c\":3}",
+            &expect![[r#"
+            json {"a":{"b":1}}
+            json {"c":3}"#]],
+        );
+        check("[]", &expect![[r#""#]]);
+        check("\u{feff}{\"a\":1}", &expect![[r#"json {"a":1}"#]]);
     }
 
     #[test]
     fn text_lines_stay_text_and_glued_objects_come_apart() {
-        check("[ERROR] no stock\nfrom extension.{\"time\":1}\nsaw {\"x\":1}", &expect![[]]);
+        check(
+            "[ERROR] no stock\nfrom extension.{\"time\":1}\nsaw {\"x\":1}",
+            &expect![[r#"
+            text [ERROR] no stock
+            glued from extension.
+            json {"time":1}
+            text saw {"x":1}"#]],
+        );
     }
 
     #[test]
     fn bad_pieces_leave_their_neighbours_alone() {
-        check("{\"a\":1}\n{\"b\":\n{\"c\":3}", &expect![[]]);
-        check("{\"a\":1}\n{\"b\":\"cut\n{\"c\":3}\n{\"d\":[", &expect![[]]);
-        check("[{\"a\":1},{\"b\":oops},{\"c\":3}]", &expect![[]]);
-        check("[{\"a\":1},nonsense,{\"c\":3},{\"d\":", &expect![[]]);
-        check(b"{\"a\":\"\xff\"}\n\xff\xfe\n{\"c\":3}", &expect![[]]);
+        check(
+            "{\"a\":1}\n{\"b\":\n{\"c\":3}",
+            &expect![[r#"
+            json {"a":1}
+            bad  JSON is cut off: EOF while parsing a value at line 1 column 5
+            json {"c":3}"#]],
+        );
+        check(
+            "{\"a\":1}\n{\"b\":\"cut\n{\"c\":3}\n{\"d\":[",
+            &expect![[r#"
+            json {"a":1}
+            bad  JSON is cut off: EOF while parsing a string at line 1 column 9
+            json {"c":3}
+            bad  JSON is cut off: EOF while parsing a list at line 1 column 6"#]],
+        );
+        check(
+            "[{\"a\":1},{\"b\":oops},{\"c\":3}]",
+            &expect![[r#"
+            json {"a":1}
+            bad  not JSON: expected value at line 1 column 6
+            json {"c":3}"#]],
+        );
+        check(
+            "[{\"a\":1},nonsense,{\"c\":3},{\"d\":",
+            &expect![[r#"
+            json {"a":1}
+            bad  not JSON: expected ident at line 1 column 2
+            json {"c":3}
+            bad  JSON is cut off: EOF while parsing a value at line 1 column 5"#]],
+        );
+        check(
+            b"{\"a\":\"\xff\"}\n\xff\xfe\n{\"c\":3}",
+            &expect![[r#"
+            bad  not JSON: invalid unicode code point at line 1 column 7
+            bad  not UTF-8
+            json {"c":3}"#]],
+        );
     }
 
     #[test]
     fn deep_values_are_bad() {
-        let deep = format!("{}{}\n{{\"a\":1}}", "{\"a\":".repeat(70), "}".repeat(70));
-        check(deep, &expect![[]]);
+        let deep = format!("{}1{}\n{{\"a\":1}}", "{\"a\":".repeat(70), "}".repeat(70));
+        check(
+            deep,
+            &expect![[r#"
+                bad  nested more than 64 deep
+                json {"a":1}"#]],
+        );
         let nested = format!("{{\"a\":{}1{}}}", "[".repeat(70), "]".repeat(70));
-        check(nested, &expect![[]]);
+        check(nested, &expect!["bad  nested more than 64 deep"]);
     }
 
     proptest! {
@@ -347,7 +421,7 @@ mod tests {
         }
 
         #[test]
-        fn good_lines_survive_a_bad_line_between_them(bad in r#"[a-z\[\],: ]{0,40}"#) {
+        fn good_lines_survive_a_bad_line_between_them(bad in r"[a-z\[\],: ]{0,40}") {
             let body = format!("{{\"a\":1}}\n{{{bad}\n{{\"c\":3}}");
             let good = Pieces::new(body.as_bytes(), |_, _| false)
                 .filter(|p| matches!(p, Piece::Json(v) if v.get("a").is_some() || v.get("c").is_some()))

@@ -16,7 +16,10 @@ pub(crate) fn trace_context(text: &str) -> Option<TraceContext> {
             })
         };
         let trace_id = xray_root(value("Root")?)?;
-        return Some(TraceContext { trace_id, span_id: value("Parent").and_then(SpanId::from_hex) });
+        return Some(TraceContext {
+            trace_id,
+            span_id: value("Parent").and_then(SpanId::from_hex),
+        });
     }
     traceparent(text).or_else(|| {
         let trace_id = xray_root(text).or_else(|| TraceId::from_hex(text))?;
@@ -48,10 +51,8 @@ mod tests {
     use super::*;
 
     fn check(text: &str, expect: &str) {
-        let shown = trace_context(text).map_or_else(
-            || "none".to_owned(),
-            |t| format!("{} {:?}", t.trace_id, t.span_id),
-        );
+        let shown = trace_context(text)
+            .map_or_else(|| "none".to_owned(), |t| format!("{} {:?}", t.trace_id, t.span_id));
         assert_eq!(shown, expect, "{text}");
     }
 
@@ -72,7 +73,8 @@ mod tests {
 
     #[test]
     fn what_is_no_position_is_none() {
-        for text in ["", "Root=", "1-67891233", "Root=2-67891233-abcdef012345678912345678", "0000"] {
+        for text in ["", "Root=", "1-67891233", "Root=2-67891233-abcdef012345678912345678", "0000"]
+        {
             check(text, "none");
         }
     }

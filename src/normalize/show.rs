@@ -17,7 +17,9 @@ const TEXT_BYTES_MAX: usize = 40;
 pub fn text(normalized: &Normalized) -> String {
     let batch = &normalized.batch;
     let mut lines: Vec<String> = batch.signals.iter().map(|s| signal_text(batch, s)).collect();
-    lines.extend(normalized.rejections.iter().map(|r| format!("rejected {}: {}", r.index, r.message)));
+    lines.extend(
+        normalized.rejections.iter().map(|r| format!("rejected {}: {}", r.index, r.message)),
+    );
     lines.push(format!(
         "{} signals, {} rejected, {} filtered",
         batch.signals.len(),
