@@ -1,6 +1,24 @@
 //! Normalize: every platform's dialect to one vocabulary. Pure functions, no I/O, no clock.
 
+pub mod cloudwatch_logs;
 pub mod config;
+pub mod firehose;
+pub mod inflate;
+pub mod json_log;
+pub mod lambda_telemetry;
+pub mod metric_stream;
+pub mod show;
+
+mod aws_events;
+mod aws_names;
+mod event_time;
+mod gather;
+mod json_facts;
+mod json_fields;
+mod lambda_text;
+mod metric_stream_otel;
+mod pieces;
+mod root_header;
 
 use crate::signal::Batch;
 
