@@ -10,6 +10,7 @@ use super::ast::{Binary, BinaryOp, Card, MatchBy, Matching, Span};
 use super::distribution::{Keep, trim};
 use super::evaluate::Evaluator;
 use super::histogram::{add, compact, divide, equal, multiply, subtract};
+use super::text::quote;
 use super::value::{Element, Value, without_identity};
 use crate::series::{Histogram, SampleValue};
 use crate::signal::{Labels, METRIC_NAME, Text};
@@ -280,8 +281,8 @@ fn unique(
     let mut index: HashMap<Arc<Labels>, usize> = HashMap::with_capacity(one.len());
     for (at, (element, key)) in one.iter().zip(keys).enumerate() {
         let Some(first) = index.insert(Arc::clone(key), at) else { continue };
-        let first = one.get(first).map(|other| other.labels.to_string()).unwrap_or_default();
-        let mut both = [first, element.labels.to_string()];
+        let first = one.get(first).map(|other| braced(&other.labels)).unwrap_or_default();
+        let mut both = [first, braced(&element.labels)];
         both.sort();
         let side = if matching.card == Card::OneToMany { "left" } else { "right" };
         return Err(EvalError::Execution(format!(
@@ -292,6 +293,13 @@ fn unique(
         )));
     }
     Ok(index)
+}
+
+/// Labels with the name among them, as Prometheus's errors show them.
+fn braced(labels: &Labels) -> String {
+    let pairs: Vec<String> =
+        labels.iter().map(|(name, value)| format!("{name}={}", quote(value))).collect();
+    format!("{{{}}}", pairs.join(", "))
 }
 
 fn keys(elements: &[Element], by: &MatchBy) -> HashSet<Labels> {
