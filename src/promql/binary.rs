@@ -166,17 +166,10 @@ impl<'q> Evaluator<'q> {
         };
         for element in &many {
             let key = key_of(many_id, element);
-            match (index.get(&key), fill_one) {
-                (Some(at), _) => {
-                    if let Some(other) = one.get(*at) {
-                        join.add(key, element, other)?;
-                    }
-                }
-                (None, Some(x)) => {
-                    let other = Element::float(Arc::clone(&key), x);
-                    join.add(key, element, &other)?;
-                }
-                (None, None) => {}
+            let found = index.get(&key).and_then(|at| one.get(*at));
+            let filled = fill_one.map(|x| Element::float(Arc::clone(&key), x));
+            if let Some(other) = found.or(filled.as_ref()) {
+                join.add(key, element, other)?;
             }
         }
         if let Some(x) = fill_many {
