@@ -20,7 +20,7 @@ use crate::signal::{Labels, METRIC_NAME, Text};
 
 /// Elements that aggregate to one; the name goes if that of any of them has to.
 struct Group {
-    labels: Labels,
+    labels: Arc<Labels>,
     drop_name: bool,
     elements: Vec<Element>,
 }
@@ -42,7 +42,7 @@ impl<'q> Evaluator<'q> {
             let label = param_expr.map_or("", text_of);
             return Ok(count_values(elements, &aggregate.grouping, label));
         }
-        let groups = groups(elements, &aggregate.grouping);
+        let groups = self.groups(elements, aggregate);
         let span = aggregate.inner.span;
         let mut out = Vec::new();
         for group in groups {
@@ -55,7 +55,7 @@ impl<'q> Evaluator<'q> {
                 }
                 op => {
                     let value = self.reduced(op, &group.elements, param, span);
-                    let labels = Arc::new(group.labels);
+                    let labels = group.labels;
                     out.extend(value.map(|value| Element {
                         labels,
                         drop_name: group.drop_name,
@@ -66,6 +66,25 @@ impl<'q> Evaluator<'q> {
             }
         }
         Ok(out)
+    }
+
+    /// Groups in the order of their first elements.
+    fn groups(&self, elements: Vec<Element>, aggregate: &Aggregate) -> Vec<Group> {
+        let mut places: HashMap<Arc<Labels>, usize> = HashMap::new();
+        let mut groups: Vec<Group> = Vec::new();
+        for element in elements {
+            let make = |labels: &Labels| group_labels(labels, &aggregate.grouping);
+            let labels = self.derived.get(aggregate.inner.id, &element.labels, make);
+            let place = *places.entry(Arc::clone(&labels)).or_insert(groups.len());
+            if place == groups.len() {
+                groups.push(Group { labels, drop_name: false, elements: Vec::new() });
+            }
+            if let Some(group) = groups.get_mut(place) {
+                group.drop_name |= element.drop_name;
+                group.elements.push(element);
+            }
+        }
+        groups
     }
 
     fn check_param(
@@ -257,24 +276,6 @@ pub(super) fn ascending(a: f64, b: f64) -> Ordering {
         (false, false) => a.partial_cmp(&b).unwrap_or(Ordering::Equal),
         (a, b) => a.cmp(&b),
     }
-}
-
-/// Groups in the order of their first elements.
-fn groups(elements: Vec<Element>, grouping: &Grouping) -> Vec<Group> {
-    let mut places: HashMap<Labels, usize> = HashMap::new();
-    let mut groups: Vec<Group> = Vec::new();
-    for element in elements {
-        let labels = group_labels(&element.labels, grouping);
-        let place = *places.entry(labels.clone()).or_insert(groups.len());
-        if place == groups.len() {
-            groups.push(Group { labels, drop_name: false, elements: Vec::new() });
-        }
-        if let Some(group) = groups.get_mut(place) {
-            group.drop_name |= element.drop_name;
-            group.elements.push(element);
-        }
-    }
-    groups
 }
 
 fn group_labels(labels: &Labels, grouping: &Grouping) -> Labels {

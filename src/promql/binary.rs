@@ -10,6 +10,7 @@ use super::ast::{Binary, BinaryOp, Card, MatchBy, Matching, Span};
 use super::distribution::{Keep, trim};
 use super::evaluate::Evaluator;
 use super::histogram::{add, compact, divide, equal, multiply, subtract};
+use super::text::quote;
 use super::value::{Element, Value, without_identity};
 use crate::series::{Histogram, SampleValue};
 use crate::signal::{Labels, METRIC_NAME, Text};
@@ -145,29 +146,36 @@ impl<'q> Evaluator<'q> {
         // Upstream turns the operands around for `group_right` but not what fills them, and its
         // tests hold it to that: `fill_left` is for the many side, wherever that stands.
         let (fill_many, fill_one) = (matching.fill_left, matching.fill_right);
-        let index = unique(&one, matching)?;
-        let mut join =
-            Join { evaluator: self, operation, swapped, seen: HashMap::new(), out: Vec::new() };
+        let (many_id, one_id) = if swapped {
+            (operation.binary.right.id, operation.binary.left.id)
+        } else {
+            (operation.binary.left.id, operation.binary.right.id)
+        };
+        let key_of = |id: usize, element: &Element| {
+            self.derived.get(id, &element.labels, |labels| signature(labels, &matching.by))
+        };
+        let one_keys: Vec<Arc<Labels>> = one.iter().map(|e| key_of(one_id, e)).collect();
+        let index = unique(&one, &one_keys, matching)?;
+        let mut join = Join {
+            evaluator: self,
+            operation,
+            swapped,
+            seen: HashMap::new(),
+            purpose: usize::MAX - 1 - many_id,
+            out: Vec::new(),
+        };
         for element in &many {
-            let key = signature(&element.labels, &matching.by);
-            match (index.get(&key), fill_one) {
-                (Some(at), _) => {
-                    if let Some(other) = one.get(*at) {
-                        join.add(key, element, other)?;
-                    }
-                }
-                (None, Some(x)) => {
-                    let other = Element::float(Arc::new(key.clone()), x);
-                    join.add(key, element, &other)?;
-                }
-                (None, None) => {}
+            let key = key_of(many_id, element);
+            let found = index.get(&key).and_then(|at| one.get(*at));
+            let filled = fill_one.map(|x| Element::float(Arc::clone(&key), x));
+            if let Some(other) = found.or(filled.as_ref()) {
+                join.add(key, element, other)?;
             }
         }
         if let Some(x) = fill_many {
-            for element in &one {
-                let key = signature(&element.labels, &matching.by);
+            for (element, key) in one.iter().zip(one_keys) {
                 if !join.seen.contains_key(&key) {
-                    let filled = Element::float(Arc::new(key.clone()), x);
+                    let filled = Element::float(Arc::clone(&key), x);
                     join.add(key, &filled, element)?;
                 }
             }
@@ -183,17 +191,24 @@ struct Join<'e, 'q> {
     /// The many side is the right one.
     swapped: bool,
     /// Labels of results by match group.
-    seen: HashMap<Labels, HashSet<Labels>>,
+    seen: HashMap<Arc<Labels>, HashSet<Arc<Labels>>>,
+    /// Names the making of result labels among the purposes of [`Derived`](super::derived::Derived).
+    purpose: usize,
     out: Vec<Element>,
 }
 
 impl Join<'_, '_> {
-    fn add(&mut self, key: Labels, many: &Element, one: &Element) -> Result<(), EvalError> {
+    fn add(&mut self, key: Arc<Labels>, many: &Element, one: &Element) -> Result<(), EvalError> {
         let binary = self.operation.binary;
-        let labels = result_labels(binary, many, one);
-        let seen = self.seen.entry(key).or_default();
         let grouped = binary.matching.card != Card::OneToOne;
-        let again = if grouped { !seen.insert(labels.clone()) } else { !seen.is_empty() };
+        let labels = if grouped {
+            Arc::new(result_labels(binary, &many.labels, &one.labels))
+        } else {
+            let make = |labels: &Labels| result_labels(binary, labels, &one.labels);
+            self.evaluator.derived.get(self.purpose, &many.labels, make)
+        };
+        let seen = self.seen.entry(key).or_default();
+        let again = if grouped { !seen.insert(Arc::clone(&labels)) } else { !seen.is_empty() };
         if again {
             let why = if grouped {
                 "grouping labels must ensure unique matches"
@@ -203,7 +218,7 @@ impl Join<'_, '_> {
             return Err(EvalError::Execution(format!("multiple matches for labels: {why}")));
         }
         if !grouped {
-            seen.insert(labels.clone());
+            seen.insert(Arc::clone(&labels));
         }
         let (left, right) = if self.swapped { (one, many) } else { (many, one) };
         let Some(outcome) = self.evaluator.pair(self.operation, &left.value, &right.value) else {
@@ -211,8 +226,7 @@ impl Join<'_, '_> {
         };
         let keeps_name = binary.op.is_comparison() || binary.op.is_trim();
         let drop_name = keeps_name && many.drop_name;
-        let element =
-            Element { labels: Arc::new(labels), drop_name, t: many.t, value: many.value.clone() };
+        let element = Element { labels, drop_name, t: many.t, value: many.value.clone() };
         if let Some(mut element) = finish(self.operation, &element, outcome) {
             element.drop_name &= keeps_name;
             self.out.push(element);
@@ -221,11 +235,10 @@ impl Join<'_, '_> {
     }
 }
 
-fn result_labels(binary: &Binary, many: &Element, one: &Element) -> Labels {
+fn result_labels(binary: &Binary, many: &Labels, one: &Labels) -> Labels {
     let matching = &binary.matching;
     let changes_meaning = !binary.op.is_comparison() && !binary.op.is_trim();
-    let mut labels =
-        if changes_meaning { without_identity(&many.labels) } else { (*many.labels).clone() };
+    let mut labels = if changes_meaning { without_identity(many) } else { many.clone() };
     if matching.card == Card::OneToOne {
         labels = match &matching.by {
             MatchBy::On(on) => labels.filtered(|name| has(on, name)),
@@ -233,7 +246,7 @@ fn result_labels(binary: &Binary, many: &Element, one: &Element) -> Labels {
         };
     }
     for name in &matching.include {
-        labels = labels.with(name, one.labels.get(name).unwrap_or_default());
+        labels = labels.with(name, one.get(name).unwrap_or_default());
     }
     labels
 }
@@ -253,13 +266,16 @@ fn signature(labels: &Labels, by: &MatchBy) -> Labels {
 }
 
 /// The elements of the "one" side by signature.
-fn unique(one: &[Element], matching: &Matching) -> Result<HashMap<Labels, usize>, EvalError> {
-    let mut index: HashMap<Labels, usize> = HashMap::with_capacity(one.len());
-    for (at, element) in one.iter().enumerate() {
-        let key = signature(&element.labels, &matching.by);
-        let Some(first) = index.insert(key.clone(), at) else { continue };
-        let first = one.get(first).map(|other| other.labels.to_string()).unwrap_or_default();
-        let mut both = [first, element.labels.to_string()];
+fn unique(
+    one: &[Element],
+    keys: &[Arc<Labels>],
+    matching: &Matching,
+) -> Result<HashMap<Arc<Labels>, usize>, EvalError> {
+    let mut index: HashMap<Arc<Labels>, usize> = HashMap::with_capacity(one.len());
+    for (at, (element, key)) in one.iter().zip(keys).enumerate() {
+        let Some(first) = index.insert(Arc::clone(key), at) else { continue };
+        let first = one.get(first).map(|other| braced(&other.labels)).unwrap_or_default();
+        let mut both = [first, braced(&element.labels)];
         both.sort();
         let side = if matching.card == Card::OneToMany { "left" } else { "right" };
         return Err(EvalError::Execution(format!(
@@ -270,6 +286,13 @@ fn unique(one: &[Element], matching: &Matching) -> Result<HashMap<Labels, usize>
         )));
     }
     Ok(index)
+}
+
+/// Labels with the name among them, as Prometheus's errors show them.
+fn braced(labels: &Labels) -> String {
+    let pairs: Vec<String> =
+        labels.iter().map(|(name, value)| format!("{name}={}", quote(value))).collect();
+    format!("{{{}}}", pairs.join(", "))
 }
 
 fn keys(elements: &[Element], by: &MatchBy) -> HashSet<Labels> {

@@ -8,7 +8,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use regex::Regex;
+
 use super::ast::{At, BinaryOp, DurationExpr, Expr, Kind, Shift, Type};
+use super::derived::Derived;
 use super::notes::Notes;
 use super::value::{Element, Frame, Series, Value, Window};
 use super::{Answer, EvalError, Options, Output, Query, Range, Select};
@@ -28,6 +31,9 @@ const SUBQUERY_STEPS_MAX: i64 = 1_000_000;
 /// evaluation interval, whose default is a minute.
 const SUBQUERY_STEP_DEFAULT: i64 = 60_000;
 
+/// Stands for the labels of an answer among the purposes of [`Derived`], which are node ids else.
+const SHOWN: usize = usize::MAX;
+
 /// What a subquery's inner expression was at times already asked for.
 type Memo = HashMap<(usize, i64), Rc<Vec<Element>>>;
 
@@ -40,6 +46,9 @@ pub(super) struct Evaluator<'q> {
     /// Series by the id of their selector.
     data: Vec<Vec<Series>>,
     memo: RefCell<Memo>,
+    pub(super) derived: Derived,
+    /// Compiled patterns of `label_replace`, as many as the query has.
+    patterns: RefCell<BTreeMap<String, Regex>>,
 }
 
 pub(super) fn instant(
@@ -74,16 +83,48 @@ pub(super) fn range(
         )));
     }
     let evaluator = Evaluator::new(query, range, options, select)?;
-    let mut series: BTreeMap<Labels, Vec<Sample>> = BTreeMap::new();
+    let mut steps = Steps::default();
     let mut t = range.start;
     while t <= range.end {
-        evaluator.add_step(expr, t, &mut series)?;
+        evaluator.add_step(expr, t, &mut steps)?;
         let Some(next) = t.checked_add(range.step.max(1)) else { break };
         t = next;
     }
-    let series = series.into_iter().map(|(labels, samples)| RawSeries { labels, samples });
-    let output = Output::Matrix(series.collect());
+    let output = Output::Matrix(steps.sorted());
     Ok(evaluator.notes.answer(output))
+}
+
+/// The series of a range query as they grow.
+#[derive(Default)]
+struct Steps {
+    places: HashMap<Arc<Labels>, usize>,
+    series: Vec<(Arc<Labels>, Vec<Sample>)>,
+}
+
+impl Steps {
+    fn push(&mut self, labels: Arc<Labels>, sample: Sample) -> Result<(), EvalError> {
+        let place = *self.places.entry(Arc::clone(&labels)).or_insert(self.series.len());
+        if place == self.series.len() {
+            self.series.push((labels, Vec::new()));
+        }
+        let Some((_, samples)) = self.series.get_mut(place) else { return Ok(()) };
+        if samples.last().is_some_and(|last| last.t == sample.t) {
+            return Err(same_labels());
+        }
+        samples.push(sample);
+        Ok(())
+    }
+
+    fn sorted(self) -> Vec<RawSeries> {
+        let raw = |(labels, samples): (Arc<Labels>, Vec<Sample>)| {
+            let labels = Arc::unwrap_or_clone(labels);
+            RawSeries { labels, samples }
+        };
+        drop(self.places);
+        let mut series: Vec<RawSeries> = self.series.into_iter().map(raw).collect();
+        series.sort_by(|a, b| a.labels.cmp(&b.labels));
+        series
+    }
 }
 
 fn check_steps(range: Range) -> Result<(), EvalError> {
@@ -157,6 +198,8 @@ impl<'q> Evaluator<'q> {
             samples_left: Cell::new(options.samples_max),
             data: Vec::new(),
             memo: RefCell::default(),
+            derived: Derived::default(),
+            patterns: RefCell::default(),
         };
         let mut wanted = Vec::new();
         evaluator.collect(query.expr(), (range.start, range.end), &mut wanted)?;
@@ -295,14 +338,19 @@ impl<'q> Evaluator<'q> {
         }
     }
 
+    /// Compiles a pattern that matches whole values, once a query.
+    pub(super) fn pattern(&self, pattern: &str) -> Result<Regex, regex::Error> {
+        if let Some(regex) = self.patterns.borrow().get(pattern) {
+            return Ok(regex.clone());
+        }
+        let regex = Regex::new(&format!("^(?s:{pattern})$"))?;
+        self.patterns.borrow_mut().insert(pattern.to_owned(), regex.clone());
+        Ok(regex)
+    }
+
     // Values.
 
-    fn add_step(
-        &self,
-        expr: &'q Expr,
-        t: i64,
-        series: &mut BTreeMap<Labels, Vec<Sample>>,
-    ) -> Result<(), EvalError> {
+    fn add_step(&self, expr: &'q Expr, t: i64, steps: &mut Steps) -> Result<(), EvalError> {
         let elements = match self.eval(expr, t)? {
             Value::Scalar(x) => vec![Element::float(Arc::default(), x)],
             Value::Vector(elements) => elements,
@@ -310,11 +358,12 @@ impl<'q> Evaluator<'q> {
         };
         self.spend(elements.len())?;
         for element in elements {
-            let samples = series.entry(element.shown_labels()).or_default();
-            if samples.last().is_some_and(|last| last.t == t) {
-                return Err(same_labels());
-            }
-            samples.push(Sample { t, value: element.value });
+            let labels = if element.drop_name {
+                self.derived.get(SHOWN, &element.labels, super::value::without_identity)
+            } else {
+                Arc::clone(&element.labels)
+            };
+            steps.push(labels, Sample { t, value: element.value })?;
         }
         Ok(())
     }
@@ -471,7 +520,8 @@ impl<'q> Evaluator<'q> {
             Value::Scalar(x) => vec![Element::float(Arc::default(), x)],
             Value::Text(_) | Value::Matrix(_) => Vec::new(),
         };
-        self.spend(elements.len())?;
+        // An empty vector takes its place in the memo too.
+        self.spend(elements.len().max(1))?;
         let elements = Rc::new(elements);
         self.memo.borrow_mut().insert(key, Rc::clone(&elements));
         Ok(elements)

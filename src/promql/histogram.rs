@@ -48,7 +48,7 @@ pub(crate) fn is_custom(h: &Histogram) -> bool {
 fn exponential_bound(schema: i32, index: i32) -> f64 {
     let index = i64::from(index);
     if schema <= 0 {
-        let exponent = index.saturating_mul(1 << (-schema).min(30));
+        let exponent = index.saturating_mul(1 << schema.saturating_neg().min(30));
         return if exponent == EXPONENT_MAX {
             f64::MAX
         } else {
@@ -110,7 +110,7 @@ pub(crate) fn reduce(h: &mut Histogram, schema: i32) {
     if is_custom(h) || schema >= h.schema {
         return;
     }
-    let shift = (h.schema - schema).clamp(0, 31);
+    let shift = h.schema.saturating_sub(schema).clamp(0, 31);
     let merge = |counts: &Counts| {
         let mut merged: Counts = Vec::with_capacity(counts.len());
         for (index, count) in counts {

@@ -5,8 +5,6 @@ use std::cmp::Ordering;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use regex::Regex;
-
 use super::EvalError;
 use super::aggregate::ascending;
 use super::ast::Expr;
@@ -24,7 +22,7 @@ impl<'q> Evaluator<'q> {
         let mut elements = self.first_vector(args, t)?;
         let text = |at: usize| args.get(at).map_or("", text_of);
         let (target, replacement, source, pattern) = (text(1), text(2), text(3), text(4));
-        let regex = Regex::new(&format!("^(?s:{pattern})$")).map_err(|_| {
+        let regex = self.pattern(pattern).map_err(|_| {
             EvalError::Execution(format!(
                 "invalid regular expression in label_replace(): {pattern}"
             ))

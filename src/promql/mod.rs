@@ -13,6 +13,7 @@ mod calendar;
 mod call;
 mod check;
 mod classic;
+mod derived;
 mod description;
 mod distribution;
 mod evaluate;

@@ -336,7 +336,7 @@ fn many_to_many_matches_are_errors() {
         "a * on(x) b",
         at(0),
         &expect![[
-            r#"error: found duplicate series for the match group {x="1"} on the right hand-side of the operation: [b{x="1", y="1"}, b{x="1", y="2"}];many-to-many matching not allowed: matching labels must be unique on one side"#
+            r#"error: found duplicate series for the match group {x="1"} on the right hand-side of the operation: [{__name__="b", x="1", y="1"}, {__name__="b", x="1", y="2"}];many-to-many matching not allowed: matching labels must be unique on one side"#
         ]],
     );
     check_eval(
