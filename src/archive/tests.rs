@@ -174,6 +174,15 @@ fn the_slowest_of_each_flow_and_hour_stay_in_whatever_order_they_come() {
 }
 
 #[test]
+fn a_request_of_an_hour_that_is_over_is_not_kept_for_being_slow() {
+    let hours: Vec<Request> =
+        (1..=26).map(|hour| request(&format!("h{hour}"), hour * 3600, 1)).collect();
+    let (_dir, archive) = archive(config(), &hours);
+    archive.offer(&request("late", 0, 500)).unwrap();
+    assert_eq!(archive.lookup("late").unwrap(), Lookup::None);
+}
+
+#[test]
 fn a_request_offered_again_replaces_itself() {
     let corrected = Request { hops: Vec::new(), ..request("a", 10, 1) };
     let (_dir, archive) = archive(config(), &[request("a", 10, 1), corrected.clone()]);

@@ -42,6 +42,10 @@ impl Contributions {
         self.parts.iter().zip(&other.parts).take_while(|(a, b)| a == b).count()
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.parts.is_empty()
+    }
+
     /// Takes back all but the first `n_same`.
     pub(super) fn take_back(&self, n_same: usize, series: &mut Series) {
         for part in self.parts.iter().skip(n_same) {

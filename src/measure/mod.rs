@@ -188,6 +188,9 @@ impl Measure {
             Subject::Delivery => &mut self.deliveries,
         };
         replace(held.remove(id), &counted, store);
+        if counted.is_empty() {
+            return;
+        }
         if held.len() < SUBJECTS_MAX {
             held.insert(Text::clone(id), counted);
         } else {

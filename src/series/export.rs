@@ -62,7 +62,7 @@ impl Series {
         };
         match &entry.data {
             Data::Counter(counter) => {
-                let value = ExportValue::Counter(from_parts(counter.total, entry.parts()));
+                let value = ExportValue::Counter(from_parts(counter.total, entry.parts));
                 Some(ExportSeries { labels, created: created()?, value })
             }
             Data::Distribution(held, exemplars) => {

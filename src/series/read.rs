@@ -188,7 +188,7 @@ impl Reader<'_> {
             }
             Data::Counter(counter) => {
                 let grid = self.grid(found.entry, POINTS_MAX)?;
-                Ok(counter.values(grid, found.entry.parts()).map(float).collect())
+                Ok(counter.values(grid, found.entry.parts).map(float).collect())
             }
             Data::Distribution(held, _) => {
                 let bounds = &self.series.bounds;

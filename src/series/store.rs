@@ -10,7 +10,7 @@ use super::catalog::METRICS;
 use super::counter::to_parts;
 use super::lateness::Lateness;
 use super::slots::Zones;
-use super::table::{Admission, Data, ENTRY_BYTES, Kind, Table, parts_of};
+use super::table::{Admission, Data, ENTRY_BYTES, Entry, Kind, Table};
 use super::{Exemplar, Matcher, Sample};
 use crate::number::{i64_from_u64, u64_from_usize};
 use crate::signal::{Labels, Text, Timestamp};
@@ -139,14 +139,14 @@ impl Series {
 
     /// Adds `delta` (negative for a correction) to a derived counter, in the slot of `at`.
     pub fn add(&mut self, labels: &Labels, at: Timestamp, delta: f64) {
-        let key = self.zones.key(second(at));
-        let delta = to_parts(delta, parts_of(labels.name()));
-        if delta == 0 {
+        if delta == 0.0 || delta.is_nan() {
             return;
         }
-        if let Some(Data::Counter(counter)) = self.resolve(labels, Kind::Counter, COUNTER_ADD_BYTES)
+        let key = self.zones.key(second(at));
+        if let Some(Entry { data: Data::Counter(counter), parts, .. }) =
+            self.resolve(labels, Kind::Counter, COUNTER_ADD_BYTES)
         {
-            counter.add(key, delta);
+            counter.add(key, to_parts(delta, *parts));
         }
     }
 
@@ -165,7 +165,7 @@ impl Series {
         let value = value.max(0.0);
         let key = self.zones.key(second(at));
         let class = self.bounds.class(value, second(at));
-        if let Some(Data::Distribution(held, exemplars)) =
+        if let Some(Entry { data: Data::Distribution(held, exemplars), .. }) =
             self.resolve(labels, Kind::Distribution, OBSERVE_BYTES)
         {
             held.observe(key, value, class, count);
@@ -179,12 +179,14 @@ impl Series {
 
     /// Stores a gauge, scraped, pushed or recorded sample as it is.
     pub fn append(&mut self, labels: &Labels, sample: Sample) {
-        if let Some(Data::Plain(plain)) = self.resolve(labels, Kind::Plain, APPEND_BYTES) {
+        if let Some(Entry { data: Data::Plain(plain), .. }) =
+            self.resolve(labels, Kind::Plain, APPEND_BYTES)
+        {
             plain.insert(sample);
         }
     }
 
-    fn resolve(&mut self, labels: &Labels, kind: Kind, bytes: usize) -> Option<&mut Data> {
+    fn resolve(&mut self, labels: &Labels, kind: Kind, bytes: usize) -> Option<&mut Entry> {
         let admission = if self.bytes >= self.config.memory_max_bytes {
             Admission::Closed
         } else {
@@ -194,7 +196,7 @@ impl Series {
         let id = self.table.resolve(labels, kind, admission, second(self.now))?;
         let n_new = self.table.len() - n_before;
         self.bytes += u64_from_usize(bytes + n_new * ENTRY_BYTES);
-        self.table.data_mut(id)
+        self.table.get_mut(id)
     }
 
     pub fn metadata(&self) -> Vec<MetricMetadata> {

@@ -74,14 +74,11 @@ pub(crate) struct Entry {
     /// The family's members have the ids `leader..leader + n_family`.
     leader: SeriesId,
     n_family: u64,
+    /// Parts of one in which a counter's sums are exact.
+    pub(crate) parts: i64,
 }
 
 impl Entry {
-    /// Parts of one in which a counter's sums are exact.
-    pub(crate) fn parts(&self) -> i64 {
-        parts_of(self.labels.name())
-    }
-
     pub(crate) fn bytes(&self) -> usize {
         let data: usize = match &self.data {
             Data::Counter(counter) => counter.slots.sizes().map(|(_, n)| n).sum(),
@@ -93,10 +90,6 @@ impl Entry {
         };
         ENTRY_BYTES + data
     }
-}
-
-pub(crate) fn parts_of(name: &str) -> i64 {
-    catalog::find(name).map_or(FOREIGN_PARTS, |metric| metric.parts)
 }
 
 /// Whether a label set that is not there yet may become a series.
@@ -142,8 +135,8 @@ impl Table {
         is_of_kind.then_some(id)
     }
 
-    pub(crate) fn data_mut(&mut self, id: SeriesId) -> Option<&mut Data> {
-        self.entries.get_mut(&id).map(|entry| &mut entry.data)
+    pub(crate) fn get_mut(&mut self, id: SeriesId) -> Option<&mut Entry> {
+        self.entries.get_mut(&id)
     }
 
     fn admit(
@@ -185,7 +178,9 @@ impl Table {
             let id = self.next;
             self.next += 1;
             self.index(id, &labels);
-            self.entries.insert(id, Entry { labels, data: Data::new(kind), leader, n_family });
+            let parts = catalog::find(labels.name()).map_or(FOREIGN_PARTS, |metric| metric.parts);
+            let data = Data::new(kind);
+            self.entries.insert(id, Entry { labels, data, leader, n_family, parts });
         }
     }
 
