@@ -1,6 +1,11 @@
 //! Normalize: every platform's dialect to one vocabulary. Pure functions, no I/O, no clock.
 
 pub mod config;
+pub mod otlp;
+pub mod redact;
+pub(crate) mod semconv;
+pub(crate) mod shorten;
+pub mod trace_header;
 
 use crate::signal::Batch;
 
