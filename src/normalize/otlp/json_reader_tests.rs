@@ -124,7 +124,28 @@ fn a_value_of_another_type_is_noted_and_skipped() {
         ask("null", |r| show(r.list(|_| Ok(())))),
     ];
     expect![[r#"
-    "#]]
+        "", text expected at byte 1
+        "", text expected at byte 0
+        None
+        Some(1000)
+        None, a whole number expected at byte 0
+        None, a whole number expected at byte 0
+        Some(18446744073709551615)
+        Some(-9223372036854775808)
+        None, a whole number expected at byte 0
+        None, a 32-bit number expected at byte 0
+        Some(-inf)
+        None, a number expected at byte 0
+        None, a number expected at byte 0
+        Some(true)
+        None, true or false expected at byte 0
+        Some(1)
+        Some(1)
+        Some(1)
+        None, an enum's number or name expected at byte 0
+        None, a plain value expected at byte 0
+        (), a list expected at byte 0
+        ()"#]]
     .assert_eq(&lines.join("\n"));
 }
 
