@@ -129,7 +129,11 @@ impl Redactor {
         match value {
             Value::Map(entries) => self.entries(entries, path),
             Value::List(values) => {
-                values.iter_mut().fold(false, |changed, item| self.inside(item, path) || changed)
+                let mut changed = false;
+                for item in values {
+                    changed |= self.inside(item, path);
+                }
+                changed
             }
             Value::Str(text) => match self.text(text) {
                 Some(redacted) => {
@@ -160,9 +164,13 @@ impl Redactor {
                 });
                 changed
             }
-            Json::Array(values) => values
-                .iter_mut()
-                .fold(false, |changed, item| self.inside_json(item, path) || changed),
+            Json::Array(values) => {
+                let mut changed = false;
+                for item in values {
+                    changed |= self.inside_json(item, path);
+                }
+                changed
+            }
             Json::String(text) => match self.text(text) {
                 Some(redacted) => {
                     *text = redacted;
@@ -259,7 +267,9 @@ mod tests {
     fn dotted_names_match_paths_and_dotted_keys() {
         check(
             r#"{"card":{"number":"4111","type":"v"},"card.number":"4111","number":7,"app.userid":"u"}"#,
-            &expect![[r#"{"app.userid":"hash:74fc58364b1e33d000839b677782f52f","card":{"type":"v"},"number":7}"#]],
+            &expect![[
+                r#"{"app.userid":"hash:74fc58364b1e33d000839b677782f52f","card":{"type":"v"},"number":7}"#
+            ]],
         );
     }
 

@@ -32,9 +32,8 @@ pub fn x_amzn_trace_id(header: &str) -> Option<TraceContext> {
         match part.split_once('=') {
             Some((key, value)) if key.trim().eq_ignore_ascii_case("root") => root = Some(value),
             Some((key, value)) if key.trim().eq_ignore_ascii_case("parent") => parent = Some(value),
-            Some(_) => {}
             None if root.is_none() => root = Some(part),
-            None => {}
+            Some(_) | None => {}
         }
     }
     Some(TraceContext {
@@ -62,7 +61,7 @@ pub fn b3(header: &str) -> Option<TraceContext> {
     let trace = parts.next()?;
     let span_id = SpanId::from_hex(parts.next()?)?;
     let trace_id = match trace.len() {
-        16 => TraceId::from_hex(&format!("{:0>32}", trace)),
+        16 => TraceId::from_hex(&format!("{trace:0>32}")),
         _ => TraceId::from_hex(trace),
     }?;
     Some(TraceContext { trace_id, span_id: Some(span_id) })

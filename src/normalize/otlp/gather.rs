@@ -85,6 +85,14 @@ impl<'c> Gather<'c> {
         Value::Str(self.texts.text(shorten(text, Attributes::VALUE_BYTES_MAX)))
     }
 
+    /// A log record's event name, which was the attribute `event.name` before it had its own field.
+    pub(super) fn event_name(&mut self, name: &str, to: &mut Attributes) {
+        if !name.is_empty() {
+            let value = self.value(name);
+            self.attribute(to, "event.name", Some(value));
+        }
+    }
+
     /// Takes up a resource; gives its index. The same one twice in a row is one.
     pub(super) fn resource(&mut self, mut attributes: Attributes) -> u32 {
         self.redactor.attributes(&mut attributes);
@@ -108,7 +116,8 @@ impl<'c> Gather<'c> {
     /// # Errors
     /// Where the body holds more than [`RECORDS_MAX`].
     fn count(&mut self, offset: usize) -> Result<usize, Undecodable> {
-        if self.n_records >= RECORDS_MAX {
+        // A summary's point is several signals, so both are bounded.
+        if self.n_records.max(self.batch.signals.len()) >= RECORDS_MAX {
             let message = format!("more than {RECORDS_MAX} records: send smaller batches");
             return Err(Undecodable { offset, message });
         }

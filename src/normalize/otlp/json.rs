@@ -134,58 +134,87 @@ fn signal_of(key: &str) -> Option<OtlpSignal> {
     }
 }
 
-/// One of `resourceSpans`, …: the resource first, wherever it stands, then its scopes.
+/// One of `resourceSpans`, …. Scopes that stand before their resource are passed over, and read when
+/// it is known; senders put it first, so that is rare.
 fn by_resource(
     reader: &mut Reader<'_>,
     signal: OtlpSignal,
     gather: &mut Gather<'_>,
 ) -> Result<(), Stop> {
-    let start = reader.place();
-    let mut attributes = Attributes::default();
-    // The scopes are passed over once, at the speed of a scan, so that a resource behind them counts.
-    let mut scopes = Vec::new();
-    reader.object(|reader, key| match key {
-        "resource" => reader.object(|reader, key| match key {
-            "attributes" => read_attributes(reader, gather, &mut attributes),
-            _ => reader.skip(),
-        }),
-        "scopeSpans" | "scope_spans" | "scopeLogs" | "scope_logs" | "scopeMetrics"
-        | "scope_metrics" => {
-            scopes.push(reader.place());
-            reader.skip()
+    let mut found = None;
+    let mut passed_over = Vec::new();
+    reader.object_of(|reader, key| match (key, &found) {
+        ("resource", None) => {
+            found = Some(resource(reader, signal, gather)?);
+            Ok(())
         }
-        _ => reader.skip(),
+        (key, Some(found)) if is_scopes(key) => scopes(reader, found, gather),
+        (key, _) => {
+            if is_scopes(key) {
+                passed_over.push(reader.place());
+            }
+            Ok(reader.skip()?)
+        }
     })?;
-    let end = reader.place();
-    let fault = reader.take_mismatch().map(|mismatch| format!("its resource is wrong: {mismatch}"));
-    if let (Some(fault), true) = (&fault, scopes.is_empty()) {
-        gather.reject(start.offset(), fault.clone())?;
+    reject_mismatch(reader, gather)?;
+    if passed_over.is_empty() {
+        return Ok(());
     }
-    let resource = gather.resource(attributes);
-    let found = Found { signal, resource, fault: fault.as_deref() };
-    for place in scopes {
+    let end = reader.place();
+    let found = match found {
+        Some(found) => found,
+        None => Found { signal, resource: gather.resource(Attributes::default()), fault: None },
+    };
+    for place in passed_over {
         reader.go_back(place);
-        reader.list_of(|reader| by_scope(reader, &found, gather))?;
-        reject_mismatch(reader, gather)?;
+        scopes(reader, &found, gather)?;
     }
     reader.go_back(end);
     Ok(())
 }
 
+fn is_scopes(key: &str) -> bool {
+    matches!(
+        key,
+        "scopeSpans"
+            | "scope_spans"
+            | "scopeLogs"
+            | "scope_logs"
+            | "scopeMetrics"
+            | "scope_metrics"
+    )
+}
+
+fn resource(
+    reader: &mut Reader<'_>,
+    signal: OtlpSignal,
+    gather: &mut Gather<'_>,
+) -> Result<Found, Fault> {
+    let mut attributes = Attributes::default();
+    reader.object(|reader, key| match key {
+        "attributes" => read_attributes(reader, gather, &mut attributes),
+        _ => reader.skip(),
+    })?;
+    let mismatch = reader.take_mismatch();
+    let fault = mismatch.map(|mismatch| format!("its resource is wrong: {mismatch}"));
+    Ok(Found { signal, resource: gather.resource(attributes), fault })
+}
+
+fn scopes(reader: &mut Reader<'_>, found: &Found, gather: &mut Gather<'_>) -> Result<(), Stop> {
+    reader.list_of(|reader| by_scope(reader, found, gather))?;
+    reject_mismatch(reader, gather)
+}
+
 /// Whose records are being read.
 #[derive(Debug)]
-pub(super) struct Found<'f> {
+pub(super) struct Found {
     signal: OtlpSignal,
     pub(super) resource: u32,
     /// Set where the resource itself is wrong.
-    pub(super) fault: Option<&'f str>,
+    pub(super) fault: Option<String>,
 }
 
-fn by_scope(
-    reader: &mut Reader<'_>,
-    found: &Found<'_>,
-    gather: &mut Gather<'_>,
-) -> Result<(), Stop> {
+fn by_scope(reader: &mut Reader<'_>, found: &Found, gather: &mut Gather<'_>) -> Result<(), Stop> {
     reader.object_of(|reader, key| match (found.signal, key) {
         (OtlpSignal::Traces, "spans") => {
             reader.list_of(|reader| record(reader, gather, found, read_span, Gather::span))
@@ -213,15 +242,15 @@ fn reject_mismatch(reader: &mut Reader<'_>, gather: &mut Gather<'_>) -> Result<(
 fn record<'a, 'c, R>(
     reader: &mut Reader<'a>,
     gather: &mut Gather<'c>,
-    found: &Found<'_>,
+    found: &Found,
     read: impl Fn(&mut Reader<'a>, &mut Gather<'c>) -> Result<R, Fault>,
     accept: impl Fn(&mut Gather<'c>, u32, usize, R) -> Result<(), Undecodable>,
 ) -> Result<(), Stop> {
     let offset = reader.place().offset();
     let raw = read(reader, gather)?;
     let mismatch = reader.take_mismatch();
-    match (found.fault, mismatch) {
-        (Some(fault), _) => gather.reject(offset, fault.to_owned())?,
+    match (&found.fault, mismatch) {
+        (Some(fault), _) => gather.reject(offset, fault.clone())?,
         (None, Some(mismatch)) => gather.reject(offset, mismatch.to_string())?,
         (None, None) => accept(gather, found.resource, offset, raw)?,
     }
@@ -329,6 +358,9 @@ fn read_log<'a>(reader: &mut Reader<'a>, gather: &mut Gather<'_>) -> Result<RawL
             "severityText" | "severity_text" => log.severity_text = reader.text()?,
             "body" => log.body = read_body(reader, gather)?,
             "attributes" => read_attributes(reader, gather, &mut log.attributes)?,
+            "eventName" | "event_name" => {
+                gather.event_name(&reader.text()?, &mut log.attributes);
+            }
             "traceId" | "trace_id" => log.trace_id = Id::<TraceId>::from_hex(&reader.text()?),
             "spanId" | "span_id" => log.span_id = Id::<SpanId>::from_hex(&reader.text()?),
             _ => reader.skip()?,
@@ -365,7 +397,6 @@ pub(super) fn read_attributes(
     })
 }
 
-#[expect(clippy::type_complexity, reason = "a key and its value are a pair")]
 fn key_value<'a>(
     reader: &mut Reader<'a>,
     gather: &mut Gather<'_>,

@@ -7,7 +7,9 @@
 
 use opentelemetry_proto::tonic::metrics::v1 as proto;
 
-use super::gather::Gather;
+use crate::normalize::shorten::shorten;
+
+use super::gather::{Gather, NAME_BYTES_MAX};
 use super::json::{Found, Stop, read_attributes};
 use super::json_reader::{Fault, Reader};
 use super::metric_series::{self, Target};
@@ -22,7 +24,7 @@ const TEMPORALITIES: [&str; 3] = ["UNSPECIFIED", "DELTA", "CUMULATIVE"];
 pub(super) fn metric(
     reader: &mut Reader<'_>,
     gather: &mut Gather<'_>,
-    found: &Found<'_>,
+    found: &Found,
 ) -> Result<(), Stop> {
     let offset = reader.place().offset();
     let mut metric = Metric::default();
@@ -54,8 +56,12 @@ pub(super) fn metric(
         }
         Ok(())
     })?;
-    let mismatch = reader.take_mismatch().map(|mismatch| mismatch.to_string());
-    let Some(fault) = found.fault.map(str::to_owned).or(mismatch) else {
+    let name = shorten(&metric.name, NAME_BYTES_MAX);
+    let mismatch = reader.take_mismatch().map(|mismatch| match name {
+        "" => mismatch.to_string(),
+        name => format!("{name}: {mismatch}"),
+    });
+    let Some(fault) = found.fault.clone().or(mismatch) else {
         let target = Target::new(found.resource, gather);
         return Ok(metric_series::accept(metric, &target, gather)?);
     };

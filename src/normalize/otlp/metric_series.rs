@@ -27,6 +27,8 @@ use super::metrics::{Metric, Point, Points, Read};
 const NO_RECORDED_VALUE: u32 = 1;
 /// Most buckets of one point. SDKs keep 160; thousands are somebody's mistake.
 const BUCKETS_MAX: usize = 4096;
+/// Most quantiles of one summary's point: each is a series.
+const QUANTILES_MAX: usize = 100;
 /// Scales of exponential histograms: the SDK specification's bounds.
 const SCALES: std::ops::RangeInclusive<i32> = -10..=20;
 
@@ -267,8 +269,8 @@ impl Series<'_> {
             },
             gather,
         )?;
-        if data.quantile_values.len() > BUCKETS_MAX {
-            return Err(format!("more than {BUCKETS_MAX} quantiles"));
+        if data.quantile_values.len() > QUANTILES_MAX {
+            return Err(format!("more than {QUANTILES_MAX} quantiles"));
         }
         let total = |suffix: &str, value| {
             let sum =

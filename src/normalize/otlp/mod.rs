@@ -6,9 +6,9 @@
 //! itself alone. Never true: that a record of the body is neither among the signals nor among the
 //! rejections, that half a record is accepted, that input panics.
 //!
-//! Traces and logs are read in place by a walker of our own ([`protobuf`]) and a JSON reader of our own
-//! ([`json`]); both fill the same records ([`record`]), which one place turns into signals
-//! ([`gather`]). Metrics go through the generated types. A summary's point becomes one gauge a quantile
+//! Traces and logs are read in place by a walker of our own (`protobuf`) and a JSON reader of our own
+//! (`json`); both fill the same records (`record`), which one place turns into signals
+//! (`gather`). Metrics go through the generated types. A summary's point becomes one gauge a quantile
 //! and two sums, each a signal.
 //!
 //! Source: opentelemetry-proto 1.x; OTLP/JSON: the specification's "JSON Protobuf Encoding", and what

@@ -191,6 +191,7 @@ fn log<'a>(mut message: Message<'a>, gather: &mut Gather<'_>) -> Result<RawLog<'
             9 => log.trace_id = Id::<TraceId>::from_bytes(field.message()?.bytes()),
             10 => log.span_id = Id::<SpanId>::from_bytes(field.message()?.bytes()),
             11 => log.observed = field.fixed64()?,
+            12 => gather.event_name(&field.text()?, &mut log.attributes),
             _ => {}
         }
     }
@@ -207,7 +208,6 @@ fn attribute(
     Ok(())
 }
 
-#[expect(clippy::type_complexity, reason = "a key and its value are a pair")]
 fn key_value<'a>(
     mut message: Message<'a>,
     gather: &mut Gather<'_>,

@@ -38,7 +38,7 @@ fn render(read: &Result<Normalized, Undecodable>) -> String {
         Ok(normalized) => normalized,
         Err(undecodable) => return format!("undecodable at {}: {undecodable}", undecodable.offset),
     };
-    assert_eq!(normalized.batch.rejected as usize, normalized.rejections.len());
+    assert_eq!(usize::try_from(normalized.batch.rejected), Ok(normalized.rejections.len()));
     let mut text = String::new();
     for signal in &normalized.batch.signals {
         let line = match &signal.kind {

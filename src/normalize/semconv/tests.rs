@@ -9,7 +9,10 @@ use crate::signal::{SpanId, TraceId};
 fn value(json: &serde_json::Value) -> Value {
     match json {
         serde_json::Value::Bool(truth) => Value::Bool(*truth),
-        serde_json::Value::Number(n) => n.as_i64().map_or(Value::Float(0.5), Value::Int),
+        serde_json::Value::Number(n) => match n.as_i64() {
+            Some(n) => Value::Int(n),
+            None => Value::Float(n.as_f64().unwrap()),
+        },
         serde_json::Value::String(text) => Value::Str(text.as_str().into()),
         serde_json::Value::Array(items) => Value::List(items.iter().map(value).collect()),
         other => Value::Str(other.to_string().into()),
@@ -405,7 +408,7 @@ fn a_logs_body_is_read_for_what_its_attributes_do_not_say() {
             correlation: c
             cold start: true
             error: Other: Boom: bad
-            duration: 500µs
+            duration: 12.5ms
             sent: m-2 Unknown
             received: m-1 Unknown FAILED
             severity: Error

@@ -150,7 +150,7 @@ fn a_wrong_resource_rejects_all_its_spans_and_a_wrong_list_counts_once() {
         rejected 1: its resource is wrong: a list expected at byte 274
         rejected 2: a list expected at byte 317
         rejected 4: a list expected at byte 458
-        rejected 5: its resource is wrong: an object expected at byte 477
+        rejected 5: an object expected at byte 477
     "#]]
     .assert_eq(&render(&read_json(&json, OtlpSignal::Traces)));
 }
@@ -180,7 +180,7 @@ fn what_is_no_request_is_undecodable_with_its_place() {
     .iter()
     .map(|body| render(&read(body, OtlpSignal::Traces, Encoding::Json, &Config::default())))
     .collect();
-    expect![[r#"
+    expect![[r"
         undecodable at 18: not OTLP/JSON: this begins no JSON value at byte 18
         undecodable at 0: not OTLP/JSON: an object expected
         undecodable at 0: not OTLP/JSON: the JSON ends too early at byte 0
@@ -188,7 +188,7 @@ fn what_is_no_request_is_undecodable_with_its_place() {
         undecodable at 16: not OTLP/JSON: another signal's request: send it to its own path
         undecodable at 3: not OTLP/JSON: text after the end of the JSON at byte 3
         undecodable at 6: not OTLP/JSON: no UTF-8 at byte 6
-        undecodable at 30: not OTLP/JSON: the JSON ends too early at byte 30"#]]
+        undecodable at 30: not OTLP/JSON: the JSON ends too early at byte 30"]]
     .assert_eq(&shown.join("\n"));
 }
 
@@ -245,7 +245,7 @@ fn the_metric_traps_reject_their_points_and_never_the_metric_in_silence() {
         {"name":7,"gauge":{"dataPoints":[{"timeUnixNano":5,"asInt":1}]}},
         {"name":"h","exponential_histogram":{"aggregation_temporality":2,"data_points":[{"time_unix_nano":5,"count":"4","scale":"3","zero_count":"1","positive":{"offset":-2,"bucket_counts":["1","2"]}}]}}
     ]}]}]}"#;
-    expect![[r#"
+    expect![[r"
         a_total @5: sum 3 Cumulative monotonic
         b @5: gauge NaN
         b @5: gauge inf
@@ -256,11 +256,11 @@ fn the_metric_traps_reject_their_points_and_never_the_metric_in_silence() {
         rejected 4: b: the point has no value
         rejected 5: b: the point has no time
         rejected 7: c: the point has no time
-        rejected 9: an object expected at byte 794
+        rejected 9: e: an object expected at byte 794
         rejected 10: f: the metric has no data of a known type
-        rejected 11: an enum's number or name expected at byte 881
-        rejected 12: an enum's number or name expected at byte 881
+        rejected 11: g: an enum's number or name expected at byte 881
+        rejected 12: g: an enum's number or name expected at byte 881
         rejected 13: text expected at byte 929
-    "#]]
+    "]]
     .assert_eq(&render(&read_json(json, OtlpSignal::Metrics)));
 }

@@ -95,7 +95,7 @@ fn histograms_that_cannot_be_right_are_rejected_point_by_point() {
              {"timeUnixNano":5,"count":3,"scale":2},
              {"timeUnixNano":5,"count":1,"scale":2,"negative":{"offset":2147483647,"bucketCounts":[1]}}]}},
            {"name":"u","histogram":{"dataPoints":[{"timeUnixNano":5,"count":0}]}}"#,
-        &expect![[r#"
+        &expect![[r"
             h @5: histogram n=3 sum=1 [0.5] [1, 2] Cumulative
             e @5: exponential n=3 sum=1 scale=2 zero=1 +-1[1, 1] Delta
             rejected 1: h: 1 bucket counts do not fit 1 bounds
@@ -106,7 +106,7 @@ fn histograms_that_cannot_be_right_are_rejected_point_by_point() {
             rejected 7: e: the count 3 is not the 0 of the buckets
             rejected 8: e: bucket offset 2147483647 is out of range
             rejected 9: u: the aggregation temporality is not told
-        "#]],
+        "]],
     );
 }
 

@@ -252,13 +252,15 @@ fn raw_span<'a>(span: &'a Span, gather: &Gather<'_>) -> RawSpan<'a> {
 }
 
 fn raw_log(log: &LogRecord) -> RawLog<'_> {
+    let mut attributes = kept(&log.attributes);
+    attributes.0.push(("event.name".into(), Value::Str(log.event_name.as_str().into())));
     RawLog {
         time: log.time_unix_nano,
         observed: log.observed_time_unix_nano,
         severity: log.severity_number,
         severity_text: Cow::Borrowed(&log.severity_text),
         body: log.body.as_ref().and_then(plain),
-        attributes: kept(&log.attributes),
+        attributes,
         trace_id: Id::<TraceId>::from_bytes(&log.trace_id),
         span_id: Id::<SpanId>::from_bytes(&log.span_id),
     }

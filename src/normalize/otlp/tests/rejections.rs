@@ -149,8 +149,8 @@ fn a_span_that_is_broken_inside_rejects_itself_alone() {
 fn groups_and_foreign_bytes_are_undecodable() {
     expect!["undecodable at 0: not OTLP protobuf: groups are not supported at byte 0"]
         .assert_eq(&render(&traces(&[0x0b, 0x0c])));
-    expect!["undecodable at 1: not OTLP protobuf: a field is longer than what holds it at byte 2"]
-        .assert_eq(&render(&traces(&[0x0a, 0x7f])).replace("at 2:", "at 1:"));
+    expect!["undecodable at 2: not OTLP protobuf: a field is longer than what holds it at byte 2"]
+        .assert_eq(&render(&traces(&[0x0a, 0x7f])));
     expect!["undecodable at 0: not OTLP protobuf: a field has the wrong wire type at byte 0"]
         .assert_eq(&render(&traces(&[0x08, 1])));
 }
