@@ -91,7 +91,7 @@ pub(crate) fn read_into(body: &[u8], speaker: &Resource, config: &Config, gather
         }
         match piece {
             Piece::Json(Value::Object(object)) => {
-                gather.accept(None, speaker, of_object(&object, None, around))
+                gather.accept(None, speaker, of_object(&object, None, around));
             }
             Piece::Json(_) => gather.reject("a log record is an object or a line of text"),
             Piece::Text(text) => match of_known_text(&text, around) {
@@ -330,6 +330,5 @@ fn is_out_of_memory(text: &str) -> bool {
 }
 
 #[cfg(test)]
-#[expect(clippy::needless_raw_string_hashes, reason = "expect_test writes its texts so")]
 #[path = "json_log_tests.rs"]
 mod tests;

@@ -56,7 +56,7 @@ pub fn normalize(body: &[u8], origin: &Origin, config: &Config) -> Result<Normal
                 }
             }
             Piece::Json(_) | Piece::Text(_) | Piece::Prefix(_) => {
-                gather.reject("no object with time, type and record")
+                gather.reject("no object with time, type and record");
             }
             Piece::Bad(message) => gather.reject(&message),
         }

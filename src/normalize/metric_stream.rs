@@ -254,6 +254,5 @@ fn snake(name: &str) -> String {
 }
 
 #[cfg(test)]
-#[expect(clippy::needless_raw_string_hashes, reason = "expect_test writes its texts so")]
 #[path = "metric_stream_tests.rs"]
 mod tests;
