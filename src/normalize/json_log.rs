@@ -34,7 +34,7 @@ const TIME: [&str; 12] = [
     "timeMillis",
     "@t",
 ];
-const LEVEL: [&str; 11] = [
+const LEVEL: [&str; 10] = [
     "level",
     "severity",
     "levelname",
@@ -44,7 +44,6 @@ const LEVEL: [&str; 11] = [
     "logLevel",
     "log_level",
     "severity_text",
-    "status",
     "@l",
 ];
 const MESSAGE: [&str; 9] =
@@ -227,12 +226,13 @@ fn record(object: &Object, line: Option<&LogLine<'_>>, around: Around<'_>) -> To
     if let Some(inner) = inner.as_ref() {
         reader.look_into(inner);
     }
-    let told_time = reader.take(&fields.timestamp, &TIME).and_then(event_time::read);
+    let told_time = reader.take_as(&fields.timestamp, &TIME, event_time::read);
     let told_time = told_time.or(line.and_then(|line| line.time));
     let EventTime { time, original } =
         event_time::judge(told_time, around.fallback, around.arrived);
-    let severity =
-        take_severity(&mut reader, &fields.level).or(line.and_then(|line| line.severity));
+    let severity = reader
+        .take_as(&fields.level, &LEVEL, read_severity)
+        .or(line.and_then(|line| line.severity));
     let body = take_body(&mut reader, line);
     let speaker = json_facts::speaker(&mut reader, fields);
     let error = json_facts::error(&reader, fields, severity, &body)
@@ -265,18 +265,13 @@ fn message_object(object: &Object) -> Option<Object> {
     })
 }
 
-fn take_severity(reader: &mut Reader<'_>, configured: &[String]) -> Option<Severity> {
-    let severity = match reader.see(configured, &LEVEL)? {
+fn read_severity(value: &Value) -> Option<Severity> {
+    match value {
         Value::String(word) => lambda_text::severity(word.trim())
             .or_else(|| word.trim().parse().ok().and_then(numbered_severity)),
         Value::Number(number) => number.as_u64().and_then(numbered_severity),
-        // ECS nests: `{"log": {"level": "info"}}` is found by its path, an object here is no level.
         _ => None,
-    };
-    if severity.is_some() {
-        reader.take(configured, &LEVEL);
     }
-    severity
 }
 
 /// pino's and bunyan's numbers.

@@ -234,6 +234,16 @@ fn absurd_times_are_kept_beside_the_arrival() {
 }
 
 #[test]
+fn a_field_that_reads_as_nothing_gives_way_to_the_next_name() {
+    check(
+        r#"{"time":"noon","ts":1795600700,"level":"x","severity":"WARN","status":"error","msg":"a"}"#,
+        &expect![[r#"
+            2026-11-25T09:58:20.000000000Z log severity=Warn body="a" attributes=level,status,time anonymous
+            1 signals, 0 rejected, 0 filtered"#]],
+    );
+}
+
+#[test]
 fn long_messages_are_shortened_and_kept() {
     let body = format!("{{\"message\":\"{}\"}}", "ä".repeat(300_000));
     let normalized = normalize(body.as_bytes(), &origin(), &Config::default()).unwrap();
