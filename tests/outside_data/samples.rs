@@ -15,9 +15,8 @@ use throughline::normalize::{
 };
 use throughline::signal::Timestamp;
 
-use crate::{FileReport, Report};
+use crate::Report;
 
-#[path = "otel_metrics.rs"]
 mod otel_metrics;
 
 /// The folders whose every file is accounted for.
@@ -155,24 +154,22 @@ const CASES: &[Case] = &[
 /// Runs every case, and accounts for every file.
 pub(crate) fn run(shared: &Path) -> Report {
     let samples = shared.join("samples/serverless");
-    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/samples");
-    let mut files: Vec<FileReport> =
-        CASES.iter().map(|case| report(case.0, check(case, &samples, &golden))).collect();
-    files.extend(unlisted(&samples, &golden).into_iter().map(|file| {
-        let reason = "neither a case nor listed in not-payloads.txt".to_owned();
-        report(&file, Err(reason))
-    }));
-    Report { files }
-}
-
-fn report(file: &str, outcome: Result<(), String>) -> FileReport {
-    let passed = usize::from(outcome.is_ok());
-    FileReport {
-        file: file.to_owned(),
-        passed,
-        total: 1,
-        failures: outcome.err().into_iter().collect(),
+    if !samples.is_dir() {
+        let lines = vec![format!("no samples at {}", samples.display())];
+        return Report { lines, problems: Vec::new() };
     }
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/samples");
+    let mut report = Report::default();
+    for case in CASES {
+        let outcome = check(case, &samples, &golden);
+        report.lines.push(format!("{} {}/1", case.0, usize::from(outcome.is_ok())));
+        report.problems.extend(outcome.err().map(|reason| format!("{}: {reason}", case.0)));
+    }
+    let unlisted = unlisted(&samples, &golden).into_iter();
+    report.problems.extend(
+        unlisted.map(|file| format!("{file}: neither a case nor listed in not-payloads.txt")),
+    );
+    report
 }
 
 fn check(case: &Case, samples: &Path, golden: &Path) -> Result<(), String> {
