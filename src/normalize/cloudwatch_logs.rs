@@ -16,8 +16,9 @@ use super::event_time;
 use super::gather::Gather;
 use super::inflate::inflate;
 use super::json_fields::is_placeholder;
-use super::json_log::{self, Around};
+use super::json_log::{self, Around, Rules};
 use super::pieces::{DEPTH_MAX, VALUE_BYTES_MAX, is_within_depth};
+use super::redact::Redactor;
 use super::{Config, Normalized, Origin, Undecodable};
 use crate::signal::{self, Fnv128, Receiver, Resource, Text};
 
@@ -64,19 +65,21 @@ pub fn normalize(
     config: &Config,
     decompressed_max: usize,
 ) -> Result<Normalized, Undecodable> {
-    let mut gather = Gather::new(Receiver::Firehose, origin);
+    let redactor = Redactor::new(&config.redact);
+    let rules = Rules { fields: &config.fields, redactor: &redactor };
+    let mut gather = Gather::new(Receiver::Firehose, origin, &redactor);
     let speaker = gather.nobody();
     match forwarded(body) {
         Some(contents) => {
             for (position, packed) in contents.iter().enumerate() {
                 gather.at(position);
                 match unpack(packed, decompressed_max) {
-                    Ok(plain) => read_into(&plain, &speaker, config, &mut gather),
+                    Ok(plain) => read_into(&plain, &speaker, rules, &mut gather),
                     Err(reason) => gather.reject(&reason),
                 }
             }
         }
-        None => read_into(body, &speaker, config, &mut gather),
+        None => read_into(body, &speaker, rules, &mut gather),
     }
     gather.finish_readable()
 }
@@ -143,7 +146,7 @@ pub(crate) fn is_payload(body: &[u8]) -> bool {
 
 /// Reads payloads into a delivery. Where one is cut off, reading goes on at the next line; after
 /// [`RESTARTS_MAX`] of them the rest is given up, because each restart may run over all that is left.
-pub(crate) fn read_into(body: &[u8], nobody: &Resource, config: &Config, gather: &mut Gather) {
+pub(crate) fn read_into(body: &[u8], nobody: &Resource, rules: Rules<'_>, gather: &mut Gather) {
     let mut rest = body;
     let mut n_restarts = 0;
     while !rest.trim_ascii().is_empty() && !gather.is_full() {
@@ -151,7 +154,7 @@ pub(crate) fn read_into(body: &[u8], nobody: &Resource, config: &Config, gather:
         let mut trouble = None;
         for payload in payloads.by_ref() {
             match payload {
-                Ok(payload) => read_payload(&payload, nobody, config, gather),
+                Ok(payload) => read_payload(&payload, nobody, rules, gather),
                 // Asking for another would move the offset past the bad one.
                 Err(e) => {
                     trouble = Some(e);
@@ -185,7 +188,7 @@ fn after_bad<'a, R: serde_json::de::Read<'a>>(
     bad.get(len..).unwrap_or_default()
 }
 
-fn read_payload(payload: &Payload<'_>, nobody: &Resource, config: &Config, gather: &mut Gather) {
+fn read_payload(payload: &Payload<'_>, nobody: &Resource, rules: Rules<'_>, gather: &mut Gather) {
     if payload.message_type == "CONTROL_MESSAGE" {
         gather.filter();
         return;
@@ -199,7 +202,7 @@ fn read_payload(payload: &Payload<'_>, nobody: &Resource, config: &Config, gathe
             gather.reject("a log event of more than 4 MiB");
             continue;
         }
-        let around = Around::arrival(config, gather.arrived());
+        let around = Around::arrival(rules, gather.arrived());
         match serde_json::from_str::<Event<'_>>(event.get()) {
             Ok(event) => read_event(&event, payload, &speaker, around, gather),
             Err(e) => gather.reject(&format!("no log event: {e}")),

@@ -14,8 +14,9 @@ use super::aws_names::{function_arn, resource_name};
 use super::config::Fields;
 use super::event_time;
 use super::gather::Speaker;
-use super::json_fields::{Object, Reader, count, id, number, shorten, text, truth};
-use super::root_header::trace_context;
+use super::json_fields::{Object, Reader, count, id, number, text, truth};
+use super::logged_trace::trace_context;
+use super::shorten::shorten;
 use crate::number::u64_from_f64;
 use crate::signal::{
     ErrorFact, ErrorKind, Facts, MessageRef, Severity, SpanId, Text, TraceContext, TraceId, Via,

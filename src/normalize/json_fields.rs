@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value};
 
 use super::pieces::DEPTH_MAX;
+use super::shorten::shorten;
 use crate::number::u64_from_f64;
 use crate::signal::{self, Attributes, Text};
 
@@ -215,11 +216,6 @@ pub(crate) fn truth(value: &Value) -> Option<bool> {
         },
         _ => None,
     }
-}
-
-/// The text, cut at a character's border to at most `bytes_max` bytes.
-pub(crate) fn shorten(text: &str, bytes_max: usize) -> &str {
-    text.get(..text.floor_char_boundary(bytes_max)).unwrap_or(text)
 }
 
 fn is_blank(value: &Value) -> bool {

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use super::event_time;
-use super::root_header;
+use super::logged_trace;
 use crate::number::u64_from_f64;
 use crate::signal::{Platform, PlatformStage, PlatformStatus, Severity, SpanId, Text, Timestamp};
 
@@ -123,7 +123,7 @@ fn report(rest: &str, time: Timestamp) -> Option<Platform> {
         .or_else(|| millis(rest, "Restore Duration: ", &["Billed "]));
     event.status = field(rest, "Status: ", &[]).and_then(status);
     event.error_type = field(rest, "Error Type: ", &[]).map(Text::from);
-    event.trace = field(rest, "XRAY TraceId: ", &[]).and_then(root_header::trace_context);
+    event.trace = field(rest, "XRAY TraceId: ", &[]).and_then(logged_trace::trace_context);
     event.span_id = field(rest, "SegmentId: ", &[]).and_then(SpanId::from_hex);
     Some(event)
 }
@@ -236,7 +236,7 @@ fn megabytes(text: &str, name: &str) -> Option<u64> {
 }
 
 fn short(text: &str) -> Text {
-    Text::from(super::json_fields::shorten(text, TEXT_BYTES_MAX))
+    Text::from(super::shorten::shorten(text, TEXT_BYTES_MAX))
 }
 
 /// Node and .NET: `TIME\tREQUEST_ID\tLEVEL\tMESSAGE`.
