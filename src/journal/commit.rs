@@ -35,12 +35,22 @@ pub(super) struct Committer<D> {
 }
 
 impl<D: Disk> Committer<D> {
-    pub(super) fn new(disk: D, position: Position, segment_bytes_max: u64, clock: Clock, status: Arc<Status>) -> Self {
+    pub(super) fn new(
+        disk: D,
+        position: Position,
+        segment_bytes_max: u64,
+        clock: Clock,
+        status: Arc<Status>,
+    ) -> Self {
         Self { disk, position, segment_bytes_max, clock, status, buffer: Vec::new() }
     }
 
     /// Runs until the queue closes or the disk fails.
-    pub(super) fn run<T>(mut self, queue: &Receiver<Queued<T>>, mut on_commit: impl FnMut(Committed<T>)) {
+    pub(super) fn run<T>(
+        mut self,
+        queue: &Receiver<Queued<T>>,
+        mut on_commit: impl FnMut(Committed<T>),
+    ) {
         while let Ok(first) = queue.recv() {
             let mut group = vec![first];
             let mut bytes = group.iter().map(|queued| queued.payload.len()).sum::<usize>();
@@ -61,7 +71,11 @@ impl<D: Disk> Committer<D> {
     }
 
     /// Writes and syncs one group, then tells. False: the disk failed, nobody was told.
-    fn commit<T>(&mut self, group: Vec<Queued<T>>, on_commit: &mut impl FnMut(Committed<T>)) -> bool {
+    fn commit<T>(
+        &mut self,
+        group: Vec<Queued<T>>,
+        on_commit: &mut impl FnMut(Committed<T>),
+    ) -> bool {
         let stamps = match self.write(&group) {
             Ok(stamps) => stamps,
             Err(error) => {
@@ -92,7 +106,8 @@ impl<D: Disk> Committer<D> {
         let Position { mut chain, mut next_seq, mut log_time, .. } = self.position;
         for queued in group {
             log_time = self.clock.now().max(log_time.saturating_add(Duration::from_nanos(1)));
-            chain = segment::write_record(&mut self.buffer, chain, next_seq, log_time, &queued.payload);
+            chain =
+                segment::write_record(&mut self.buffer, chain, next_seq, log_time, &queued.payload);
             stamps.push((next_seq, log_time));
             next_seq += 1;
         }
@@ -101,7 +116,8 @@ impl<D: Disk> Committer<D> {
         let written = u64::try_from(self.buffer.len()).unwrap_or(u64::MAX);
         self.position.segment_bytes += written;
         self.status.disk_bytes.fetch_add(written, Ordering::Relaxed);
-        (self.position.chain, self.position.next_seq, self.position.log_time) = (chain, next_seq, log_time);
+        (self.position.chain, self.position.next_seq, self.position.log_time) =
+            (chain, next_seq, log_time);
         Ok(stamps)
     }
 

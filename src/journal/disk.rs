@@ -45,7 +45,13 @@ impl RealDisk {
     pub(super) fn lock(&self) -> Result<File, Error> {
         let path = self.dir.join("lock");
         let io_error = |source| Error::Io { path: path.clone(), source };
-        let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path).map_err(io_error)?;
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(io_error)?;
         match file.try_lock() {
             Ok(()) => Ok(file),
             Err(TryLockError::WouldBlock) => Err(Error::Locked(self.dir.clone())),
@@ -64,7 +70,9 @@ impl RealDisk {
 
 impl Disk for RealDisk {
     fn list(&mut self) -> io::Result<Vec<String>> {
-        fs::read_dir(&self.dir)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
+        fs::read_dir(&self.dir)?
+            .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
+            .collect()
     }
 
     fn read(&mut self, name: &str) -> io::Result<Vec<u8>> {
@@ -74,7 +82,12 @@ impl Disk for RealDisk {
     }
 
     fn create(&mut self, name: &str) -> io::Result<()> {
-        let file = OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(self.dir.join(name))?;
+        let file = OpenOptions::new()
+            .create(true)
+            .write(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(self.dir.join(name))?;
         drop(file);
         self.open = None;
         Ok(())

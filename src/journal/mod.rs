@@ -172,7 +172,8 @@ impl<T: Send + 'static> Journal<T> {
         let status = Arc::new(Status::default());
         status.disk_bytes.store(found.disk_bytes, Ordering::Relaxed);
         let (queue, queued) = std::sync::mpsc::sync_channel(QUEUE_MAX);
-        let committer = Committer::new(disk, found.position, config.segment_bytes, clock, Arc::clone(&status));
+        let committer =
+            Committer::new(disk, found.position, config.segment_bytes, clock, Arc::clone(&status));
         let thread = std::thread::Builder::new()
             .name("journal".to_owned())
             .spawn(move || committer.run(&queued, on_commit))
@@ -188,14 +189,21 @@ impl<T: Send + 'static> Journal<T> {
     }
 
     /// Queues a record. The receiver resolves after the sync, or says why it never will.
-    pub fn append(&self, payload: Vec<u8>, item: T, priority: Priority) -> Result<oneshot::Receiver<Result<u64, Refused>>, Refused> {
+    pub fn append(
+        &self,
+        payload: Vec<u8>,
+        item: T,
+        priority: Priority,
+    ) -> Result<oneshot::Receiver<Result<u64, Refused>>, Refused> {
         let status = &self.shared.status;
         if status.poisoned.load(Ordering::Acquire) {
             return Err(Refused::Poisoned);
         }
         let bytes = u64::try_from(payload.len()).unwrap_or(u64::MAX);
         if priority == Priority::Batch {
-            if status.disk_bytes.load(Ordering::Relaxed).saturating_add(bytes) > self.shared.size_max_bytes {
+            if status.disk_bytes.load(Ordering::Relaxed).saturating_add(bytes)
+                > self.shared.size_max_bytes
+            {
                 return Err(Refused::DiskFull);
             }
             if status.queued_bytes.load(Ordering::Relaxed).saturating_add(bytes) > QUEUE_BYTES_MAX {

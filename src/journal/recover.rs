@@ -30,18 +30,31 @@ pub(super) struct Found {
 /// The name under which the good part of a torn segment is written.
 const REWRITE: &str = "rewrite";
 
-pub(super) fn recover(disk: &mut impl Disk, replay: &mut dyn FnMut(Replayed<'_>) -> Result<(), String>) -> Result<Found, Error> {
-    let mut found = Found { position: Position { next_seq: 1, ..Position::default() }, recovery: Recovery::default(), disk_bytes: 0 };
-    let mut names: Vec<String> = list(disk)?.into_iter().filter(|name| segment::first_seq(name).is_some()).collect();
+pub(super) fn recover(
+    disk: &mut impl Disk,
+    replay: &mut dyn FnMut(Replayed<'_>) -> Result<(), String>,
+) -> Result<Found, Error> {
+    let mut found = Found {
+        position: Position { next_seq: 1, ..Position::default() },
+        recovery: Recovery::default(),
+        disk_bytes: 0,
+    };
+    let mut names: Vec<String> =
+        list(disk)?.into_iter().filter(|name| segment::first_seq(name).is_some()).collect();
     names.sort();
     let last = names.len().saturating_sub(1);
     for (i, name) in names.iter().enumerate() {
-        let bytes = disk.read(name).map_err(|source| Error::Io { path: disk.path(name), source })?;
+        let bytes =
+            disk.read(name).map_err(|source| Error::Io { path: disk.path(name), source })?;
         let good = read_segment(disk, name, &bytes, &mut found, replay)?;
         if good < bytes.len() {
             if i != last || whole_record_after(&bytes, good, found.position.next_seq) {
                 let reason = "a record does not fit its checksum or the one before it";
-                return Err(Error::Corrupt { path: disk.path(name), offset: u64::try_from(good).unwrap_or(u64::MAX), reason });
+                return Err(Error::Corrupt {
+                    path: disk.path(name),
+                    offset: u64::try_from(good).unwrap_or(u64::MAX),
+                    reason,
+                });
             }
             found.recovery.torn_bytes = u64::try_from(bytes.len() - good).unwrap_or(u64::MAX);
         }
@@ -75,20 +88,34 @@ fn read_segment(
         // The crash came while the segment was begun; no record can have been acknowledged in it.
         return Ok(0);
     }
-    let corrupt = |disk: &mut dyn FnMut(&str) -> std::path::PathBuf, reason| Error::Corrupt { path: disk(name), offset: 0, reason };
+    let corrupt = |disk: &mut dyn FnMut(&str) -> std::path::PathBuf, reason| Error::Corrupt {
+        path: disk(name),
+        offset: 0,
+        reason,
+    };
     let mut path = |name: &str| disk.path(name);
     match segment::read_header(bytes) {
-        Header::Good { first_seq, chain } if first_seq == found.position.next_seq && chain == found.position.chain => {}
-        Header::Good { .. } => return Err(corrupt(&mut path, "it does not follow the segment before it")),
-        Header::OtherVersion(version) => return Err(Error::Version { path: path(name), found: version }),
+        Header::Good { first_seq, chain }
+            if first_seq == found.position.next_seq && chain == found.position.chain => {}
+        Header::Good { .. } => {
+            return Err(corrupt(&mut path, "it does not follow the segment before it"));
+        }
+        Header::OtherVersion(version) => {
+            return Err(Error::Version { path: path(name), found: version });
+        }
         Header::Bad(reason) => {
             let torn = bytes.iter().skip(HEADER_BYTES).all(|byte| *byte == 0);
             return if torn { Ok(0) } else { Err(corrupt(&mut path, reason)) };
         }
     }
     let mut at = HEADER_BYTES;
-    while let Some(record) = bytes.get(at..).and_then(|rest| segment::read_record(rest, found.position.chain, found.position.next_seq)) {
-        let Some(payload) = record.payload() else { return Err(corrupt(&mut path, "a payload does not unpack")) };
+    while let Some(record) = bytes
+        .get(at..)
+        .and_then(|rest| segment::read_record(rest, found.position.chain, found.position.next_seq))
+    {
+        let Some(payload) = record.payload() else {
+            return Err(corrupt(&mut path, "a payload does not unpack"));
+        };
         let replayed = Replayed { seq: record.seq, log_time: record.log_time, payload: &payload };
         replay(replayed).map_err(|reason| Error::Replay { seq: record.seq, reason })?;
         at += record.length;

@@ -59,7 +59,9 @@ pub(super) fn read_header(bytes: &[u8]) -> Header {
     if bytes.get(..6) != Some(MAGIC) {
         return Header::Bad("it does not begin as a segment does");
     }
-    let (Some(version), Some(first_seq), Some(chain)) = (u32_at(bytes, 6), u64_at(bytes, 10), u32_at(bytes, 18)) else {
+    let (Some(version), Some(first_seq), Some(chain)) =
+        (u32_at(bytes, 6), u64_at(bytes, 10), u32_at(bytes, 18))
+    else {
         return Header::Bad("the header is cut short");
     };
     if version != VERSION {
@@ -73,8 +75,18 @@ pub(super) fn read_header(bytes: &[u8]) -> Header {
 }
 
 /// Appends one record to `out`; gives the new end of the chain.
-pub(super) fn write_record(out: &mut Vec<u8>, chain: u32, seq: u64, log_time: Timestamp, payload: &[u8]) -> u32 {
-    let compressed = if payload.len() >= COMPRESS_FROM { zstd::bulk::compress(payload, LEVEL).ok() } else { None };
+pub(super) fn write_record(
+    out: &mut Vec<u8>,
+    chain: u32,
+    seq: u64,
+    log_time: Timestamp,
+    payload: &[u8],
+) -> u32 {
+    let compressed = if payload.len() >= COMPRESS_FROM {
+        zstd::bulk::compress(payload, LEVEL).ok()
+    } else {
+        None
+    };
     let (encoding, stored) = match &compressed {
         Some(small) if small.len() < payload.len() => (ZSTD, small.as_slice()),
         _ => (PLAIN, payload),
@@ -116,12 +128,14 @@ pub(super) struct Record<'a> {
 /// Reads the record at the start of `bytes`; None where it is cut short, damaged or not the next one.
 pub(super) fn read_record(bytes: &[u8], chain: u32, seq: u64) -> Option<Record<'_>> {
     let record = read_unchained(bytes)?;
-    (record.seq == seq && record.crc == checksum(chain, bytes.get(..record.length)?)).then_some(record)
+    (record.seq == seq && record.crc == checksum(chain, bytes.get(..record.length)?))
+        .then_some(record)
 }
 
 /// Reads a record's shape without its place in the chain.
 pub(super) fn read_unchained(bytes: &[u8]) -> Option<Record<'_>> {
-    let stored_length = usize::try_from(u32_at(bytes, 0)?).ok().filter(|length| *length <= PAYLOAD_MAX)?;
+    let stored_length =
+        usize::try_from(u32_at(bytes, 0)?).ok().filter(|length| *length <= PAYLOAD_MAX)?;
     let length = RECORD_HEAD_BYTES.checked_add(stored_length)?;
     Some(Record {
         crc: u32_at(bytes, 4)?,

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -12,21 +13,23 @@ use tokio::task::JoinSet;
 
 use super::deliver;
 use super::state::{Entry, State};
-use super::threads::{EngineThread, EvaluatorThread, Log};
+use super::threads::{EngineThread, EvaluatorThread, Item, Log};
 use crate::archive::Archive;
 use crate::clock::Clock;
 use crate::config::{Config, Listen, Scope};
 use crate::correlate::Engine;
 use crate::evaluate::{self, Evaluator};
 use crate::internal_telemetry::Metrics;
-use crate::internal_telemetry::happening::{BatchAccepted, BatchRefused, ConfigReloaded, JournalFailed, JournalReplayed};
-use crate::journal::{self, Journal, Priority, Refused};
+use crate::internal_telemetry::happening::{
+    BatchAccepted, BatchRefused, ConfigReloaded, JournalFailed, JournalReplayed,
+};
+use crate::journal::{self, Committed, Journal, Priority, Refused};
 use crate::measure::Measure;
 use crate::normalize;
 use crate::notify::Dispatcher;
 use crate::receive::{self, Delivery, Receivers, Refusal};
-use crate::serve::{self, Views};
 use crate::series::Series;
+use crate::serve::{self, Views};
 use crate::signal::Diagnostic;
 
 /// Age counts one tick a second.
@@ -126,6 +129,7 @@ impl Pipeline {
         let Settings { config, clock, source } = settings;
         let one = |error: &dyn std::fmt::Display| vec![format!("throughline: {error}")];
         let metrics = Arc::new(Metrics::try_new().map_err(|error| one(&error))?);
+        make_data_dir(&config.data_dir).map_err(|error| one(&error))?;
         let state = state(&config, evaluator).map_err(|error| one(&error))?;
         let normalize = Arc::new(ArcSwap::from_pointee(config.normalize.clone()));
         let reload = reload(source, state.clone(), Arc::clone(&normalize), clock.clone());
@@ -137,11 +141,19 @@ impl Pipeline {
         let web = tokio::spawn(serve_web(web, views, stopping.clone()));
 
         let (records, received_records) = std::sync::mpsc::sync_channel(RECORDS_MAX);
-        let (log, recovered) = recover(&config, &clock, &state, records).await.map_err(|error| one(&error))?;
+        let (log, recovered) =
+            recover(&config, &clock, &state, records).await.map_err(|error| one(&error))?;
         recovered.emit(&metrics);
         let (due, due_messages) = mpsc::channel(DUE_MAX);
         let (ticks, received_ticks) = std::sync::mpsc::sync_channel(1);
-        let engine = EngineThread { state: state.clone(), records: received_records, ticks, due, clock: clock.clone(), metrics: Arc::clone(&metrics) };
+        let engine = EngineThread {
+            state: state.clone(),
+            records: received_records,
+            ticks,
+            due,
+            clock: clock.clone(),
+            metrics: Arc::clone(&metrics),
+        };
         let evaluator = EvaluatorThread {
             state,
             ticks: received_ticks,
@@ -153,18 +165,37 @@ impl Pipeline {
             spawn("engine", move || engine.run()).map_err(|error| one(&error))?,
             spawn("evaluator", move || evaluator.run()).map_err(|error| one(&error))?,
         ];
-        let sender = tokio::spawn(deliver::run(due_messages, log.clone(), clock.clone(), Arc::clone(&metrics)));
+        let sender = tokio::spawn(deliver::run(
+            due_messages,
+            log.clone(),
+            clock.clone(),
+            Arc::clone(&metrics),
+        ));
 
         let (accepted, deliveries) = mpsc::channel(DELIVERIES_MAX);
-        let receivers = Receivers::bind(receive_config(&config), receive::Shared { normalize, clock: clock.clone(), accepted })
-            .await
-            .map_err(|error| one(&error))?;
+        let receivers = Receivers::bind(
+            receive_config(&config),
+            receive::Shared { normalize, clock: clock.clone(), accepted },
+        )
+        .await
+        .map_err(|error| one(&error))?;
         let forwarder = tokio::spawn(forward(deliveries, log.clone(), Arc::clone(&metrics)));
         let ticker = tokio::spawn(tick(log.clone(), clock, stopping));
         ready.store(true, Ordering::Release);
         metrics.ready.set(1);
-        let addresses = Listen { otlp_grpc: receivers.otlp_grpc(), ingest: receivers.ingest(), web: addresses_web };
-        Ok(Self { addresses, log, receivers, tasks: Tasks { stop, web, ticker, forwarder, sender }, threads, reload })
+        let addresses = Listen {
+            otlp_grpc: receivers.otlp_grpc(),
+            ingest: receivers.ingest(),
+            web: addresses_web,
+        };
+        Ok(Self {
+            addresses,
+            log,
+            receivers,
+            tasks: Tasks { stop, web, ticker, forwarder, sender },
+            threads,
+            reload,
+        })
     }
 
     pub fn addresses(&self) -> Listen {
@@ -174,8 +205,10 @@ impl Pipeline {
     /// Runs until SIGTERM, SIGINT or a failed disk; SIGHUP reads the configuration again. Then drains:
     /// no new work, what is accepted is applied, connections end.
     pub async fn run_until_signal(self) -> Stopped {
-        let mut hangups = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()).ok();
-        let mut terminations = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).ok();
+        let mut hangups =
+            tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()).ok();
+        let mut terminations =
+            tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).ok();
         let mut poll = tokio::time::interval(POISON_POLL);
         loop {
             tokio::select! {
@@ -199,7 +232,7 @@ impl Pipeline {
         let poisoned = log.is_poisoned();
         receivers.drain(DRAIN).await;
         // The forwarder ends with the last receiver, the ticker and the web server when told.
-        drop(tasks.stop.send(true));
+        let _ = tasks.stop.send(true);
         for task in [tasks.forwarder, tasks.ticker, tasks.web] {
             if let Err(error) = task.await {
                 tracing::error!(event = "pipeline.task.failed", %error);
@@ -213,7 +246,10 @@ impl Pipeline {
             tracing::error!(event = "pipeline.thread.failed");
         }
         if tokio::time::timeout(DRAIN, tasks.sender).await.is_err() {
-            tracing::warn!(event = "notify.sender.stopped", "messages without a receipt go out after the next start");
+            tracing::warn!(
+                event = "notify.sender.stopped",
+                "messages without a receipt go out after the next start"
+            );
         }
         if poisoned {
             JournalFailed.emit();
@@ -234,15 +270,26 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> std::io::Result<Joi
     std::thread::Builder::new().name(name.to_owned()).spawn(run)
 }
 
+/// What is in it is nobody else's to read.
+fn make_data_dir(dir: &std::path::Path) -> Result<(), String> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
+    made.map_err(|error| format!("cannot make {}: {error}", dir.display()))
+}
+
 fn state(config: &Config, evaluator: Evaluator) -> Result<State, crate::archive::Error> {
-    let mut measure = Measure::new();
+    let (mut measure, mut series) = (Measure::new(), Series::new(config.series.clone()));
     measure.set_objectives(evaluator.objectives());
+    series.set_thresholds(&measure.thresholds());
     let archive = Archive::create(&config.data_dir.join("archive"), config.archive.clone())?;
     Ok(State {
         engine: Arc::new(RwLock::new(Engine::new(config.correlate.clone()))),
-        series: Arc::new(RwLock::new(Series::new(config.series.clone()))),
+        series: Arc::new(RwLock::new(series)),
         evaluator: Arc::new(RwLock::new(evaluator)),
-        dispatcher: Arc::new(RwLock::new(Dispatcher::new(config.notify.clone(), &external_url(config)))),
+        dispatcher: Arc::new(RwLock::new(Dispatcher::new(
+            config.notify.clone(),
+            &external_url(config),
+        ))),
         measure: Arc::new(Mutex::new(measure)),
         archive: Arc::new(archive),
     })
@@ -253,9 +300,12 @@ async fn recover(
     config: &Config,
     clock: &Clock,
     state: &State,
-    records: std::sync::mpsc::SyncSender<crate::journal::Committed<super::threads::Item>>,
+    records: SyncSender<Committed<Item>>,
 ) -> Result<(Log, JournalReplayed), journal::Error> {
-    let journal_config = journal::Config { size_max_bytes: config.journal_size_max_bytes, ..journal::Config::new(config.data_dir.join("journal")) };
+    let journal_config = journal::Config {
+        size_max_bytes: config.journal_size_max_bytes,
+        ..journal::Config::new(config.data_dir.join("journal"))
+    };
     let (clock, state) = (clock.clone(), state.clone());
     let opened = tokio::task::spawn_blocking(move || {
         let stopwatch = Clock::stopwatch();
@@ -277,7 +327,14 @@ async fn recover(
     opened.await.unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()))
 }
 
-fn views(config: &Config, state: &State, metrics: &Arc<Metrics>, clock: &Clock, ready: &Arc<AtomicBool>, reload: &Reload) -> Views {
+fn views(
+    config: &Config,
+    state: &State,
+    metrics: &Arc<Metrics>,
+    clock: &Clock,
+    ready: &Arc<AtomicBool>,
+    reload: &Reload,
+) -> Views {
     let has = |token: &crate::config::Token, scope| token.scopes.contains(&scope);
     let token = |token: &crate::config::Token| serve::Token {
         sha256: token.sha256,
@@ -301,10 +358,16 @@ fn views(config: &Config, state: &State, metrics: &Arc<Metrics>, clock: &Clock, 
 }
 
 async fn bind(address: std::net::SocketAddr) -> Result<tokio::net::TcpListener, String> {
-    tokio::net::TcpListener::bind(address).await.map_err(|error| format!("cannot listen on {address}: {error}; is another daemon running?"))
+    tokio::net::TcpListener::bind(address)
+        .await
+        .map_err(|error| format!("cannot listen on {address}: {error}; is another daemon running?"))
 }
 
-async fn serve_web(listener: tokio::net::TcpListener, views: Views, mut stopping: watch::Receiver<bool>) {
+async fn serve_web(
+    listener: tokio::net::TcpListener,
+    views: Views,
+    mut stopping: watch::Receiver<bool>,
+) {
     let stopped = async move {
         // An error means that the pipeline is gone: stop as well.
         drop(stopping.wait_for(|stop| *stop).await);
@@ -321,7 +384,9 @@ fn receive_config(config: &Config) -> receive::Config {
     receive::Config {
         otlp_grpc: config.listen.otlp_grpc,
         ingest: config.listen.ingest,
-        tokens: tokens.map(|token| receive::Token { name: token.name.clone(), sha256: token.sha256 }).collect(),
+        tokens: tokens
+            .map(|token| receive::Token { name: token.name.clone(), sha256: token.sha256 })
+            .collect(),
         requires_token: !config.tokens.is_empty(),
         limits: receive::Limits::default(),
     }
@@ -335,15 +400,34 @@ async fn forward(mut deliveries: mpsc::Receiver<Delivery>, log: Log, metrics: Ar
         answers.spawn(async move {
             let outcome = log.write(Entry::Batch(Box::new(batch)), Priority::Batch).await;
             match &outcome {
-                Ok(()) => BatchAccepted { receiver }.emit(&metrics),
-                Err(refused) => BatchRefused { cause: cause(refused) }.emit(&metrics),
+                Ok(payload_bytes) => {
+                    BatchAccepted { receiver, payload_bytes: *payload_bytes }.emit(&metrics)
+                }
+                Err(refused) => BatchRefused { cause: cause(*refused) }.emit(&metrics),
             }
             // The client may have gone; the batch is on disk all the same.
-            drop(answer.send(outcome.map_err(|refused| refusal(&refused))));
+            let _ = answer.send(outcome.map(drop).map_err(refusal));
         });
         while answers.try_join_next().is_some() {}
     }
     while answers.join_next().await.is_some() {}
+}
+
+/// The label of `throughline_self_receive_refusals_total`.
+const fn cause(refused: Refused) -> &'static str {
+    match refused {
+        Refused::Full => "overloaded",
+        Refused::DiskFull => "disk_full",
+        Refused::Poisoned => "disk_failed",
+    }
+}
+
+const fn refusal(refused: Refused) -> Refusal {
+    match refused {
+        Refused::Full => Refusal::Overloaded,
+        Refused::DiskFull => Refusal::DiskFull,
+        Refused::Poisoned => Refusal::Poisoned,
+    }
 }
 
 /// Writes a tick every second of the clock.
@@ -359,17 +443,32 @@ async fn tick(log: Log, clock: Clock, mut stopping: watch::Receiver<bool>) {
     }
 }
 
-fn reload(source: Option<(Option<PathBuf>, Vec<String>)>, state: State, normalize: Arc<ArcSwap<normalize::Config>>, clock: Clock) -> Reload {
+fn reload(
+    source: Option<(Option<PathBuf>, Vec<String>)>,
+    state: State,
+    normalize: Arc<ArcSwap<normalize::Config>>,
+    clock: Clock,
+) -> Reload {
     Reload(Arc::new(move || {
         let Some((file, sets)) = &source else { return Ok(()) };
         let config = Config::load(file.as_deref(), sets)?;
         let mut evaluator = state.evaluator.write().unwrap_or_else(PoisonError::into_inner);
         evaluator.set_config(evaluate_config(&config))?;
-        state.measure.lock().unwrap_or_else(PoisonError::into_inner).set_objectives(evaluator.objectives());
-        drop(evaluator);
+        let mut measure = state.measure.lock().unwrap_or_else(PoisonError::into_inner);
+        measure.set_objectives(evaluator.objectives());
+        state
+            .series
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .set_thresholds(&measure.thresholds());
+        drop((measure, evaluator));
         normalize.store(Arc::new(config.normalize));
         state.engine.write().unwrap_or_else(PoisonError::into_inner).set_config(config.correlate);
-        state.dispatcher.write().unwrap_or_else(PoisonError::into_inner).set_config(config.notify, clock.now());
+        state
+            .dispatcher
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .set_config(config.notify, clock.now());
         Ok(())
     }))
 }

@@ -74,7 +74,9 @@ impl Failure {
         let code = match self {
             Self::Unauthorized => tonic::Code::Unauthenticated,
             Self::TooLarge { .. } => tonic::Code::ResourceExhausted,
-            Self::ContentType(_) | Self::Encoding(_) | Self::Undecodable { .. } => tonic::Code::InvalidArgument,
+            Self::ContentType(_) | Self::Encoding(_) | Self::Undecodable { .. } => {
+                tonic::Code::InvalidArgument
+            }
             Self::TooSlow | Self::Broken(_) | Self::Refused(_) => tonic::Code::Unavailable,
         };
         if !self.is_retryable() {
@@ -108,10 +110,14 @@ impl Failure {
         };
         *response.status_mut() = self.status();
         if self.is_retryable() {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS));
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS));
         }
         if *self == Self::Unauthorized {
-            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            response
+                .headers_mut()
+                .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         response
     }
@@ -157,5 +163,8 @@ struct Seconds {
 /// Without it, OTLP clients drop what they were refused (OTLP specification, "OTLP/gRPC Throttling").
 fn retry_info() -> Any {
     let info = RetryInfo { retry_delay: Some(Seconds { seconds: i64::from(RETRY_AFTER_SECONDS) }) };
-    Any { type_url: "type.googleapis.com/google.rpc.RetryInfo".to_owned(), value: info.encode_to_vec() }
+    Any {
+        type_url: "type.googleapis.com/google.rpc.RetryInfo".to_owned(),
+        value: info.encode_to_vec(),
+    }
 }

@@ -21,34 +21,49 @@ pub(super) struct Held {
 /// Reads a whole body as its headers announce it.
 pub(super) async fn read(desk: &Desk, headers: &HeaderMap, body: Body) -> Result<Held, Failure> {
     let max = desk.limits.body_bytes_max;
-    let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    let announced = headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|bytes| usize_from_u64(bytes) > max) {
         return Err(Failure::TooLarge { max });
     }
-    let encoding = headers.get(header::CONTENT_ENCODING).map(|value| value.to_str().unwrap_or("?").trim().to_ascii_lowercase());
+    let encoding = headers
+        .get(header::CONTENT_ENCODING)
+        .map(|value| value.to_str().unwrap_or("?").trim().to_ascii_lowercase());
     let compressed = match encoding.as_deref() {
         None | Some("" | "identity") => false,
         Some("gzip" | "x-gzip" | "zstd" | "deflate") => true,
         Some(other) => return Err(Failure::Encoding(other.to_owned())),
     };
     let reading = stream(desk, body, announced.map_or(0, usize_from_u64));
-    let (raw, mut admitted) = tokio::time::timeout(desk.limits.body_timeout, reading).await.map_err(|_elapsed| Failure::TooSlow)??;
+    let (raw, mut admitted) = tokio::time::timeout(desk.limits.body_timeout, reading)
+        .await
+        .map_err(|_elapsed| Failure::TooSlow)??;
     if !compressed {
         return Ok(Held { bytes: raw, _admitted: admitted });
     }
-    let plain = tokio::task::spawn_blocking(move || unpack(&raw, max)).await.map_err(|_panicked| Failure::Refused(Refusal::Overloaded))??;
+    let plain = tokio::task::spawn_blocking(move || unpack(&raw, max))
+        .await
+        .map_err(|_panicked| Failure::Refused(Refusal::Overloaded))??;
     admitted.push(desk.admission.admit(plain.len()).ok_or(Failure::Refused(Refusal::Overloaded))?);
     Ok(Held { bytes: plain, _admitted: admitted })
 }
 
 /// Reads frame by frame; what was not announced is admitted as it comes.
-async fn stream(desk: &Desk, mut body: Body, announced: usize) -> Result<(Bytes, Vec<Admitted>), Failure> {
+async fn stream(
+    desk: &Desk,
+    mut body: Body,
+    announced: usize,
+) -> Result<(Bytes, Vec<Admitted>), Failure> {
     let admit = |bytes| desk.admission.admit(bytes).ok_or(Failure::Refused(Refusal::Overloaded));
     let mut admitted = vec![admit(announced)?];
     let mut room = announced;
     let mut all = BytesMut::new();
     while let Some(frame) = body.frame().await {
-        let Ok(data) = frame.map_err(|error| Failure::Broken(error.to_string()))?.into_data() else { continue };
+        let Ok(data) = frame.map_err(|error| Failure::Broken(error.to_string()))?.into_data()
+        else {
+            continue;
+        };
         if all.len() + data.len() > desk.limits.body_bytes_max {
             return Err(Failure::TooLarge { max: desk.limits.body_bytes_max });
         }
@@ -65,6 +80,8 @@ fn unpack(raw: &[u8], max: usize) -> Result<Bytes, Failure> {
     match inflate(raw, max) {
         Ok(plain) => Ok(Bytes::from(plain.into_owned())),
         Err(InflateError::TooLarge { max }) => Err(Failure::TooLarge { max }),
-        Err(error @ InflateError::Corrupt { .. }) => Err(Failure::Undecodable { offset: 0, message: format!("the body {error}") }),
+        Err(error @ InflateError::Corrupt { .. }) => {
+            Err(Failure::Undecodable { offset: 0, message: format!("the body {error}") })
+        }
     }
 }

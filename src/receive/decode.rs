@@ -43,11 +43,20 @@ pub(super) struct Decoded {
 }
 
 /// Decodes; a panic inside is our fault, so the client is asked to come again.
-pub(super) async fn decode(desk: &Arc<Desk>, endpoint: Endpoint, bytes: Bytes, origin: Origin) -> Result<Decoded, Failure> {
+pub(super) async fn decode(
+    desk: &Arc<Desk>,
+    endpoint: Endpoint,
+    bytes: Bytes,
+    origin: Origin,
+) -> Result<Decoded, Failure> {
     let large = bytes.len() > INLINE_BYTES_MAX;
     let desk = Arc::clone(desk);
-    let run = move || std::panic::catch_unwind(AssertUnwindSafe(|| read(&desk, endpoint, &bytes, &origin))).map_err(drop);
-    let outcome = if large { tokio::task::spawn_blocking(run).await.unwrap_or(Err(())) } else { run() };
+    let run = move || {
+        std::panic::catch_unwind(AssertUnwindSafe(|| read(&desk, endpoint, &bytes, &origin)))
+            .map_err(drop)
+    };
+    let outcome =
+        if large { tokio::task::spawn_blocking(run).await.unwrap_or(Err(())) } else { run() };
     match outcome {
         Ok(Ok(decoded)) => Ok(decoded),
         Ok(Err(Undecodable { offset, message })) => Err(Failure::Undecodable { offset, message }),
@@ -58,12 +67,18 @@ pub(super) async fn decode(desk: &Arc<Desk>, endpoint: Endpoint, bytes: Bytes, o
     }
 }
 
-fn read(desk: &Desk, endpoint: Endpoint, bytes: &[u8], origin: &Origin) -> Result<Decoded, Undecodable> {
+fn read(
+    desk: &Desk,
+    endpoint: Endpoint,
+    bytes: &[u8],
+    origin: &Origin,
+) -> Result<Decoded, Undecodable> {
     let config = desk.shared.normalize.load();
     let plain = |normalized| Decoded { normalized, request_id: None };
     match endpoint {
         Endpoint::Otlp { signal, encoding, receiver } => {
-            otlp::normalize(&otlp::Body { bytes, signal, encoding, receiver }, origin, &config).map(plain)
+            otlp::normalize(&otlp::Body { bytes, signal, encoding, receiver }, origin, &config)
+                .map(plain)
         }
         Endpoint::Json => json_log::normalize(bytes, origin, &config).map(plain),
         Endpoint::Telemetry => lambda_telemetry::normalize(bytes, origin, &config).map(plain),

@@ -22,7 +22,8 @@ use crate::signal::Receiver;
 pub(super) fn router(desk: &Arc<Desk>) -> Router {
     let method = |path: &str, signal| {
         let path = format!("/opentelemetry.proto.collector.{path}/Export");
-        let export = move |State(desk): State<Arc<Desk>>, request: Request| export(desk, signal, request);
+        let export =
+            move |State(desk): State<Arc<Desk>>, request: Request| export(desk, signal, request);
         (path, post(export))
     };
     let mut router = Router::new();
@@ -34,12 +35,17 @@ pub(super) fn router(desk: &Arc<Desk>) -> Router {
         router = router.route(&path, export);
     }
     router
-        .fallback(|| async { tonic::Status::unimplemented("no such method").into_http::<Body>().into_response() })
+        .fallback(|| async {
+            tonic::Status::unimplemented("no such method").into_http::<Body>().into_response()
+        })
         .with_state(Arc::clone(desk))
 }
 
 async fn export(desk: Arc<Desk>, signal: OtlpSignal, request: Request) -> Response {
-    let bearer = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+    let bearer = request
+        .headers()
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
     let Some(principal) = desk.authenticate(bearer) else {
         return Failure::Unauthorized.grpc().into_http::<Body>().into_response();
     };
@@ -59,21 +65,40 @@ struct Export {
 
 impl UnaryService<Bytes> for Export {
     type Response = Bytes;
-    type Future = std::pin::Pin<Box<dyn Future<Output = Result<tonic::Response<Bytes>, tonic::Status>> + Send>>;
+    type Future = std::pin::Pin<
+        Box<dyn Future<Output = Result<tonic::Response<Bytes>, tonic::Status>> + Send>,
+    >;
 
     fn call(&mut self, request: tonic::Request<Bytes>) -> Self::Future {
-        let (desk, signal, principal) = (Arc::clone(&self.desk), self.signal, self.principal.clone());
+        let (desk, signal, principal) =
+            (Arc::clone(&self.desk), self.signal, self.principal.clone());
         Box::pin(async move {
-            let id = request.metadata().get("idempotency-key").and_then(|id| id.to_str().ok()).map(str::to_owned);
+            let id = request
+                .metadata()
+                .get("idempotency-key")
+                .and_then(|id| id.to_str().ok())
+                .map(str::to_owned);
             let bytes = request.into_inner();
-            let answered = take(&desk, signal, bytes, id.map(|id| declared(&principal, Receiver::OtlpGrpc, &id))).await;
+            let answered = take(
+                &desk,
+                signal,
+                bytes,
+                id.map(|id| declared(&principal, Receiver::OtlpGrpc, &id)),
+            )
+            .await;
             answered.map(tonic::Response::new).map_err(|failure| failure.grpc())
         })
     }
 }
 
-async fn take(desk: &Arc<Desk>, signal: OtlpSignal, bytes: Bytes, declared_id: Option<u128>) -> Result<Bytes, Failure> {
-    let _admitted = desk.admission.admit(bytes.len()).ok_or(Failure::Refused(Refusal::Overloaded))?;
+async fn take(
+    desk: &Arc<Desk>,
+    signal: OtlpSignal,
+    bytes: Bytes,
+    declared_id: Option<u128>,
+) -> Result<Bytes, Failure> {
+    let _admitted =
+        desk.admission.admit(bytes.len()).ok_or(Failure::Refused(Refusal::Overloaded))?;
     let receiver = Receiver::OtlpGrpc;
     let endpoint = Endpoint::Otlp { signal, encoding: Encoding::Protobuf, receiver };
     let origin = Origin { arrived: desk.shared.clock.now(), ..Origin::default() };

@@ -30,7 +30,9 @@ pub(super) fn router(desk: Arc<Desk>) -> Router {
         .route("/ingest/aws/firehose", post(firehose))
         .route("/ingest/aws/telemetry", post(telemetry))
         .fallback(|| async { plain(StatusCode::NOT_FOUND, "not_found", "no such path") })
-        .method_not_allowed_fallback(|| async { plain(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "this path takes POST") })
+        .method_not_allowed_fallback(|| async {
+            plain(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "this path takes POST")
+        })
         .with_state(desk)
 }
 
@@ -84,7 +86,8 @@ fn text(headers: &HeaderMap, name: impl header::AsHeaderName) -> Option<&str> {
 /// The whole way of one delivery: token, body, decoding, disk, answer.
 async fn take(desk: Arc<Desk>, endpoint: Endpoint, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    let header_id = text(&parts.headers, "x-amz-firehose-request-id").unwrap_or_default().to_owned();
+    let header_id =
+        text(&parts.headers, "x-amz-firehose-request-id").unwrap_or_default().to_owned();
     match delivered(&desk, endpoint, &parts.headers, body).await {
         Ok(delivered) => success(&desk, endpoint, delivered),
         Err(failure) => failure.http(endpoint, &header_id, desk.shared.clock.now()),
@@ -98,9 +101,16 @@ struct Delivered {
     request_id: Option<String>,
 }
 
-async fn delivered(desk: &Arc<Desk>, endpoint: Endpoint, headers: &HeaderMap, body: axum::body::Body) -> Result<Delivered, Failure> {
+async fn delivered(
+    desk: &Arc<Desk>,
+    endpoint: Endpoint,
+    headers: &HeaderMap,
+    body: axum::body::Body,
+) -> Result<Delivered, Failure> {
     let secret = match endpoint {
-        Endpoint::Firehose => text(headers, "x-amz-firehose-access-key").or_else(|| bearer(headers)),
+        Endpoint::Firehose => {
+            text(headers, "x-amz-firehose-access-key").or_else(|| bearer(headers))
+        }
         _ => bearer(headers),
     };
     let principal = desk.authenticate(secret).ok_or(Failure::Unauthorized)?;
@@ -109,7 +119,9 @@ async fn delivered(desk: &Arc<Desk>, endpoint: Endpoint, headers: &HeaderMap, bo
     let decoded = match decode(desk, endpoint, held.bytes.clone(), origin).await {
         Ok(decoded) => decoded,
         Err(failure @ Failure::Undecodable { .. }) => {
-            desk.deliver(desk.undecodable(endpoint.receiver(), &held.bytes)).await.map_err(Failure::Refused)?;
+            desk.deliver(desk.undecodable(endpoint.receiver(), &held.bytes))
+                .await
+                .map_err(Failure::Refused)?;
             return Err(failure);
         }
         Err(failure) => return Err(failure),
@@ -120,7 +132,9 @@ async fn delivered(desk: &Arc<Desk>, endpoint: Endpoint, headers: &HeaderMap, bo
     let id = match endpoint {
         Endpoint::Firehose => {
             let source = text(headers, "x-amz-firehose-source-arn").unwrap_or_default();
-            text(headers, "x-amz-firehose-request-id").or(request_id.as_deref()).map(|id| format!("{source} {id}"))
+            text(headers, "x-amz-firehose-request-id")
+                .or(request_id.as_deref())
+                .map(|id| format!("{source} {id}"))
         }
         _ => text(headers, "idempotency-key").map(str::to_owned),
     };
@@ -135,13 +149,20 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 }
 
 fn origin(desk: &Desk, endpoint: Endpoint, headers: &HeaderMap) -> Origin {
-    let common = text(headers, "x-amz-firehose-common-attributes").filter(|_| endpoint == Endpoint::Firehose);
+    let common = text(headers, "x-amz-firehose-common-attributes")
+        .filter(|_| endpoint == Endpoint::Firehose);
     let common = common.and_then(|json| serde_json::from_str::<serde_json::Value>(json).ok());
-    let pairs = common.as_ref().and_then(|value| value["commonAttributes"].as_object()).into_iter().flatten();
+    let pairs = common
+        .as_ref()
+        .and_then(|value| value["commonAttributes"].as_object())
+        .into_iter()
+        .flatten();
     Origin {
         arrived: desk.shared.clock.now(),
         function: text(headers, "lambda-function-name").map(str::to_owned),
-        attributes: pairs.filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned()))).collect(),
+        attributes: pairs
+            .filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())))
+            .collect(),
     }
 }
 
@@ -162,7 +183,11 @@ fn success(desk: &Desk, endpoint: Endpoint, delivered: Delivered) -> Response {
 
 /// The first reasons and the number, for `partial_success.error_message`.
 pub(super) fn reasons(rejections: &[Rejection]) -> String {
-    let shown: Vec<String> = rejections.iter().take(5).map(|rejection| format!("{}: {}", rejection.index, rejection.message)).collect();
+    let shown: Vec<String> = rejections
+        .iter()
+        .take(5)
+        .map(|rejection| format!("{}: {}", rejection.index, rejection.message))
+        .collect();
     shown.join("; ")
 }
 
@@ -188,15 +213,24 @@ pub(super) fn export_bytes(signal: OtlpSignal, rejections: &[Rejection]) -> Vec<
     let some = rejected > 0;
     match signal {
         OtlpSignal::Traces => {
-            let partial_success = some.then_some(trace::v1::ExportTracePartialSuccess { rejected_spans: rejected, error_message });
+            let partial_success = some.then_some(trace::v1::ExportTracePartialSuccess {
+                rejected_spans: rejected,
+                error_message,
+            });
             trace::v1::ExportTraceServiceResponse { partial_success }.encode_to_vec()
         }
         OtlpSignal::Logs => {
-            let partial_success = some.then_some(logs::v1::ExportLogsPartialSuccess { rejected_log_records: rejected, error_message });
+            let partial_success = some.then_some(logs::v1::ExportLogsPartialSuccess {
+                rejected_log_records: rejected,
+                error_message,
+            });
             logs::v1::ExportLogsServiceResponse { partial_success }.encode_to_vec()
         }
         OtlpSignal::Metrics => {
-            let partial_success = some.then_some(metrics::v1::ExportMetricsPartialSuccess { rejected_data_points: rejected, error_message });
+            let partial_success = some.then_some(metrics::v1::ExportMetricsPartialSuccess {
+                rejected_data_points: rejected,
+                error_message,
+            });
             metrics::v1::ExportMetricsServiceResponse { partial_success }.encode_to_vec()
         }
     }

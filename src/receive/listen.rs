@@ -36,7 +36,11 @@ pub(super) struct Listening {
 }
 
 impl Listening {
-    pub(super) async fn start(address: SocketAddr, router: Router, limits: Limits) -> Result<Self, BindError> {
+    pub(super) async fn start(
+        address: SocketAddr,
+        router: Router,
+        limits: Limits,
+    ) -> Result<Self, BindError> {
         let failed = |source| BindError { address, source };
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
@@ -57,10 +61,19 @@ impl Listening {
     }
 }
 
-async fn accept(listener: TcpListener, router: Router, limits: Limits, mut stopping: watch::Receiver<Option<Duration>>) {
+async fn accept(
+    listener: TcpListener,
+    router: Router,
+    limits: Limits,
+    mut stopping: watch::Receiver<Option<Duration>>,
+) {
     let mut builder = Builder::new(TokioExecutor::new());
     // hyper's timeouts do nothing without a timer.
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(limits.header_timeout).max_buf_size(128 * 1024);
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.header_timeout)
+        .max_buf_size(128 * 1024);
     builder
         .http2()
         .timer(TokioTimer::new())
@@ -91,7 +104,8 @@ async fn accept(listener: TcpListener, router: Router, limits: Limits, mut stopp
             tracing::debug!(event = "receive.connection.failed", %error);
         }
         let service = TowerToHyperService::new(router.clone());
-        let connection = graceful.watch(builder.serve_connection(TokioIo::new(stream), service).into_owned());
+        let connection =
+            graceful.watch(builder.serve_connection(TokioIo::new(stream), service).into_owned());
         tokio::spawn(async move {
             if let Err(error) = connection.await {
                 tracing::debug!(event = "receive.connection.failed", %error);
@@ -101,7 +115,10 @@ async fn accept(listener: TcpListener, router: Router, limits: Limits, mut stopp
     };
     drop(listener);
     if tokio::time::timeout(deadline, graceful.shutdown()).await.is_err() {
-        tracing::warn!(event = "receive.connections.stopped", "some clients did not end in time; what they had not finished was not acknowledged");
+        tracing::warn!(
+            event = "receive.connections.stopped",
+            "some clients did not end in time; what they had not finished was not acknowledged"
+        );
     }
 }
 

@@ -133,7 +133,13 @@ impl Receivers {
     /// Binds both addresses and begins to accept.
     pub async fn bind(config: Config, shared: Shared) -> Result<Self, BindError> {
         let Config { otlp_grpc, ingest, tokens, requires_token, limits } = config;
-        let desk = Arc::new(Desk { shared, tokens, requires_token, limits, admission: Admission::new(limits.in_flight_bytes_max) });
+        let desk = Arc::new(Desk {
+            shared,
+            tokens,
+            requires_token,
+            limits,
+            admission: Admission::new(limits.in_flight_bytes_max),
+        });
         Ok(Self {
             otlp_grpc: Listening::start(otlp_grpc, grpc::router(&desk), limits).await?,
             ingest: Listening::start(ingest, http::router(desk), limits).await?,
@@ -199,5 +205,9 @@ fn hash(bytes: &[u8]) -> u128 {
 /// Names a delivery: whose, where, which.
 fn declared(principal: &Principal, receiver: Receiver, id: &str) -> u128 {
     let place = format!("{receiver:?}");
-    Fnv128::default().field(principal.0.as_bytes()).field(place.as_bytes()).field(id.as_bytes()).finish()
+    Fnv128::default()
+        .field(principal.0.as_bytes())
+        .field(place.as_bytes())
+        .field(id.as_bytes())
+        .finish()
 }
