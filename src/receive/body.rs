@@ -1,5 +1,7 @@
 //! A body from the socket to plain bytes: admitted, bounded in size and time, decompressed.
 
+use std::borrow::Cow;
+
 use axum::body::Body;
 use axum::http::{HeaderMap, header};
 use bytes::{Bytes, BytesMut};
@@ -11,11 +13,13 @@ use super::{Desk, Refusal};
 use crate::normalize::inflate::{InflateError, inflate};
 use crate::number::usize_from_u64;
 
-/// Plain bytes and the right to hold them.
+/// Bytes and the right to hold them.
 #[derive(Debug)]
 pub(super) struct Held {
     pub(super) bytes: Bytes,
-    _admitted: Vec<Admitted>,
+    packed: bool,
+    #[expect(dead_code, reason = "held for its drop")]
+    admitted: Vec<Admitted>,
 }
 
 /// Reads a whole body as its headers announce it.
@@ -30,23 +34,32 @@ pub(super) async fn read(desk: &Desk, headers: &HeaderMap, body: Body) -> Result
     let encoding = headers
         .get(header::CONTENT_ENCODING)
         .map(|value| value.to_str().unwrap_or("?").trim().to_ascii_lowercase());
-    let compressed = match encoding.as_deref() {
+    let packed = match encoding.as_deref() {
         None | Some("" | "identity") => false,
         Some("gzip" | "x-gzip" | "zstd" | "deflate") => true,
         Some(other) => return Err(Failure::Encoding(other.to_owned())),
     };
     let reading = stream(desk, body, announced.map_or(0, usize_from_u64));
-    let (raw, mut admitted) = tokio::time::timeout(desk.limits.body_timeout, reading)
+    let (bytes, admitted) = tokio::time::timeout(desk.limits.body_timeout, reading)
         .await
         .map_err(|_elapsed| Failure::TooSlow)??;
-    if !compressed {
-        return Ok(Held { bytes: raw, _admitted: admitted });
+    Ok(Held { bytes, packed, admitted })
+}
+
+impl Held {
+    /// The plain bytes.
+    pub(super) async fn unpack(&self, desk: &Desk) -> Result<Held, Failure> {
+        if !self.packed {
+            return Ok(Held { bytes: self.bytes.clone(), packed: false, admitted: Vec::new() });
+        }
+        let (raw, max) = (self.bytes.clone(), desk.limits.body_bytes_max);
+        let unpacking = tokio::task::spawn_blocking(move || unpack(&raw, max));
+        let bytes =
+            unpacking.await.map_err(|_panicked| Failure::Refused(Refusal::Overloaded))??;
+        let admitted =
+            desk.admission.admit(bytes.len()).ok_or(Failure::Refused(Refusal::Overloaded))?;
+        Ok(Held { bytes, packed: false, admitted: vec![admitted] })
     }
-    let plain = tokio::task::spawn_blocking(move || unpack(&raw, max))
-        .await
-        .map_err(|_panicked| Failure::Refused(Refusal::Overloaded))??;
-    admitted.push(desk.admission.admit(plain.len()).ok_or(Failure::Refused(Refusal::Overloaded))?);
-    Ok(Held { bytes: plain, _admitted: admitted })
 }
 
 /// Reads frame by frame; what was not announced is admitted as it comes.
@@ -77,11 +90,15 @@ async fn stream(
 }
 
 fn unpack(raw: &[u8], max: usize) -> Result<Bytes, Failure> {
+    let undecodable = |message: String| Failure::Undecodable { offset: 0, message };
     match inflate(raw, max) {
-        Ok(plain) => Ok(Bytes::from(plain.into_owned())),
-        Err(InflateError::TooLarge { max }) => Err(Failure::TooLarge { max }),
-        Err(error @ InflateError::Corrupt { .. }) => {
-            Err(Failure::Undecodable { offset: 0, message: format!("the body {error}") })
+        Ok(Cow::Owned(plain)) => Ok(Bytes::from(plain)),
+        // An empty body is sent with any encoding.
+        Ok(Cow::Borrowed(plain)) if plain.is_empty() => Ok(Bytes::new()),
+        Ok(Cow::Borrowed(_)) => {
+            Err(undecodable("the body is not packed as its content-encoding says".to_owned()))
         }
+        Err(InflateError::TooLarge { max }) => Err(Failure::TooLarge { max }),
+        Err(error @ InflateError::Corrupt { .. }) => Err(undecodable(format!("the body {error}"))),
     }
 }

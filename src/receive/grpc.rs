@@ -102,15 +102,8 @@ async fn take(
     let receiver = Receiver::OtlpGrpc;
     let endpoint = Endpoint::Otlp { signal, encoding: Encoding::Protobuf, receiver };
     let origin = Origin { arrived: desk.shared.clock.now(), ..Origin::default() };
-    let decoded = match decode(desk, endpoint, bytes.clone(), origin).await {
-        Ok(decoded) => decoded.normalized,
-        Err(failure) => {
-            if matches!(failure, Failure::Undecodable { .. }) {
-                desk.deliver(desk.undecodable(receiver, &bytes)).await.map_err(Failure::Refused)?;
-            }
-            return Err(failure);
-        }
-    };
+    let outcome = decode(desk, endpoint, bytes.clone(), origin).await;
+    let decoded = desk.booked(receiver, &bytes, outcome).await?.normalized;
     let mut batch = decoded.batch;
     batch.body_hash = hash(&bytes);
     batch.declared_id = declared_id;

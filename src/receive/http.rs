@@ -114,18 +114,11 @@ async fn delivered(
         _ => bearer(headers),
     };
     let principal = desk.authenticate(secret).ok_or(Failure::Unauthorized)?;
-    let held = body::read(desk, headers, body).await?;
-    let origin = origin(desk, endpoint, headers);
-    let decoded = match decode(desk, endpoint, held.bytes.clone(), origin).await {
-        Ok(decoded) => decoded,
-        Err(failure @ Failure::Undecodable { .. }) => {
-            desk.deliver(desk.undecodable(endpoint.receiver(), &held.bytes))
-                .await
-                .map_err(Failure::Refused)?;
-            return Err(failure);
-        }
-        Err(failure) => return Err(failure),
-    };
+    let raw = body::read(desk, headers, body).await?;
+    let receiver = endpoint.receiver();
+    let held = desk.booked(receiver, &raw.bytes, raw.unpack(desk).await).await?;
+    let outcome = decode(desk, endpoint, held.bytes.clone(), origin(desk, endpoint, headers)).await;
+    let decoded = desk.booked(receiver, &held.bytes, outcome).await?;
     let Decoded { normalized, request_id } = decoded;
     let mut batch = normalized.batch;
     batch.body_hash = hash(&held.bytes);
@@ -138,7 +131,7 @@ async fn delivered(
         }
         _ => text(headers, "idempotency-key").map(str::to_owned),
     };
-    batch.declared_id = id.map(|id| declared(&principal, endpoint.receiver(), &id));
+    batch.declared_id = id.map(|id| declared(&principal, receiver, &id));
     let accepted = batch.signals.len();
     desk.deliver(batch).await.map_err(Failure::Refused)?;
     Ok(Delivered { accepted, rejections: normalized.rejections, request_id })

@@ -28,6 +28,7 @@ use crate::clock::Clock;
 use crate::normalize;
 use crate::signal::{Batch, Fnv128, Receiver};
 use admission::Admission;
+use answer::Failure;
 use listen::Listening;
 
 /// Where to listen and whom to let in.
@@ -187,12 +188,20 @@ impl Desk {
         durable.await.unwrap_or(Err(Refusal::Draining))
     }
 
-    /// An undecodable body is in the books as well: its length, nothing of its content.
-    fn undecodable(&self, receiver: Receiver, bytes: &[u8]) -> Batch {
-        let mut batch = Batch::new(receiver, self.shared.clock.now());
-        batch.undecodable_bytes = Some(crate::number::u64_from_usize(bytes.len()));
-        batch.body_hash = hash(bytes);
-        batch
+    /// Passes an outcome on; an undecodable body is in the books first: its length, nothing of its content.
+    async fn booked<T>(
+        &self,
+        receiver: Receiver,
+        bytes: &[u8],
+        outcome: Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        if matches!(outcome, Err(Failure::Undecodable { .. })) {
+            let mut batch = Batch::new(receiver, self.shared.clock.now());
+            batch.undecodable_bytes = Some(crate::number::u64_from_usize(bytes.len()));
+            batch.body_hash = hash(bytes);
+            self.deliver(batch).await.map_err(Failure::Refused)?;
+        }
+        outcome
     }
 }
 
