@@ -1,5 +1,7 @@
 //! Start, drain and stop, in one place.
 
+use std::fs::{File, OpenOptions, TryLockError};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::SyncSender;
@@ -96,6 +98,8 @@ pub struct Pipeline {
     tasks: Tasks,
     threads: Vec<JoinHandle<()>>,
     reload: Reload,
+    /// The data directory is ours as long as this file is open.
+    lock: File,
 }
 
 /// What runs on the runtime, and how it is told to stop.
@@ -129,7 +133,7 @@ impl Pipeline {
         let Settings { config, clock, source } = settings;
         let one = |error: &dyn std::fmt::Display| vec![format!("throughline: {error}")];
         let metrics = Arc::new(Metrics::try_new().map_err(|error| one(&error))?);
-        make_data_dir(&config.data_dir).map_err(|error| one(&error))?;
+        let lock = lock_data_dir(&config.data_dir).map_err(|error| one(&error))?;
         let state = state(&config, evaluator).map_err(|error| one(&error))?;
         let normalize = Arc::new(ArcSwap::from_pointee(config.normalize.clone()));
         let reload = reload(source, state.clone(), Arc::clone(&normalize), clock.clone());
@@ -195,6 +199,7 @@ impl Pipeline {
             tasks: Tasks { stop, web, ticker, forwarder, sender },
             threads,
             reload,
+            lock,
         })
     }
 
@@ -228,7 +233,7 @@ impl Pipeline {
 
     /// Drains and stops.
     pub async fn stop(self) -> Stopped {
-        let Self { log, receivers, tasks, threads, .. } = self;
+        let Self { log, receivers, tasks, threads, lock, .. } = self;
         let poisoned = log.is_poisoned();
         receivers.drain(DRAIN).await;
         // The forwarder ends with the last receiver, the ticker and the web server when told.
@@ -251,6 +256,8 @@ impl Pipeline {
                 "messages without a receipt go out after the next start"
             );
         }
+        // Only now may another daemon have the folder.
+        drop(lock);
         if poisoned {
             JournalFailed.emit();
             return Stopped::DiskFailed;
@@ -270,11 +277,26 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> std::io::Result<Joi
     std::thread::Builder::new().name(name.to_owned()).spawn(run)
 }
 
-/// What is in it is nobody else's to read.
-fn make_data_dir(dir: &std::path::Path) -> Result<(), String> {
-    use std::os::unix::fs::DirBuilderExt as _;
-    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
-    made.map_err(|error| format!("cannot make {}: {error}", dir.display()))
+/// Makes the folder, whose content is nobody else's to read, and locks it before anything in it is
+/// touched: the archive is made anew at every start.
+fn lock_data_dir(dir: &std::path::Path) -> Result<File, String> {
+    let failed = |error: std::io::Error| format!("{}: {error}", dir.display());
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(failed)?;
+    let lock = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(dir.join("lock"))
+        .map_err(failed)?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(format!(
+            "{} is in use by another daemon; stop it, or choose another --data-dir",
+            dir.display()
+        )),
+        Err(TryLockError::Error(error)) => Err(failed(error)),
+    }
 }
 
 fn state(config: &Config, evaluator: Evaluator) -> Result<State, crate::archive::Error> {
