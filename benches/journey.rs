@@ -7,6 +7,17 @@
 //!
 //! `JOURNEY_SPANS` and `JOURNEY_EVENTS` change how much is sent. Nothing here fails for being slow.
 
+#![expect(
+    clippy::as_conversions,
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    clippy::too_many_lines,
+    reason = "a program that measures and prints, outside the daemon"
+)]
+
 use std::collections::HashMap;
 use std::io::Write as _;
 use std::net::TcpListener;

@@ -9,7 +9,7 @@ use throughline::config::Config;
 use throughline::pipeline::{Pipeline, Settings, Stopped};
 
 /// Waiting for what a tick brings: long enough for a busy machine, never slept through when it comes.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 fn config(dir: &Path, sets: &[&str]) -> Config {
     let mut all: Vec<String> = ["otlp_grpc", "ingest", "web"]
@@ -63,7 +63,7 @@ impl Daemon {
         };
         match tokio::time::timeout(PATIENCE, asking).await {
             Ok(answer) => answer,
-            Err(_) => panic!("{path} stays {}", self.get(path).await.1),
+            Err(_elapsed) => panic!("{path} stays {}", self.get(path).await.1),
         }
     }
 
@@ -73,6 +73,7 @@ impl Daemon {
 }
 
 /// One invocation as the Telemetry API tells it, with what its log says.
+#[expect(clippy::needless_pass_by_value, reason = "written in place")]
 fn invocation(id: &str, at: &str, says: Value) -> Value {
     let time = |offset: &str| format!("2026-11-25T{at}.{offset}Z");
     let recent = |offset: &str| recent(&time(offset));
@@ -90,12 +91,13 @@ fn invocation(id: &str, at: &str, says: Value) -> Value {
     ])
 }
 
+static BASE: std::sync::OnceLock<throughline::signal::Timestamp> = std::sync::OnceLock::new();
+
 /// The same moment on the present day's clock: a minute ago, keeping the seconds apart.
 fn recent(time: &str) -> String {
-    let written = throughline::signal::Timestamp::parse_rfc3339(time).expect("a time");
     let zero =
         throughline::signal::Timestamp::parse_rfc3339("2026-11-25T10:00:00Z").expect("a time");
-    static BASE: std::sync::OnceLock<throughline::signal::Timestamp> = std::sync::OnceLock::new();
+    let written = throughline::signal::Timestamp::parse_rfc3339(time).expect("a time");
     let base = BASE.get_or_init(|| Clock::wall().now().saturating_sub(Duration::from_mins(1)));
     base.saturating_add(written.since(zero)).to_string()
 }

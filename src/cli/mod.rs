@@ -65,7 +65,6 @@ pub fn main() -> ExitCode {
 }
 
 /// A line of output for people or pipes. A closed pipe ends the output, not the process.
-#[expect(clippy::print_stdout, reason = "the command line's own output goes through here")]
 pub(crate) fn say(text: &str) {
     use std::io::Write as _;
     drop(writeln!(std::io::stdout().lock(), "{text}"));

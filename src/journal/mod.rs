@@ -157,17 +157,18 @@ impl<T: Send + 'static> Journal<T> {
     ) -> Result<(Self, Recovery), Error> {
         let disk = RealDisk::open(&config.dir)?;
         let lock = disk.lock()?;
-        Self::open_on(disk, config, clock, replay, on_commit, Some(lock))
+        Self::open_on((disk, Some(lock)), config, clock, replay, on_commit)
     }
 
-    fn open_on<D: Disk>(
-        mut disk: D,
+    #[expect(clippy::needless_pass_by_value, reason = "the journal owns its configuration")]
+    fn open_on(
+        disk: (impl Disk, Option<File>),
         config: Config,
         clock: Clock,
         replay: &mut dyn FnMut(Replayed<'_>) -> Result<(), String>,
         on_commit: impl FnMut(Committed<T>) + Send + 'static,
-        lock: Option<File>,
     ) -> Result<(Self, Recovery), Error> {
+        let (mut disk, lock) = disk;
         let found = recover::recover(&mut disk, replay)?;
         let status = Arc::new(Status::default());
         status.disk_bytes.store(found.disk_bytes, Ordering::Relaxed);

@@ -141,40 +141,28 @@ impl Pipeline {
         let (stop, stopping) = watch::channel(false);
         let web = bind(config.listen.web).await.map_err(|error| one(&error))?;
         let addresses_web = web.local_addr().map_err(|error| one(&error))?;
-        let views = views(&config, &state, &metrics, &clock, &ready, &reload);
+        let seen = Seen {
+            metrics: Arc::clone(&metrics),
+            clock: clock.clone(),
+            ready: Arc::clone(&ready),
+            reload: reload.clone(),
+        };
+        let views = views(&config, &state, seen);
         let web = tokio::spawn(serve_web(web, views, stopping.clone()));
 
         let (records, received_records) = std::sync::mpsc::sync_channel(RECORDS_MAX);
         let (log, recovered) =
             recover(&config, &clock, &state, records).await.map_err(|error| one(&error))?;
         recovered.emit(&metrics);
-        let (due, due_messages) = mpsc::channel(DUE_MAX);
-        let (ticks, received_ticks) = std::sync::mpsc::sync_channel(1);
-        let engine = EngineThread {
-            state: state.clone(),
-            records: received_records,
-            ticks,
-            due,
+        let workers = Workers {
+            state,
+            log: log.clone(),
             clock: clock.clone(),
             metrics: Arc::clone(&metrics),
         };
-        let evaluator = EvaluatorThread {
-            state,
-            ticks: received_ticks,
-            log: log.clone(),
-            metrics: Arc::clone(&metrics),
-            external_url: format!("http://{addresses_web}"),
-        };
-        let threads = vec![
-            spawn("engine", move || engine.run()).map_err(|error| one(&error))?,
-            spawn("evaluator", move || evaluator.run()).map_err(|error| one(&error))?,
-        ];
-        let sender = tokio::spawn(deliver::run(
-            due_messages,
-            log.clone(),
-            clock.clone(),
-            Arc::clone(&metrics),
-        ));
+        let (threads, sender) = workers
+            .start(received_records, format!("http://{addresses_web}"))
+            .map_err(|error| one(&error))?;
 
         let (accepted, deliveries) = mpsc::channel(DELIVERIES_MAX);
         let receivers = Receivers::bind(
@@ -349,14 +337,56 @@ async fn recover(
     opened.await.unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()))
 }
 
-fn views(
-    config: &Config,
-    state: &State,
-    metrics: &Arc<Metrics>,
-    clock: &Clock,
-    ready: &Arc<AtomicBool>,
-    reload: &Reload,
-) -> Views {
+/// What the threads behind the journal work with.
+struct Workers {
+    state: State,
+    log: Log,
+    clock: Clock,
+    metrics: Arc<Metrics>,
+}
+
+impl Workers {
+    /// Starts the engine, the evaluator and the sender.
+    fn start(
+        self,
+        records: std::sync::mpsc::Receiver<Committed<Item>>,
+        external_url: String,
+    ) -> std::io::Result<(Vec<JoinHandle<()>>, tokio::task::JoinHandle<()>)> {
+        let Self { state, log, clock, metrics } = self;
+        let (due, due_messages) = mpsc::channel(DUE_MAX);
+        let (ticks, received_ticks) = std::sync::mpsc::sync_channel(1);
+        let engine = EngineThread {
+            state: state.clone(),
+            records,
+            ticks,
+            due,
+            clock: clock.clone(),
+            metrics: Arc::clone(&metrics),
+        };
+        let evaluator = EvaluatorThread {
+            state,
+            ticks: received_ticks,
+            log: log.clone(),
+            metrics: Arc::clone(&metrics),
+            external_url,
+        };
+        let threads = vec![
+            spawn("engine", move || engine.run())?,
+            spawn("evaluator", move || evaluator.run())?,
+        ];
+        Ok((threads, tokio::spawn(deliver::run(due_messages, log, clock, metrics))))
+    }
+}
+
+/// What pages and APIs see beside the state.
+struct Seen {
+    metrics: Arc<Metrics>,
+    clock: Clock,
+    ready: Arc<AtomicBool>,
+    reload: Reload,
+}
+
+fn views(config: &Config, state: &State, seen: Seen) -> Views {
     let has = |token: &crate::config::Token, scope| token.scopes.contains(&scope);
     let token = |token: &crate::config::Token| serve::Token {
         sha256: token.sha256,
@@ -369,11 +399,11 @@ fn views(
         evaluator: Arc::clone(&state.evaluator),
         dispatcher: Arc::clone(&state.dispatcher),
         archive: Arc::clone(&state.archive),
-        metrics: Arc::clone(metrics),
-        clock: clock.clone(),
-        ready: Arc::clone(ready),
+        metrics: seen.metrics,
+        clock: seen.clock,
+        ready: seen.ready,
         tokens: config.tokens.iter().map(token).collect(),
-        reload: Arc::clone(&reload.0),
+        reload: seen.reload.0,
         queries: serve::QueryPermits::default(),
         exported: serve::metrics_text::Exported::default(),
     }
@@ -423,7 +453,7 @@ async fn forward(mut deliveries: mpsc::Receiver<Delivery>, log: Log, metrics: Ar
             let outcome = log.write(Entry::Batch(Box::new(batch)), Priority::Batch).await;
             match &outcome {
                 Ok(payload_bytes) => {
-                    BatchAccepted { receiver, payload_bytes: *payload_bytes }.emit(&metrics)
+                    BatchAccepted { receiver, payload_bytes: *payload_bytes }.emit(&metrics);
                 }
                 Err(refused) => BatchRefused { cause: cause(*refused) }.emit(&metrics),
             }

@@ -147,7 +147,7 @@ fn own_metrics(metrics: &Metrics) -> Vec<(Labels, f64)> {
                     add("_sum", None, histogram.get_sample_sum());
                 }
                 prometheus::proto::MetricType::COUNTER => {
-                    add("", None, metric.get_counter().get_value())
+                    add("", None, metric.get_counter().get_value());
                 }
                 _ => add("", None, metric.get_gauge().get_value()),
             }

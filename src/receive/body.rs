@@ -94,7 +94,7 @@ fn unpack(raw: &[u8], max: usize) -> Result<Bytes, Failure> {
     match inflate(raw, max) {
         Ok(Cow::Owned(plain)) => Ok(Bytes::from(plain)),
         // An empty body is sent with any encoding.
-        Ok(Cow::Borrowed(plain)) if plain.is_empty() => Ok(Bytes::new()),
+        Ok(Cow::Borrowed([])) => Ok(Bytes::new()),
         Ok(Cow::Borrowed(_)) => {
             Err(undecodable("the body is not packed as its content-encoding says".to_owned()))
         }

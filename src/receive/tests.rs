@@ -126,7 +126,7 @@ async fn success_is_told_in_each_protocols_own_words() {
             r#"/v1/traces | content-type: application/json | {"resourceSpans":[]}"#,
             r#"/ingest/json | {"message":"a","level":"INFO"}"#,
             r#"/ingest/aws/firehose | x-amz-firehose-request-id: 7 | {"requestId":"7","timestamp":1,"records":[]}"#,
-            r#"/ingest/aws/telemetry | []"#,
+            r"/ingest/aws/telemetry | []",
         ],
         expect![[r#"
             200 {}
@@ -178,7 +178,7 @@ async fn transient_trouble_may_always_be_retried() {
             r#"/v1/traces | content-type: application/json | {"resourceSpans":[]}"#,
             r#"/ingest/json | {"message":"a","level":"INFO"}"#,
             r#"/ingest/aws/firehose | {"requestId":"7","timestamp":1,"records":[]}"#,
-            r#"/ingest/aws/telemetry | []"#,
+            r"/ingest/aws/telemetry | []",
         ] {
             let answer = ask(&desk, request).await;
             assert!(answer.starts_with("503 retry-after"), "{refusal:?} {request}: {answer}");

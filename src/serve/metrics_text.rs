@@ -45,10 +45,10 @@ fn text(series: &[ExportSeries]) -> String {
         }
         match &one.value {
             ExportValue::Counter(value) | ExportValue::Gauge(value) => {
-                sample(&mut out, name, &one.labels, None, *value)
+                sample(&mut out, name, &one.labels, None, *value);
             }
             ExportValue::Histogram(histogram) => {
-                write_histogram(&mut out, name, &one.labels, histogram)
+                write_histogram(&mut out, name, &one.labels, histogram);
             }
         }
     }

@@ -165,10 +165,16 @@ fn waterfall(request: &Request) -> Html {
             .text(duration(hop.duration.map(|d| d.as_secs_f64())))
             .raw("</text>");
     }
-    html.raw("</svg><ul class=\"legend\"><li><svg viewBox=\"0 0 10 10\"><rect class=\"wait\" width=\"10\" height=\"10\"/></svg>queue wait</li><li><svg viewBox=\"0 0 10 10\"><rect class=\"init\" width=\"10\" height=\"10\"/></svg>init (cold start)</li><li><svg viewBox=\"0 0 10 10\"><rect class=\"run\" width=\"10\" height=\"10\"/></svg>run</li><li><svg viewBox=\"0 0 10 10\"><rect class=\"run failed\" width=\"10\" height=\"10\"/></svg>failed run</li></ul>");
+    html.raw("</svg>").add(&legend());
     if rows.len() > shown {
         html.raw("<p>").text(rows.len() - shown).raw(" more hops are in the table.</p>");
     }
+    html
+}
+
+fn legend() -> Html {
+    let mut html = Html::new();
+    html.raw("<ul class=\"legend\"><li><svg viewBox=\"0 0 10 10\"><rect class=\"wait\" width=\"10\" height=\"10\"/></svg>queue wait</li><li><svg viewBox=\"0 0 10 10\"><rect class=\"init\" width=\"10\" height=\"10\"/></svg>init (cold start)</li><li><svg viewBox=\"0 0 10 10\"><rect class=\"run\" width=\"10\" height=\"10\"/></svg>run</li><li><svg viewBox=\"0 0 10 10\"><rect class=\"run failed\" width=\"10\" height=\"10\"/></svg>failed run</li></ul>");
     html
 }
 
