@@ -126,7 +126,7 @@ pub(super) fn place(
         duration: known.end.map(|end| end.since(known.start)),
         queue: first_taking.and_then(|taking| taking.queue.clone()),
         queue_wait: sent.map(|sent| known.start.since(sent)),
-        cold_start: known.cold_start.or(init.map(|_| true)),
+        cold_start: node.cold_start(),
         init: init.map(|(from, to)| to.since(from)),
         outcome,
         error: known.verdict.text.clone().filter(|_| outcome != Outcome::Ok),

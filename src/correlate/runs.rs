@@ -38,8 +38,9 @@ pub(super) struct RecordCell {
 }
 
 /// A bundle's facts, borrowed from its trace.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct BundleFacts<'a> {
+    pub(super) key: (TraceId, BundleKey),
     pub(super) head: Option<&'a SpanFact>,
     pub(super) spans: Vec<Member<'a>>,
     pub(super) logs: Vec<Record<'a>>,
@@ -66,10 +67,13 @@ pub(super) struct Parts<'a> {
     pub(super) heads: Vec<&'a SpanFact>,
     pub(super) spans: Vec<Member<'a>>,
     pub(super) logs: Vec<Record<'a>>,
+    /// The bundles that spans and traced records came in.
+    pub(super) bundles: Vec<(TraceId, BundleKey)>,
 }
 
 impl<'a> Parts<'a> {
     pub(super) fn add_bundle(&mut self, bundle: BundleFacts<'a>) {
+        self.bundles.push(bundle.key);
         self.heads.extend(bundle.head);
         self.spans.extend(bundle.spans);
         self.logs.extend(bundle.logs);

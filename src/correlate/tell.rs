@@ -51,7 +51,7 @@ pub(super) fn invocation(ground: Ground<'_>, node: &Node) -> Invocation {
         error_kind: known.verdict.kind.filter(|_| outcome != Outcome::Ok),
         attempt: lives.max().unwrap_or(1).max(own_attempt(known)),
         init: init.map(|(from, to)| to.since(from)),
-        cold_start: known.cold_start.unwrap_or(init.is_some()),
+        cold_start: node.cold_start().unwrap_or(false),
         billed: known.billed,
         memory_size_bytes: ground.rules.memory_bytes(known),
         memory_used_bytes: known.memory_used_bytes,
