@@ -144,7 +144,8 @@ impl Cells {
         let new = cell.cut();
         let old = std::mem::replace(&mut cell.bundles, new);
         let runs = |bundles: &std::collections::BTreeMap<BundleKey, Bundle>| {
-            let with_run = bundles.iter().filter_map(|(key, b)| Some((b.run.clone()?, key.clone())));
+            let with_run =
+                bundles.iter().filter_map(|(key, b)| Some((b.run.clone()?, key.clone())));
             with_run.collect::<Vec<_>>()
         };
         let new_runs = runs(&cell.bundles);
@@ -175,7 +176,11 @@ impl Cells {
         named.into_iter().map(|(naming, parts)| assemble(parts, naming)).collect()
     }
 
-    pub(super) fn derive_records(&self, key: &(Text, Text), gap: std::time::Duration) -> Vec<Known> {
+    pub(super) fn derive_records(
+        &self,
+        key: &(Text, Text),
+        gap: std::time::Duration,
+    ) -> Vec<Known> {
         let Some(cell) = self.records.get(key) else { return Vec::new() };
         let named = name_records(key, cell, gap);
         named.into_iter().map(|(naming, parts)| assemble(parts, naming)).collect()

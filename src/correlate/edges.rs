@@ -31,7 +31,8 @@ pub(super) fn strong(graph: &Graph, id: NodeId, node: &Node, rules: &Rules) -> V
             continue;
         };
         for &sender in point.senders.iter().filter(|&&sender| sender != id) {
-            let Some(sent) = graph.nodes.get(&sender).and_then(|n| n.known.sent(&message.id)) else {
+            let Some(sent) = graph.nodes.get(&sender).and_then(|n| n.known.sent(&message.id))
+            else {
                 continue;
             };
             let via = if message.via == Via::Unknown { sent.via } else { message.via };

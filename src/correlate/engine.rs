@@ -11,7 +11,6 @@ use super::dedup::{Memory, Seen};
 use super::environment::Environments;
 use super::fact::{Age, digest, encode};
 use super::graph::{Graph, NodeId, Touched};
-use super::hop;
 use super::ledger::{Ledger, Verdict};
 use super::reach::{Owner, entries_of, reach};
 use super::request::{Change, Outcome, Request, State};
@@ -46,7 +45,7 @@ pub(super) struct Held {
     pub(super) graph: Graph,
     pub(super) learned: Learned,
     pub(super) stubs: Stubs,
-    pub(super) requests: BTreeMap<NodeId, Held1>,
+    pub(super) requests: BTreeMap<NodeId, HeldRequest>,
     /// When to look at a request again, news or not.
     pub(super) due: BTreeSet<(Age, NodeId)>,
     /// Requests that wait for something that traffic may yet teach us to expect.
@@ -72,7 +71,7 @@ pub(super) struct Notes {
 
 /// One request that is held.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Held1 {
+pub(super) struct HeldRequest {
     pub(super) id: Text,
     pub(super) reach: BTreeSet<NodeId>,
     pub(super) n_left_out: u32,
@@ -253,7 +252,7 @@ impl Engine {
     fn let_go(
         &mut self,
         entry: NodeId,
-        held: &Held1,
+        held: &HeldRequest,
         touched: &mut Touched,
         loose: &mut BTreeSet<NodeId>,
     ) {
@@ -276,7 +275,7 @@ impl Engine {
         let (id, start) = (node.known.id.clone(), node.known.start);
         let new: BTreeSet<NodeId> = found.nodes.keys().copied().collect();
         let age = self.held.age;
-        let held = self.held.requests.entry(entry).or_insert_with(|| Held1 {
+        let held = self.held.requests.entry(entry).or_insert_with(|| HeldRequest {
             id: id.clone(),
             reach: BTreeSet::new(),
             n_left_out: 0,
@@ -377,10 +376,14 @@ impl Engine {
         }
     }
 
-    /// Says what differs of an invocation and of the messages that it took up.
+    /// Says what differs of an invocation and of the messages that it took up. Once one of its requests
+    /// is final it stays as it was said: some of its neighbours are gone, so it would only look different.
     pub(super) fn tell(&mut self, id: NodeId, quiet: Option<Quiet>, changes: &mut Vec<Change>) {
         let ground = self.ground();
         let Some(node) = ground.graph.nodes.get(&id) else { return };
+        if node.owners.values().any(|owner| owner.is_sealed) {
+            return;
+        }
         let counts = quiet.is_some() || tell::is_countable(ground, node);
         let invocation = counts.then(|| tell::invocation(ground, node));
         let deliveries = tell::deliveries(ground, node);
@@ -411,12 +414,6 @@ impl Engine {
     /// should refuse them.
     pub fn is_full(&self) -> bool {
         self.held.bytes >= self.rules.config.memory_max_bytes
-    }
-
-    /// Whether an invocation lacks the end that should have come.
-    pub(super) fn lacks_end(&self, id: NodeId) -> bool {
-        let node = self.held.graph.nodes.get(&id);
-        node.is_some_and(|node| hop::lacks_end(self.ground(), &node.known))
     }
 }
 

@@ -43,7 +43,13 @@ pub(super) struct Environments {
 }
 
 impl Environments {
-    pub(super) fn add(&mut self, function: Text, instance: Option<Text>, event: &Platform, age: Age) {
+    pub(super) fn add(
+        &mut self,
+        function: Text,
+        instance: Option<Text>,
+        event: &Platform,
+        age: Age,
+    ) {
         let place = (function, instance);
         let duration = event.duration.or(event.init_duration);
         let event = Event { time: event.time, stage: event.stage, duration };

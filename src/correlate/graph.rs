@@ -401,7 +401,8 @@ impl Graph {
             known.correlation_ids.iter().cloned().map(WeakKey::Correlation).collect();
         keys.extend(known.workflow.iter().map(|w| WeakKey::Execution(w.execution_id.clone())));
         keys.extend(known.traces.iter().copied().map(WeakKey::Trace));
-        let mut joins: Vec<WeakKey> = known.origins.iter().map(|o| WeakKey::Trace(o.trace)).collect();
+        let mut joins: Vec<WeakKey> =
+            known.origins.iter().map(|o| WeakKey::Trace(o.trace)).collect();
         joins.dedup();
         for key in &keys {
             let before = self.lead(key, rules);

@@ -82,7 +82,9 @@ impl Engine {
         match route(&signal.kind, &speaker.source, mark) {
             Route::Cell(cell, fact) => self.hold(cell, fact),
             Route::Environment => {
-                if let (SignalKind::Platform(event), Some(name)) = (&signal.kind, speaker.source.name()) {
+                if let (SignalKind::Platform(event), Some(name)) =
+                    (&signal.kind, speaker.source.name())
+                {
                     let instance = speaker.source.instance.clone();
                     self.held.environments.add(name.clone(), instance, event, age);
                 }
@@ -124,7 +126,8 @@ impl Engine {
         let (Route::Cell(cell, new), Some(identity)) = (route, mark.identity) else { return };
         let Some(place) = self.held.memory.place(identity).cloned() else { return };
         let Some(old) = self.held.cells.take_fact(&place, identity) else { return };
-        let (cell, fact) = if new.canonical() < old.canonical() { (cell, new) } else { (place, old) };
+        let (cell, fact) =
+            if new.canonical() < old.canonical() { (cell, new) } else { (place, old) };
         let weighed = |mark: &Mark| u64::from(mark.bytes);
         self.held.bytes += weighed(fact.mark());
         self.held.bytes = self.held.bytes.saturating_sub(weighed(&mark));
@@ -147,7 +150,8 @@ impl Engine {
                 if let Some(id) = &span.facts.invocation_id {
                     return memory.is_buried(run_key(id), function, span.start);
                 }
-                let parent = span.parent_id.filter(|_| span.kind != crate::signal::SpanKind::Server);
+                let parent =
+                    span.parent_id.filter(|_| span.kind != crate::signal::SpanKind::Server);
                 let key = parent.map(|parent| span_key(&span.trace_id.0, &parent.0));
                 let function = function.or(source.name());
                 key.is_some_and(|key| memory.is_buried(key, function, Timestamp::EPOCH))
@@ -198,7 +202,9 @@ fn route_span(span: &Span, source: &Arc<Source>, mark: Mark) -> Route {
 fn route_platform(event: &Platform, source: &Arc<Source>, mark: Mark) -> Route {
     let is_init = matches!(event.stage, PlatformStage::InitStart | PlatformStage::InitReport);
     match &event.invocation_id {
-        _ if matches!(event.stage, PlatformStage::LogsDropped | PlatformStage::Other) => Route::Nowhere,
+        _ if matches!(event.stage, PlatformStage::LogsDropped | PlatformStage::Other) => {
+            Route::Nowhere
+        }
         None if is_init => Route::Environment,
         None => Route::Nowhere,
         Some(id) => {

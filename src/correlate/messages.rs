@@ -6,7 +6,7 @@
 use super::graph::Graph;
 use super::request::{DeadLetter, Outcome};
 use super::rules::Rules;
-use crate::signal::{Text, Timestamp, Via};
+use crate::signal::{Text, Timestamp};
 
 /// One invocation that took the message up.
 #[derive(Clone, Debug)]
@@ -15,7 +15,6 @@ pub(super) struct Taking {
     pub(super) function: Text,
     pub(super) start: Timestamp,
     pub(super) queue: Option<Text>,
-    pub(super) via: Via,
     pub(super) sent: Option<Timestamp>,
     receive_count: Option<u32>,
     pub(super) dead_letter: Option<DeadLetter>,
@@ -51,7 +50,6 @@ impl Life {
                 function: known.function.clone(),
                 start: known.start,
                 queue: own.queue.clone().or_else(|| sent_queue.clone()),
-                via: own.via,
                 sent: own.sent.or(sent_at),
                 receive_count: own.receive_count,
                 dead_letter: rules.dead_letter(own),

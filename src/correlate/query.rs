@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::engine::{Engine, Finding, Held1, Lookup, RequestFilter};
+use super::engine::{Engine, Finding, HeldRequest, Lookup, RequestFilter};
 use super::graph::NodeId;
 use super::request::{Request, State};
 use super::settle::standing;
@@ -44,21 +44,19 @@ impl Engine {
 
     /// Open and correctable requests, newest first.
     pub fn requests(&self, filter: &RequestFilter) -> Vec<Request> {
-        let mut matching: Vec<(NodeId, &Held1)> = self
+        let mut matching: Vec<(NodeId, &HeldRequest)> = self
             .held
             .requests
             .iter()
             .filter(|(_, held)| self.matches(held, filter))
             .map(|(&id, held)| (id, held))
             .collect();
-        matching.sort_by(|(_, a), (_, b)| {
-            (b.summary.start, &b.id).cmp(&(a.summary.start, &a.id))
-        });
+        matching.sort_by(|(_, a), (_, b)| (b.summary.start, &b.id).cmp(&(a.summary.start, &a.id)));
         let views = matching.into_iter().filter_map(|(entry, _)| self.view_of(entry));
         views.take(filter.limit).collect()
     }
 
-    fn matches(&self, held: &Held1, filter: &RequestFilter) -> bool {
+    fn matches(&self, held: &HeldRequest, filter: &RequestFilter) -> bool {
         let summary = &held.summary;
         let nodes = || held.reach.iter().filter_map(|id| self.held.graph.nodes.get(id));
         let has_function = |function: &Text| nodes().any(|node| node.known.function == *function);
@@ -119,7 +117,9 @@ impl Engine {
             };
             Finding {
                 kind: "quarantined_key",
-                message: format!("{name} is carried by {n} unrelated invocations and joins nothing"),
+                message: format!(
+                    "{name} is carried by {n} unrelated invocations and joins nothing"
+                ),
                 since: self.held.now,
             }
         });
@@ -162,7 +162,8 @@ impl Engine {
         }
         let forgotten = self.held.memory.forgotten + self.held.stubs.forgotten;
         if forgotten > 0 {
-            let message = format!("{forgotten} ids were forgotten early: repeats of them count anew");
+            let message =
+                format!("{forgotten} ids were forgotten early: repeats of them count anew");
             findings.push(Finding { kind: "forgotten_ids", message, since: self.held.now });
         }
         findings

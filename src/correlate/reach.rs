@@ -140,7 +140,8 @@ pub(super) fn reach(graph: &Graph, entry: NodeId, hops_max: usize) -> Reach {
             let is_new = !found.nodes.contains_key(&effect);
             let none = || Labels::Messages(BTreeSet::new());
             let own = found.nodes.entry(effect).or_insert_with(none);
-            let grew = passing.iter().fold(false, |grew, edge| own.add(edge.message.as_ref()) | grew);
+            let grew =
+                passing.iter().fold(false, |grew, edge| own.add(edge.message.as_ref()) | grew);
             if is_new || grew {
                 queue.push_back(effect);
             }

@@ -278,7 +278,11 @@ pub enum Change {
     InvocationFinal(Text),
     DeliveryFinal(Text),
     /// Log records that name nothing to join by: `count` more of `function`, within the second of `at`.
-    Uncorrelated { function: Text, count: u64, at: Timestamp },
+    Uncorrelated {
+        function: Text,
+        count: u64,
+        at: Timestamp,
+    },
 }
 
 fn ms<S: Serializer>(d: &Duration, s: S) -> Result<S::Ok, S::Error> {

@@ -110,7 +110,9 @@ impl Learned {
     /// Learns from one invocation; true where something is new.
     pub(super) fn learn(&mut self, known: &Known) -> bool {
         let mut is_new = false;
-        if known.is_reported && !self.ends.contains(&known.function) && self.ends.len() < LEARNED_MAX
+        if known.is_reported
+            && !self.ends.contains(&known.function)
+            && self.ends.len() < LEARNED_MAX
         {
             is_new |= self.ends.insert(known.function.clone());
         }

@@ -139,7 +139,9 @@ impl Item<'_> {
 
     fn order(&self) -> (Timestamp, u8, u64) {
         let (rank, hash) = match self {
-            Self::Platform(fact) => (u8::from(fact.event.stage > PlatformStage::Start), fact.mark.hash),
+            Self::Platform(fact) => {
+                (u8::from(fact.event.stage > PlatformStage::Start), fact.mark.hash)
+            }
             Self::Bundle(bundle) => (2, bundle.head.map_or(0, |head| head.mark.hash)),
             Self::Log(fact) => (3, fact.mark.hash),
         };
@@ -176,8 +178,7 @@ impl<'a> Sweep<'a> {
         let has_its_own = self.signs.contains(&sign);
         match sign {
             Sign::Start | Sign::Head => {
-                start > boundary
-                    && (has_its_own || start > self.begin.saturating_add(SAME_START))
+                start > boundary && (has_its_own || start > self.begin.saturating_add(SAME_START))
             }
             // A report may come late; only a second one of its kind tells of another attempt.
             Sign::Done | Sign::Report => has_its_own && start > boundary.saturating_add(SAME_START),

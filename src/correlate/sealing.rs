@@ -63,7 +63,6 @@ impl Engine {
 
     /// Makes one invocation final.
     fn bury(&mut self, id: NodeId, changes: &mut Vec<Change>) {
-        self.tell(id, Some(Quiet), changes);
         let Some(node) = self.held.graph.seal(id) else { return };
         let age = self.held.age;
         self.held.environments.leave(id, &node.known);
@@ -94,7 +93,8 @@ impl Engine {
         if !self.is_full() {
             return;
         }
-        let settled = self.held.requests.iter().filter(|(_, held)| held.summary.state != State::Open);
+        let settled =
+            self.held.requests.iter().filter(|(_, held)| held.summary.state != State::Open);
         let mut settled: Vec<(Age, NodeId)> =
             settled.map(|(&id, held)| (held.summary.news, id)).collect();
         settled.sort();
@@ -109,14 +109,12 @@ impl Engine {
                 self.seal(vec![(entry, request)], changes);
             }
         }
-        if !self.is_full() {
-            self.held.notes.dropped = None;
-        }
     }
 
     /// Forgets what is old enough.
     pub(super) fn expire(&mut self, changes: &mut Vec<Change>) {
         let age = self.held.age;
+        let mut gone = Vec::new();
         while let Some(&(due, id)) = self.held.orphans.first() {
             if due > age {
                 break;
@@ -130,8 +128,12 @@ impl Engine {
             if news > age {
                 self.held.orphans.insert((news, id));
             } else {
-                self.bury(id, changes);
+                self.tell(id, Some(Quiet), changes);
+                gone.push(id);
             }
+        }
+        for id in gone {
+            self.bury(id, changes);
         }
         self.held.memory.expire(age);
         self.held.stubs.expire(age);

@@ -71,7 +71,8 @@ pub(super) fn standing(
     let pending = waits.found.iter().map(|wait| wait.deadline).chain([quiet]);
     let next = pending.filter(|&deadline| deadline > ground.age).min();
     let last = news.saturating_add(config.allowed_lateness).max(open_until);
-    let mut missing: Vec<Missing> = waits.found.into_iter().filter_map(|wait| wait.missing).collect();
+    let mut missing: Vec<Missing> =
+        waits.found.into_iter().filter_map(|wait| wait.missing).collect();
     if is_open {
         missing.clear();
     }
@@ -180,8 +181,7 @@ impl Waits<'_> {
             return false;
         }
         let life = Life::of(self.ground.graph, &message.id, self.ground.rules);
-        life.position(&node.known.id).is_some_and(|idx| {
-            life.outcome(idx) != Outcome::Ok && !life.is_superseded(idx)
-        })
+        life.position(&node.known.id)
+            .is_some_and(|idx| life.outcome(idx) != Outcome::Ok && !life.is_superseded(idx))
     }
 }

@@ -50,7 +50,8 @@ impl Stubs {
         let workflow = || known.workflow.as_ref().and_then(|w| request(&w.execution_id));
         let traces = known.traces.iter().chain(known.origins.iter().map(|o| &o.trace));
         let continued = messages.or_else(workflow);
-        let continued = continued.or_else(|| traces.map(ToString::to_string).find_map(|t| request(&t)));
+        let continued =
+            continued.or_else(|| traces.map(ToString::to_string).find_map(|t| request(&t)));
         continued.filter(|id| *id != known.id)
     }
 }

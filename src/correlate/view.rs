@@ -27,10 +27,8 @@ pub(super) fn request(
     standing: &Standing,
 ) -> Option<Request> {
     let known = &ground.graph.nodes.get(&entry)?.known;
-    let mut placed: Vec<Placed> = reach
-        .iter()
-        .filter_map(|&id| place(ground, entry, id, reach, standing.state))
-        .collect();
+    let mut placed: Vec<Placed> =
+        reach.iter().filter_map(|&id| place(ground, entry, id, reach, standing.state)).collect();
     placed.sort_by(|a, b| (a.hop.start, &a.hop.id).cmp(&(b.hop.start, &b.hop.id)));
     let own = placed.iter().position(|placed| placed.node == entry)?;
     let first = placed.get(own)?;

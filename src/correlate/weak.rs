@@ -116,7 +116,9 @@ impl WeakSet {
 
 /// Looks up the function of a node while a set is borrowed.
 #[derive(Debug)]
-pub(super) struct Functions<'a>(pub(super) &'a std::collections::HashMap<NodeId, super::graph::Node>);
+pub(super) struct Functions<'a>(
+    pub(super) &'a std::collections::HashMap<NodeId, super::graph::Node>,
+);
 
 impl Functions<'_> {
     fn of(&self, id: NodeId) -> Option<&Text> {
