@@ -66,7 +66,7 @@ impl Cells {
             Cell::Run(id) => self.runs.contains_key(id),
             Cell::Trace(trace) => self.traces.contains_key(trace),
             Cell::Records(function, key) => {
-                self.records.contains_key(&(function.clone(), key.clone()))
+                self.records.contains_key(&(Text::clone(function), Text::clone(key)))
             }
         }
     }
@@ -81,14 +81,14 @@ impl Cells {
                 self.traces.entry(*trace).or_default().logs.push(fact);
             }
             (Cell::Run(id), Fact::Log(fact)) => {
-                self.runs.entry(id.clone()).or_default().logs.push(fact);
+                self.runs.entry(Text::clone(id)).or_default().logs.push(fact);
             }
             (Cell::Run(id), Fact::Platform(fact)) => {
                 self.add_alias(&fact);
-                self.runs.entry(id.clone()).or_default().platform.push(fact);
+                self.runs.entry(Text::clone(id)).or_default().platform.push(fact);
             }
             (Cell::Records(function, key), Fact::Log(fact)) => {
-                let key = (function.clone(), key.clone());
+                let key = (Text::clone(function), Text::clone(key));
                 self.records.entry(key).or_default().logs.push(fact);
             }
             // No other kind is routed there.
@@ -129,9 +129,9 @@ impl Cells {
                     None => take_log(&mut cell.logs),
                 }
             }
-            Cell::Records(function, key) => {
-                take_log(&mut self.records.get_mut(&(function.clone(), key.clone()))?.logs)
-            }
+            Cell::Records(function, key) => take_log(
+                &mut self.records.get_mut(&(Text::clone(function), Text::clone(key)))?.logs,
+            ),
         };
         self.dirty.insert(cell.clone());
         taken
@@ -156,7 +156,7 @@ impl Cells {
             self.dirty.insert(Cell::Run(run));
         }
         for (run, key) in new_runs {
-            self.runs.entry(run.clone()).or_default().bundles.insert((trace, key));
+            self.runs.entry(Text::clone(&run)).or_default().bundles.insert((trace, key));
             self.dirty.insert(Cell::Run(run));
         }
         let Some(cell) = self.traces.get(&trace) else { return Vec::new() };
@@ -203,7 +203,7 @@ impl Cells {
                 }
                 let run = u32_from_usize(idx).saturating_add(cell.n_sealed).saturating_add(1);
                 let naming =
-                    Naming { id: hex(hash.finish()), invocation_id: Some(id.clone()), run };
+                    Naming { id: hex(hash.finish()), invocation_id: Some(Text::clone(id)), run };
                 named.push((naming, parts));
             }
         }
@@ -216,7 +216,7 @@ impl Cells {
             Cell::Trace(trace) => self.bury_traced(*trace, node),
             Cell::Run(id) => self.bury_run(id, node),
             Cell::Records(function, key) => {
-                self.bury_records(&(function.clone(), key.clone()), node, gap)
+                self.bury_records(&(Text::clone(function), Text::clone(key)), node, gap)
             }
         }
     }

@@ -86,7 +86,7 @@ impl Walk<'_> {
         self.cursor = from;
         match self.path.last_mut() {
             Some(last) if last.hop == *hop && last.part == part => last.duration += duration,
-            _ => self.path.push(PathPart { hop: hop.clone(), part, duration }),
+            _ => self.path.push(PathPart { hop: Text::clone(hop), part, duration }),
         }
     }
 

@@ -4,6 +4,8 @@ use super::engine::Engine;
 use super::graph::{Cell, NodeId, Touched};
 use super::known::Known;
 use super::request::Change;
+use super::runs::RunCell;
+use super::traces::TraceCell;
 use crate::signal::Text;
 
 impl Engine {
@@ -25,7 +27,7 @@ impl Engine {
                 Cell::Trace(_) => continue,
                 Cell::Run(id) => self.held.cells.derive_run(id),
                 Cell::Records(function, key) => {
-                    self.held.cells.derive_records(&(function.clone(), key.clone()), gap)
+                    self.held.cells.derive_records(&(Text::clone(function), Text::clone(key)), gap)
                 }
             };
             self.update(&cell, known, &mut touched, changes);
@@ -39,9 +41,10 @@ impl Engine {
         match cell {
             Cell::Trace(trace) => cells.traces.get_mut(trace).map(|cell| &mut cell.nodes),
             Cell::Run(id) => cells.runs.get_mut(id).map(|cell| &mut cell.nodes),
-            Cell::Records(function, key) => {
-                cells.records.get_mut(&(function.clone(), key.clone())).map(|cell| &mut cell.nodes)
-            }
+            Cell::Records(function, key) => cells
+                .records
+                .get_mut(&(Text::clone(function), Text::clone(key)))
+                .map(|cell| &mut cell.nodes),
         }
     }
 
@@ -59,18 +62,16 @@ impl Engine {
             if self.held.learned.learn(&known) {
                 touched.views.extend(&self.held.unsure);
             }
-            let id = known.id.clone();
-            let node = match old.iter().position(|(old, _)| *old == id) {
-                Some(idx) => {
-                    let (_, node) = old.swap_remove(idx);
-                    self.replace(node, known, touched);
-                    node
-                }
-                None => {
-                    let node = self.held.graph.add(known, cell.clone(), touched);
-                    self.arrive(node);
-                    node
-                }
+            let id = Text::clone(&known.id);
+            let known_before = old.iter().position(|(old, _)| *old == id);
+            let node = if let Some(idx) = known_before {
+                let (_, node) = old.swap_remove(idx);
+                self.replace(node, known, touched);
+                node
+            } else {
+                let node = self.held.graph.add(known, cell.clone(), touched);
+                self.arrive(node);
+                node
             };
             new.push((id, node));
         }
@@ -114,14 +115,14 @@ impl Engine {
     fn prune(&mut self, cell: &Cell) {
         let cells = &mut self.held.cells;
         match cell {
-            Cell::Trace(trace) if cells.traces.get(trace).is_some_and(|c| c.is_empty()) => {
+            Cell::Trace(trace) if cells.traces.get(trace).is_some_and(TraceCell::is_empty) => {
                 cells.traces.remove(trace);
             }
-            Cell::Run(id) if cells.runs.get(id).is_some_and(|c| c.is_empty()) => {
+            Cell::Run(id) if cells.runs.get(id).is_some_and(RunCell::is_empty) => {
                 cells.runs.remove(id);
             }
             Cell::Records(function, key) => {
-                let key = (function.clone(), key.clone());
+                let key = (Text::clone(function), Text::clone(key));
                 if cells.records.get(&key).is_some_and(|cell| cell.logs.is_empty()) {
                     cells.records.remove(&key);
                 }

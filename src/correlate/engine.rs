@@ -272,17 +272,17 @@ impl Engine {
     fn spread(&mut self, entry: NodeId, touched: &mut Touched, loose: &mut BTreeSet<NodeId>) {
         let found = reach(&self.held.graph, entry, self.rules.config.hops_max);
         let Some(node) = self.held.graph.nodes.get(&entry) else { return };
-        let (id, start) = (node.known.id.clone(), node.known.start);
+        let (id, start) = (Text::clone(&node.known.id), node.known.start);
         let new: BTreeSet<NodeId> = found.nodes.keys().copied().collect();
         let age = self.held.age;
         let held = self.held.requests.entry(entry).or_insert_with(|| HeldRequest {
-            id: id.clone(),
+            id: Text::clone(&id),
             reach: BTreeSet::new(),
             n_left_out: 0,
             due: age,
             said: None,
             summary: Summary {
-                flow: view::flow(&node.known).clone(),
+                flow: Text::clone(view::flow(&node.known)),
                 outcome: Outcome::Ok,
                 state: State::Open,
                 start,
@@ -303,7 +303,7 @@ impl Engine {
         }
         for (to, labels) in found.nodes {
             let Some(node) = self.held.graph.nodes.get_mut(&to) else { continue };
-            let owner = Owner { labels, id: id.clone(), start, is_sealed: false };
+            let owner = Owner { labels, id: Text::clone(&id), start, is_sealed: false };
             if node.owners.get(&entry) != Some(&owner) {
                 node.owners.insert(entry, owner);
                 touched.views.extend(node.owners.keys());
@@ -357,7 +357,7 @@ impl Engine {
         }
         let held = self.held.requests.get_mut(&entry)?;
         held.summary = Summary {
-            flow: request.flow.clone(),
+            flow: Text::clone(&request.flow),
             outcome: request.outcome,
             state: request.state,
             start: request.start,

@@ -60,16 +60,16 @@ impl Environments {
     }
 
     pub(super) fn arrive(&mut self, id: NodeId, known: &Known) {
-        let place = (known.function.clone(), known.instance.clone());
+        let place = (Text::clone(&known.function), known.instance.clone());
         let starts = &mut self.places.entry(place.clone()).or_default().starts;
-        starts.insert((known.start, known.id.clone(), id));
+        starts.insert((known.start, Text::clone(&known.id), id));
         self.dirty.insert(place);
     }
 
     pub(super) fn leave(&mut self, id: NodeId, known: &Known) {
-        let place = (known.function.clone(), known.instance.clone());
+        let place = (Text::clone(&known.function), known.instance.clone());
         if let Some(environment) = self.places.get_mut(&place) {
-            environment.starts.remove(&(known.start, known.id.clone(), id));
+            environment.starts.remove(&(known.start, Text::clone(&known.id), id));
             self.dirty.insert(place);
         }
     }

@@ -246,9 +246,9 @@ impl Graph {
 
     fn names_of(known: &Known) -> Vec<Text> {
         let mut names = known.correlation_ids.clone();
-        names.push(known.id.clone());
+        names.push(Text::clone(&known.id));
         names.extend(known.invocation_id.clone());
-        names.extend(known.workflow.as_ref().map(|workflow| workflow.execution_id.clone()));
+        names.extend(known.workflow.as_ref().map(|workflow| Text::clone(&workflow.execution_id)));
         names.extend(known.traces.iter().map(|trace| Text::from(trace.to_string())));
         names
     }
@@ -265,12 +265,12 @@ impl Graph {
             self.spans.entry((pointer.trace, pointer.span)).or_default().pointers.insert(id);
         }
         for sent in &known.sent {
-            let point = self.messages.entry(sent.id.clone()).or_default();
+            let point = self.messages.entry(Text::clone(&sent.id)).or_default();
             point.senders.insert(id);
             touch_message(point, &self.nodes, touched);
         }
         for message in &known.received {
-            let point = self.messages.entry(message.id.clone()).or_default();
+            let point = self.messages.entry(Text::clone(&message.id)).or_default();
             point.receivers.insert(id);
             touch_message(point, &self.nodes, touched);
         }
@@ -349,23 +349,23 @@ impl Graph {
                 keep_sealed(&node.causes, &mut causes);
             }
             if causes != node.causes {
-                self.set_causes(id, causes, touched);
+                self.set_causes(id, &causes, touched);
             }
         }
     }
 
-    fn set_causes(&mut self, id: NodeId, causes: Vec<Edge>, touched: &mut Touched) {
+    fn set_causes(&mut self, id: NodeId, causes: &[Edge], touched: &mut Touched) {
         let Some(node) = self.nodes.get_mut(&id) else { return };
         touched.entries.extend(node.owners.keys());
         touched.entries.insert(id);
         touched.moved.insert(id);
-        let old = std::mem::replace(&mut node.causes, causes.clone());
+        let old = std::mem::replace(&mut node.causes, causes.to_vec());
         for edge in &old {
             if let Some(cause) = self.nodes.get_mut(&edge.cause) {
                 cause.effects.remove(&id);
             }
         }
-        for edge in &causes {
+        for edge in causes {
             if let Some(cause) = self.nodes.get_mut(&edge.cause) {
                 cause.effects.insert(id);
             }
@@ -399,7 +399,9 @@ impl Graph {
         let known = node.known.clone();
         let mut keys: Vec<WeakKey> =
             known.correlation_ids.iter().cloned().map(WeakKey::Correlation).collect();
-        keys.extend(known.workflow.iter().map(|w| WeakKey::Execution(w.execution_id.clone())));
+        keys.extend(
+            known.workflow.iter().map(|w| WeakKey::Execution(Text::clone(&w.execution_id))),
+        );
         keys.extend(known.traces.iter().copied().map(WeakKey::Trace));
         let mut joins: Vec<WeakKey> =
             known.origins.iter().map(|o| WeakKey::Trace(o.trace)).collect();

@@ -13,8 +13,9 @@ use crate::signal::{
     Batch, Fnv128, LogRecord, Platform, PlatformStage, Signal, SignalKind, Span, Text, Timestamp,
 };
 
-/// What remembering one identity costs, about.
-pub(super) const IDENTITY_BYTES: u64 = 96;
+/// What holding one fact costs beside the fact, about: its identity, and its share of the invocation
+/// and of the indexes.
+pub(super) const HOLDING_BYTES: u64 = 256;
 
 /// A resource of the batch, as facts share it.
 struct Speaker {
@@ -23,6 +24,7 @@ struct Speaker {
 }
 
 /// Where a signal belongs.
+#[expect(clippy::large_enum_variant, reason = "it lives on the stack, for one signal")]
 enum Route {
     Cell(Cell, Fact),
     /// An init: it belongs to an environment.
@@ -80,13 +82,13 @@ impl Engine {
             return Verdict::Late;
         }
         match route(&signal.kind, &speaker.source, mark) {
-            Route::Cell(cell, fact) => self.hold(cell, fact),
+            Route::Cell(cell, fact) => self.hold(&cell, fact),
             Route::Environment => {
                 if let (SignalKind::Platform(event), Some(name)) =
                     (&signal.kind, speaker.source.name())
                 {
                     let instance = speaker.source.instance.clone();
-                    self.held.environments.add(name.clone(), instance, event, age);
+                    self.held.environments.add(Text::clone(name), instance, event, age);
                 }
                 self.pass(mark)
             }
@@ -106,18 +108,18 @@ impl Engine {
         Verdict::Applied
     }
 
-    fn hold(&mut self, cell: Cell, fact: Fact) -> Verdict {
-        if self.is_full() && !self.held.cells.has(&cell) {
+    fn hold(&mut self, cell: &Cell, fact: Fact) -> Verdict {
+        if self.is_full() && !self.held.cells.has(cell) {
             let (_, n) = self.held.notes.dropped.get_or_insert((self.held.now, 0));
             *n += 1;
             return Verdict::Dropped("memory");
         }
         let mark = *fact.mark();
-        self.held.bytes += u64::from(mark.bytes) + IDENTITY_BYTES;
+        self.held.bytes += u64::from(mark.bytes) + HOLDING_BYTES;
         if let Some(identity) = mark.identity {
             self.held.memory.hold(identity, mark.hash, cell.clone());
         }
-        self.held.cells.insert(&cell, fact);
+        self.held.cells.insert(cell, fact);
         Verdict::Applied
     }
 
@@ -209,7 +211,7 @@ fn route_platform(event: &Platform, source: &Arc<Source>, mark: Mark) -> Route {
         None => Route::Nowhere,
         Some(id) => {
             let fact = PlatformFact::new(event, Arc::clone(source), mark);
-            Route::Cell(Cell::Run(id.clone()), Fact::Platform(fact))
+            Route::Cell(Cell::Run(Text::clone(id)), Fact::Platform(fact))
         }
     }
 }
@@ -217,7 +219,7 @@ fn route_platform(event: &Platform, source: &Arc<Source>, mark: Mark) -> Route {
 fn route_record(record: &LogRecord, source: &Arc<Source>, mark: Mark) -> Route {
     let fact = || Fact::Log(LogFact::new(record, Arc::clone(source), mark));
     if let Some(id) = &record.facts.invocation_id {
-        return Route::Cell(Cell::Run(id.clone()), fact());
+        return Route::Cell(Cell::Run(Text::clone(id)), fact());
     }
     if let Some(trace) = record.trace {
         return Route::Cell(Cell::Trace(trace.trace_id), fact());
@@ -234,9 +236,9 @@ fn route_record(record: &LogRecord, source: &Arc<Source>, mark: Mark) -> Route {
 /// workflow's execution, else a message. Of several the least, so that order cannot matter.
 fn joining_key(record: &LogRecord) -> Option<Text> {
     let facts = &record.facts;
-    let execution = || facts.workflow.as_ref().map(|workflow| workflow.execution_id.clone());
-    let received = || facts.received.iter().map(|message| message.id.clone()).min();
-    let sent = || facts.sent.iter().map(|message| message.id.clone()).min();
+    let execution = || facts.workflow.as_ref().map(|workflow| Text::clone(&workflow.execution_id));
+    let received = || facts.received.iter().map(|message| Text::clone(&message.id)).min();
+    let sent = || facts.sent.iter().map(|message| Text::clone(&message.id)).min();
     let correlation = facts.correlation_ids.iter().min().cloned();
     correlation.or_else(execution).or_else(received).or_else(sent)
 }

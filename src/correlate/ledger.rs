@@ -78,7 +78,9 @@ impl Ledger {
     pub(super) fn each(&mut self, batch: &Batch, verdicts: &[Verdict]) {
         let counts = self.receivers.entry(batch.receiver).or_default();
         counts.received += u64_from_usize(verdicts.len());
-        verdicts.iter().for_each(|&verdict| counts.add(verdict, 1));
+        for &verdict in verdicts {
+            counts.add(verdict, 1);
+        }
         let (rejected, filtered) = (u64::from(batch.rejected), u64::from(batch.filtered));
         counts.received += rejected + filtered;
         counts.rejected += rejected;

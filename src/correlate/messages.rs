@@ -46,8 +46,8 @@ impl Life {
             let Some(own) = known.received(message) else { continue };
             let verdict = known.verdict.outcome;
             takings.push(Taking {
-                id: known.id.clone(),
-                function: known.function.clone(),
+                id: Text::clone(&known.id),
+                function: Text::clone(&known.function),
                 start: known.start,
                 queue: own.queue.clone().or_else(|| sent_queue.clone()),
                 sent: own.sent.or(sent_at),
@@ -129,7 +129,7 @@ impl Life {
     pub(super) fn dead_letter(&self, idx: usize) -> Option<DeadLetter> {
         let mut letter = self.takings.get(idx)?.dead_letter.clone()?;
         if let Some(taking) = self.fell_after(idx).and_then(|idx| self.takings.get(idx)) {
-            letter.function = taking.function.clone();
+            letter.function = Text::clone(&taking.function);
         }
         Some(letter)
     }

@@ -80,7 +80,7 @@ impl Engine {
     pub fn open_by_flow(&self) -> Vec<(Text, u64)> {
         let mut flows: BTreeMap<Text, u64> = BTreeMap::new();
         for held in self.held.requests.values() {
-            let n = flows.entry(held.summary.flow.clone()).or_default();
+            let n = flows.entry(Text::clone(&held.summary.flow)).or_default();
             *n += u64::from(held.summary.state == State::Open);
         }
         flows.into_iter().collect()

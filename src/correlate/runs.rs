@@ -131,9 +131,10 @@ impl Item<'_> {
         match self {
             Self::Platform(fact) => fact.event.time,
             Self::Log(fact) => fact.time,
-            Self::Bundle(bundle) => bundle.head.map(|head| head.start).unwrap_or_else(|| {
-                bundle.logs.iter().map(|record| record.log.time).min().unwrap_or_default()
-            }),
+            Self::Bundle(bundle) => {
+                let first = || bundle.logs.iter().map(|record| record.log.time).min();
+                bundle.head.map(|head| head.start).or_else(first).unwrap_or_default()
+            }
         }
     }
 
@@ -283,10 +284,10 @@ impl RunCell {
         let mut items: Vec<Item<'a>> = self.platform.iter().map(Item::Platform).collect();
         items.extend(self.logs.iter().map(Item::Log));
         items.extend(bundles.into_iter().map(Item::Bundle));
-        partition(items, |item| item.function())
+        partition(items, Item::function)
             .into_iter()
-            .flat_map(|class| partition(class, |item| item.account()))
-            .flat_map(|class| partition(class, |item| item.region()))
+            .flat_map(|class| partition(class, Item::account))
+            .flat_map(|class| partition(class, Item::region))
             .map(attempts)
             .collect()
     }

@@ -10,6 +10,7 @@ use super::graph::{Graph, NodeId};
 use super::known::Known;
 use super::request::{Change, Request, State};
 use super::runs::SAME_START;
+use crate::signal::{Text, Timestamp};
 
 impl Engine {
     /// Makes requests final, and the invocations that nobody else holds.
@@ -40,7 +41,7 @@ impl Engine {
     }
 
     /// By what something later may still continue this request.
-    fn leave_stubs(&mut self, id: NodeId, entry: NodeId, request: &crate::signal::Text) {
+    fn leave_stubs(&mut self, id: NodeId, entry: NodeId, request: &Text) {
         let Some(node) = self.held.graph.nodes.get(&id) else { return };
         let Some(owner) = node.owners.get(&entry) else { return };
         let age = self.held.age;
@@ -50,11 +51,11 @@ impl Engine {
             let is_ours = sent.under.as_ref().is_none_or(|under| owner.labels.has(under));
             let point = self.held.graph.messages.get(&sent.id);
             if is_ours && point.is_none_or(|point| point.receivers.is_empty()) {
-                stubs.leave(sent.id.clone(), request, pending);
+                stubs.leave(Text::clone(&sent.id), request, pending);
             }
         }
         if let Some(workflow) = &node.known.workflow {
-            stubs.leave(workflow.execution_id.clone(), request, pending);
+            stubs.leave(Text::clone(&workflow.execution_id), request, pending);
         }
         for trace in &node.known.traces {
             stubs.leave(trace.to_string().into(), request, age.saturating_add(REMEMBERED));
@@ -70,7 +71,7 @@ impl Engine {
             self.held.retired.push_back((age, key.clone()));
         }
         if node.said.invocation.is_some() {
-            changes.push(Change::InvocationFinal(node.known.id.clone()));
+            changes.push(Change::InvocationFinal(Text::clone(&node.known.id)));
         }
         changes.extend(node.said.deliveries.keys().cloned().map(Change::DeliveryFinal));
         let gap = self.rules.config.settle_after;
@@ -79,12 +80,12 @@ impl Engine {
             if let Some(identity) = mark.identity {
                 self.held.memory.seal(identity, age);
             }
-            let weight = u64::from(mark.bytes) + super::intake::IDENTITY_BYTES;
+            let weight = u64::from(mark.bytes) + super::intake::HOLDING_BYTES;
             self.held.bytes = self.held.bytes.saturating_sub(weight);
         }
         let until = last_moment(&node.known, gap);
         for key in remains.keys {
-            self.held.memory.bury(key, Some(node.known.function.clone()), until, age);
+            self.held.memory.bury(key, Some(Text::clone(&node.known.function)), until, age);
         }
     }
 
@@ -151,7 +152,7 @@ impl Engine {
 }
 
 /// Facts up to here belong to a final invocation.
-fn last_moment(known: &Known, gap: Age) -> crate::signal::Timestamp {
+fn last_moment(known: &Known, gap: Age) -> Timestamp {
     let last = known.end.unwrap_or(known.last).max(known.last);
     let slack = if known.invocation_id.is_some() { SAME_START } else { gap };
     last.saturating_add(slack)

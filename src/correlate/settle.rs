@@ -95,7 +95,7 @@ fn last_runs<'a>(nodes: impl Iterator<Item = &'a Node>) -> BTreeMap<(Text, Text)
     let mut last: BTreeMap<(Text, Text), u32> = BTreeMap::new();
     for node in nodes {
         if let Some(id) = &node.known.invocation_id {
-            let key = (node.known.function.clone(), id.clone());
+            let key = (Text::clone(&node.known.function), Text::clone(id));
             let run = last.entry(key).or_default();
             *run = (*run).max(node.known.run);
         }
@@ -128,7 +128,7 @@ impl Waits<'_> {
         let expected = Text::from(format!("the end of invocation {name} of {}", known.function));
         self.found.push(Wait {
             deadline: own.min(self.patience),
-            missing: Some(Missing { after: known.id.clone(), expected }),
+            missing: Some(Missing { after: Text::clone(&known.id), expected }),
         });
     }
 
@@ -152,7 +152,7 @@ impl Waits<'_> {
             let expected = Text::from(format!("a consumer of message {} on {queue}", sent.id));
             self.found.push(Wait {
                 deadline: self.patience,
-                missing: Some(Missing { after: node.known.id.clone(), expected }),
+                missing: Some(Missing { after: Text::clone(&node.known.id), expected }),
             });
         }
     }
@@ -170,7 +170,8 @@ impl Waits<'_> {
         let via = super::edges::arrival(known);
         let is_async = matches!(via, Via::EventBus | Via::Topic | Via::Schedule);
         let Some(id) = &known.invocation_id else { return };
-        let is_last = last_runs.get(&(known.function.clone(), id.clone())) == Some(&known.run);
+        let is_last =
+            last_runs.get(&(Text::clone(&known.function), Text::clone(id))) == Some(&known.run);
         if is_failed && is_async && is_last && known.run < RUNS_MAX {
             self.found.push(wait);
         }

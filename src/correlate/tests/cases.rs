@@ -250,7 +250,7 @@ fn an_entry_that_gains_a_cause_becomes_an_alias() {
     world.hear(&[span("checkout", [1, 1, 0], 0, 100).sent("m1", "orders")]).wait(20);
     assert_eq!(world.requests.len(), 1);
     let request = world.requests.values().next().unwrap();
-    assert_eq!(request.aliases, [old.clone()]);
+    assert_eq!(request.aliases, [Text::clone(&old)]);
     let by = |key: &str| match world.engine.lookup(key) {
         super::super::Lookup::One(found) => found.id,
         other => panic!("{key}: {other:?}"),

@@ -18,7 +18,7 @@ fn with_dlq() -> Config {
 
 fn deliveries(world: &World) -> String {
     let mut deliveries: Vec<&Delivery> = world.deliveries.values().collect();
-    deliveries.sort_by_key(|delivery| (delivery.taken_up, delivery.id.clone()));
+    deliveries.sort_by_key(|delivery| (delivery.taken_up, Text::clone(&delivery.id)));
     let mut text = String::new();
     for delivery in deliveries {
         let lag = delivery.lag.map_or(-1.0, millis);

@@ -1,4 +1,5 @@
 //! Hand-made signals in, requests as text out.
+#![expect(clippy::needless_raw_string_hashes, reason = "expect-test writes its texts this way")]
 
 mod cases;
 mod ends;
@@ -231,7 +232,9 @@ impl World {
             self.secs += 1;
             let now = self.now();
             let changes = self.engine.tick(now);
-            changes.into_iter().for_each(|change| self.note(change));
+            for change in changes {
+                self.note(change);
+            }
         }
         self
     }
@@ -243,15 +246,17 @@ impl World {
 
     fn note(&mut self, change: Change) {
         match change {
-            Change::Request(request) => drop(self.requests.insert(request.id.clone(), *request)),
+            Change::Request(request) => {
+                self.requests.insert(Text::clone(&request.id), *request);
+            }
             Change::RequestFinal(request) => {
                 self.n_finals += 1;
-                self.requests.insert(request.id.clone(), *request);
+                self.requests.insert(Text::clone(&request.id), *request);
             }
             Change::RequestGone(id) => assert!(self.requests.remove(&id).is_some()),
-            Change::Invocation(i) => drop(self.invocations.insert(i.id.clone(), *i)),
+            Change::Invocation(i) => drop(self.invocations.insert(Text::clone(&i.id), *i)),
             Change::InvocationGone(id) => assert!(self.invocations.remove(&id).is_some()),
-            Change::Delivery(d) => drop(self.deliveries.insert(d.id.clone(), *d)),
+            Change::Delivery(d) => drop(self.deliveries.insert(Text::clone(&d.id), *d)),
             Change::DeliveryGone(id) => assert!(self.deliveries.remove(&id).is_some()),
             Change::InvocationFinal(id) => assert!(self.invocations.contains_key(&id)),
             Change::DeliveryFinal(id) => assert!(self.deliveries.contains_key(&id)),
@@ -264,7 +269,7 @@ impl World {
     /// What was said of requests, as text.
     fn shown(&self) -> String {
         let mut requests: Vec<&Request> = self.requests.values().collect();
-        requests.sort_by_key(|request| (request.start, request.id.clone()));
+        requests.sort_by_key(|request| (request.start, Text::clone(&request.id)));
         requests.into_iter().map(show).collect()
     }
 }

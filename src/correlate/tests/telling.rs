@@ -71,8 +71,7 @@ fn the_critical_path_shows_waits_for_retries_and_clock_skew_as_gaps() {
     ]));
 }
 
-#[test]
-fn an_invocation_is_told_once_with_all_that_is_known() {
+fn told_checkout() -> Invocation {
     let function = FunctionConfig {
         name: "checkout".into(),
         timeout: Some(Duration::from_secs(3)),
@@ -92,6 +91,11 @@ fn an_invocation_is_told_once_with_all_that_is_known() {
     ]);
     world.wait(20);
     let told = world.invocations.values().find(|i| &*i.function == "checkout").unwrap();
+    Invocation { id: "ID".into(), ..told.clone() }
+}
+
+#[test]
+fn an_invocation_is_told_once_with_all_that_is_known() {
     expect![[r#"
         Invocation {
             id: "ID",
@@ -145,7 +149,7 @@ fn an_invocation_is_told_once_with_all_that_is_known() {
             uncorrelated: 0,
         }
     "#]]
-    .assert_debug_eq(&Invocation { id: "ID".into(), ..told.clone() });
+    .assert_debug_eq(&told_checkout());
 }
 
 #[test]
