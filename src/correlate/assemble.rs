@@ -29,8 +29,8 @@ pub(super) struct Naming {
 pub(super) fn assemble(mut parts: Parts<'_>, naming: Naming) -> Known {
     parts.sort();
     let timing = timing(&parts);
-    let report = last_of(&parts, PlatformStage::Report);
-    let (cold_start, init) = cold_start(&parts, report);
+    let billed = last_told(&parts, |event| event.billed);
+    let (cold_start, init) = cold_start(&parts, billed);
     let told = tell(&parts);
     Known {
         id: naming.id,
@@ -47,11 +47,10 @@ pub(super) fn assemble(mut parts: Parts<'_>, naming: Naming) -> Known {
         verdict: judge(&parts),
         cold_start,
         init,
-        billed: report.and_then(|event| event.billed),
-        memory_size_bytes: report
-            .and_then(|event| event.memory_size_bytes)
+        billed,
+        memory_size_bytes: last_told(&parts, |event| event.memory_size_bytes)
             .or_else(|| first_source(&parts, |source| source.memory_bytes)),
-        memory_used_bytes: report.and_then(|event| event.memory_used_bytes),
+        memory_used_bytes: last_told(&parts, |event| event.memory_used_bytes),
         route: route(&parts),
         trigger: all_facts(&parts).find_map(|facts| facts.trigger),
         workflow: all_facts(&parts).find_map(|facts| facts.workflow.clone()),
@@ -100,6 +99,11 @@ fn function(parts: &Parts<'_>) -> Text {
 
 fn last_of<'p>(parts: &'p Parts<'_>, stage: PlatformStage) -> Option<&'p Platform> {
     parts.platform.iter().rev().map(|fact| &fact.event).find(|event| event.stage == stage)
+}
+
+/// A field of the platform's account, by the last event that tells it: two sources may report one run.
+fn last_told<T>(parts: &Parts<'_>, field: impl Fn(&Platform) -> Option<T>) -> Option<T> {
+    parts.platform.iter().rev().find_map(|fact| field(&fact.event))
 }
 
 fn first_of<'p>(parts: &'p Parts<'_>, stage: PlatformStage) -> Option<&'p Platform> {
@@ -169,13 +173,13 @@ fn news(parts: &Parts<'_>) -> Duration {
     platform.chain(spans).chain(logs).max().unwrap_or_default()
 }
 
-fn cold_start(parts: &Parts<'_>, report: Option<&Platform>) -> (Option<bool>, Option<Init>) {
+fn cold_start(parts: &Parts<'_>, billed: Option<Duration>) -> (Option<bool>, Option<Init>) {
     let duration = parts.platform.iter().find_map(|fact| fact.event.init_duration);
     let told = all_facts(parts).find_map(|facts| facts.cold_start);
     if duration.is_some() {
         return (Some(true), Some(Init { duration, end: None }));
     }
-    let told = told.or(report.and_then(|report| report.billed).map(|_| false));
+    let told = told.or(billed.map(|_| false));
     (told, (told == Some(true)).then_some(Init { duration: None, end: None }))
 }
 
@@ -208,7 +212,7 @@ fn merge_message(into: &mut MessageRef, other: &MessageRef) {
 fn received(parts: &Parts<'_>) -> Vec<MessageRef> {
     let mut messages: BTreeMap<Text, MessageRef> = BTreeMap::new();
     let mut add = |message: &MessageRef, failed: bool| {
-        let known = messages.entry(message.id.clone()).or_insert_with(|| {
+        let known = messages.entry(Text::clone(&message.id)).or_insert_with(|| {
             let mut first = message.clone();
             first.failed = false;
             first
@@ -233,8 +237,8 @@ fn sent(parts: &Parts<'_>) -> Vec<Sent> {
     let mut messages: BTreeMap<Text, Sent> = BTreeMap::new();
     let mut add = |message: &MessageRef, time: Timestamp, under: Option<&Text>| {
         let at = message.sent.unwrap_or(time);
-        let known = messages.entry(message.id.clone()).or_insert_with(|| Sent {
-            id: message.id.clone(),
+        let known = messages.entry(Text::clone(&message.id)).or_insert_with(|| Sent {
+            id: Text::clone(&message.id),
             queue: None,
             via: message.via,
             at,
@@ -323,7 +327,7 @@ fn pointers(parts: &Parts<'_>, places: &[Place]) -> Vec<Pointer> {
         if let Some(trace) = message.trace
             && let Some(span) = trace.span_id
         {
-            add(trace.trace_id, span, Evidence::Link, Some(message.id.clone()));
+            add(trace.trace_id, span, Evidence::Link, Some(Text::clone(&message.id)));
         }
     }
     found.into_iter().collect()
@@ -333,7 +337,7 @@ fn origins(parts: &Parts<'_>) -> Vec<Origin> {
     let mut found = BTreeSet::new();
     for message in all_facts(parts).flat_map(|facts| &facts.received) {
         if let Some(trace) = message.trace {
-            found.insert(Origin { trace: trace.trace_id, message: Some(message.id.clone()) });
+            found.insert(Origin { trace: trace.trace_id, message: Some(Text::clone(&message.id)) });
         }
     }
     for link in parts.spans.iter().flat_map(|member| &member.span.links) {
@@ -348,8 +352,8 @@ fn calls(parts: &Parts<'_>) -> Vec<Call> {
         let span = member.span;
         let peer = span.facts().peer.as_ref()?;
         Some(Call {
-            peer: peer.name.clone(),
-            operation: peer.operation.clone(),
+            peer: Text::clone(&peer.name),
+            operation: Text::clone(&peer.operation),
             start: span.start,
             duration: span.end.since(span.start),
             ok: !span.failed,
@@ -363,7 +367,7 @@ fn throttled_by(parts: &Parts<'_>) -> Vec<Text> {
         let facts = member.span.facts();
         let peer = facts.peer.as_ref()?;
         let error = facts.error.as_ref()?;
-        (error.kind == ErrorKind::Throttled).then(|| peer.name.clone())
+        (error.kind == ErrorKind::Throttled).then(|| Text::clone(&peer.name))
     });
     throttled.take(CALLS_MAX).collect()
 }

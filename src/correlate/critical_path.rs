@@ -50,14 +50,8 @@ pub(super) fn critical_path(
     let last = (0..stops.len()).filter_map(|idx| Some((stops.get(idx)?, idx)));
     let last = last.max_by(|(a, _), (b, _)| a.end.cmp(&b.end).then(b.id.cmp(a.id)));
     let Some((_, last)) = last else { return Vec::new() };
-    let mut walk = Walk {
-        stops,
-        callees: callees(stops),
-        start,
-        cursor: end,
-        path: Vec::new(),
-        n_steps: 0,
-    };
+    let mut walk =
+        Walk { stops, callees: callees(stops), start, cursor: end, path: Vec::new(), n_steps: 0 };
     walk.climb(last);
     if let Some(first) = stops.get(entry) {
         walk.give(first.id, Part::Gap, start);
@@ -92,7 +86,7 @@ impl Walk<'_> {
         self.cursor = from;
         match self.path.last_mut() {
             Some(last) if last.hop == *hop && last.part == part => last.duration += duration,
-            _ => self.path.push(PathPart { hop: hop.clone(), part, duration }),
+            _ => self.path.push(PathPart { hop: Text::clone(hop), part, duration }),
         }
     }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::fact::Age;
+use super::graph::Cell;
 use crate::signal::{Batch, Fnv128, Receiver, SignalKind, Text, Timestamp};
 
 /// How long ids of deliveries and tombstones are remembered: longer than Firehose's retry time of
@@ -31,17 +32,17 @@ pub(super) enum Seen {
     Late,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Life {
-    /// A fact that a correctable invocation holds.
-    Held,
+    /// A fact that a correctable invocation holds, and where it lies.
+    Held(Cell),
     /// Taken and handed on (a metric point, an event that changes nothing).
     Passed(Age),
     /// Its invocation is final.
     Sealed,
 }
 
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Identity {
     hash: u64,
     life: Life,
@@ -112,17 +113,25 @@ impl Memory {
     /// Judges a signal by its identity; remembers nothing.
     pub(super) fn signal(&self, identity: u128, hash: u64, lateness: Duration, age: Age) -> Seen {
         let Some(known) = self.identities.get(&identity) else { return Seen::New };
-        match known.life {
+        match &known.life {
             Life::Sealed => Seen::Late,
-            Life::Passed(at) if age.saturating_sub(at) > lateness => Seen::Late,
+            Life::Passed(at) if age.saturating_sub(*at) > lateness => Seen::Late,
             _ if known.hash == hash => Seen::Duplicate,
             _ => Seen::Conflict,
         }
     }
 
     /// Remembers a fact for as long as its invocation is held.
-    pub(super) fn hold(&mut self, identity: u128, hash: u64) {
-        self.identities.insert(identity, Identity { hash, life: Life::Held });
+    pub(super) fn hold(&mut self, identity: u128, hash: u64, cell: Cell) {
+        self.identities.insert(identity, Identity { hash, life: Life::Held(cell) });
+    }
+
+    /// Where a held fact lies.
+    pub(super) fn place(&self, identity: u128) -> Option<&Cell> {
+        match &self.identities.get(&identity)?.life {
+            Life::Held(cell) => Some(cell),
+            _ => None,
+        }
     }
 
     /// Remembers a signal that is not held.

@@ -31,13 +31,14 @@ pub(super) fn strong(graph: &Graph, id: NodeId, node: &Node, rules: &Rules) -> V
             continue;
         };
         for &sender in point.senders.iter().filter(|&&sender| sender != id) {
-            let Some(sent) = graph.nodes.get(&sender).and_then(|n| n.known.sent(&message.id)) else {
+            let Some(sent) = graph.nodes.get(&sender).and_then(|n| n.known.sent(&message.id))
+            else {
                 continue;
             };
             let via = if message.via == Via::Unknown { sent.via } else { message.via };
             found.add(Edge {
                 cause: sender,
-                message: Some(message.id.clone()),
+                message: Some(Text::clone(&message.id)),
                 evidence: Evidence::MessageId,
                 via,
                 under: sent.under.clone(),
@@ -60,7 +61,7 @@ fn by_pointer(graph: &Graph, pointer: &Pointer, known: &Known) -> Option<Edge> {
     let place = places.binary_search_by_key(&key, |place| (place.trace, place.span)).ok()?;
     let under = places.get(place).and_then(|place| place.under.clone());
     let only = match known.received.as_slice() {
-        [message] => Some(message.id.clone()),
+        [message] => Some(Text::clone(&message.id)),
         _ => None,
     };
     let message = pointer.message.clone().or(only);

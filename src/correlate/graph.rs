@@ -72,6 +72,10 @@ pub(super) struct Node {
 }
 
 impl Node {
+    pub(super) fn cold_start(&self) -> Option<bool> {
+        self.environment_init.map(|_| true).or(self.known.cold_start)
+    }
+
     /// The init that came before it, by its own report or by its environment.
     pub(super) fn init(&self) -> Option<Init> {
         match (self.known.init, self.environment_init) {
@@ -88,6 +92,12 @@ impl Node {
 struct SpanPoint {
     owners: BTreeSet<NodeId>,
     pointers: BTreeSet<NodeId>,
+}
+
+impl SpanPoint {
+    fn is_empty(&self) -> bool {
+        self.owners.is_empty() && self.pointers.is_empty()
+    }
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -128,7 +138,7 @@ pub(super) struct Graph {
     spans: HashMap<(TraceId, SpanId), SpanPoint>,
     pub(super) messages: HashMap<Text, MessagePoint>,
     weak: HashMap<WeakKey, WeakSet>,
-    /// Correlation, execution, invocation and trace ids.
+    /// Correlation, execution, invocation and trace ids, and ids of hops.
     names: HashMap<Text, BTreeSet<NodeId>>,
     /// Keys whose set is quarantined now, with the size of the set.
     pub(super) quarantined: BTreeMap<WeakKey, usize>,
@@ -236,8 +246,9 @@ impl Graph {
 
     fn names_of(known: &Known) -> Vec<Text> {
         let mut names = known.correlation_ids.clone();
+        names.push(Text::clone(&known.id));
         names.extend(known.invocation_id.clone());
-        names.extend(known.workflow.as_ref().map(|workflow| workflow.execution_id.clone()));
+        names.extend(known.workflow.as_ref().map(|workflow| Text::clone(&workflow.execution_id)));
         names.extend(known.traces.iter().map(|trace| Text::from(trace.to_string())));
         names
     }
@@ -254,12 +265,12 @@ impl Graph {
             self.spans.entry((pointer.trace, pointer.span)).or_default().pointers.insert(id);
         }
         for sent in &known.sent {
-            let point = self.messages.entry(sent.id.clone()).or_default();
+            let point = self.messages.entry(Text::clone(&sent.id)).or_default();
             point.senders.insert(id);
             touch_message(point, &self.nodes, touched);
         }
         for message in &known.received {
-            let point = self.messages.entry(message.id.clone()).or_default();
+            let point = self.messages.entry(Text::clone(&message.id)).or_default();
             point.receivers.insert(id);
             touch_message(point, &self.nodes, touched);
         }
@@ -275,21 +286,21 @@ impl Graph {
         let known = &node.known;
         for place in &known.places {
             let key = (place.trace, place.span);
-            if let Some(point) = self.spans.get_mut(&key) {
-                point.owners.remove(&id);
-                touched.rewire.extend(&point.pointers);
+            let Some(point) = self.spans.get_mut(&key) else { continue };
+            point.owners.remove(&id);
+            touched.rewire.extend(&point.pointers);
+            if point.is_empty() {
+                self.spans.remove(&key);
             }
-            self.spans_prune(key);
         }
-        let Some(node) = self.nodes.get(&id) else { return };
-        let pointers: Vec<_> = node.known.pointers.iter().map(|p| (p.trace, p.span)).collect();
-        for key in pointers {
-            if let Some(point) = self.spans.get_mut(&key) {
-                point.pointers.remove(&id);
+        for pointer in &known.pointers {
+            let key = (pointer.trace, pointer.span);
+            let Some(point) = self.spans.get_mut(&key) else { continue };
+            point.pointers.remove(&id);
+            if point.is_empty() {
+                self.spans.remove(&key);
             }
-            self.spans_prune(key);
         }
-        let Some(node) = self.nodes.get(&id) else { return };
         let sent = node.known.sent.iter().map(|sent| &sent.id);
         for message in sent.chain(node.known.received.iter().map(|message| &message.id)) {
             let Some(point) = self.messages.get_mut(message) else { continue };
@@ -307,12 +318,6 @@ impl Graph {
                     self.names.remove(&name);
                 }
             }
-        }
-    }
-
-    fn spans_prune(&mut self, key: (TraceId, SpanId)) {
-        if self.spans.get(&key).is_some_and(|p| p.owners.is_empty() && p.pointers.is_empty()) {
-            self.spans.remove(&key);
         }
     }
 
@@ -344,23 +349,23 @@ impl Graph {
                 keep_sealed(&node.causes, &mut causes);
             }
             if causes != node.causes {
-                self.set_causes(id, causes, touched);
+                self.set_causes(id, &causes, touched);
             }
         }
     }
 
-    fn set_causes(&mut self, id: NodeId, causes: Vec<Edge>, touched: &mut Touched) {
+    fn set_causes(&mut self, id: NodeId, causes: &[Edge], touched: &mut Touched) {
         let Some(node) = self.nodes.get_mut(&id) else { return };
         touched.entries.extend(node.owners.keys());
         touched.entries.insert(id);
         touched.moved.insert(id);
-        let old = std::mem::replace(&mut node.causes, causes.clone());
+        let old = std::mem::replace(&mut node.causes, causes.to_vec());
         for edge in &old {
             if let Some(cause) = self.nodes.get_mut(&edge.cause) {
                 cause.effects.remove(&id);
             }
         }
-        for edge in &causes {
+        for edge in causes {
             if let Some(cause) = self.nodes.get_mut(&edge.cause) {
                 cause.effects.insert(id);
             }
@@ -394,9 +399,12 @@ impl Graph {
         let known = node.known.clone();
         let mut keys: Vec<WeakKey> =
             known.correlation_ids.iter().cloned().map(WeakKey::Correlation).collect();
-        keys.extend(known.workflow.iter().map(|w| WeakKey::Execution(w.execution_id.clone())));
+        keys.extend(
+            known.workflow.iter().map(|w| WeakKey::Execution(Text::clone(&w.execution_id))),
+        );
         keys.extend(known.traces.iter().copied().map(WeakKey::Trace));
-        let mut joins: Vec<WeakKey> = known.origins.iter().map(|o| WeakKey::Trace(o.trace)).collect();
+        let mut joins: Vec<WeakKey> =
+            known.origins.iter().map(|o| WeakKey::Trace(o.trace)).collect();
         joins.dedup();
         for key in &keys {
             let before = self.lead(key, rules);

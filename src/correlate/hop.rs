@@ -112,11 +112,11 @@ pub(super) fn place(
     let strongest = causes.iter().min_by_key(|edge| (edge.evidence, edge.via));
     let sent = first_taking.and_then(|taking| taking.sent);
     let hop = Hop {
-        id: known.id.clone(),
+        id: Text::clone(&known.id),
         causes: cause_ids(ground, &causes),
         via: strongest.map_or_else(|| edges::arrival(known), |edge| edge.via),
         evidence: strongest.map(|edge| edge.evidence),
-        function: known.function.clone(),
+        function: Text::clone(&known.function),
         service: known.service.clone(),
         version: known.version.clone(),
         invocation_id: known.invocation_id.clone(),
@@ -126,11 +126,11 @@ pub(super) fn place(
         duration: known.end.map(|end| end.since(known.start)),
         queue: first_taking.and_then(|taking| taking.queue.clone()),
         queue_wait: sent.map(|sent| known.start.since(sent)),
-        cold_start: known.cold_start.or(init.map(|_| true)),
+        cold_start: node.cold_start(),
         init: init.map(|(from, to)| to.since(from)),
         outcome,
         error: known.verdict.text.clone().filter(|_| outcome != Outcome::Ok),
-        message_ids: taken.iter().map(|taken| taken.message.id.clone()).collect(),
+        message_ids: taken.iter().map(|taken| Text::clone(&taken.message.id)).collect(),
         shared: node.owners.len() > 1,
         spans: known.n_spans,
         logs: known.n_logs,
@@ -170,7 +170,7 @@ pub(super) fn own_attempt(known: &Known) -> u32 {
 fn cause_ids(ground: Ground<'_>, causes: &[&Edge]) -> Vec<Text> {
     let ids: BTreeSet<Text> = causes
         .iter()
-        .filter_map(|edge| Some(ground.graph.nodes.get(&edge.cause)?.known.id.clone()))
+        .filter_map(|edge| Some(Text::clone(&ground.graph.nodes.get(&edge.cause)?.known.id)))
         .collect();
     ids.into_iter().collect()
 }
@@ -182,14 +182,14 @@ fn primary_cause(ground: Ground<'_>, causes: &[&Edge], message: Option<&Text>) -
         let cause = known(edge)?;
         Some((message.is_some() && edge.message.as_ref() == message, cause.order(), &cause.id))
     });
-    ranked.max().map(|(_, _, id)| id.clone())
+    ranked.max().map(|(_, _, id)| Text::clone(id))
 }
 
 fn earlier(ground: Ground<'_>, known: &Known, first: Option<&Taken<'_>>) -> Option<Text> {
     if let Some(taken) = first {
         let before = taken.life.takings.iter().take(taken.idx).rev();
         let mut same = before.filter(|t| t.function == known.function && t.dead_letter.is_none());
-        return same.next().map(|taking| taking.id.clone());
+        return same.next().map(|taking| Text::clone(&taking.id));
     }
     let name = known.invocation_id.as_ref().filter(|_| known.run > 1)?;
     let others = ground.graph.named(name).filter_map(|id| ground.graph.nodes.get(&id));
@@ -198,14 +198,14 @@ fn earlier(ground: Ground<'_>, known: &Known, first: Option<&Taken<'_>>) -> Opti
             && other.invocation_id == known.invocation_id
             && other.run < known.run
     });
-    before.max_by_key(|other| other.run).map(|other| other.id.clone())
+    before.max_by_key(|other| other.run).map(|other| Text::clone(&other.id))
 }
 
 fn tries(known: &Known, taken: &[Taken<'_>], own: Outcome) -> Vec<Try> {
-    let order = |n: u32| (n, known.start, known.id.clone());
+    let order = |n: u32| (n, known.start, Text::clone(&known.id));
     if !taken.is_empty() {
         let tries = taken.iter().map(|taken| Try {
-            piece: Piece::Message(known.function.clone(), taken.message.id.clone()),
+            piece: Piece::Message(Text::clone(&known.function), Text::clone(&taken.message.id)),
             order: order(0),
             outcome: taken.life.outcome(taken.idx),
         });
@@ -213,12 +213,13 @@ fn tries(known: &Known, taken: &[Taken<'_>], own: Outcome) -> Vec<Try> {
     }
     let (piece, n) = match (&known.workflow, &known.invocation_id) {
         (Some(step), _) => {
-            let state = step.state.clone();
-            let piece = Piece::Step(step.execution_id.clone(), state, known.function.clone());
+            let state = Text::clone(&step.state);
+            let piece =
+                Piece::Step(Text::clone(&step.execution_id), state, Text::clone(&known.function));
             (piece, step.retry_count.unwrap_or(0))
         }
-        (None, Some(id)) => (Piece::Run(known.function.clone(), id.clone()), known.run),
-        (None, None) => (Piece::Invocation(known.id.clone()), 0),
+        (None, Some(id)) => (Piece::Run(Text::clone(&known.function), Text::clone(id)), known.run),
+        (None, None) => (Piece::Invocation(Text::clone(&known.id)), 0),
     };
     vec![Try { piece, order: order(n), outcome: own }]
 }

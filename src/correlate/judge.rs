@@ -26,7 +26,8 @@ pub(super) fn judge(parts: &Parts<'_>) -> Verdict {
 
 /// Lambda's own words for an invocation that it stopped.
 fn is_task_timeout(error: &ErrorFact) -> bool {
-    error.kind == ErrorKind::Timeout && error.message.to_ascii_lowercase().contains("task timed out")
+    error.kind == ErrorKind::Timeout
+        && error.message.to_ascii_lowercase().contains("task timed out")
 }
 
 fn by_platform(parts: &Parts<'_>) -> Option<Outcome> {
@@ -54,8 +55,7 @@ fn by_spans(parts: &Parts<'_>) -> Option<Outcome> {
         return None;
     }
     let failed = || parts.heads.iter().filter(|head| head.failed);
-    let timed_out =
-        failed().filter_map(|head| head.facts().error.as_ref()).any(is_task_timeout);
+    let timed_out = failed().filter_map(|head| head.facts().error.as_ref()).any(is_task_timeout);
     Some(match failed().next() {
         None => Outcome::Ok,
         Some(_) if timed_out => Outcome::Timeout,
@@ -81,9 +81,9 @@ fn log_errors<'p>(parts: &'p Parts<'_>) -> impl Iterator<Item = &'p ErrorFact> {
 fn span_errors<'p>(parts: &'p Parts<'_>) -> impl Iterator<Item = &'p ErrorFact> {
     let heads = parts.heads.iter().filter(|head| head.failed);
     let members = parts.spans.iter().rev().map(|member| member.span).filter(|span| span.failed);
-    heads.filter_map(|head| head.facts().error.as_ref()).chain(
-        members.filter_map(|span| span.facts().error.as_ref()),
-    )
+    heads
+        .filter_map(|head| head.facts().error.as_ref())
+        .chain(members.filter_map(|span| span.facts().error.as_ref()))
 }
 
 fn platform_errors<'p>(parts: &'p Parts<'_>) -> impl Iterator<Item = &'p Text> {
@@ -95,13 +95,18 @@ fn kind(parts: &Parts<'_>) -> ErrorKind {
     let platform = platform_errors(parts).map(|text| ErrorKind::of(text));
     let spans = span_errors(parts).map(|error| error.kind);
     let logs = log_errors(parts).map(|error| error.kind);
-    platform.chain(spans).chain(logs).find(|&kind| kind != ErrorKind::Other).unwrap_or(ErrorKind::Other)
+    platform
+        .chain(spans)
+        .chain(logs)
+        .find(|&kind| kind != ErrorKind::Other)
+        .unwrap_or(ErrorKind::Other)
 }
 
 fn text(parts: &Parts<'_>) -> Option<Text> {
     let spans = span_errors(parts).map(|error| &error.message);
     let logs = log_errors(parts).map(|error| &error.message);
-    let timeout = parts.platform.iter().any(|fact| fact.event.status == Some(PlatformStatus::Timeout));
+    let timeout =
+        parts.platform.iter().any(|fact| fact.event.status == Some(PlatformStatus::Timeout));
     let fallback = || timeout.then(|| Text::from("the platform stopped it at its timeout"));
     spans.chain(logs).chain(platform_errors(parts)).next().cloned().or_else(fallback)
 }

@@ -6,7 +6,7 @@
 use super::graph::Graph;
 use super::request::{DeadLetter, Outcome};
 use super::rules::Rules;
-use crate::signal::{Text, Timestamp, Via};
+use crate::signal::{Text, Timestamp};
 
 /// One invocation that took the message up.
 #[derive(Clone, Debug)]
@@ -15,7 +15,6 @@ pub(super) struct Taking {
     pub(super) function: Text,
     pub(super) start: Timestamp,
     pub(super) queue: Option<Text>,
-    pub(super) via: Via,
     pub(super) sent: Option<Timestamp>,
     receive_count: Option<u32>,
     pub(super) dead_letter: Option<DeadLetter>,
@@ -47,11 +46,10 @@ impl Life {
             let Some(own) = known.received(message) else { continue };
             let verdict = known.verdict.outcome;
             takings.push(Taking {
-                id: known.id.clone(),
-                function: known.function.clone(),
+                id: Text::clone(&known.id),
+                function: Text::clone(&known.function),
                 start: known.start,
                 queue: own.queue.clone().or_else(|| sent_queue.clone()),
-                via: own.via,
                 sent: own.sent.or(sent_at),
                 receive_count: own.receive_count,
                 dead_letter: rules.dead_letter(own),
@@ -131,7 +129,7 @@ impl Life {
     pub(super) fn dead_letter(&self, idx: usize) -> Option<DeadLetter> {
         let mut letter = self.takings.get(idx)?.dead_letter.clone()?;
         if let Some(taking) = self.fell_after(idx).and_then(|idx| self.takings.get(idx)) {
-            letter.function = taking.function.clone();
+            letter.function = Text::clone(&taking.function);
         }
         Some(letter)
     }

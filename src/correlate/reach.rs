@@ -34,7 +34,7 @@ impl Labels {
     fn add(&mut self, message: Option<&Text>) -> bool {
         match (self, message) {
             (Self::All, _) => false,
-            (Self::Messages(ids), Some(message)) => ids.insert(message.clone()),
+            (Self::Messages(ids), Some(message)) => ids.insert(Text::clone(message)),
             (all, None) => {
                 *all = Self::All;
                 true
@@ -138,9 +138,10 @@ pub(super) fn reach(graph: &Graph, entry: NodeId, hops_max: usize) -> Reach {
                 continue;
             }
             let is_new = !found.nodes.contains_key(&effect);
-            let none = || Labels::Messages(BTreeSet::new());
-            let own = found.nodes.entry(effect).or_insert_with(none);
-            let grew = passing.iter().fold(false, |grew, edge| own.add(edge.message.as_ref()) | grew);
+            let nothing = || Labels::Messages(BTreeSet::new());
+            let own = found.nodes.entry(effect).or_insert_with(nothing);
+            let grew =
+                passing.iter().fold(false, |grew, edge| own.add(edge.message.as_ref()) | grew);
             if is_new || grew {
                 queue.push_back(effect);
             }

@@ -42,16 +42,16 @@ impl Rules {
             sources: BTreeMap::new(),
             queues: BTreeSet::new(),
             beginnings: BTreeSet::new(),
-            functions: config.functions.iter().map(|f| (f.name.clone(), f.clone())).collect(),
+            functions: config.functions.iter().map(|f| (Text::clone(&f.name), f.clone())).collect(),
             config,
         };
         for queue in &rules.config.queues {
-            rules.queues.insert(queue.name.clone());
+            rules.queues.insert(Text::clone(&queue.name));
             if queue.starts_request {
-                rules.beginnings.insert(queue.name.clone());
+                rules.beginnings.insert(Text::clone(&queue.name));
             }
             if let Some(dlq) = &queue.dlq {
-                rules.sources.insert(dlq.clone(), queue.name.clone());
+                rules.sources.insert(Text::clone(dlq), Text::clone(&queue.name));
             }
         }
         rules
@@ -110,13 +110,15 @@ impl Learned {
     /// Learns from one invocation; true where something is new.
     pub(super) fn learn(&mut self, known: &Known) -> bool {
         let mut is_new = false;
-        if known.is_reported && !self.ends.contains(&known.function) && self.ends.len() < LEARNED_MAX
+        if known.is_reported
+            && !self.ends.contains(&known.function)
+            && self.ends.len() < LEARNED_MAX
         {
-            is_new |= self.ends.insert(known.function.clone());
+            is_new |= self.ends.insert(Text::clone(&known.function));
         }
         for queue in known.received.iter().filter_map(|message| message.queue.as_ref()) {
             if !self.consumed.contains(queue) && self.consumed.len() < LEARNED_MAX {
-                is_new |= self.consumed.insert(queue.clone());
+                is_new |= self.consumed.insert(Text::clone(queue));
             }
         }
         is_new

@@ -38,8 +38,9 @@ pub(super) struct RecordCell {
 }
 
 /// A bundle's facts, borrowed from its trace.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct BundleFacts<'a> {
+    pub(super) key: (TraceId, BundleKey),
     pub(super) head: Option<&'a SpanFact>,
     pub(super) spans: Vec<Member<'a>>,
     pub(super) logs: Vec<Record<'a>>,
@@ -66,10 +67,13 @@ pub(super) struct Parts<'a> {
     pub(super) heads: Vec<&'a SpanFact>,
     pub(super) spans: Vec<Member<'a>>,
     pub(super) logs: Vec<Record<'a>>,
+    /// The bundles that spans and traced records came in.
+    pub(super) bundles: Vec<(TraceId, BundleKey)>,
 }
 
 impl<'a> Parts<'a> {
     pub(super) fn add_bundle(&mut self, bundle: BundleFacts<'a>) {
+        self.bundles.push(bundle.key);
         self.heads.extend(bundle.head);
         self.spans.extend(bundle.spans);
         self.logs.extend(bundle.logs);
@@ -127,15 +131,18 @@ impl Item<'_> {
         match self {
             Self::Platform(fact) => fact.event.time,
             Self::Log(fact) => fact.time,
-            Self::Bundle(bundle) => bundle.head.map(|head| head.start).unwrap_or_else(|| {
-                bundle.logs.iter().map(|record| record.log.time).min().unwrap_or_default()
-            }),
+            Self::Bundle(bundle) => {
+                let first = || bundle.logs.iter().map(|record| record.log.time).min();
+                bundle.head.map(|head| head.start).or_else(first).unwrap_or_default()
+            }
         }
     }
 
     fn order(&self) -> (Timestamp, u8, u64) {
         let (rank, hash) = match self {
-            Self::Platform(fact) => (u8::from(fact.event.stage > PlatformStage::Start), fact.mark.hash),
+            Self::Platform(fact) => {
+                (u8::from(fact.event.stage > PlatformStage::Start), fact.mark.hash)
+            }
             Self::Bundle(bundle) => (2, bundle.head.map_or(0, |head| head.mark.hash)),
             Self::Log(fact) => (3, fact.mark.hash),
         };
@@ -172,8 +179,7 @@ impl<'a> Sweep<'a> {
         let has_its_own = self.signs.contains(&sign);
         match sign {
             Sign::Start | Sign::Head => {
-                start > boundary
-                    && (has_its_own || start > self.begin.saturating_add(SAME_START))
+                start > boundary && (has_its_own || start > self.begin.saturating_add(SAME_START))
             }
             // A report may come late; only a second one of its kind tells of another attempt.
             Sign::Done | Sign::Report => has_its_own && start > boundary.saturating_add(SAME_START),
@@ -278,10 +284,10 @@ impl RunCell {
         let mut items: Vec<Item<'a>> = self.platform.iter().map(Item::Platform).collect();
         items.extend(self.logs.iter().map(Item::Log));
         items.extend(bundles.into_iter().map(Item::Bundle));
-        partition(items, |item| item.function())
+        partition(items, Item::function)
             .into_iter()
-            .flat_map(|class| partition(class, |item| item.account()))
-            .flat_map(|class| partition(class, |item| item.region()))
+            .flat_map(|class| partition(class, Item::account))
+            .flat_map(|class| partition(class, Item::region))
             .map(attempts)
             .collect()
     }

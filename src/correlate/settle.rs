@@ -71,7 +71,8 @@ pub(super) fn standing(
     let pending = waits.found.iter().map(|wait| wait.deadline).chain([quiet]);
     let next = pending.filter(|&deadline| deadline > ground.age).min();
     let last = news.saturating_add(config.allowed_lateness).max(open_until);
-    let mut missing: Vec<Missing> = waits.found.into_iter().filter_map(|wait| wait.missing).collect();
+    let mut missing: Vec<Missing> =
+        waits.found.into_iter().filter_map(|wait| wait.missing).collect();
     if is_open {
         missing.clear();
     }
@@ -94,7 +95,7 @@ fn last_runs<'a>(nodes: impl Iterator<Item = &'a Node>) -> BTreeMap<(Text, Text)
     let mut last: BTreeMap<(Text, Text), u32> = BTreeMap::new();
     for node in nodes {
         if let Some(id) = &node.known.invocation_id {
-            let key = (node.known.function.clone(), id.clone());
+            let key = (Text::clone(&node.known.function), Text::clone(id));
             let run = last.entry(key).or_default();
             *run = (*run).max(node.known.run);
         }
@@ -127,7 +128,7 @@ impl Waits<'_> {
         let expected = Text::from(format!("the end of invocation {name} of {}", known.function));
         self.found.push(Wait {
             deadline: own.min(self.patience),
-            missing: Some(Missing { after: known.id.clone(), expected }),
+            missing: Some(Missing { after: Text::clone(&known.id), expected }),
         });
     }
 
@@ -151,7 +152,7 @@ impl Waits<'_> {
             let expected = Text::from(format!("a consumer of message {} on {queue}", sent.id));
             self.found.push(Wait {
                 deadline: self.patience,
-                missing: Some(Missing { after: node.known.id.clone(), expected }),
+                missing: Some(Missing { after: Text::clone(&node.known.id), expected }),
             });
         }
     }
@@ -169,7 +170,8 @@ impl Waits<'_> {
         let via = super::edges::arrival(known);
         let is_async = matches!(via, Via::EventBus | Via::Topic | Via::Schedule);
         let Some(id) = &known.invocation_id else { return };
-        let is_last = last_runs.get(&(known.function.clone(), id.clone())) == Some(&known.run);
+        let is_last =
+            last_runs.get(&(Text::clone(&known.function), Text::clone(id))) == Some(&known.run);
         if is_failed && is_async && is_last && known.run < RUNS_MAX {
             self.found.push(wait);
         }
@@ -180,8 +182,7 @@ impl Waits<'_> {
             return false;
         }
         let life = Life::of(self.ground.graph, &message.id, self.ground.rules);
-        life.position(&node.known.id).is_some_and(|idx| {
-            life.outcome(idx) != Outcome::Ok && !life.is_superseded(idx)
-        })
+        life.position(&node.known.id)
+            .is_some_and(|idx| life.outcome(idx) != Outcome::Ok && !life.is_superseded(idx))
     }
 }

@@ -24,8 +24,10 @@ pub(super) struct Stubs {
 
 impl Stubs {
     pub(super) fn leave(&mut self, token: Text, request: &Text, until: Age) {
-        if let Some((_, old)) = self.requests.insert(token.clone(), (request.clone(), until)) {
-            self.expiry.remove(&(old, token.clone()));
+        if let Some((_, old)) =
+            self.requests.insert(Text::clone(&token), (Text::clone(request), until))
+        {
+            self.expiry.remove(&(old, Text::clone(&token)));
         }
         self.expiry.insert((until, token));
     }
@@ -45,12 +47,13 @@ impl Stubs {
 
     /// The final request that an entry continues.
     pub(super) fn continued_by(&self, known: &Known) -> Option<Text> {
-        let request = |token: &str| Some(self.requests.get(token)?.0.clone());
+        let request = |token: &str| Some(Text::clone(&self.requests.get(token)?.0));
         let messages = known.received.iter().find_map(|message| request(&message.id));
         let workflow = || known.workflow.as_ref().and_then(|w| request(&w.execution_id));
         let traces = known.traces.iter().chain(known.origins.iter().map(|o| &o.trace));
         let continued = messages.or_else(workflow);
-        let continued = continued.or_else(|| traces.map(ToString::to_string).find_map(|t| request(&t)));
+        let continued =
+            continued.or_else(|| traces.map(ToString::to_string).find_map(|t| request(&t)));
         continued.filter(|id| *id != known.id)
     }
 }

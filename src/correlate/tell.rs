@@ -21,13 +21,12 @@ pub(super) fn is_countable(ground: Ground<'_>, node: &Node) -> bool {
     let quiet: Age = known.news.saturating_add(ground.rules.config.settle_after);
     match known.ending {
         Ending::Told => true,
-        Ending::Unseen => quiet <= ground.age,
         Ending::Awaited if lacks_end(ground, known) => {
             let patience = ground.rules.patience(&known.function);
             let patience = patience.unwrap_or(ground.rules.config.incomplete_after);
             known.news.saturating_add(patience) <= ground.age
         }
-        Ending::Awaited => quiet <= ground.age,
+        Ending::Awaited | Ending::Unseen => quiet <= ground.age,
     }
 }
 
@@ -41,8 +40,8 @@ pub(super) fn invocation(ground: Ground<'_>, node: &Node) -> Invocation {
     });
     let init = init_of(node);
     Invocation {
-        id: known.id.clone(),
-        function: known.function.clone(),
+        id: Text::clone(&known.id),
+        function: Text::clone(&known.function),
         version: known.version.clone(),
         start: known.start,
         end: known.end.unwrap_or(known.last),
@@ -51,7 +50,7 @@ pub(super) fn invocation(ground: Ground<'_>, node: &Node) -> Invocation {
         error_kind: known.verdict.kind.filter(|_| outcome != Outcome::Ok),
         attempt: lives.max().unwrap_or(1).max(own_attempt(known)),
         init: init.map(|(from, to)| to.since(from)),
-        cold_start: known.cold_start.unwrap_or(init.is_some()),
+        cold_start: node.cold_start().unwrap_or(false),
         billed: known.billed,
         memory_size_bytes: ground.rules.memory_bytes(known),
         memory_used_bytes: known.memory_used_bytes,
@@ -70,7 +69,7 @@ fn exemplar(node: &Node) -> Text {
         return Text::from(trace.to_string());
     }
     let earliest = node.owners.values().min_by(|a, b| (a.start, &a.id).cmp(&(b.start, &b.id)));
-    earliest.map_or_else(|| node.known.id.clone(), |owner| owner.id.clone())
+    earliest.map_or_else(|| Text::clone(&node.known.id), |owner| Text::clone(&owner.id))
 }
 
 fn caused_by(ground: Ground<'_>, node: &Node) -> Option<CausedBy> {
@@ -79,7 +78,7 @@ fn caused_by(ground: Ground<'_>, node: &Node) -> Option<CausedBy> {
         Some((edge.evidence, cause.order(), edge.via, &cause.function))
     });
     let (_, _, via, function) = causes.min()?;
-    Some(CausedBy { function: function.clone(), via })
+    Some(CausedBy { function: Text::clone(function), via })
 }
 
 /// The messages that an invocation took up, where their queue is known.
@@ -95,8 +94,8 @@ pub(super) fn deliveries(ground: Ground<'_>, node: &Node) -> Vec<Delivery> {
         let queue = dead_letter.as_ref().map(|letter| &letter.queue).or(taking.queue.as_ref())?;
         Some(Delivery {
             id: hex(hash),
-            queue: queue.clone(),
-            function: known.function.clone(),
+            queue: Text::clone(queue),
+            function: Text::clone(&known.function),
             taken_up: taking.start,
             lag: taking.sent.map(|sent| taking.start.since(sent)),
             duplicate: life.is_duplicate(idx),

@@ -142,7 +142,7 @@ impl TraceCell {
         });
         Some(match nearest {
             Some((_, _, head)) => BundleKey::Head(head.span),
-            None => BundleKey::Records(function.clone()),
+            None => BundleKey::Records(Text::clone(function)),
         })
     }
 
@@ -150,12 +150,12 @@ impl TraceCell {
         match key {
             BundleKey::Records(_) => None,
             BundleKey::Platform(span) => {
-                self.aliases.get(span)?.first().map(|alias| alias.invocation_id.clone())
+                self.aliases.get(span)?.first().map(|alias| Text::clone(&alias.invocation_id))
             }
             BundleKey::Head(span) => {
                 let head = self.spans.get(span)?;
                 if let Some(id) = &head.facts().invocation_id {
-                    return Some(id.clone());
+                    return Some(Text::clone(id));
                 }
                 // The platform's own span of this invocation: exported, or known by name only.
                 let own = self.aliases.get(span);
@@ -164,7 +164,7 @@ impl TraceCell {
                     let function = head.function().or(head.source.name());
                     alias.function.is_none() || alias.function.as_ref() == function
                 });
-                named.map(|alias| alias.invocation_id.clone())
+                named.map(|alias| Text::clone(&alias.invocation_id))
             }
         }
     }
@@ -180,7 +180,7 @@ impl TraceCell {
             if at.kind == SpanKind::Consumer
                 && let [message] = at.facts().received.as_slice()
             {
-                return Some(message.id.clone());
+                return Some(Text::clone(&message.id));
             }
             at = self.own_parent(at)?;
         }

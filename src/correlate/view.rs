@@ -27,10 +27,8 @@ pub(super) fn request(
     standing: &Standing,
 ) -> Option<Request> {
     let known = &ground.graph.nodes.get(&entry)?.known;
-    let mut placed: Vec<Placed> = reach
-        .iter()
-        .filter_map(|&id| place(ground, entry, id, reach, standing.state))
-        .collect();
+    let mut placed: Vec<Placed> =
+        reach.iter().filter_map(|&id| place(ground, entry, id, reach, standing.state)).collect();
     placed.sort_by(|a, b| (a.hop.start, &a.hop.id).cmp(&(b.hop.start, &b.hop.id)));
     let own = placed.iter().position(|placed| placed.node == entry)?;
     let first = placed.get(own)?;
@@ -39,9 +37,9 @@ pub(super) fn request(
     let path = critical_path(&stops(ground, &placed), own, start, end);
     let cost = cost_of(ground, entry, &placed);
     Some(Request {
-        id: known.id.clone(),
+        id: Text::clone(&known.id),
         aliases: aliases(ground, entry, &placed),
-        flow: flow(known).clone(),
+        flow: Text::clone(flow(known)),
         outcome: outcome(&placed, standing),
         state: standing.state,
         start,
@@ -85,7 +83,7 @@ fn aliases(ground: Ground<'_>, entry: NodeId, placed: &[Placed]) -> Vec<Text> {
             });
             earliest.is_some_and(|(&id, _)| id == entry)
         })
-        .map(|placed| placed.hop.id.clone())
+        .map(|placed| Text::clone(&placed.hop.id))
         .collect();
     ids.sort();
     ids
@@ -99,14 +97,14 @@ fn keys(ground: Ground<'_>, entry: NodeId, placed: &[Placed]) -> Vec<Key> {
         let known = &node.known;
         let mut add = |kind, value: Text| keys.insert(Key { kind, value });
         if let Some(id) = &known.invocation_id {
-            add(KeyKind::InvocationId, id.clone());
+            add(KeyKind::InvocationId, Text::clone(id));
         }
         for id in &one.hop.message_ids {
-            add(KeyKind::MessageId, id.clone());
+            add(KeyKind::MessageId, Text::clone(id));
         }
         for sent in &known.sent {
             if sent.under.as_ref().is_none_or(|under| owner.labels.has(under)) {
-                add(KeyKind::MessageId, sent.id.clone());
+                add(KeyKind::MessageId, Text::clone(&sent.id));
             }
         }
         // What a shared invocation was told by all its messages belongs to none of them in particular.
@@ -115,7 +113,7 @@ fn keys(ground: Ground<'_>, entry: NodeId, placed: &[Placed]) -> Vec<Key> {
         }
         let executions = known.workflow.iter().map(|workflow| &workflow.execution_id);
         for id in known.correlation_ids.iter().chain(executions) {
-            add(KeyKind::CorrelationId, id.clone());
+            add(KeyKind::CorrelationId, Text::clone(id));
         }
         for trace in &known.traces {
             add(KeyKind::TraceId, Text::from(trace.to_string()));

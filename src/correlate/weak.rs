@@ -61,13 +61,13 @@ impl WeakSet {
     }
 
     pub(super) fn add(&mut self, id: NodeId, known: &Known) {
-        if self.members.insert((known.start, known.id.clone(), id)) {
-            *self.by_function.entry(known.function.clone()).or_default() += 1;
+        if self.members.insert((known.start, Text::clone(&known.id), id)) {
+            *self.by_function.entry(Text::clone(&known.function)).or_default() += 1;
         }
     }
 
     pub(super) fn remove(&mut self, id: NodeId, known: &Known) {
-        if self.members.remove(&(known.start, known.id.clone(), id))
+        if self.members.remove(&(known.start, Text::clone(&known.id), id))
             && let Some(n) = self.by_function.get_mut(&known.function)
         {
             *n = n.saturating_sub(1);
@@ -82,7 +82,7 @@ impl WeakSet {
         let n = self.members.len();
         self.remove(id, known);
         if self.members.len() < n {
-            *self.retired.entry(known.function.clone()).or_default() += 1;
+            *self.retired.entry(Text::clone(&known.function)).or_default() += 1;
             self.n_retired += 1;
         }
     }
@@ -116,7 +116,9 @@ impl WeakSet {
 
 /// Looks up the function of a node while a set is borrowed.
 #[derive(Debug)]
-pub(super) struct Functions<'a>(pub(super) &'a std::collections::HashMap<NodeId, super::graph::Node>);
+pub(super) struct Functions<'a>(
+    pub(super) &'a std::collections::HashMap<NodeId, super::graph::Node>,
+);
 
 impl Functions<'_> {
     fn of(&self, id: NodeId) -> Option<&Text> {
