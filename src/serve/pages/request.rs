@@ -123,52 +123,50 @@ fn waterfall(request: &Request) -> Html {
     }
     for (row, (depth, hop)) in rows.iter().take(shown).enumerate() {
         let top = HEAD + ROW * f64_from_usize(row);
-        let indent = f64_from_usize((*depth).min(INDENT_MAX)) * 14.0;
-        html.raw("<text class=\"name\" y=\"")
-            .text(format_args!("{:.1}", top + 15.0))
-            .raw("\" x=\"")
-            .text(format_args!("{indent:.0}"))
-            .raw("\">")
-            .text(label(hop))
-            .raw("</text>");
-        let from = hop.start.since(request.start);
-        let run = hop.duration.unwrap_or_default();
-        let wait = hop.queue_wait.unwrap_or_default().min(from);
-        let init = hop.init.unwrap_or_default().min(from);
-        html.add(&stretch(
-            "wait",
-            top,
-            x(from.saturating_sub(wait)),
-            x(from),
-            &format!("queue wait {}", duration_of(wait)),
-        ));
-        html.add(&stretch(
-            "init",
-            top,
-            x(from.saturating_sub(init)),
-            x(from),
-            &format!("init {}", duration_of(init)),
-        ));
-        let class = if hop.outcome == crate::correlate::Outcome::Ok { "run" } else { "run failed" };
-        html.add(&stretch(
-            class,
-            top,
-            x(from),
-            x(from.saturating_add(run)).max(x(from) + 2.0),
-            &format!("run {}", duration_of(run)),
-        ));
-        html.raw("<text class=\"axis\" y=\"")
-            .text(format_args!("{:.1}", top + 15.0))
-            .raw("\" x=\"")
-            .text(format_args!("{:.1}", x(from.saturating_add(run)) + 6.0))
-            .raw("\">")
-            .text(duration(hop.duration.map(|d| d.as_secs_f64())))
-            .raw("</text>");
+        html.add(&drawn(hop, *depth, top, hop.start.since(request.start), &x));
     }
     html.raw("</svg>").add(&legend());
     if rows.len() > shown {
         html.raw("<p>").text(rows.len() - shown).raw(" more hops are in the table.</p>");
     }
+    html
+}
+
+/// One hop: its name, its bars, its duration. `from` is its start within the request.
+fn drawn(hop: &Hop, depth: usize, top: f64, from: Duration, x: &impl Fn(Duration) -> f64) -> Html {
+    let indent = f64_from_usize(depth.min(INDENT_MAX)) * 14.0;
+    let mut html = Html::new();
+    html.raw("<text class=\"name\" y=\"")
+        .text(format_args!("{:.1}", top + 15.0))
+        .raw("\" x=\"")
+        .text(format_args!("{indent:.0}"))
+        .raw("\">")
+        .text(label(hop))
+        .raw("</text>");
+    let run = hop.duration.unwrap_or_default();
+    let end = x(from.saturating_add(run));
+    let class = if hop.outcome == crate::correlate::Outcome::Ok { "run" } else { "run failed" };
+    for (class, name, before) in
+        [("wait", "queue wait", hop.queue_wait), ("init", "init", hop.init)]
+    {
+        let before = before.unwrap_or_default().min(from);
+        let title = format!("{name} {}", duration_of(before));
+        html.add(&stretch(class, top, x(from.saturating_sub(before)), x(from), &title));
+    }
+    html.add(&stretch(
+        class,
+        top,
+        x(from),
+        end.max(x(from) + 2.0),
+        &format!("run {}", duration_of(run)),
+    ));
+    html.raw("<text class=\"axis\" y=\"")
+        .text(format_args!("{:.1}", top + 15.0))
+        .raw("\" x=\"")
+        .text(format_args!("{:.1}", end + 6.0))
+        .raw("\">")
+        .text(duration(hop.duration.map(|d| d.as_secs_f64())))
+        .raw("</text>");
     html
 }
 
