@@ -218,18 +218,55 @@ fn emissions_come_in_order_of_time() {
 fn a_clean_workload_holds_nothing_bad() {
     check(
         &config(1, 500),
-        expect![[r#""#]],
+        expect![[r#"
+            hop analytics ok #1: 314
+            hop catalog ok #1: 314
+            hop checkout ok #1: 186
+            hop fulfil ok #1: 186
+            hop loyalty ok #1: 186
+            hop notify-customer ok #1: 186
+            hop payment ok #1: 186
+            request GET /catalog ok: 314
+            request POST /orders ok: 186
+        "#]],
     );
 }
 
 #[test]
 fn a_throttle_burst_is_seen_by_callers() {
-    check(&faulty(1, 200, Fault::ThrottleBurst), expect![[r#""#]]);
+    check(&faulty(1, 200, Fault::ThrottleBurst), expect![[r#"
+        hop analytics ok #1: 113
+        hop catalog ok #1: 113
+        hop checkout ok #1: 34
+        hop checkout throttled #1: 53
+        hop fulfil ok #1: 34
+        hop loyalty ok #1: 34
+        hop notify-customer ok #1: 34
+        hop payment ok #1: 34
+        request GET /catalog ok: 113
+        request POST /orders ok: 34
+        request POST /orders throttled: 53
+    "#]]);
 }
 
 #[test]
 fn poison_messages_end_in_the_dead_letter_queue_after_three_receives() {
-    check(&faulty(1, 200, Fault::PoisonMessage), expect![[r#""#]]);
+    check(&faulty(1, 200, Fault::PoisonMessage), expect![[r#"
+        hop analytics ok #1: 117
+        hop catalog ok #1: 117
+        hop checkout ok #1: 83
+        hop dlq-inspector ok #1: 12
+        hop fulfil dead_lettered #3: 12
+        hop fulfil error #1: 12
+        hop fulfil error #2: 12
+        hop fulfil ok #1: 71
+        hop loyalty ok #1: 71
+        hop notify-customer ok #1: 71
+        hop payment ok #1: 83
+        request GET /catalog ok: 117
+        request POST /orders dead_lettered: 12
+        request POST /orders ok: 71
+    "#]]);
 }
 
 #[test]
@@ -239,22 +276,79 @@ fn lost_messages_make_requests_incomplete() {
         let is_incomplete = request.outcome == Outcome::Incomplete;
         assert_eq!(is_incomplete, !request.lost_message_ids.is_empty());
     }
-    expect![[r#""#]].assert_eq(&digest(&played.truth));
+    expect![[r#"
+        hop analytics ok #1: 123
+        hop catalog ok #1: 123
+        hop checkout ok #1: 77
+        hop fulfil ok #1: 54
+        hop loyalty ok #1: 54
+        hop notify-customer ok #1: 54
+        hop payment ok #1: 77
+        request GET /catalog ok: 123
+        request POST /orders incomplete: 23
+        request POST /orders ok: 54
+    "#]].assert_eq(&digest(&played.truth));
 }
 
 #[test]
 fn timeouts_end_at_the_limit_and_fail_the_caller() {
-    check(&faulty(1, 200, Fault::Timeouts), expect![[r#""#]]);
+    check(&faulty(1, 200, Fault::Timeouts), expect![[r#"
+        hop analytics ok #1: 112
+        hop catalog ok #1: 112
+        hop checkout error #1: 40
+        hop checkout ok #1: 48
+        hop fulfil ok #1: 48
+        hop loyalty ok #1: 48
+        hop notify-customer ok #1: 48
+        hop payment ok #1: 48
+        hop payment timeout #1: 40
+        request GET /catalog ok: 112
+        request POST /orders ok: 48
+        request POST /orders timeout: 40
+    "#]]);
 }
 
 #[test]
 fn retries_make_good_what_a_storm_broke() {
-    check(&faulty(1, 200, Fault::RetryStorm), expect![[r#""#]]);
+    check(&faulty(1, 200, Fault::RetryStorm), expect![[r#"
+        hop analytics error #1: 56
+        hop analytics ok #1: 73
+        hop analytics ok #2: 56
+        hop catalog ok #1: 129
+        hop checkout ok #1: 71
+        hop fulfil error #1: 39
+        hop fulfil ok #1: 32
+        hop fulfil ok #2: 39
+        hop loyalty error #1: 43
+        hop loyalty error #2: 25
+        hop loyalty ok #1: 28
+        hop loyalty ok #2: 18
+        hop loyalty ok #3: 25
+        hop notify-customer error #1: 40
+        hop notify-customer error #2: 24
+        hop notify-customer ok #1: 31
+        hop notify-customer ok #2: 16
+        hop notify-customer ok #3: 24
+        hop payment ok #1: 71
+        request GET /catalog ok: 129
+        request POST /orders ok: 71
+    "#]]);
 }
 
 #[test]
 fn a_duplicate_delivery_is_a_second_success() {
-    check(&faulty(1, 200, Fault::DuplicateDelivery), expect![[r#""#]]);
+    check(&faulty(1, 200, Fault::DuplicateDelivery), expect![[r#"
+        hop analytics ok #1: 115
+        hop catalog ok #1: 115
+        hop checkout ok #1: 85
+        hop fulfil ok #1: 85
+        hop fulfil ok #2: 19
+        hop loyalty ok #1: 85
+        hop notify-customer ok #1: 85
+        hop payment ok #1: 85
+        request GET /catalog ok: 115
+        request POST /orders ok: 85
+    "#]]);
 }
 
 #[test]
@@ -339,7 +433,12 @@ fn each_platform_speaks_its_own_words() {
         let told = Told::of(&play(&SimulationConfig { style, ..config(1, 50) }).emissions);
         told.by_kind.into_keys().collect::<Vec<_>>().join(", ")
     };
-    expect![[r#""#]].assert_eq(&format!(
+    expect![[r#"
+        otlp: platform.initReport, platform.initStart, platform.report, platform.runtimeDone, platform.start, span
+        json-logs: json record
+        telemetry-api: json record, platform.initReport, platform.initStart, platform.report, platform.runtimeDone, platform.start
+        cloudwatch: END, INIT_START, REPORT, START, json record
+    "#]].assert_eq(&format!(
         "otlp: {}\njson-logs: {}\ntelemetry-api: {}\ncloudwatch: {}\n",
         kinds(Style::Otlp),
         kinds(Style::JsonLogs),
