@@ -390,7 +390,7 @@ fn a_slow_dependency_and_a_backlog_show_in_durations_and_waits() {
 fn truth_and_payloads_tell_of_the_same_invocations() {
     for fault in Fault::ALL {
         for style in StyleChoice::ALL {
-            let played = play(&SimulationConfig { style, ..faulty(5, 120, fault) });
+            let played = play(&SimulationConfig { style, ..faulty(5, 60, fault) });
             let told = Told::of(&played.emissions);
             let timed_out = |outcome| outcome == Outcome::Timeout;
             let hops = || played.truth.iter().flat_map(|request| &request.hops);
