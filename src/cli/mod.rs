@@ -3,10 +3,16 @@
 //! Exit codes: 0 well, 1 problems in what was given or no start, 2 wrong usage, 74 the disk failed.
 
 mod check;
+mod demo;
+mod demo_feed;
+mod inbox;
 mod query;
+mod request;
 mod run;
+mod simulate;
 mod slo;
 mod test;
+pub mod waterfall;
 
 use std::process::ExitCode;
 
@@ -34,12 +40,18 @@ struct Arguments {
 enum Command {
     /// The daemon; no file needed. Also what runs without a command.
     Run(run::RunArgs),
+    /// The daemon on throw-away data, fed by the simulator, with incidents and their alerts.
+    Demo(demo::DemoArgs),
     /// Checks config, rule, SLO and routing files; opens no socket.
     Check(check::CheckArgs),
     /// Runs rule unit tests in promtool's format.
     Test(test::TestArgs),
+    /// Writes workloads with known truth as payload files.
+    Simulate(simulate::SimulateArgs),
     /// SLO files to rules.
     Slo(slo::SloArgs),
+    /// One request as a text waterfall.
+    Request(request::RequestArgs),
     /// A PromQL query against a running daemon.
     Query(query::QueryArgs),
 }
@@ -53,9 +65,12 @@ pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let result = match arguments.command.unwrap_or_else(|| Command::Run(run::RunArgs::default())) {
         Command::Run(args) => run::run(&args),
+        Command::Demo(args) => demo::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Test(args) => test::run(&args),
+        Command::Simulate(args) => simulate::run(args).map(|()| ExitCode::SUCCESS),
         Command::Slo(args) => slo::run(&args),
+        Command::Request(args) => block_on(request::run(args)).and_then(|shown| shown).map(|()| ExitCode::SUCCESS),
         Command::Query(args) => query::run(&args),
     };
     result.unwrap_or_else(|error| {
@@ -67,13 +82,13 @@ pub fn main() -> ExitCode {
 /// A line of output for people or pipes. A closed pipe ends the output, not the process.
 pub(crate) fn say(text: &str) {
     use std::io::Write as _;
-    drop(writeln!(std::io::stdout().lock(), "{text}"));
+    let _ = writeln!(std::io::stdout().lock(), "{text}");
 }
 
 /// A line on stderr.
 pub(crate) fn say_error(text: &str) {
     use std::io::Write as _;
-    drop(writeln!(std::io::stderr().lock(), "{text}"));
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
 }
 
 /// A runtime for one client command.
