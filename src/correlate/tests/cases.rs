@@ -343,3 +343,30 @@ fn an_init_that_names_no_run_goes_to_the_first_one_after_it() {
         "#]],
     );
 }
+
+#[test]
+fn a_request_that_begins_to_share_a_hop_is_corrected_at_once() {
+    let mut world = World::new(Config::default());
+    world.hear(&[
+        span("checkout", [1, 1, 0], 0, 100).sent("m1", "orders"),
+        span("fulfil", [3, 1, 0], 500, 800).received("m1", "orders").received("m2", "orders"),
+    ]);
+    world.wait(20);
+    let shared = |world: &World| world.requests.values().any(|r| r.hops.iter().any(|h| h.shared));
+    assert!(!shared(&world));
+    world.hear(&[span("checkout", [2, 1, 0], 10, 110).sent("m2", "orders")]).wait(1);
+    assert!(shared(&world), "{}", world.shown());
+}
+
+#[test]
+fn a_request_with_too_many_hops_holds_the_bound_and_says_so() {
+    let mut world = World::new(Config { hops_max: 3, ..Config::default() });
+    let mut told = vec![span("front", [1, 1, 0], 0, 100)];
+    told.extend((2..7).map(|n| span("back", [1, n, 1], i64::from(n), 50)));
+    world.hear(&told).wait(20);
+    assert_eq!(world.requests.values().next().unwrap().hops.len(), 3);
+    assert_eq!(world.engine.findings()[0].kind, "hops_max");
+    assert_eq!(world.invocations.len(), 6, "every invocation still counts for its function");
+    world.wait_for_the_end();
+    assert!(world.engine.held.graph.nodes.is_empty());
+}
