@@ -118,7 +118,8 @@ impl Alert {
             return None;
         }
         let ages_from = before.as_ref().map_or(transition.active_at, |alert| alert.ages_from);
-        let evidence = transition.evidence.clone().or_else(|| before.and_then(|alert| alert.evidence));
+        let evidence =
+            transition.evidence.clone().or_else(|| before.and_then(|alert| alert.evidence));
         Some(Self {
             state: transition.to,
             annotations: transition.annotations.clone(),
@@ -184,26 +185,67 @@ mod tests {
 
     #[test]
     fn an_alert_without_for_fires_at_once() {
-        check(ages(0, 0), "- a ab b -", &expect![[r#""#]]);
+        check(
+            ages(0, 0),
+            "- a ab b -",
+            &expect![[r#"
+            10s a Firing since 10s
+            20s b Firing since 20s
+            30s a Inactive since 10s
+            40s b Inactive since 20s
+        "#]],
+        );
     }
 
     #[test]
     fn an_alert_fires_only_after_for() {
-        check(ages(20, 0), "a a - a a a a -", &expect![[r#""#]]);
+        check(
+            ages(20, 0),
+            "a a - a a a a -",
+            &expect![[r#"
+            0s a Pending since 0s
+            20s a Inactive since 0s
+            30s a Pending since 30s
+            50s a Firing since 30s
+            70s a Inactive since 30s
+        "#]],
+        );
     }
 
     #[test]
     fn a_pending_alert_survives_a_restart() {
-        check(ages(30, 0), "a a ! a a -", &expect![[r#""#]]);
+        check(
+            ages(30, 0),
+            "a a ! a a -",
+            &expect![[r#"
+            0s a Pending since 0s
+            30s a Firing since 0s
+            40s a Inactive since 0s
+        "#]],
+        );
     }
 
     #[test]
     fn a_firing_alert_survives_a_restart_and_fires_once() {
-        check(ages(0, 0), "a ! a ! -", &expect![[r#""#]]);
+        check(
+            ages(0, 0),
+            "a ! a ! -",
+            &expect![[r#"
+            0s a Firing since 0s
+            20s a Inactive since 0s
+        "#]],
+        );
     }
 
     #[test]
     fn keep_firing_for_bridges_gaps() {
-        check(ages(0, 20), "a - a - - - -", &expect![[r#""#]]);
+        check(
+            ages(0, 20),
+            "a - a - - - -",
+            &expect![[r#"
+            0s a Firing since 0s
+            50s a Inactive since 0s
+        "#]],
+        );
     }
 }

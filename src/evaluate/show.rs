@@ -26,7 +26,8 @@ pub(super) fn rules(evaluator: &Evaluator, filter: &RuleFilter) -> Value {
         .groups
         .iter()
         .filter(|group| named(&filter.groups, &group.name) && named(&filter.files, &group.file));
-    let groups: Vec<Value> = wanted.filter_map(|group| group_json(evaluator, group, filter)).collect();
+    let groups: Vec<Value> =
+        wanted.filter_map(|group| group_json(evaluator, group, filter)).collect();
     json!({ "groups": groups })
 }
 
@@ -90,7 +91,8 @@ fn rule_json(rule: &Rule, held: Option<&RuleState>, filter: &RuleFilter) -> Valu
         shown["lastError"] = json!(error);
     }
     if let Kind::Alert(alerting) = &rule.kind {
-        let worst = held.alerts.values().map(|alert| alert.state).max().unwrap_or(AlertState::Inactive);
+        let worst =
+            held.alerts.values().map(|alert| alert.state).max().unwrap_or(AlertState::Inactive);
         shown["type"] = json!("alerting");
         shown["state"] = json!(state(worst));
         shown["duration"] = json!(alerting.ages.hold.as_secs_f64());
