@@ -20,6 +20,11 @@ pub const fn f64_from_i64(n: i64) -> f64 {
     n as f64
 }
 
+/// Nearest `f64`; exact up to 2^53 in magnitude.
+pub const fn f64_from_i128(n: i128) -> f64 {
+    n as f64
+}
+
 /// Nearest `f64`; exact up to 2^53.
 pub const fn f64_from_usize(n: usize) -> f64 {
     n as f64

@@ -1,8 +1,24 @@
 //! Archive: kept requests on disk, found by any id, time, duration, outcome.
+//!
+//! Final requests come in, one by one; what the policy keeps goes to the files of the day on which
+//! it started, so retention removes whole days and never leaves tombstones. The archive is made anew
+//! from the journal at every start, so it needs no sync of its own and is never the only copy.
 
+mod day;
+mod keep;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use fjall::Database;
+
+use self::day::{Day, day_of, end_of};
+use self::keep::{Slowest, Verdict};
 use crate::correlate::{Lookup, Request, RequestFilter};
 use crate::signal::Timestamp;
 
@@ -33,36 +49,191 @@ impl Default for Config {
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("archive: {0}")]
+    #[error("archive: {0}; check that the data directory is writable and has room")]
     Store(String),
+    #[error("archive: a kept request cannot be read: {0}; it is made anew at the next start")]
+    Unreadable(String),
 }
 
-#[derive(Debug)]
-pub struct Archive {}
+impl From<fjall::Error> for Error {
+    fn from(error: fjall::Error) -> Self {
+        Self::Store(error.to_string())
+    }
+}
+
+impl From<postcard::Error> for Error {
+    fn from(error: postcard::Error) -> Self {
+        Self::Unreadable(error.to_string())
+    }
+}
+
+/// Blocks of files that are kept in memory.
+const CACHE_BYTES: u64 = 16 << 20;
+/// The store's own write-ahead files; its minimum, for they are not what makes us durable.
+const JOURNAL_BYTES: u64 = 64 << 20;
+/// One worker can wait for itself at a full memtable (fjall#257).
+const WORKERS: usize = 2;
+/// Days that are open at once: retention in days, and some for clocks that run ahead.
+const DAYS_MAX: usize = 400;
+/// Requests that one key leads to; a key of more is of no use to anybody.
+const LOOKUP_MAX: usize = 100;
+/// Rows that one listing looks at before it gives up.
+const SCAN_MAX: usize = 200_000;
+
+pub struct Archive {
+    db: Database,
+    config: Config,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    days: BTreeMap<u64, Day>,
+    slowest: Slowest,
+    /// The size is reached and there is no older day to remove.
+    is_full: bool,
+    refused: u64,
+    /// The minute in which the size was looked at last.
+    checked_minute: u64,
+}
+
+impl std::fmt::Debug for Archive {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Archive").field("config", &self.config).finish_non_exhaustive()
+    }
+}
 
 impl Archive {
     /// Opens an empty archive in `dir`; what was there is removed, replay makes it again.
-    pub fn create(_dir: &Path, _config: Config) -> Result<Self, Error> {
-        Ok(Self {})
+    pub fn create(dir: &Path, config: Config) -> Result<Self, Error> {
+        match std::fs::remove_dir_all(dir) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(Error::Store(format!("cannot empty {}: {error}", dir.display())));
+            }
+            _ => {}
+        }
+        let db = Database::builder(dir)
+            .worker_threads(WORKERS)
+            .cache_size(CACHE_BYTES)
+            .max_journaling_size(JOURNAL_BYTES)
+            .open()?;
+        Ok(Self { db, config, state: Mutex::default() })
     }
 
     /// Keeps a final request if it is one to keep.
-    pub fn offer(&self, _request: &Request) -> Result<(), Error> {
+    pub fn offer(&self, request: &Request) -> Result<(), Error> {
+        let mut state = self.state();
+        match state.slowest.judge(request, &self.config) {
+            Verdict::Leave => return Ok(()),
+            Verdict::Keep => {}
+            Verdict::KeepInsteadOf(other) => {
+                if let Some(day) = state.days.get(&day_of(other.start)) {
+                    day.remove(&self.db, &other.id)?;
+                }
+            }
+        }
+        if let Some(day) = state.day(&self.db, day_of(request.start))? {
+            return day.insert(&self.db, request);
+        }
+        state.refused += 1;
         Ok(())
     }
 
     /// By any id that belongs to a kept request.
-    pub fn lookup(&self, _key: &str) -> Result<Lookup, Error> {
-        Ok(Lookup::None)
+    pub fn lookup(&self, key: &str) -> Result<Lookup, Error> {
+        let days = self.days();
+        for day in days.iter().rev() {
+            if let Some(request) = day.get(key)? {
+                return Ok(Lookup::One(Box::new(request)));
+            }
+        }
+        let mut found: Vec<Request> = Vec::new();
+        for day in days.iter().rev() {
+            found.extend(day.find(key, LOOKUP_MAX.saturating_sub(found.len()))?);
+        }
+        found.sort_by(|a, b| a.start.cmp(&b.start).then_with(|| a.id.cmp(&b.id)));
+        Ok(match found.pop() {
+            None => Lookup::None,
+            Some(one) if found.is_empty() => Lookup::One(Box::new(one)),
+            Some(last) => {
+                found.push(last);
+                Lookup::Several(found)
+            }
+        })
     }
 
-    /// Kept requests, newest first.
-    pub fn requests(&self, _filter: &RequestFilter) -> Result<Vec<Request>, Error> {
-        Ok(Vec::new())
+    /// Kept requests, newest first, by start; the filter's times are bounds of the start, inclusive.
+    pub fn requests(&self, filter: &RequestFilter) -> Result<Vec<Request>, Error> {
+        let mut found = Vec::new();
+        let mut n_scanned = 0;
+        for day in self.days().iter().rev() {
+            day.list(filter, &mut found, &mut n_scanned)?;
+            if found.len() >= filter.limit || n_scanned >= SCAN_MAX {
+                break;
+            }
+        }
+        Ok(found)
     }
 
     /// Removes days that are older than retention or over the size.
-    pub fn tick(&self, _now: Timestamp) -> Result<(), Error> {
+    pub fn tick(&self, now: Timestamp) -> Result<(), Error> {
+        let mut state = self.state();
+        let minute = now.as_secs() / 60;
+        if state.checked_minute == minute {
+            return Ok(());
+        }
+        state.checked_minute = minute;
+        let horizon = now.saturating_sub(self.config.retention);
+        while let Some((day, _)) = state.days.first_key_value()
+            && end_of(*day) < horizon
+        {
+            state.drop_oldest(&self.db)?;
+        }
+        // Files go when the last reader does, so space comes back late: one day a minute.
+        let is_over = self.db.disk_space()? > self.config.size_max_bytes;
+        state.is_full = is_over && state.days.len() < 2;
+        if is_over && !state.is_full {
+            state.drop_oldest(&self.db)?;
+        }
+        Ok(())
+    }
+
+    /// Requests that were to be kept and found no room.
+    pub fn refused(&self) -> u64 {
+        self.state().refused
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // What a panicking holder left is whole: every change of the state is one step.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Handles of all days, oldest first: readers hold no lock while they read.
+    fn days(&self) -> Vec<Day> {
+        self.state().days.values().cloned().collect()
+    }
+}
+
+impl State {
+    /// The day's files, made if need be; None where there is no room.
+    fn day(&mut self, db: &Database, day: u64) -> Result<Option<&Day>, Error> {
+        if !self.days.contains_key(&day) {
+            let is_newest = self.days.last_key_value().is_none_or(|(last, _)| *last < day);
+            if self.is_full && is_newest {
+                self.drop_oldest(db)?;
+                self.is_full = false;
+            }
+            if self.days.len() < DAYS_MAX && !self.is_full {
+                self.days.insert(day, Day::open(db, day)?);
+            }
+        }
+        if self.is_full { Ok(None) } else { Ok(self.days.get(&day)) }
+    }
+
+    fn drop_oldest(&mut self, db: &Database) -> Result<(), Error> {
+        if let Some((_, day)) = self.days.pop_first() {
+            day.delete(db)?;
+        }
         Ok(())
     }
 }

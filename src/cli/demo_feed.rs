@@ -28,7 +28,7 @@ const SLEEP_MAX: Duration = Duration::from_millis(250);
 
 /// How the feed went.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Fed {
+pub(super) struct Fed {
     pub n_accepted: u64,
     /// Refused for good, or until the tries were over.
     pub n_failed: u64,
@@ -46,7 +46,7 @@ impl Fed {
 ///
 /// # Errors
 /// Where no HTTP client can be made.
-pub async fn feed(
+pub(super) async fn feed(
     mut simulation: Simulation,
     ingest_url: String,
     clock: Clock,

@@ -26,7 +26,7 @@ const SHOWN_MAX: usize = 300;
 #[command(after_help = "Examples:
   throughline request 4f1d0c9e8b7a6d5c4f1d0c9e8b7a6d5c
   throughline request order-4711 --json | jq .hops")]
-pub struct RequestArgs {
+pub(super) struct RequestArgs {
     /// Any id that belongs to it: its own, or a correlation, trace, invocation or message id.
     pub key: String,
     /// Where the daemon's web port is.
@@ -51,7 +51,7 @@ struct Answer {
 ///
 /// # Errors
 /// Where the daemon cannot be reached or refuses, and where the key leads to no single request.
-pub async fn run(args: &RequestArgs) -> anyhow::Result<()> {
+pub(super) async fn run(args: &RequestArgs) -> anyhow::Result<()> {
     let answer = ask(args).await?;
     let mut out = std::io::stdout().lock();
     if args.json && matches!(answer.status, 200 | 300) {

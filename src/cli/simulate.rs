@@ -29,7 +29,7 @@ const PARTS: u32 = 5;
   throughline simulate --seed 7 --requests 1000 --out workload
   throughline simulate --seed 7 --requests 1000 --fault poison-message --style json-logs --out workload
   throughline simulate --seed 7 --requests 1000 --shuffle --repeat 2 --delay 2m --out workload")]
-pub struct SimulateArgs {
+pub(super) struct SimulateArgs {
     /// The same seed (with the same other options and start) gives the same files, byte by byte.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
@@ -80,7 +80,7 @@ fn rate(text: &str) -> Result<f64, String> {
 ///
 /// # Errors
 /// Where the directory holds something, or cannot be written.
-pub fn run(args: &SimulateArgs) -> anyhow::Result<()> {
+pub(super) fn run(args: &SimulateArgs) -> anyhow::Result<()> {
     let config = config(args, Clock::wall().now())?;
     let wrote = write(&config, &args.out)?;
     let Wrote { payloads, deliveries, requests } = wrote;

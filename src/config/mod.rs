@@ -1,1 +1,151 @@
-//! Config: to be written.
+//! Config: a file to as-written to checked.
+//!
+//! What comes in: the text of one YAML file (all of it optional) and `--set key=value` overrides. What
+//! goes out: a [`Config`] that composes every stage's own, or every error at once with its place.
+//! Never does a value change the structure: `${env:…}` and `${file:…}` are filled in after parsing.
+
+mod check;
+mod interpolate;
+mod raw;
+pub mod reference;
+#[cfg(test)]
+mod tests;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::signal::Diagnostic;
+use crate::{archive, correlate, normalize, notify, series};
+
+/// Everything that the daemon needs to know. Private to build, public to read.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub listen: Listen,
+    pub data_dir: PathBuf,
+    /// The whole process: half for correlating, a fifth for series, the rest for admission and queries.
+    pub memory_max_bytes: u64,
+    pub correlate: correlate::Config,
+    pub normalize: normalize::Config,
+    pub series: series::Config,
+    pub archive: archive::Config,
+    pub notify: notify::Config,
+    pub journal_size_max_bytes: u64,
+    pub tokens: Vec<Token>,
+    pub rules: Rules,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listen {
+    pub otlp_grpc: SocketAddr,
+    pub ingest: SocketAddr,
+    pub web: SocketAddr,
+}
+
+/// A bearer token, kept as the SHA-256 of its text only.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Token {
+    pub name: String,
+    pub sha256: [u8; 32],
+    pub scopes: Vec<Scope>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    Ingest,
+    Read,
+    Write,
+}
+
+/// Rule and SLO files with their texts, read when the configuration was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rules {
+    /// (path, text); empty: the pack that is built in.
+    pub files: Vec<(String, String)>,
+    pub slo_files: Vec<(String, String)>,
+    pub evaluation_interval: Duration,
+    /// None: `auto`, by what is seen of lateness.
+    pub query_offset: Option<Duration>,
+}
+
+/// What configuration reads of the world, so that tests bring their own.
+#[derive(Clone, Copy)]
+pub struct Outside<'a> {
+    pub env: &'a dyn Fn(&str) -> Option<String>,
+    pub read: &'a dyn Fn(&Path) -> std::io::Result<String>,
+    /// Paths that match a pattern whose last part may hold `*`, sorted.
+    pub glob: &'a dyn Fn(&Path) -> std::io::Result<Vec<PathBuf>>,
+}
+
+impl std::fmt::Debug for Outside<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Outside")
+    }
+}
+
+impl Config {
+    /// Reads the file (None: defaults) and the overrides (`key.path=value`).
+    pub fn load(file: Option<&Path>, sets: &[String]) -> Result<Self, Vec<Diagnostic>> {
+        let outside = Outside {
+            env: &|name| std::env::var(name).ok(),
+            read: &|path| std::fs::read_to_string(path),
+            glob: &glob,
+        };
+        Self::try_new(file, sets, &outside)
+    }
+
+    /// As [`Config::load`], with the world given.
+    pub fn try_new(
+        file: Option<&Path>,
+        sets: &[String],
+        outside: &Outside<'_>,
+    ) -> Result<Self, Vec<Diagnostic>> {
+        let (name, text) = match file {
+            None => ("defaults".to_owned(), String::new()),
+            Some(path) => {
+                let name = path.display().to_string();
+                let text = (outside.read)(path).map_err(|error| {
+                    vec![Diagnostic::new(&name, "", 0, 0, format!("cannot read it: {error}"))]
+                })?;
+                (name, text)
+            }
+        };
+        let dir = file.and_then(Path::parent).unwrap_or_else(|| Path::new("")).to_owned();
+        let mut raw = raw::parse(&name, &text)?;
+        for set in sets {
+            let (as_file, yaml) = raw::override_document(set)?;
+            let over = raw::parse(&as_file, &yaml)?;
+            // Checked alone first, so that its errors name it and not a line of the file.
+            check::check(
+                &over,
+                check::Source { file: &as_file, text: &yaml, dir: Path::new("") },
+                outside,
+            )?;
+            raw::Merge::merge(&mut raw, over);
+        }
+        check::check(&raw, check::Source { file: &name, text: &text, dir: &dir }, outside)
+    }
+}
+
+fn glob(pattern: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let name = pattern.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let Some((before, after)) = name.split_once('*') else { return Ok(vec![pattern.to_owned()]) };
+    let dir = match pattern.parent() {
+        Some(dir) if !dir.as_os_str().is_empty() => dir,
+        _ => Path::new("."),
+    };
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(dir)? {
+        let path = entry?.path();
+        let fits = path.file_name().and_then(|name| name.to_str()).is_some_and(|name| {
+            name.len() >= before.len() + after.len()
+                && name.starts_with(before)
+                && name.ends_with(after)
+        });
+        if fits {
+            found.push(path);
+        }
+    }
+    found.sort();
+    Ok(found)
+}

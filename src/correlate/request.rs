@@ -289,6 +289,12 @@ pub enum Change {
     RequestFinal(Box<Request>),
     InvocationFinal(Text),
     DeliveryFinal(Text),
+    /// Log records that name nothing to join by: `count` more of `function`, within the second of `at`.
+    Uncorrelated {
+        function: Text,
+        count: u64,
+        at: Timestamp,
+    },
 }
 
 fn ms<S: Serializer>(d: &Duration, s: S) -> Result<S::Ok, S::Error> {

@@ -1,13 +1,38 @@
 //! Evaluate: rules over series to alert changes; `slo` compiles objectives to rules.
+//!
+//! Rule and SLO files come in as text, series through a closure, time as an argument; proposed
+//! transitions and recorded samples go out. The core reads no clock and does no I/O. What is never
+//! true: an alert whose state changed before the change came back from the journal, an evaluation
+//! time that goes back, or a failed rule that looks healthy.
 
 pub mod alert;
+mod alerting;
+mod evaluation;
+mod go_number;
+pub mod pack;
+mod place;
+mod rule;
+mod rule_file;
+mod show;
+pub mod slo;
+mod template;
+mod template_functions;
+#[cfg(test)]
+mod tests;
+pub mod unit_test;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 pub use alert::{AlertState, Evidence, RuleKey, Transition};
 
-use crate::series::{RawSeries, SelectError, Selection};
-use crate::signal::{Labels, Text, Timestamp};
+use self::alerting::Alert;
+use self::evaluation::{RuleState, World};
+use self::rule::Group;
+use self::slo::Slo;
+use crate::measure::Objective;
+use crate::series::{RawSeries, STALE_NAN_BITS, SelectError, Selection};
+use crate::signal::{Diagnostic, Labels, METRIC_NAME, Text, Timestamp};
 
 /// Reads the series of one selection; the daemon locks its store inside, tests bring their own.
 pub type Select<'a> = dyn Fn(&Selection<'_>) -> Result<Vec<RawSeries>, SelectError> + Sync + 'a;
@@ -15,9 +40,69 @@ pub type Select<'a> = dyn Fn(&Selection<'_>) -> Result<Vec<RawSeries>, SelectErr
 /// p99 over 15 min of (applied - event time) of what reached a metric.
 pub type Lateness<'a> = dyn Fn(&str) -> Duration + Sync + 'a;
 
+/// `query_offset: auto` never waits longer: what is later does not count any more
+/// (`correlate.allowed_lateness`).
+const AUTO_OFFSET_MAX: Duration = Duration::from_mins(15);
+/// A pause between two evaluations that is longer than this many intervals was not watched, and ages
+/// no `for`.
+const UNWATCHED_INTERVALS: u32 = 10;
+/// The same for short intervals.
+const UNWATCHED_MIN: Duration = Duration::from_mins(1);
+/// Evaluations during which the end of an `ALERTS` series is told, so that no reader misses it.
+const GONE_EVALUATIONS: u8 = 3;
+
+/// Checked settings; the texts are checked when they are loaded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// (name, text) of Prometheus rule files. None at all: the pack that is built in.
+    pub rule_files: Vec<(String, String)>,
+    /// (name, text) of OpenSLO, Sloth and short-form files.
+    pub slo_files: Vec<(String, String)>,
+    /// Of groups that name none. Default 1 s: evaluation costs little here, and its interval is the
+    /// greatest part of the way from a failure to its message.
+    pub evaluation_interval: Duration,
+    /// None: `auto`, by the lateness of what a rule selects.
+    pub query_offset: Option<Duration>,
+    /// Where people reach the pages: `$externalURL`.
+    pub external_url: String,
+    pub external_labels: Labels,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            rule_files: Vec::new(),
+            slo_files: Vec::new(),
+            evaluation_interval: Duration::from_secs(1),
+            query_offset: None,
+            external_url: String::new(),
+            external_labels: Labels::default(),
+        }
+    }
+}
+
 /// All rule groups and the state of their alerts. Pure: given time and series, gives transitions.
 #[derive(Debug, Default)]
-pub struct Evaluator {}
+pub struct Evaluator {
+    config: Config,
+    groups: Vec<Group>,
+    slos: Vec<Slo>,
+    warnings: Vec<Diagnostic>,
+    /// By file and group.
+    group_states: BTreeMap<(Text, Text), GroupState>,
+    rule_states: BTreeMap<RuleKey, RuleState>,
+    /// `ALERTS` series that ended, and for how many evaluations that is still told.
+    gone: BTreeMap<Labels, u8>,
+}
+
+/// What a group remembers.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct GroupState {
+    last_tick: Option<u64>,
+    /// Intervals in which the group should have run and did not.
+    missed: u64,
+    run_at: Option<Timestamp>,
+}
 
 /// What one tick of evaluation gave. Neither has happened before it is journaled and applied.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -35,44 +120,272 @@ pub struct Recorded {
     pub value: Option<f64>,
 }
 
+/// What files became.
+struct Loaded {
+    groups: Vec<Group>,
+    slos: Vec<Slo>,
+    warnings: Vec<Diagnostic>,
+}
+
 impl Evaluator {
+    /// # Errors
+    /// Everything that is wrong with any of the files.
+    pub fn try_new(config: Config) -> Result<Self, Vec<Diagnostic>> {
+        let mut evaluator = Self::default();
+        evaluator.set_config(config)?;
+        Ok(evaluator)
+    }
+
+    /// Takes other rules and settings. Alerts whose rule stays keep their state; those of rules that
+    /// are gone resolve at the next evaluation.
+    ///
+    /// # Errors
+    /// Everything that is wrong with any of the files; then nothing has changed.
+    pub fn set_config(&mut self, config: Config) -> Result<(), Vec<Diagnostic>> {
+        let Loaded { groups, slos, warnings } = load(&config)?;
+        self.config = config;
+        self.groups = groups;
+        self.slos = slos;
+        self.warnings = warnings;
+        let groups: BTreeSet<(&Text, &Text)> = self.groups.iter().map(|g| (&g.file, &g.name)).collect();
+        self.group_states.retain(|(file, name), _| groups.contains(&(file, name)));
+        Ok(())
+    }
+
+    /// Without files the pack is not taken: unit tests bring all their rules.
+    pub(crate) fn with_groups(groups: Vec<Group>, config: Config) -> Self {
+        Self { config, groups, ..Self::default() }
+    }
+
+    /// What is suspicious about the files but no error: alerts that can never fire.
+    pub fn warnings(&self) -> &[Diagnostic] {
+        &self.warnings
+    }
+
+    /// The objectives whose `throughline_slo_*` counters the rules need.
+    pub fn objectives(&self) -> Vec<Objective> {
+        self.slos.iter().filter_map(Slo::objective).collect()
+    }
+
     /// Evaluates the groups that are due at `now` (log time), each at `now - query_offset`.
     pub fn evaluate(
         &mut self,
-        _now: Timestamp,
-        _select: &Select<'_>,
-        _lateness: &Lateness<'_>,
+        now: Timestamp,
+        select: &Select<'_>,
+        lateness: &Lateness<'_>,
     ) -> Evaluation {
-        Evaluation::default()
+        self.forget_gone();
+        let mut all = self.end_removed(now);
+        for idx in 0..self.groups.len() {
+            if self.is_due(idx, now) {
+                let found = self.evaluate_group(idx, now, select, lateness);
+                all.transitions.extend(found.transitions);
+                all.recorded.extend(found.recorded);
+            }
+        }
+        all
+    }
+
+    fn is_due(&mut self, idx: usize, now: Timestamp) -> bool {
+        let Some(group) = self.groups.get(idx) else { return false };
+        let interval = group.interval.unwrap_or(self.config.evaluation_interval);
+        let tick = group.tick(now, interval);
+        let key = (Text::clone(&group.file), Text::clone(&group.name));
+        let state = self.group_states.entry(key).or_default();
+        match state.last_tick {
+            // A clock that stepped back waits until it is where it was.
+            Some(last) if tick <= last => return false,
+            Some(last) => state.missed += tick - last - 1,
+            None => {}
+        }
+        state.last_tick = Some(tick);
+        true
+    }
+
+    /// Evaluates one group whether it is due or not; each rule sees what those before it recorded.
+    pub(crate) fn evaluate_group(
+        &mut self,
+        idx: usize,
+        now: Timestamp,
+        select: &Select<'_>,
+        lateness: &Lateness<'_>,
+    ) -> Evaluation {
+        let mut out = Evaluation::default();
+        let Some(group) = self.groups.get(idx) else { return out };
+        let interval = group.interval.unwrap_or(self.config.evaluation_interval);
+        let config = &self.config;
+        let world = World {
+            select,
+            external_labels: &config.external_labels,
+            external_url: &config.external_url,
+        };
+        for rule in &group.rules {
+            let state = self.rule_states.entry(rule.key.clone()).or_default();
+            let auto = || rule.metrics.iter().map(|m| lateness(m)).max().unwrap_or_default();
+            let offset = group.query_offset.or(config.query_offset);
+            state.query_offset = offset.unwrap_or_else(|| auto().min(AUTO_OFFSET_MAX));
+            let at = now.saturating_sub(state.query_offset);
+            let at = state.evaluated_at.map_or(at, |last| last.max(at));
+            skip_unwatched(state, at, interval);
+            evaluation::evaluate(group, rule, state, at, (&world, &mut out));
+            state.run_at = Some(now);
+        }
+        let key = (Text::clone(&group.file), Text::clone(&group.name));
+        self.group_states.entry(key).or_default().run_at = Some(now);
+        out
+    }
+
+    /// Alerts and recorded series of rules that no file has any more.
+    fn end_removed(&mut self, now: Timestamp) -> Evaluation {
+        let mut ended = Evaluation::default();
+        let known: BTreeSet<&RuleKey> = self.groups.iter().flat_map(|g| &g.rules).map(|r| &r.key).collect();
+        self.rule_states.retain(|key, state| {
+            if known.contains(key) {
+                return true;
+            }
+            let at = state.evaluated_at.unwrap_or(now);
+            let alerts = state.alerts.iter();
+            ended.transitions.extend(alerts.map(|(l, alert)| alerting::resolve(key, l, alert, at.max(now))));
+            let series = std::mem::take(&mut state.recorded).into_iter();
+            ended.recorded.extend(series.map(|labels| Recorded { labels, at: now, value: None }));
+            // Until the transitions come back from the journal they are proposed again.
+            !state.alerts.is_empty()
+        });
+        ended
+    }
+
+    fn forget_gone(&mut self) {
+        self.gone.retain(|_, left| {
+            *left = left.saturating_sub(1);
+            *left > 0
+        });
     }
 
     /// Takes a transition back from the journal: live, right after it was written, and at recovery.
-    pub fn apply(&mut self, _transition: &Transition) {}
+    pub fn apply(&mut self, transition: &Transition) {
+        let state = self.rule_states.entry(transition.rule.clone()).or_default();
+        let before = state.alerts.remove(&transition.labels);
+        let series_before = before.as_ref().map(|alert| alerts_series(&transition.labels, alert.state));
+        match Alert::apply(before, transition) {
+            Some(alert) => {
+                let series = alerts_series(&transition.labels, alert.state);
+                self.gone.remove(&series);
+                self.gone.remove(&for_state_series(&transition.labels));
+                self.gone.extend(series_before.filter(|before| *before != series).map(|s| (s, GONE_EVALUATIONS)));
+                state.alerts.insert(transition.labels.clone(), alert);
+            }
+            None => {
+                let for_state = series_before.is_some().then(|| for_state_series(&transition.labels));
+                self.gone.extend(series_before.into_iter().chain(for_state).map(|s| (s, GONE_EVALUATIONS)));
+            }
+        }
+    }
 
-    /// `ALERTS` and `ALERTS_FOR_STATE` samples of what is pending or firing.
+    /// `ALERTS` and `ALERTS_FOR_STATE` samples of what is pending or firing, and staleness markers of
+    /// those that have just ended.
     pub fn alert_series(&self, _now: Timestamp) -> Vec<(Labels, f64)> {
-        Vec::new()
+        let mut samples = Vec::new();
+        for (labels, alert) in self.rule_states.values().flat_map(|state| &state.alerts) {
+            samples.push((alerts_series(labels, alert.state), 1.0));
+            samples.push((for_state_series(labels), alert.active_at.as_secs_f64().floor()));
+        }
+        let ended = f64::from_bits(STALE_NAN_BITS);
+        samples.extend(self.gone.keys().map(|labels| (labels.clone(), ended)));
+        samples
     }
 
     /// `data` of `/api/v1/rules`.
-    pub fn rules_json(&self, _filter: &RuleFilter) -> serde_json::Value {
-        serde_json::json!({"groups": []})
+    pub fn rules_json(&self, filter: &RuleFilter) -> serde_json::Value {
+        show::rules(self, filter)
     }
 
     /// `data` of `/api/v1/alerts`.
     pub fn alerts_json(&self) -> serde_json::Value {
-        serde_json::json!({"alerts": []})
+        show::alerts(self)
     }
 
     /// Every alert that is not inactive, firing first.
     pub fn active(&self) -> Vec<ActiveAlert> {
-        Vec::new()
+        let mut all = Vec::new();
+        for (rule, state) in &self.rule_states {
+            all.extend(state.alerts.iter().map(|(labels, alert)| ActiveAlert {
+                rule: rule.clone(),
+                state: alert.state,
+                labels: labels.clone(),
+                annotations: alert.annotations.clone(),
+                active_at: alert.active_at,
+                value: alert.value,
+                evidence: alert.evidence.clone(),
+            }));
+        }
+        all.sort_by_key(|alert| (std::cmp::Reverse(alert.state), alert.active_at));
+        all
     }
 
     /// The objectives with their state, as `/api/slos` shows them.
-    pub fn slos_json(&self, _now: Timestamp, _select: &Select<'_>) -> serde_json::Value {
-        serde_json::json!({"slos": []})
+    pub fn slos_json(&self, now: Timestamp, select: &Select<'_>) -> serde_json::Value {
+        let slos: Vec<serde_json::Value> =
+            self.slos.iter().map(|slo| slo::state::json(slo, now, select)).collect();
+        serde_json::json!({ "slos": slos })
     }
+}
+
+/// Every error of every file.
+fn load(config: &Config) -> Result<Loaded, Vec<Diagnostic>> {
+    let mut errors = Vec::new();
+    let mut groups = Vec::new();
+    let pack = [(pack::PACK_NAME.to_owned(), pack::PACK.to_owned())];
+    let files = if config.rule_files.is_empty() { &pack[..] } else { &config.rule_files };
+    for (name, text) in files {
+        match rule_file::parse(name, text) {
+            Ok(found) => groups.extend(found),
+            Err(found) => errors.extend(found),
+        }
+    }
+    let mut slos = Vec::new();
+    let mut warnings = Vec::new();
+    for (name, text) in &config.slo_files {
+        match slo::load(name, text) {
+            Ok(loaded) => {
+                warnings.extend(loaded.warnings);
+                match rule_file::parse(name, &loaded.rules) {
+                    Ok(found) => groups.extend(found),
+                    Err(found) => errors.extend(found.iter().map(|error| generated(name, error))),
+                }
+                slos.extend(loaded.slos);
+            }
+            Err(found) => errors.extend(found),
+        }
+    }
+    if errors.is_empty() { Ok(Loaded { groups, slos, warnings }) } else { Err(errors) }
+}
+
+/// An error in rules that were made from an SLO file: its own query is wrong, its place is unknown.
+fn generated(name: &str, error: &Diagnostic) -> Diagnostic {
+    let message = format!("the rules made from it are wrong: {} in `{}`", error.message, error.source_line.trim());
+    Diagnostic::new(name, "", 0, 0, message)
+}
+
+/// Time that nobody watched ages no alert.
+fn skip_unwatched(state: &mut RuleState, at: Timestamp, interval: Duration) {
+    let Some(last) = state.evaluated_at else { return };
+    let pause = at.since(last);
+    if pause > UNWATCHED_MIN.max(interval.saturating_mul(UNWATCHED_INTERVALS)) {
+        let unwatched = pause.saturating_sub(interval);
+        for alert in state.alerts.values_mut() {
+            alert.ages_from = alert.ages_from.saturating_add(unwatched);
+            alert.kept_since = alert.kept_since.map(|since| since.saturating_add(unwatched));
+        }
+    }
+}
+
+fn alerts_series(labels: &Labels, state: AlertState) -> Labels {
+    let state = show::state(state);
+    labels.with(METRIC_NAME, "ALERTS").with("alertstate", state)
+}
+
+fn for_state_series(labels: &Labels) -> Labels {
+    labels.with(METRIC_NAME, "ALERTS_FOR_STATE")
 }
 
 /// Query parameters of `/api/v1/rules`.
@@ -92,7 +405,7 @@ pub struct ActiveAlert {
     pub rule: RuleKey,
     pub state: AlertState,
     pub labels: Labels,
-    pub annotations: std::collections::BTreeMap<Text, Text>,
+    pub annotations: BTreeMap<Text, Text>,
     pub active_at: Timestamp,
     pub value: f64,
     pub evidence: Option<Evidence>,

@@ -1,1 +1,122 @@
-//! Internal_telemetry: to be written.
+//! The daemon's own logs, metrics and traces.
+//!
+//! Every happening is one struct in [`happening`]: emitting it writes the log event and moves the
+//! metric together, so the two cannot disagree. Own series are named `throughline_self_*` and are
+//! served by `/metrics` beside the derived ones; own traces leave only when
+//! `OTEL_EXPORTER_OTLP_ENDPOINT` is set, never to ourselves.
+
+pub mod happening;
+mod logs;
+
+use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+
+pub use logs::{Guard, LogFormat, start};
+
+/// The daemon's own series. Cheap to share; every field counts itself.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    batches: IntCounterVec,
+    refusals: IntCounterVec,
+    journal_records: IntCounter,
+    journal_bytes: IntCounter,
+    journal_replayed: IntCounter,
+    apply_lag: Histogram,
+    evaluations: IntCounter,
+    evaluations_missed: IntCounter,
+    evaluation_duration: Histogram,
+    messages: IntCounterVec,
+    /// 1 once recovery is over.
+    pub ready: IntGauge,
+}
+
+impl Metrics {
+    /// Fails only where a name is registered twice, which the tests would show.
+    pub fn try_new() -> Result<Self, prometheus::Error> {
+        let registry = Registry::new();
+        let counters =
+            |name: &str, help: &str, labels: &[&str]| -> Result<IntCounterVec, prometheus::Error> {
+                let counter = IntCounterVec::new(Opts::new(name, help), labels)?;
+                registry.register(Box::new(counter.clone()))?;
+                Ok(counter)
+            };
+        let counter = |name: &str, help: &str| -> Result<IntCounter, prometheus::Error> {
+            let counter = IntCounter::new(name, help)?;
+            registry.register(Box::new(counter.clone()))?;
+            Ok(counter)
+        };
+        let histogram = |name: &str, help: &str| -> Result<Histogram, prometheus::Error> {
+            let buckets = vec![
+                0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
+                10.0,
+            ];
+            let histogram = Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets))?;
+            registry.register(Box::new(histogram.clone()))?;
+            Ok(histogram)
+        };
+        let ready = IntGauge::new("throughline_self_pipeline_ready", "1 once recovery is over")?;
+        registry.register(Box::new(ready.clone()))?;
+        Ok(Self {
+            batches: counters(
+                "throughline_self_receive_batches_total",
+                "Batches on disk and acknowledged",
+                &["receiver"],
+            )?,
+            refusals: counters(
+                "throughline_self_receive_refusals_total",
+                "Batches refused, to come again later",
+                &["cause"],
+            )?,
+            journal_records: counter("throughline_self_journal_records_total", "Records on disk")?,
+            journal_bytes: counter(
+                "throughline_self_journal_written_bytes_total",
+                "Bytes of records on disk, before compression",
+            )?,
+            journal_replayed: counter(
+                "throughline_self_journal_records_replayed_total",
+                "Records read back at start",
+            )?,
+            apply_lag: histogram(
+                "throughline_self_correlate_apply_lag_seconds",
+                "From a record's log time until it is applied",
+            )?,
+            evaluations: counter(
+                "throughline_self_evaluate_ticks_total",
+                "Ticks at which rules were evaluated",
+            )?,
+            evaluations_missed: counter(
+                "throughline_self_evaluate_missed_ticks_total",
+                "Ticks skipped because the one before still ran",
+            )?,
+            evaluation_duration: histogram(
+                "throughline_self_evaluate_duration_seconds",
+                "One tick of all due rule groups",
+            )?,
+            messages: counters(
+                "throughline_self_notify_attempts_total",
+                "Attempts to deliver a message",
+                &["outcome"],
+            )?,
+            ready,
+            registry,
+        })
+    }
+
+    /// The present values, for `/metrics`.
+    pub fn gather(&self) -> Vec<prometheus::proto::MetricFamily> {
+        self.registry.gather()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_own_series_has_the_prefix_and_no_name_is_there_twice() {
+        let metrics = Metrics::try_new().expect("names are unique");
+        for family in metrics.gather() {
+            assert!(family.name().starts_with("throughline_self_"), "{}", family.name());
+        }
+    }
+}

@@ -1,33 +1,67 @@
 //! Measure: changes of requests, invocations and messages in; samples of series out.
+//!
+//! Every subject that can still be corrected has its last contributions here. A later version of it
+//! takes the old ones back and gives new ones, at event time, so series are sums over what is known
+//! now, never over what was known when. Nothing here reads a clock or depends on the order of changes.
 
-use crate::correlate::Change;
+mod contribution;
+mod delivery;
+mod invocation;
+mod memory_use;
+mod point;
+mod request;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+
+use serde::{Deserialize, Serialize};
+
+use self::contribution::{Contributions, LabelCache, Tally};
+use self::memory_use::MemoryUse;
+use self::point::Accumulator;
+use crate::correlate::{Change, Delivery, Invocation, Request, State};
+use crate::number::f64_from_u64;
 use crate::series::Series;
-use crate::signal::{MetricPoint, Timestamp};
+use crate::series::catalog::UNCORRELATED_SIGNALS;
+use crate::signal::{MetricPoint, Text, Timestamp};
+
+/// Subjects of one kind that can be corrected. The engine bounds what is correctable by memory long
+/// before; beyond this a subject still counts but its corrections do not.
+const SUBJECTS_MAX: usize = 4_000_000;
 
 /// Remembers the last contribution of every correctable subject, so that a correction subtracts the
 /// old and adds the new.
-#[derive(Debug, Default)]
-pub struct Measure {}
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct Measure {
+    objectives: Vec<Objective>,
+    requests: HashMap<Text, Contributions>,
+    invocations: HashMap<Text, Contributions>,
+    deliveries: HashMap<Text, Contributions>,
+    memory_use: MemoryUse,
+    accumulator: Accumulator,
+    #[serde(skip)]
+    labels: LabelCache,
+    /// Subjects that found no room to be remembered.
+    uncorrectable: u64,
+}
 
 /// Good/total counter at a latency objective's own threshold, or of outcomes.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Objective {
-    pub slo: crate::signal::Text,
-    pub service: crate::signal::Text,
+    pub slo: Text,
+    pub service: Text,
     pub sli: Sli,
 }
 
 /// What makes an event of an SLO good.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Sli {
     /// Finished requests of a flow (None: all) whose outcome is ok.
-    Availability { flow: Option<crate::signal::Text> },
+    Availability { flow: Option<Text> },
     /// Finished requests of a flow that took at most the threshold.
-    Latency {
-        flow: Option<crate::signal::Text>,
-        threshold: std::time::Duration,
-        whole_request: bool,
-    },
+    Latency { flow: Option<Text>, threshold: std::time::Duration, whole_request: bool },
 }
 
 impl Measure {
@@ -35,12 +69,159 @@ impl Measure {
         Self::default()
     }
 
-    /// The objectives whose `throughline_slo_*` counters are kept from now on.
-    pub fn set_objectives(&mut self, _objectives: Vec<Objective>) {}
+    /// The objectives whose `throughline_slo_*` counters are kept from now on, and whose thresholds
+    /// get classic buckets. What is already counted stays until its subject is corrected.
+    pub fn set_objectives(&mut self, objectives: Vec<Objective>) {
+        self.objectives = objectives;
+    }
+
+    /// Thresholds of the latency objectives in seconds, for [`Series::set_thresholds`].
+    pub fn thresholds(&self) -> Vec<f64> {
+        let threshold = |objective: &Objective| match objective.sli {
+            Sli::Latency { threshold, .. } => Some(threshold.as_secs_f64()),
+            Sli::Availability { .. } => None,
+        };
+        self.objectives.iter().filter_map(threshold).collect()
+    }
 
     /// Applies one tick's changes to the store.
-    pub fn apply(&mut self, _changes: &[Change], _series: &mut Series, _now: Timestamp) {}
+    pub fn apply(&mut self, changes: &[Change], series: &mut Series, now: Timestamp) {
+        for change in changes {
+            self.apply_one(change, series, now);
+        }
+        self.memory_use.show(series, now);
+    }
+
+    fn apply_one(&mut self, change: &Change, series: &mut Series, now: Timestamp) {
+        let store = &mut Store { series, now };
+        match change {
+            Change::Request(request) => {
+                let counted = self.of_request(request);
+                self.remember(Subject::Request, &request.id, counted, store);
+            }
+            Change::RequestFinal(request) => {
+                let counted = self.of_request(request);
+                replace(self.requests.remove(&request.id), &counted, store);
+            }
+            Change::Invocation(invocation) => {
+                let counted = self.of_invocation(invocation);
+                self.memory_use.note(invocation, store.now);
+                self.remember(Subject::Invocation, &invocation.id, counted, store);
+            }
+            Change::Delivery(delivery) => {
+                let counted = self.of_delivery(delivery);
+                self.remember(Subject::Delivery, &delivery.id, counted, store);
+            }
+            Change::RequestGone(id) => {
+                replace(self.requests.remove(id), &Contributions::default(), store);
+            }
+            Change::InvocationGone(id) => {
+                replace(self.invocations.remove(id), &Contributions::default(), store);
+            }
+            Change::DeliveryGone(id) => {
+                replace(self.deliveries.remove(id), &Contributions::default(), store);
+            }
+            Change::InvocationFinal(id) => {
+                self.invocations.remove(id);
+            }
+            Change::DeliveryFinal(id) => {
+                self.deliveries.remove(id);
+            }
+            Change::Uncorrelated { function, count, at } => {
+                let mut tally = Tally::new(&mut self.labels, *at, Text::default());
+                tally.add(UNCORRELATED_SIGNALS, &[("faas_name", function)], f64_from_u64(*count));
+                tally.finish().give(0, store.series, store.now);
+            }
+        }
+    }
 
     /// Stores one pushed or platform metric point.
-    pub fn point(&mut self, _point: &MetricPoint, _series: &mut Series, _now: Timestamp) {}
+    pub fn point(&mut self, point: &MetricPoint, series: &mut Series, now: Timestamp) {
+        series.note_lateness(point.labels.name(), now.since(point.time), now);
+        self.accumulator.point(point, series);
+    }
+
+    /// Subjects whose later versions will not correct what they counted.
+    pub fn uncorrectable(&self) -> u64 {
+        self.uncorrectable
+    }
+
+    /// Metric points of shapes that no series can show.
+    pub fn unsupported_points(&self) -> u64 {
+        self.accumulator.unsupported()
+    }
+
+    /// Subjects that are remembered because they can still be corrected.
+    pub fn n_correctable(&self) -> usize {
+        self.requests.len() + self.invocations.len() + self.deliveries.len()
+    }
+
+    fn of_request(&mut self, request: &Request) -> Contributions {
+        if request.state == State::Open {
+            return Contributions::default();
+        }
+        let mut tally = Tally::new(&mut self.labels, request.end, request::exemplar(request));
+        request::tally(request, &mut tally);
+        for objective in &self.objectives {
+            request::tally_objective(request, objective, &mut tally);
+        }
+        tally.finish()
+    }
+
+    fn of_invocation(&mut self, invocation: &Invocation) -> Contributions {
+        let exemplar = Text::clone(&invocation.exemplar);
+        let mut tally = Tally::new(&mut self.labels, invocation.end, exemplar);
+        invocation::tally(invocation, &mut tally);
+        tally.finish()
+    }
+
+    fn of_delivery(&mut self, delivery: &Delivery) -> Contributions {
+        let exemplar = Text::clone(&delivery.exemplar);
+        let mut tally = Tally::new(&mut self.labels, delivery.taken_up, exemplar);
+        delivery::tally(delivery, &mut tally);
+        tally.finish()
+    }
+
+    fn remember(
+        &mut self,
+        subject: Subject,
+        id: &Text,
+        counted: Contributions,
+        store: &mut Store<'_>,
+    ) {
+        let held = match subject {
+            Subject::Request => &mut self.requests,
+            Subject::Invocation => &mut self.invocations,
+            Subject::Delivery => &mut self.deliveries,
+        };
+        replace(held.remove(id), &counted, store);
+        if counted.is_empty() {
+            return;
+        }
+        if held.len() < SUBJECTS_MAX {
+            held.insert(Text::clone(id), counted);
+        } else {
+            self.uncorrectable += 1;
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Subject {
+    Request,
+    Invocation,
+    Delivery,
+}
+
+/// Where contributions go, and the log time at which they do.
+struct Store<'a> {
+    series: &'a mut Series,
+    now: Timestamp,
+}
+
+fn replace(old: Option<Contributions>, new: &Contributions, store: &mut Store<'_>) {
+    let old = old.unwrap_or_default();
+    let same = old.common_with(new);
+    old.take_back(same, store.series);
+    new.give(same, store.series, store.now);
 }

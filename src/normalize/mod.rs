@@ -1,6 +1,29 @@
 //! Normalize: every platform's dialect to one vocabulary. Pure functions, no I/O, no clock.
 
+pub mod cloudwatch_logs;
 pub mod config;
+pub mod firehose;
+pub mod inflate;
+pub mod json_log;
+pub mod lambda_telemetry;
+pub mod metric_stream;
+pub mod otlp;
+pub mod redact;
+pub(crate) mod semconv;
+pub(crate) mod shorten;
+pub mod show;
+pub mod trace_header;
+
+mod aws_events;
+mod aws_names;
+mod event_time;
+mod gather;
+mod json_facts;
+mod json_fields;
+mod lambda_text;
+mod logged_trace;
+mod metric_stream_otel;
+mod pieces;
 
 use crate::signal::Batch;
 

@@ -1,14 +1,24 @@
 //! Notify: alert changes to delivered messages.
+//!
+//! What comes in: journaled [`Transition`]s and [`Receipt`]s, and time. What goes out: [`Message`]s
+//! that are due. The [`Dispatcher`] is pure; [`webhook`] does the sending at the edge. Never is a
+//! message made from a transition that is not on disk, and never does one message go out under two ids.
+
+pub mod config;
+pub mod webhook;
+mod dispatcher;
+mod group;
+mod matchers;
+mod payload;
+#[cfg(test)]
+mod tests;
 
 use serde::{Deserialize, Serialize};
 
-use crate::evaluate::Transition;
 use crate::signal::{Text, Timestamp};
 
-/// Routes, groups and remembers what was told to whom. Pure: given transitions, receipts and time,
-/// gives messages.
-#[derive(Debug, Default)]
-pub struct Dispatcher {}
+pub use config::Config;
+pub use dispatcher::{Dispatcher, GroupView};
 
 /// A message that is due. It is offered again on every tick until its receipt is applied, with the
 /// same id.
@@ -18,10 +28,9 @@ pub struct Message {
     pub id: Text,
     /// Name of the receiver in the notify configuration.
     pub receiver: Text,
-    /// Position of the notifier within the receiver.
-    pub integration: usize,
+    pub url: Text,
     pub group_key: Text,
-    /// The webhook v4 body, or the notifier's own.
+    /// The webhook v4 body.
     pub body: serde_json::Value,
 }
 
@@ -30,25 +39,13 @@ pub struct Message {
 pub struct Receipt {
     pub id: Text,
     pub at: Timestamp,
-    /// None: delivered. Else why not, and whether to try again.
+    /// None: delivered.
     pub failure: Option<Failure>,
 }
 
+/// Why an attempt did not deliver.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
     pub message: Text,
     pub retryable: bool,
-}
-
-impl Dispatcher {
-    /// Takes one journaled transition.
-    pub fn apply(&mut self, _transition: &Transition) {}
-
-    /// Takes one journaled receipt.
-    pub fn receipt(&mut self, _receipt: &Receipt) {}
-
-    /// Messages that are due at `now` (log time) and not being sent.
-    pub fn tick(&mut self, _now: Timestamp) -> Vec<Message> {
-        Vec::new()
-    }
 }

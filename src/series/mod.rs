@@ -1,9 +1,32 @@
 //! The time-series store: deltas in event-time slots, read back as cumulative series.
+//!
+//! In come signed deltas at event time ([`Series::add`], [`Series::observe`]) and samples as they are
+//! ([`Series::append`]); out go the samples that a query selects. A derived counter is never stored as
+//! a running total, so a correction touches one slot and nothing is ever reset.
 
-pub mod sample;
+pub mod catalog;
+pub mod export;
 pub mod matcher;
+pub mod sample;
+mod bounds;
+mod counter;
+mod distribution;
+mod exemplar;
+mod lateness;
+mod plain;
+mod read;
+mod slots;
 mod store;
+mod table;
 
+#[cfg(test)]
+mod laws;
+#[cfg(test)]
+mod tests;
+
+pub use exemplar::Exemplar;
 pub use matcher::{MatchOp, Matcher};
 pub use sample::{CounterReset, Histogram, RawSeries, STALE_NAN_BITS, Sample, SampleValue};
-pub use store::{Config, MetricMetadata, MetricType, SelectError, Selection, Series};
+pub use store::{
+    Config, Dropped, MetricMetadata, MetricType, Observation, SelectError, Selection, Series,
+};

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::signal::Labels;
 
 /// The bit pattern of Prometheus's staleness marker (`model/value/value.go`).
@@ -28,7 +30,7 @@ pub enum SampleValue {
 }
 
 /// A native histogram with float counts, as PromQL computes with it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Histogram {
     pub counter_reset: CounterReset,
     /// Bucket `i` covers `(2^((i-1)*2^-schema), 2^(i*2^-schema)]`; -53 means `custom_bounds`.
@@ -44,7 +46,7 @@ pub struct Histogram {
     pub custom_bounds: Arc<[f64]>,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CounterReset {
     #[default]
     Unknown,

@@ -1,12 +1,22 @@
-//! The store itself.
+//! The store itself: takes deltas and samples, ages them, keeps within its bounds.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{Matcher, RawSeries};
+use serde::{Deserialize, Serialize};
+
+use super::bounds::Bounds;
+use super::catalog::METRICS;
+use super::counter::to_parts;
+use super::lateness::Lateness;
+use super::slots::Zones;
+use super::table::{Admission, Data, ENTRY_BYTES, Entry, Kind, Table};
+use super::{Exemplar, Matcher, Sample};
+use crate::number::{i64_from_u64, u64_from_usize};
 use crate::signal::{Labels, Text, Timestamp};
 
 /// Checked settings. `Default` is the contract's.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Config {
     /// How long a sample can be queried.
     pub retention: Duration,
@@ -62,48 +72,308 @@ pub struct MetricMetadata {
     pub unit: Text,
 }
 
+/// Rough cost of what arrives between two exact counts.
+const COUNTER_ADD_BYTES: usize = 16;
+const OBSERVE_BYTES: usize = 64;
+const APPEND_BYTES: usize = 16;
+/// At the memory bound a tenth more than needed is dropped, so that it is not reached again at once.
+const SLACK: u64 = 10;
+
+/// What the store lost to its bounds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dropped {
+    /// Gauge, pushed and recorded samples dropped before their retention ended, oldest first.
+    pub samples: u64,
+    /// Slots of derived series whose resolution was given up; their sums stay.
+    pub slots: u64,
+    /// Thresholds of objectives that got no classic bucket.
+    pub thresholds: u64,
+    /// Samples and deltas that named a series of another kind.
+    pub mismatched: u64,
+}
+
 /// All series, in memory, with a bound.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Series {
     config: Config,
+    pub(super) table: Table,
+    pub(super) zones: Zones,
+    pub(super) bounds: Bounds,
+    /// The last tick.
+    pub(super) now: Timestamp,
+    lateness: Lateness,
+    bytes: u64,
+    dropped: Dropped,
 }
 
 impl Series {
     pub fn new(config: Config) -> Self {
-        Self { config }
+        Self {
+            config,
+            table: Table::default(),
+            zones: Zones::default(),
+            bounds: Bounds::default(),
+            now: Timestamp::EPOCH,
+            lateness: Lateness::default(),
+            bytes: 0,
+            dropped: Dropped::default(),
+        }
     }
 
     pub fn config(&self) -> &Config {
         &self.config
     }
 
-    /// Adds `delta` (negative for a correction) to a derived counter, in the slot of `at`.
-    pub fn add(&mut self, _labels: &Labels, _at: Timestamp, _delta: f64) {}
-
-    /// Adds `count` observations of `value` (negative for a correction) to a derived histogram.
-    pub fn observe(&mut self, _labels: &Labels, _at: Timestamp, _value: f64, _count: i64) {}
-
-    /// Stores a gauge, scraped, pushed or recorded sample as it is.
-    pub fn append(&mut self, _labels: &Labels, _sample: super::Sample) {}
-
-    pub fn select(&self, _selection: &Selection<'_>) -> Result<Vec<RawSeries>, SelectError> {
-        Ok(Vec::new())
+    /// A reload: what is held stays, new bounds hold from the next tick.
+    pub fn set_config(&mut self, config: Config) {
+        self.config = config;
     }
 
-    /// Label sets of all series that match and have a sample in `[start, end]` (milliseconds).
-    pub fn label_sets(&self, _matchers: &[Matcher], _start: i64, _end: i64) -> Vec<Labels> {
-        Vec::new()
+    /// Classic buckets at the thresholds of latency objectives, in seconds, beside the classic ones.
+    /// A new one counts what happens from now on.
+    pub fn set_thresholds(&mut self, thresholds: &[f64]) {
+        let from = if self.now == Timestamp::EPOCH { i64::MIN } else { second(self.now) + 1 };
+        let refused = self.bounds.set_thresholds(thresholds, from);
+        self.dropped.thresholds += u64_from_usize(refused);
+    }
+
+    /// Adds `delta` (negative for a correction) to a derived counter, in the slot of `at`.
+    pub fn add(&mut self, labels: &Labels, at: Timestamp, delta: f64) {
+        if delta == 0.0 || delta.is_nan() {
+            return;
+        }
+        let key = self.zones.key(second(at));
+        if let Some(Entry { data: Data::Counter(counter), parts, .. }) =
+            self.resolve(labels, Kind::Counter, COUNTER_ADD_BYTES)
+        {
+            counter.add(key, to_parts(delta, *parts));
+        }
+    }
+
+    /// Adds `count` observations of `value` (negative for a correction) to a derived histogram.
+    pub fn observe(&mut self, labels: &Labels, at: Timestamp, value: f64, count: i64) {
+        self.observe_with_exemplar(labels, at, Observation { value, count, exemplar: None });
+    }
+
+    /// As [`Series::observe`], and remembers where the observation came from.
+    pub fn observe_with_exemplar(&mut self, labels: &Labels, at: Timestamp, seen: Observation<'_>) {
+        let Observation { value, count, exemplar } = seen;
+        if value.is_nan() || count == 0 {
+            return;
+        }
+        // Skewed clocks make waits below zero; they count as none.
+        let value = value.max(0.0);
+        let key = self.zones.key(second(at));
+        let class = self.bounds.class(value, second(at));
+        if let Some(Entry { data: Data::Distribution(held, exemplars), .. }) =
+            self.resolve(labels, Kind::Distribution, OBSERVE_BYTES)
+        {
+            held.observe(key, value, class, count);
+            match exemplar {
+                Some(trace_id) if count > 0 => exemplars.note(at, value, trace_id),
+                Some(trace_id) => exemplars.withdraw(at, value, trace_id),
+                None => {}
+            }
+        }
+    }
+
+    /// Stores a gauge, scraped, pushed or recorded sample as it is.
+    pub fn append(&mut self, labels: &Labels, sample: Sample) {
+        if let Some(Entry { data: Data::Plain(plain), .. }) =
+            self.resolve(labels, Kind::Plain, APPEND_BYTES)
+        {
+            plain.insert(sample);
+        }
+    }
+
+    fn resolve(&mut self, labels: &Labels, kind: Kind, bytes: usize) -> Option<&mut Entry> {
+        let admission = if self.bytes >= self.config.memory_max_bytes {
+            Admission::Closed
+        } else {
+            Admission::UpTo { per_metric: self.config.series_per_metric_max }
+        };
+        let n_before = self.table.len();
+        let id = self.table.resolve(labels, kind, admission, second(self.now))?;
+        let n_new = self.table.len() - n_before;
+        self.bytes += u64_from_usize(bytes + n_new * ENTRY_BYTES);
+        self.table.get_mut(id)
     }
 
     pub fn metadata(&self) -> Vec<MetricMetadata> {
-        Vec::new()
+        METRICS
+            .iter()
+            .map(|metric| MetricMetadata {
+                name: metric.name.into(),
+                kind: metric.kind,
+                help: metric.help.into(),
+                unit: metric.unit.into(),
+            })
+            .collect()
     }
 
     /// p99 over 15 min of (applied - event time) of what reached series of this metric.
-    pub fn lateness(&self, _metric: &str) -> Duration {
-        Duration::ZERO
+    pub fn lateness(&self, metric: &str) -> Duration {
+        let by_name = self.lateness.p99(metric, self.now);
+        if !by_name.is_zero() {
+            return by_name;
+        }
+        let base = ["_bucket", "_sum", "_count"].iter().find_map(|end| metric.strip_suffix(end));
+        base.map_or(Duration::ZERO, |base| self.lateness.p99(base, self.now))
     }
 
-    /// Forgets what is older than retention; called on ticks.
-    pub fn tick(&mut self, _now: Timestamp) {}
+    /// Notes how late something of this metric was applied.
+    pub fn note_lateness(&mut self, metric: &str, late: Duration, now: Timestamp) {
+        self.lateness.note(metric, late, now);
+    }
+
+    /// Contributions that found their metric full: they are in its overflow series, or for gauges
+    /// nowhere.
+    pub fn overflowed(&self) -> u64 {
+        self.table.overflowed
+    }
+
+    /// What was lost to bounds.
+    pub fn dropped(&self) -> Dropped {
+        Dropped { mismatched: self.table.mismatched, ..self.dropped }
+    }
+
+    /// Estimate of the memory that is held, in bytes.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// How many series there are, those without visible samples included.
+    pub fn n_series(&self) -> usize {
+        self.table.len()
+    }
+
+    /// Forgets what is older than retention; called on ticks. Time never goes back.
+    pub fn tick(&mut self, now: Timestamp) {
+        let before = self.now;
+        self.now = now.max(before);
+        if self.now.as_secs() / 60 != before.as_secs() / 60 {
+            self.lateness.forget(self.now);
+            self.zones.advance(second(self.now));
+            self.age();
+        }
+        if self.bytes > self.config.memory_max_bytes {
+            self.bytes = self.count_bytes();
+            self.shed();
+        }
+    }
+
+    fn age(&mut self) {
+        let horizon = self.now.saturating_sub(self.config.retention);
+        for entry in self.table.iter_mut() {
+            match &mut entry.data {
+                Data::Counter(counter) => {
+                    counter.slots.coarsen(&self.zones);
+                    counter.drop_before(second(horizon));
+                }
+                Data::Distribution(held, _) => {
+                    held.slots.coarsen(&self.zones);
+                    held.drop_before(second(horizon));
+                }
+                Data::Plain(plain) => {
+                    plain.drop_before(horizon.as_millis());
+                }
+            }
+        }
+        self.table.sweep(second(self.now));
+        self.bytes = self.count_bytes();
+    }
+
+    fn count_bytes(&self) -> u64 {
+        self.table.iter().map(|entry| u64_from_usize(entry.bytes())).sum()
+    }
+
+    /// Gives up what is oldest: first samples, then the resolution of slots that can no longer be
+    /// corrected. What derived series sum up to stays.
+    fn shed(&mut self) {
+        let max = self.config.memory_max_bytes;
+        let excess = |bytes: u64| bytes.saturating_sub(max - max / SLACK);
+        if self.bytes <= max {
+            return;
+        }
+        let samples = self.table.iter().flat_map(|entry| match &entry.data {
+            Data::Plain(plain) => plain.sizes().collect(),
+            _ => Vec::new(),
+        });
+        if let Some(t) = cutoff(samples, excess(self.bytes), 60_000) {
+            for entry in self.table.iter_mut() {
+                if let Data::Plain(plain) = &mut entry.data {
+                    self.dropped.samples += u64_from_usize(plain.drop_before(t));
+                }
+            }
+        }
+        self.bytes = self.count_bytes();
+        if self.bytes <= max {
+            return;
+        }
+        let slots = self.table.iter().flat_map(|entry| match &entry.data {
+            Data::Counter(counter) => counter.slots.sizes().collect(),
+            Data::Distribution(held, _) => held.slots.sizes().collect(),
+            Data::Plain(_) => Vec::new(),
+        });
+        if let Some(to) = cutoff(slots, excess(self.bytes), 600) {
+            self.fold_before(to.min(self.zones.fine_from()));
+        }
+        self.bytes = self.count_bytes();
+    }
+
+    fn fold_before(&mut self, to: i64) {
+        for entry in self.table.iter_mut() {
+            self.dropped.slots += u64_from_usize(match &mut entry.data {
+                Data::Counter(counter) => counter.drop_before(to),
+                Data::Distribution(held, _) => held.drop_before(to),
+                Data::Plain(_) => 0,
+            });
+        }
+    }
+}
+
+/// One observation of a histogram.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Observation<'a> {
+    pub value: f64,
+    /// Negative for a correction.
+    pub count: i64,
+    /// The trace id, or the request's.
+    pub exemplar: Option<&'a str>,
+}
+
+/// The whole second in which a time lies.
+pub(super) fn second(at: Timestamp) -> i64 {
+    i64_from_u64(at.as_secs())
+}
+
+/// Before which time to cut so that at least `excess` bytes go, to a multiple of `width`.
+fn cutoff(sizes: impl Iterator<Item = (i64, usize)>, excess: u64, width: i64) -> Option<i64> {
+    let mut bins: BTreeMap<i64, u64> = BTreeMap::new();
+    for (t, bytes) in sizes {
+        *bins.entry(t.div_euclid(width)).or_default() += u64_from_usize(bytes);
+    }
+    let mut freed = 0;
+    let mut last = None;
+    for (bin, bytes) in bins {
+        last = Some((bin + 1).saturating_mul(width));
+        freed += bytes;
+        if freed >= excess {
+            break;
+        }
+    }
+    last
+}
+
+impl Series {
+    /// Exemplars of series that match, with times in `[start, end]` (milliseconds). A histogram is
+    /// found by its own name and by its `_bucket` name.
+    pub fn exemplars(
+        &self,
+        matchers: &[Matcher],
+        start: i64,
+        end: i64,
+    ) -> Vec<(Labels, Vec<Exemplar>)> {
+        super::read::exemplars(self, matchers, start, end)
+    }
 }

@@ -1,1 +1,213 @@
-//! Serve: to be written.
+//! Serve: read-only views to HTTP: our own API, Prometheus's, health, metrics, pages.
+//!
+//! What comes in: requests on the web listener. What goes out: JSON, text and HTML. Never does a
+//! request here change what the daemon knows, but for `POST /-/reload`; never does a slow query hold a
+//! lock while it computes (selections are copied out first).
+
+mod answer;
+mod health;
+pub mod metrics_text;
+mod params;
+mod prometheus_api;
+mod requests_api;
+mod state_api;
+pub mod pages;
+
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, RwLock};
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::{Method, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::Response;
+use axum::routing::{get, post};
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+use crate::archive::Archive;
+use crate::clock::Clock;
+use crate::correlate::Engine;
+use crate::evaluate::Evaluator;
+use crate::internal_telemetry::Metrics;
+use crate::notify::Dispatcher;
+use crate::promql;
+use crate::series::Series;
+use crate::signal::Diagnostic;
+
+/// Queries that compute at once; more wait their turn.
+const QUERIES_MAX: usize = 4;
+
+/// The right to compute a query.
+#[derive(Clone, Debug)]
+pub struct QueryPermits(Arc<tokio::sync::Semaphore>);
+
+impl Default for QueryPermits {
+    fn default() -> Self {
+        Self(Arc::new(tokio::sync::Semaphore::new(QUERIES_MAX)))
+    }
+}
+
+/// Everything that can be seen. Cheap to clone.
+#[derive(Clone)]
+pub struct Views {
+    pub engine: Arc<RwLock<Engine>>,
+    pub series: Arc<RwLock<Series>>,
+    pub evaluator: Arc<RwLock<Evaluator>>,
+    pub dispatcher: Arc<RwLock<Dispatcher>>,
+    pub archive: Arc<Archive>,
+    pub metrics: Arc<Metrics>,
+    pub clock: Clock,
+    /// Set when recovery is over.
+    pub ready: Arc<AtomicBool>,
+    pub tokens: Arc<[Token]>,
+    /// Reads the configuration again; a bad one is refused and the old one stays.
+    pub reload: Arc<dyn Fn() -> Result<(), Vec<Diagnostic>> + Send + Sync>,
+    pub queries: QueryPermits,
+    pub exported: metrics_text::Exported,
+}
+
+impl std::fmt::Debug for Views {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Views")
+    }
+}
+
+/// A token that may read or write here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Token {
+    pub sha256: [u8; 32],
+    pub reads: bool,
+    pub writes: bool,
+}
+
+/// All routes of the web listener.
+pub fn router(views: Views) -> Router {
+    let api = Router::new()
+        .merge(prometheus_api::routes())
+        .merge(requests_api::routes())
+        .merge(state_api::routes())
+        .merge(pages::routes())
+        .route("/metrics", get(metrics_text::metrics))
+        .route("/-/healthy", get(health::healthy))
+        .route("/-/ready", get(health::ready))
+        .route("/-/reload", post(health::reload))
+        .fallback(answer::not_found)
+        .method_not_allowed_fallback(answer::method_not_allowed);
+    api.layer(middleware::from_fn_with_state(views.clone(), authorize))
+        .layer(middleware::from_fn(security_headers))
+        .with_state(views)
+}
+
+/// With tokens configured every path but health needs one; writes need one that may write. Without
+/// tokens a write must come from our own pages or from no page at all (an Origin check).
+async fn authorize(State(views): State<Views>, request: Request, next: Next) -> Response {
+    let path = request.uri().path();
+    if path == "/-/healthy" || path == "/-/ready" {
+        return next.run(request).await;
+    }
+    let writes = path == "/-/reload" || !is_read(request.method(), path);
+    if writes && !same_origin(&request) {
+        return answer::error(
+            StatusCode::FORBIDDEN,
+            "cross_origin",
+            "a write from another site's page is refused",
+        );
+    }
+    if views.tokens.is_empty() {
+        return next.run(request).await;
+    }
+    let bearer = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let digest: Option<[u8; 32]> = bearer
+        .and_then(|text| text.strip_prefix("Bearer "))
+        .map(|token| Sha256::digest(token.as_bytes()).into());
+    // Every token is compared, in constant time, so that timing tells nothing.
+    let allowed = digest.is_some_and(|digest| {
+        views.tokens.iter().fold(false, |found, token| {
+            let same: bool = token.sha256.ct_eq(&digest).into();
+            found | (same && if writes { token.writes } else { token.reads })
+        })
+    });
+    if allowed {
+        return next.run(request).await;
+    }
+    let mut response = answer::error(
+        StatusCode::UNAUTHORIZED,
+        "unauthorized",
+        "send `Authorization: Bearer TOKEN` with a token that may do this",
+    );
+    response
+        .headers_mut()
+        .insert(header::WWW_AUTHENTICATE, header::HeaderValue::from_static("Bearer"));
+    response
+}
+
+/// The Prometheus API takes queries by POST as well.
+fn is_read(method: &Method, path: &str) -> bool {
+    method == Method::GET || method == Method::HEAD || path.starts_with("/api/v1/")
+}
+
+fn same_origin(request: &Request) -> bool {
+    let text = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
+    let Some(origin) = text(header::ORIGIN) else { return true };
+    let host = text(header::HOST).unwrap_or_default();
+    origin.split_once("://").is_some_and(|(_, origin_host)| origin_host == host)
+}
+
+/// Pages run no script but ours, load nothing from elsewhere and are framed by nobody.
+async fn security_headers(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    for (name, value) in [
+        (
+            "content-security-policy",
+            "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
+        ),
+        ("x-content-type-options", "nosniff"),
+        ("referrer-policy", "same-origin"),
+    ] {
+        response.headers_mut().insert(name, header::HeaderValue::from_static(value));
+    }
+    response
+}
+
+/// Reads the series of one selection from the store; holds the lock only while it copies.
+pub(crate) fn select_from(
+    series: &RwLock<Series>,
+) -> impl Fn(
+    &crate::series::Selection<'_>,
+) -> Result<Vec<crate::series::RawSeries>, crate::series::SelectError>
++ Sync
++ '_ {
+    |selection| series.read().unwrap_or_else(std::sync::PoisonError::into_inner).select(selection)
+}
+
+/// A query that failed, by whose fault.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum QueryError {
+    #[error(transparent)]
+    Execution(#[from] promql::EvalError),
+    #[error("the server stopped")]
+    Stopped,
+}
+
+impl Views {
+    /// Runs a query off the async threads, at most a few at once.
+    pub(crate) async fn query(
+        &self,
+        run: impl FnOnce(&promql::Select<'_>) -> Result<promql::Answer, promql::EvalError>
+        + Send
+        + 'static,
+    ) -> Result<promql::Answer, QueryError> {
+        let permit = Arc::clone(&self.queries.0)
+            .acquire_owned()
+            .await
+            .map_err(|_closed| QueryError::Stopped)?;
+        let series = Arc::clone(&self.series);
+        let answer = tokio::task::spawn_blocking(move || {
+            let answer = run(&select_from(&series));
+            drop(permit);
+            answer
+        });
+        Ok(answer.await.map_err(|_panicked| QueryError::Stopped)??)
+    }
+}

@@ -5,6 +5,8 @@
 
 pub mod attributes;
 pub mod batch;
+pub mod diagnostic;
+pub mod duration;
 pub mod facts;
 pub mod id;
 pub mod labels;
@@ -16,6 +18,8 @@ pub use batch::{
     Batch, LogRecord, Platform, PlatformStage, PlatformStatus, Receiver, Resource, Severity,
     Signal, SignalKind, Span, SpanKind, SpanLink,
 };
+pub use diagnostic::Diagnostic;
+pub use duration::{format_duration, parse_bytes, parse_duration};
 pub use facts::{ErrorFact, ErrorKind, Facts, Http, MessageRef, Peer, TraceContext, Via, Workflow};
 pub use id::{Fnv128, SpanId, TraceId};
 pub use labels::{Labels, METRIC_NAME};

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use super::config::{Delivery, Fault, FaultWindow, Load, SimulationConfig, StyleChoice};
+use super::plan::{Function, ORDERS, ORDERS_DLQ, RECEIVES_MAX, VISIBILITY_TIMEOUT};
+use crate::correlate::config::{Architecture, FunctionConfig, QueueConfig};
 use crate::signal::Timestamp;
 
 /// Traffic of the demo, in requests a second.
@@ -59,6 +61,28 @@ pub fn quiet_scenario(seed: u64, start: Timestamp, end: Timestamp) -> Simulation
         style: StyleChoice::Mixed,
         delivery: Delivery::default(),
     }
+}
+
+/// What a daemon is told about the shop's queue.
+pub fn queues() -> Vec<QueueConfig> {
+    vec![QueueConfig {
+        name: ORDERS.into(),
+        dlq: Some(ORDERS_DLQ.into()),
+        max_receive_count: Some(RECEIVES_MAX),
+        visibility_timeout: Some(VISIBILITY_TIMEOUT),
+        starts_request: false,
+    }]
+}
+
+/// What a daemon is told about the shop's functions.
+pub fn functions() -> Vec<FunctionConfig> {
+    let told = |function: Function| FunctionConfig {
+        name: function.as_str().into(),
+        timeout: Some(function.timeout()),
+        memory_bytes: Some(u64::from(function.memory_mb()) << 20),
+        architecture: Architecture::X86_64,
+    };
+    Function::ALL.map(told).to_vec()
 }
 
 #[cfg(test)]

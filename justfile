@@ -1,0 +1,35 @@
+# Show the recipes.
+default:
+    @just --list
+
+# Check everything that CI checks.
+check:
+    .ci/run
+
+# Run the tests that need nothing else.
+test:
+    cargo test
+
+# Run the tests against other people's software; a name runs one of them.
+peers *NAMES:
+    tests/peers/run {{NAMES}}
+
+# Write the golden texts anew, to be reviewed.
+golden:
+    UPDATE_GOLDEN=1 UPDATE_EXPECT=1 cargo test
+
+# Run payloads that others wrote, from the folder in THROUGHLINE_SHARED.
+outside:
+    cargo test --test outside_data
+
+# Measure the journey; prints CPU seconds, memory, latencies.
+bench:
+    cargo bench
+
+# Watch the demo.
+demo:
+    cargo run --release -- demo
+
+# Check licences and sources of every dependency.
+deny:
+    cargo deny check licenses bans sources

@@ -1,0 +1,33 @@
+//! `throughline check`: every error of every file that the daemon would read, before it does.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::{say, say_error};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::pipeline::Settings;
+
+#[derive(Args, Debug)]
+pub(super) struct CheckArgs {
+    /// The configuration file; without one, the defaults.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+pub(super) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
+    let checked = Config::load(args.config.as_deref(), &[])
+        .and_then(|config| Settings::new(config, Clock::wall()).evaluator().map(|_evaluator| ()));
+    match checked {
+        Ok(()) => {
+            say("ok");
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(errors) => {
+            errors.iter().for_each(|error| say_error(&error.to_string()));
+            Ok(ExitCode::FAILURE)
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! `throughline demo`: the daemon on throw-away data, fed over loopback through its own receivers.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow};
+use clap::Args;
+
+use super::demo_feed;
+use super::inbox::Inbox;
+use super::{EXIT_DISK, run, say};
+use crate::clock::Clock;
+use crate::config::{Config, Listen};
+use crate::internal_telemetry::{self, LogFormat};
+use crate::notify;
+use crate::pipeline::{Pipeline, Settings, Stopped};
+use crate::simulate::{Fault, FaultWindow, Simulation, SimulationConfig, scenario};
+
+/// How far in the past the demo's clock starts.
+const BEHIND: Duration = Duration::from_mins(15);
+/// How long the shop stays open.
+const LASTS: Duration = Duration::from_hours(24);
+/// Where the demo's alerts go.
+const INBOX: &str = "127.0.0.1:9596";
+
+#[derive(Args, Debug)]
+pub(super) struct DemoArgs {
+    /// The same seed gives the same workload.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// How fast the demo's clock runs until it meets the present.
+    #[arg(long, default_value_t = 10.0)]
+    speed: f64,
+    /// Stage this fault all the time, besides the incidents; may be repeated.
+    #[arg(long, value_name = "NAME")]
+    fault: Vec<Fault>,
+    /// Stage no incidents.
+    #[arg(long)]
+    no_incidents: bool,
+}
+
+pub(super) fn run(args: &DemoArgs) -> anyhow::Result<ExitCode> {
+    let data_dir = tempdir()?;
+    let mut config = Config::load(None, &[format!("data_dir={}", data_dir.0.display())])
+        .map_err(|errors| anyhow!("{}", errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")))?;
+    config.notify = notify::Config::webhook(&format!("http://{INBOX}/webhook"), Duration::from_secs(5));
+    config.correlate.queues = scenario::queues();
+    config.correlate.functions = scenario::functions();
+    config.rules.slo_files = vec![("demo.yaml".to_owned(), crate::evaluate::pack::DEMO_SLOS.to_owned())];
+    let _guard = internal_telemetry::start(LogFormat::Text, &config.listen.ingest.to_string());
+    let clock = Clock::accelerated(BEHIND, args.speed.max(1.0));
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let (start, end) = (clock.now(), clock.now().saturating_add(LASTS));
+    let stage = if args.no_incidents { scenario::quiet_scenario } else { scenario::demo_scenario };
+    let mut scenario = stage(args.seed, start, end);
+    scenario.faults.extend(args.fault.iter().map(|fault| FaultWindow { fault: *fault, from: start, to: end }));
+    runtime.block_on(play(config, clock, &scenario))
+}
+
+async fn play(config: Config, clock: Clock, scenario: &SimulationConfig) -> anyhow::Result<ExitCode> {
+    let listener = tokio::net::TcpListener::bind(INBOX).await.with_context(|| format!("cannot listen on {INBOX}; is another demo running?"))?;
+    let inbox = Inbox::default();
+    let inbox_server = tokio::spawn(axum::serve(listener, inbox.router()).into_future());
+    let pipeline = match Pipeline::start(Settings::new(config, clock.clone())).await {
+        Ok(pipeline) => pipeline,
+        Err(errors) => return Err(anyhow!("{}", errors.join("\n"))),
+    };
+    let Listen { ingest, web, .. } = pipeline.addresses();
+    say(&run::banner(&pipeline));
+    say(&format!("  alerts      http://{INBOX}  (what a pager would receive)\n\nThe demo's clock starts 15 minutes in the past. A shop takes orders; watch it at http://{web}"));
+    say("Incidents follow: a throttle burst, a poison message, a cold-start storm. Alerts appear here as they are delivered:\n");
+    let feed = tokio::spawn(demo_feed::feed(Simulation::new(scenario), format!("http://{ingest}"), clock.clone()));
+    let guide = tokio::spawn(guide(format!("http://{web}"), clock));
+    let stopped = pipeline.run_until_signal().await;
+    feed.abort();
+    guide.abort();
+    inbox_server.abort();
+    Ok(match stopped {
+        Stopped::Drained => ExitCode::SUCCESS,
+        Stopped::DiskFailed => ExitCode::from(EXIT_DISK),
+    })
+}
+
+/// Says what to try once there is something to see: the figures of now, and a request by its id.
+async fn guide(web: String, clock: Clock) {
+    let wait = |seconds| tokio::time::sleep(Duration::from_secs(seconds));
+    wait(40).await;
+    loop {
+        if let Some(text) = figures(&web).await {
+            say(&format!("\n[{}] {text}\n", clock.now().to_string().get(11..19).unwrap_or_default()));
+        }
+        wait(45).await;
+    }
+}
+
+async fn figures(web: &str) -> Option<String> {
+    let client = reqwest::Client::new();
+    let mut shown = Vec::new();
+    for (name, quantile) in [("p50", 0.5), ("p95", 0.95), ("p99", 0.99), ("p99.9", 0.999)] {
+        let query = format!("histogram_quantile({quantile}, sum(rate(throughline_request_duration_seconds[10m])))");
+        let mut url = reqwest::Url::parse(&format!("{web}/api/v1/query")).ok()?;
+        url.query_pairs_mut().append_pair("query", &query);
+        let answer: serde_json::Value = client.get(url).send().await.ok()?.json().await.ok()?;
+        let value: f64 = answer["data"]["result"][0]["value"][1].as_str()?.parse().ok()?;
+        shown.push(format!("{name} {value:.2} s"));
+    }
+    let slowest: serde_json::Value = client.get(format!("{web}/api/requests?flow=POST+%2Forders&min_duration=2s&limit=1")).send().await.ok()?.json().await.ok()?;
+    let request = slowest["requests"][0]["id"].as_str().map(|id| format!("\n  look at one:  throughline request {id}")).unwrap_or_default();
+    Some(format!("requests: {}{request}", shown.join(", ")))
+}
+
+/// A directory of its own that goes when the demo ends.
+struct TempDir(std::path::PathBuf);
+
+impl Drop for TempDir {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn tempdir() -> anyhow::Result<TempDir> {
+    let path = std::env::temp_dir().join(format!("throughline-demo-{}", std::process::id()));
+    std::fs::create_dir_all(&path).with_context(|| format!("cannot make {}", path.display()))?;
+    Ok(TempDir(path))
+}

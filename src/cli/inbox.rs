@@ -1,0 +1,119 @@
+//! The demo's local page: takes the webhooks that a pager would take, and shows them.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde_json::Value;
+
+use super::say;
+
+/// Messages that the page keeps; older ones go.
+const MESSAGES_MAX: usize = 200;
+
+/// What came in, newest first.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Inbox(Arc<Mutex<Kept>>);
+
+#[derive(Debug, Default)]
+struct Kept {
+    lines: VecDeque<Line>,
+    seen: HashSet<String>,
+}
+
+#[derive(Clone, Debug)]
+struct Line {
+    status: String,
+    name: String,
+    starts_at: String,
+    summary: String,
+    evidence: String,
+    request_url: Option<String>,
+}
+
+impl Inbox {
+    pub(super) fn router(&self) -> Router {
+        Router::new().route("/", get(page)).route("/style.css", get(style)).route("/webhook", post(take)).with_state(self.clone())
+    }
+
+    /// Keeps the alerts of a message; one with a known id is a repeat and changes nothing.
+    fn keep(&self, id: &str, message: &Value) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.seen.len() >= MESSAGES_MAX * 10 {
+            kept.seen.clear();
+        }
+        if !kept.seen.insert(id.to_owned()) {
+            return;
+        }
+        for alert in message["alerts"].as_array().into_iter().flatten() {
+            let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+            let line = Line {
+                status: text(&alert["status"]),
+                name: text(&alert["labels"]["alertname"]),
+                starts_at: text(&alert["startsAt"]),
+                summary: text(&alert["annotations"]["summary"]),
+                evidence: text(&alert["annotations"]["evidence"]),
+                request_url: alert["annotations"]["request_url"].as_str().map(str::to_owned),
+            };
+            say(&format!("  {:8} {:22} {}", line.status, line.name, line.summary));
+            if line.status == "firing" && !line.evidence.is_empty() {
+                say(&format!("  {:8} {:22} {}", "", "", line.evidence));
+            }
+            kept.lines.push_front(line);
+        }
+        kept.lines.truncate(MESSAGES_MAX);
+    }
+}
+
+async fn take(State(inbox): State<Inbox>, headers: HeaderMap, Json(message): Json<Value>) -> StatusCode {
+    let id = headers.get("webhook-id").and_then(|id| id.to_str().ok()).unwrap_or_default();
+    inbox.keep(id, &message);
+    StatusCode::OK
+}
+
+async fn style() -> Response {
+    ([(header::CONTENT_TYPE, "text/css")], include_str!("../serve/pages/style.css")).into_response()
+}
+
+async fn page(State(inbox): State<Inbox>) -> Response {
+    let kept = inbox.0.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut html = String::from("<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta http-equiv=\"refresh\" content=\"3\"><title>Delivered alerts</title><link rel=\"stylesheet\" href=\"/style.css\"></head><body><main><h1>Delivered alerts</h1><p class=\"note\">What a pager or chat would have received from the demo.</p>");
+    for line in &kept.lines {
+        let class = if line.status == "firing" { "firing" } else { "resolved" };
+        let link = line.request_url.as_ref().map(|url| format!(" <a href=\"{}\">the request</a>", escape(url))).unwrap_or_default();
+        html.push_str(&format!(
+            "<section class=\"alert {class}\"><h2>{} <span class=\"badge {}\">{class}</span></h2><p>{}</p><p class=\"note\">{}{link}</p><p class=\"note\">since {}</p></section>",
+            escape(&line.name),
+            if class == "firing" { "firing" } else { "ok" },
+            escape(&line.summary),
+            escape(&line.evidence),
+            escape(&line.starts_at),
+        ));
+    }
+    html.push_str("</main></body></html>");
+    let policy = "default-src 'none'; style-src 'self'; frame-ancestors 'none'";
+    ([(header::CONTENT_TYPE, "text/html; charset=utf-8"), (header::CONTENT_SECURITY_POLICY, policy)], html).into_response()
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_repeated_message_is_shown_once() {
+        let inbox = Inbox::default();
+        let message = serde_json::json!({"alerts": [{"status": "firing", "labels": {"alertname": "A"}}]});
+        inbox.keep("1", &message);
+        inbox.keep("1", &message);
+        inbox.keep("2", &message);
+        assert_eq!(inbox.0.lock().map(|kept| kept.lines.len()).unwrap_or(0), 2);
+    }
+}

@@ -1,0 +1,71 @@
+//! `throughline run`: the daemon.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::{EXIT_DISK, say, say_error};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::internal_telemetry::{self, LogFormat};
+use crate::pipeline::{Pipeline, Settings, Stopped};
+
+#[derive(Args, Debug, Default)]
+pub(super) struct RunArgs {
+    /// The configuration file; without one, the defaults.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where journal and kept requests lie.
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Overrides one key: --set correlate.settle_after=5s
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+}
+
+pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
+    let mut sets = args.set.clone();
+    if let Some(dir) = &args.data_dir {
+        sets.push(format!("data_dir={}", std::path::absolute(dir)?.display()));
+    }
+    let config = match Config::load(args.config.as_deref(), &sets) {
+        Ok(config) => config,
+        Err(errors) => {
+            errors.iter().for_each(|error| say_error(&error.to_string()));
+            return Ok(ExitCode::FAILURE);
+        }
+    };
+    let _guard = internal_telemetry::start(LogFormat::Auto, &config.listen.ingest.to_string());
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let settings = Settings {
+            source: Some((args.config.clone(), sets)),
+            ..Settings::new(config, Clock::wall())
+        };
+        let pipeline = match Pipeline::start(settings).await {
+            Ok(pipeline) => pipeline,
+            Err(errors) => {
+                errors.iter().for_each(|error| say_error(error));
+                return Ok(ExitCode::FAILURE);
+            }
+        };
+        say(&banner(&pipeline));
+        Ok(match pipeline.run_until_signal().await {
+            Stopped::Drained => ExitCode::SUCCESS,
+            Stopped::DiskFailed => ExitCode::from(EXIT_DISK),
+        })
+    })
+}
+
+/// One banner with every URL.
+pub(super) fn banner(pipeline: &Pipeline) -> String {
+    let addresses = pipeline.addresses();
+    format!(
+        "throughline {} is ready\n  OTLP/gRPC   http://{}\n  ingest      http://{}  (OTLP/HTTP: /v1/traces, /v1/logs, /v1/metrics; /ingest/json, /ingest/aws/firehose, /ingest/aws/telemetry)\n  pages, API  http://{}",
+        env!("CARGO_PKG_VERSION"),
+        addresses.otlp_grpc,
+        addresses.ingest,
+        addresses.web
+    )
+}

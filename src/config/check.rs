@@ -1,0 +1,429 @@
+//! As written to checked: every value read, every error kept, none stops the others.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde_saphyr::Spanned;
+use sha2::{Digest, Sha256};
+
+use super::interpolate::interpolate;
+use super::raw::{RawConfig, RawFields, RawFunction, RawQueue, RawToken, Value, Values};
+use super::{Config, Listen, Outside, Rules, Scope, Token};
+use crate::correlate::config::{Architecture, FlowConfig, FunctionConfig, QueueConfig};
+use crate::signal::{Diagnostic, parse_bytes, parse_duration};
+use crate::{archive, correlate, normalize, notify, series};
+
+const MEMORY_MAX: u64 = 512 << 20;
+/// Less cannot hold the buffers of one large delivery beside the engine.
+const MEMORY_MIN: u64 = 64 << 20;
+const JOURNAL_SIZE_MAX: u64 = 8 << 30;
+
+/// Where a document comes from; relative paths in it are relative to `dir`.
+#[derive(Clone, Copy)]
+pub(super) struct Source<'a> {
+    pub(super) file: &'a str,
+    pub(super) text: &'a str,
+    pub(super) dir: &'a Path,
+}
+
+pub(super) fn check(
+    raw: &RawConfig,
+    source: Source<'_>,
+    outside: &Outside<'_>,
+) -> Result<Config, Vec<Diagnostic>> {
+    let mut reader = Reader { source, outside, errors: Vec::new() };
+    let config = reader.config(raw);
+    reader.errors.sort_by_key(|error| (error.line, error.col));
+    if reader.errors.is_empty() { Ok(config) } else { Err(reader.errors) }
+}
+
+struct Reader<'a> {
+    source: Source<'a>,
+    outside: &'a Outside<'a>,
+    errors: Vec<Diagnostic>,
+}
+
+impl Reader<'_> {
+    fn config(&mut self, raw: &RawConfig) -> Config {
+        if let Some(tls) = &raw.tls {
+            self.error(
+                tls,
+                "`tls` is not supported yet; put a TLS proxy in front, or listen on loopback",
+            );
+        }
+        for (name, list) in [
+            ("otlp", &raw.forward.otlp),
+            ("remote_write", &raw.forward.remote_write),
+            ("alertmanagers", &raw.forward.alertmanagers),
+        ] {
+            if let Some(first) = list.iter().flatten().next() {
+                self.error(first, format!("`forward.{name}` is not supported yet; leave it empty"));
+            }
+        }
+        let memory_max_bytes = self.memory_max(&raw.memory_max);
+        Config {
+            listen: self.listen(raw),
+            data_dir: self
+                .path(&raw.data_dir)
+                .unwrap_or_else(|| PathBuf::from("./throughline-data")),
+            memory_max_bytes,
+            correlate: self.correlate(raw, memory_max_bytes),
+            normalize: self.normalize(raw),
+            series: series::Config {
+                retention: self
+                    .duration(&raw.series.retention)
+                    .unwrap_or(series::Config::default().retention),
+                memory_max_bytes: memory_max_bytes / 5,
+                ..series::Config::default()
+            },
+            archive: self.archive(raw),
+            notify: self.notify(&raw.notify.config),
+            journal_size_max_bytes: self.bytes(&raw.journal.size_max).unwrap_or(JOURNAL_SIZE_MAX),
+            tokens: self.tokens(raw.auth.tokens.as_deref().unwrap_or_default()),
+            rules: self.rules(raw),
+        }
+    }
+
+    fn listen(&mut self, raw: &RawConfig) -> Listen {
+        let insecure = self.parse::<bool>(&raw.listen.insecure, "true or false").unwrap_or(false);
+        let mut address = |value: &Value, default: [u8; 4], port: u16| {
+            let chosen =
+                self.parse::<SocketAddr>(value, "an address with a port, as 127.0.0.1:4318");
+            if let (Some(value), Some(chosen)) = (value, chosen)
+                && !chosen.ip().is_loopback()
+                && !insecure
+            {
+                self.error(value, format!("{chosen} is reachable from outside without TLS; listen on loopback, or say `listen: {{insecure: true}}`"));
+            }
+            chosen.unwrap_or_else(|| SocketAddr::from((default, port)))
+        };
+        let loopback = [127, 0, 0, 1];
+        Listen {
+            otlp_grpc: address(&raw.listen.otlp_grpc, loopback, 4317),
+            ingest: address(&raw.listen.ingest, loopback, 4318),
+            web: address(&raw.listen.web, loopback, 9595),
+        }
+    }
+
+    fn memory_max(&mut self, value: &Value) -> u64 {
+        let chosen = self.bytes(value).unwrap_or(MEMORY_MAX);
+        if let Some(value) = value.as_ref().filter(|_| chosen < MEMORY_MIN) {
+            self.error(value, "memory_max must be 64MiB at least");
+        }
+        chosen
+    }
+
+    fn correlate(&mut self, raw: &RawConfig, memory_max_bytes: u64) -> correlate::Config {
+        let defaults = correlate::Config::default();
+        let written = &raw.correlate;
+        let mut cost = defaults.cost.clone();
+        let mut price = |value: &Value, default: &mut f64| {
+            if let Some(chosen) = self.parse_with(value, "a price in USD, 0 or more", |text| {
+                text.parse().ok().filter(|x: &f64| x.is_finite() && *x >= 0.0)
+            }) {
+                *default = chosen;
+            }
+        };
+        price(&raw.cost.gb_second_usd.x86_64, &mut cost.gb_second_x86_64);
+        price(&raw.cost.gb_second_usd.arm64, &mut cost.gb_second_arm64);
+        price(&raw.cost.request_usd, &mut cost.request);
+        correlate::Config {
+            settle_after: self.duration(&written.settle_after).unwrap_or(defaults.settle_after),
+            incomplete_after: self
+                .duration(&written.incomplete_after)
+                .unwrap_or(defaults.incomplete_after),
+            retry_after: self.duration(&written.retry_after).unwrap_or(defaults.retry_after),
+            allowed_lateness: self
+                .duration(&written.allowed_lateness)
+                .unwrap_or(defaults.allowed_lateness),
+            joins_max: self.count(&written.joins_max).unwrap_or(defaults.joins_max),
+            entries_max: self.count(&written.entries_max).unwrap_or(defaults.entries_max),
+            hops_max: self.count(&written.hops_max).unwrap_or(defaults.hops_max),
+            pending_max: self.duration(&written.pending_max).unwrap_or(defaults.pending_max),
+            memory_max_bytes: memory_max_bytes / 2,
+            cost,
+            functions: raw
+                .functions
+                .iter()
+                .flatten()
+                .filter_map(|function| self.function(function))
+                .collect(),
+            queues: raw.queues.iter().flatten().filter_map(|queue| self.queue(queue)).collect(),
+            flows: raw
+                .flows
+                .iter()
+                .flatten()
+                .filter_map(|flow| {
+                    let matches = self.required(flow, &flow.value.r#match, "match")?;
+                    Some(FlowConfig {
+                        matches: matches.into(),
+                        incomplete_after: self.duration(&flow.value.incomplete_after),
+                    })
+                })
+                .collect(),
+        }
+    }
+
+    fn function(&mut self, raw: &Spanned<RawFunction>) -> Option<FunctionConfig> {
+        let name = self.required(raw, &raw.value.name, "name")?;
+        let architecture =
+            self.parse_with(&raw.value.architecture, "x86_64 or arm64", |text| match text {
+                "x86_64" => Some(Architecture::X86_64),
+                "arm64" => Some(Architecture::Arm64),
+                _ => None,
+            });
+        Some(FunctionConfig {
+            name: name.into(),
+            timeout: self.duration(&raw.value.timeout),
+            memory_bytes: self.bytes(&raw.value.memory),
+            architecture: architecture.unwrap_or_default(),
+        })
+    }
+
+    fn queue(&mut self, raw: &Spanned<RawQueue>) -> Option<QueueConfig> {
+        let name = self.required(raw, &raw.value.name, "name")?;
+        if let Some(url) = raw.value.url.as_ref().filter(|url| url.value.0 != "null") {
+            self.error(url, "polling a queue by `url` is not supported yet; its depth comes by CloudWatch metric streams");
+        }
+        Some(QueueConfig {
+            name: name.into(),
+            dlq: self.text(&raw.value.dlq).map(Into::into),
+            max_receive_count: self.parse(&raw.value.max_receive_count, "a whole number"),
+            visibility_timeout: self.duration(&raw.value.visibility_timeout),
+            starts_request: self.parse(&raw.value.starts_request, "true or false").unwrap_or(false),
+        })
+    }
+
+    fn normalize(&mut self, raw: &RawConfig) -> normalize::Config {
+        let mut config = normalize::Config::default();
+        let RawFields {
+            correlation_id,
+            function,
+            invocation_id,
+            timestamp,
+            level,
+            duration_ms,
+            error,
+            cold_start,
+            sent_ids,
+            received_ids,
+        } = &raw.fields;
+        for (written, field) in [
+            (correlation_id, &mut config.fields.correlation_id),
+            (function, &mut config.fields.function),
+            (invocation_id, &mut config.fields.invocation_id),
+            (timestamp, &mut config.fields.timestamp),
+            (level, &mut config.fields.level),
+            (duration_ms, &mut config.fields.duration_ms),
+            (error, &mut config.fields.error),
+            (cold_start, &mut config.fields.cold_start),
+            (sent_ids, &mut config.fields.sent_ids),
+            (received_ids, &mut config.fields.received_ids),
+        ] {
+            if written.is_some() {
+                *field = self.texts(written);
+            }
+        }
+        config.redact.drop = self.texts(&raw.redact.drop);
+        config.redact.hash = self.texts(&raw.redact.hash);
+        let key = self.secret(&raw.redact.hash_key, &raw.redact.hash_key_file);
+        if let Some(first) = raw.redact.hash.iter().flatten().next().filter(|_| key.is_none()) {
+            self.error(
+                first,
+                "`redact.hash` needs `hash_key_file`: without a key, anybody can try all values",
+            );
+        }
+        config.redact.hash_key = key.unwrap_or_default().into_bytes();
+        config
+    }
+
+    fn archive(&mut self, raw: &RawConfig) -> archive::Config {
+        let defaults = archive::Config::default();
+        let keep = &raw.archive.keep;
+        archive::Config {
+            errors: self.parse(&keep.errors, "true or false").unwrap_or(defaults.errors),
+            slowest_per_flow: self
+                .count(&keep.slowest_per_flow)
+                .unwrap_or(defaults.slowest_per_flow),
+            sample: self
+                .parse_with(&keep.sample, "a share from 0 to 1", |text| {
+                    text.parse().ok().filter(|x| (0.0..=1.0).contains(x))
+                })
+                .unwrap_or(defaults.sample),
+            size_max_bytes: self.bytes(&raw.archive.size_max).unwrap_or(defaults.size_max_bytes),
+            retention: self.duration(&raw.archive.retention).unwrap_or(defaults.retention),
+        }
+    }
+
+    fn notify(&mut self, value: &Value) -> notify::Config {
+        let (Some(written), Some(path)) = (value, self.path(value)) else {
+            return notify::Config::default();
+        };
+        let text = match (self.outside.read)(&path) {
+            Ok(text) => text,
+            Err(error) => {
+                self.error(written, format!("cannot read {}: {error}", path.display()));
+                return notify::Config::default();
+            }
+        };
+        let dir = path.parent().unwrap_or_else(|| Path::new("")).to_owned();
+        let read = |file: &str| (self.outside.read)(&dir.join(file));
+        notify::Config::try_new(&path.display().to_string(), &text, &read).unwrap_or_else(
+            |errors| {
+                self.errors.extend(errors);
+                notify::Config::default()
+            },
+        )
+    }
+
+    fn tokens(&mut self, raw: &[Spanned<RawToken>]) -> Vec<Token> {
+        let mut tokens = Vec::new();
+        for token in raw {
+            let name = self.required(token, &token.value.name, "name");
+            let secret = self.secret(&token.value.token, &token.value.token_file);
+            let Some((name, secret)) = name.zip(secret.filter(|secret| !secret.is_empty())) else {
+                self.error(
+                    token,
+                    "a token needs a `name` and a `token_file` (or `token`) that is not empty",
+                );
+                continue;
+            };
+            let scopes = token.value.scope.iter().flatten().filter_map(|scope| {
+                self.parse_with(&Some(scope.clone()), "ingest, read or write", |text| match text {
+                    "ingest" => Some(Scope::Ingest),
+                    "read" => Some(Scope::Read),
+                    "write" => Some(Scope::Write),
+                    _ => None,
+                })
+            });
+            tokens.push(Token {
+                name,
+                sha256: Sha256::digest(secret.as_bytes()).into(),
+                scopes: scopes.collect(),
+            });
+        }
+        tokens
+    }
+
+    fn rules(&mut self, raw: &RawConfig) -> Rules {
+        let query_offset = self.text(&raw.rules.query_offset).filter(|text| text != "auto");
+        let parsed = query_offset.as_deref().and_then(parse_duration);
+        if let (Some(value), Some(_), None) = (&raw.rules.query_offset, &query_offset, parsed) {
+            self.error(value, "query_offset is `auto` or a duration, as 30s");
+        }
+        Rules {
+            files: self.files(&raw.rules.files),
+            slo_files: self.files(&raw.slos.files),
+            evaluation_interval: self
+                .duration(&raw.rules.evaluation_interval)
+                .unwrap_or(Duration::from_secs(1)),
+            query_offset: parsed,
+        }
+    }
+
+    /// The texts of all files that a list of patterns names.
+    fn files(&mut self, patterns: &Values) -> Vec<(String, String)> {
+        let mut files = Vec::new();
+        for pattern in patterns.iter().flatten() {
+            let Some(path) = self.path(&Some(pattern.clone())) else { continue };
+            match (self.outside.glob)(&path) {
+                Ok(found) if found.is_empty() => self.error(pattern, "no file matches"),
+                Ok(found) => {
+                    for path in found {
+                        match (self.outside.read)(&path) {
+                            Ok(text) => files.push((path.display().to_string(), text)),
+                            Err(error) => self
+                                .error(pattern, format!("cannot read {}: {error}", path.display())),
+                        }
+                    }
+                }
+                Err(error) => {
+                    self.error(pattern, format!("cannot list {}: {error}", path.display()));
+                }
+            }
+        }
+        files
+    }
+
+    /// A secret written in place, or read from a file.
+    fn secret(&mut self, value: &Value, file: &Value) -> Option<String> {
+        let Some(written) = file else { return self.text(value) };
+        let path = self.path(file)?;
+        match (self.outside.read)(&path) {
+            Ok(text) => Some(text.trim_end_matches(['\r', '\n']).to_owned()),
+            Err(error) => {
+                self.error(written, format!("cannot read {}: {error}", path.display()));
+                None
+            }
+        }
+    }
+
+    fn text(&mut self, value: &Value) -> Option<String> {
+        let written = value.as_ref()?;
+        match interpolate(&written.value.0, self.source.dir, self.outside) {
+            Ok(text) => Some(text),
+            Err(message) => {
+                self.error(written, message);
+                None
+            }
+        }
+    }
+
+    fn texts(&mut self, values: &Values) -> Vec<String> {
+        values.iter().flatten().filter_map(|value| self.text(&Some(value.clone()))).collect()
+    }
+
+    fn required<T>(&mut self, parent: &Spanned<T>, value: &Value, key: &str) -> Option<String> {
+        if value.is_none() {
+            self.error(parent, format!("`{key}` is missing"));
+        }
+        self.text(value)
+    }
+
+    fn path(&mut self, value: &Value) -> Option<PathBuf> {
+        self.text(value).map(|path| self.source.dir.join(path))
+    }
+
+    fn parse_with<T>(
+        &mut self,
+        value: &Value,
+        what: &str,
+        parse: impl Fn(&str) -> Option<T>,
+    ) -> Option<T> {
+        let text = self.text(value)?;
+        let parsed = parse(&text);
+        if let Some(written) = value.as_ref().filter(|_| parsed.is_none()) {
+            self.error(written, format!("`{text}` is not {what}"));
+        }
+        parsed
+    }
+
+    fn parse<T: FromStr>(&mut self, value: &Value, what: &str) -> Option<T> {
+        self.parse_with(value, what, |text| text.parse().ok())
+    }
+
+    fn duration(&mut self, value: &Value) -> Option<Duration> {
+        self.parse_with(value, "a duration, as 30s, 5m or 1h30m", parse_duration)
+    }
+
+    fn bytes(&mut self, value: &Value) -> Option<u64> {
+        self.parse_with(value, "a size, as 512MiB or 10GB", parse_bytes)
+    }
+
+    fn count(&mut self, value: &Value) -> Option<usize> {
+        self.parse_with(value, "a whole number above 0", |text| {
+            text.parse().ok().filter(|n| *n > 0)
+        })
+    }
+
+    fn error<T>(&mut self, place: &Spanned<T>, message: impl Into<String>) {
+        self.errors.push(Diagnostic::at(
+            self.source.file,
+            self.source.text,
+            &place.referenced,
+            message,
+        ));
+    }
+}

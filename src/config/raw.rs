@@ -1,0 +1,138 @@
+//! The configuration exactly as written: every key optional, unknown keys refused.
+
+use serde::Deserialize;
+use serde_saphyr::Spanned;
+
+use crate::signal::Diagnostic;
+
+/// A scalar as text, whatever YAML makes of it (`1`, `true`, `30s`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Scalar(pub(super) String);
+
+impl<'de> Deserialize<'de> for Scalar {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        String::deserialize(d).map(Self)
+    }
+}
+
+pub(super) type Value = Option<Spanned<Scalar>>;
+pub(super) type Values = Option<Vec<Spanned<Scalar>>>;
+
+/// Lays an override over what was written.
+pub(super) trait Merge {
+    fn merge(&mut self, over: Self);
+}
+
+impl<T> Merge for Option<T> {
+    fn merge(&mut self, over: Self) {
+        if over.is_some() {
+            *self = over;
+        }
+    }
+}
+
+macro_rules! section {
+    ($name:ident { $($field:ident: $kind:ty),* $(,)? }) => {
+        #[derive(Debug, Default, Deserialize)]
+        #[serde(default, deny_unknown_fields)]
+        pub(super) struct $name { $(pub(super) $field: $kind),* }
+
+        impl Merge for $name {
+            fn merge(&mut self, over: Self) {
+                $(self.$field.merge(over.$field);)*
+            }
+        }
+    };
+}
+
+section!(RawConfig {
+    listen: RawListen,
+    data_dir: Value,
+    memory_max: Value,
+    correlate: RawCorrelate,
+    cost: RawCost,
+    journal: RawJournal,
+    series: RawSeries,
+    archive: RawArchive,
+    rules: RawRules,
+    tls: Option<Spanned<serde_json::Value>>,
+    auth: RawAuth,
+    redact: RawRedact,
+    fields: RawFields,
+    functions: Option<Vec<Spanned<RawFunction>>>,
+    queues: Option<Vec<Spanned<RawQueue>>>,
+    flows: Option<Vec<Spanned<RawFlow>>>,
+    slos: RawSlos,
+    notify: RawNotify,
+    forward: RawForward,
+});
+section!(RawListen { otlp_grpc: Value, ingest: Value, web: Value, insecure: Value });
+section!(RawCorrelate {
+    settle_after: Value,
+    incomplete_after: Value,
+    retry_after: Value,
+    allowed_lateness: Value,
+    joins_max: Value,
+    entries_max: Value,
+    hops_max: Value,
+    pending_max: Value,
+});
+section!(RawCost { gb_second_usd: RawGbSecond, request_usd: Value });
+section!(RawGbSecond { x86_64: Value, arm64: Value });
+section!(RawJournal { size_max: Value });
+section!(RawSeries { retention: Value });
+section!(RawArchive { keep: RawKeep, size_max: Value, retention: Value });
+section!(RawKeep { errors: Value, slowest_per_flow: Value, sample: Value });
+section!(RawRules { files: Values, evaluation_interval: Value, query_offset: Value });
+section!(RawAuth { tokens: Option<Vec<Spanned<RawToken>>> });
+section!(RawToken { name: Value, token: Value, token_file: Value, scope: Values });
+section!(RawRedact { drop: Values, hash: Values, hash_key: Value, hash_key_file: Value });
+section!(RawFields {
+    correlation_id: Values,
+    function: Values,
+    invocation_id: Values,
+    timestamp: Values,
+    level: Values,
+    duration_ms: Values,
+    error: Values,
+    cold_start: Values,
+    sent_ids: Values,
+    received_ids: Values,
+});
+section!(RawFunction { name: Value, timeout: Value, memory: Value, architecture: Value });
+section!(RawQueue {
+    name: Value,
+    dlq: Value,
+    max_receive_count: Value,
+    visibility_timeout: Value,
+    url: Value,
+    starts_request: Value
+});
+section!(RawFlow { r#match: Value, incomplete_after: Value });
+section!(RawSlos { files: Values });
+section!(RawNotify { config: Value });
+section!(RawForward {
+    otlp: Option<Vec<Spanned<serde_json::Value>>>,
+    remote_write: Option<Vec<Spanned<serde_json::Value>>>,
+    alertmanagers: Option<Vec<Spanned<serde_json::Value>>>,
+});
+
+pub(super) fn parse(file: &str, text: &str) -> Result<RawConfig, Vec<Diagnostic>> {
+    if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
+        return Ok(RawConfig::default());
+    }
+    serde_saphyr::from_str(text).map_err(|error| vec![Diagnostic::yaml(file, text, &error)])
+}
+
+/// `a.b=c` as the document `{"a": {"b": c}}` and the name under which its errors appear.
+pub(super) fn override_document(set: &str) -> Result<(String, String), Vec<Diagnostic>> {
+    let as_file = format!("--set {set}");
+    let Some((path, value)) = set.split_once('=') else {
+        return Err(vec![Diagnostic::new(&as_file, "", 0, 0, "write --set key.path=value")]);
+    };
+    let keys: Vec<&str> = path.split('.').collect();
+    let open: String = keys.iter().map(|key| format!("{{{key}: ")).collect();
+    let quoted =
+        if value.starts_with(['[', '{']) { value.to_owned() } else { format!("{value:?}") };
+    Ok((as_file, format!("{open}{quoted}{}", "}".repeat(keys.len()))))
+}

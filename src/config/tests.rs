@@ -1,0 +1,124 @@
+use std::path::{Path, PathBuf};
+
+use expect_test::{Expect, expect};
+
+use super::reference::REFERENCE;
+use super::{Config, Outside};
+
+fn load(text: &str, sets: &[&str]) -> Result<Config, Vec<crate::signal::Diagnostic>> {
+    let outside = Outside {
+        env: &|name| (name == "PORT").then(|| "4400".to_owned()),
+        read: &|path| match path.to_str() {
+            Some("dir/c.yaml") => Ok(text.to_owned()),
+            Some("dir/secret") => Ok("s3cret\n".to_owned()),
+            _ => Err(std::io::Error::new(std::io::ErrorKind::NotFound, "no such file")),
+        },
+        glob: &|path| Ok(vec![PathBuf::from(path)]),
+    };
+    let sets: Vec<String> = sets.iter().map(ToString::to_string).collect();
+    Config::try_new(Some(Path::new("dir/c.yaml")), &sets, &outside)
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "expectations are written in place")]
+fn check_errors(text: &str, sets: &[&str], expect: Expect) {
+    let errors = load(text, sets).expect_err("a bad configuration");
+    expect.assert_eq(&errors.iter().map(|error| format!("{error}\n")).collect::<String>());
+}
+
+#[test]
+fn the_reference_is_the_defaults() {
+    let written = load(REFERENCE, &[]).expect("the reference loads");
+    let defaults = load("", &[]).expect("nothing loads");
+    let plain = |config: &Config| format!("{config:?}").replace("dir/./", "./");
+    assert_eq!(plain(&written), plain(&defaults));
+}
+
+#[test]
+fn all_bad_values_are_told_at_once_with_their_places() {
+    check_errors(
+        "listen: {web: 0.0.0.0:9595, ingest: here}\nmemory_max: 1MiB\ncorrelate:\n  settle_after: soon\n  hops_max: 0\nredact: {hash: [user]}\n",
+        &[],
+        expect![[r"
+            dir/c.yaml:1:15: 0.0.0.0:9595 is reachable from outside without TLS; listen on loopback, or say `listen: {insecure: true}`
+                listen: {web: 0.0.0.0:9595, ingest: here}
+                              ^
+            dir/c.yaml:1:37: `here` is not an address with a port, as 127.0.0.1:4318
+                listen: {web: 0.0.0.0:9595, ingest: here}
+                                                    ^
+            dir/c.yaml:2:13: memory_max must be 64MiB at least
+                memory_max: 1MiB
+                            ^
+            dir/c.yaml:4:17: `soon` is not a duration, as 30s, 5m or 1h30m
+                  settle_after: soon
+                                ^
+            dir/c.yaml:5:13: `0` is not a whole number above 0
+                  hops_max: 0
+                            ^
+            dir/c.yaml:6:17: `redact.hash` needs `hash_key_file`: without a key, anybody can try all values
+                redact: {hash: [user]}
+                                ^
+        "]],
+    );
+}
+
+#[test]
+fn an_unknown_key_is_named() {
+    check_errors(
+        "correlate:\n  setle_after: 10s\n",
+        &[],
+        expect![[r"
+        dir/c.yaml:2:3: unknown field `setle_after`, expected one of settle_after, incomplete_after, retry_after, allowed_lateness, joins_max, entries_max, hops_max, pending_max
+              setle_after: 10s
+              ^
+    "]],
+    );
+}
+
+#[test]
+fn a_bad_override_is_named_and_not_blamed_on_the_file() {
+    check_errors(
+        "memory_max: 128MiB\n",
+        &["correlate.settle_after=never"],
+        expect![[r#"
+        --set correlate.settle_after=never:1:28: `never` is not a duration, as 30s, 5m or 1h30m
+            {correlate: {settle_after: "never"}}
+                                       ^
+    "#]],
+    );
+    check_errors(
+        "",
+        &["nonsense"],
+        expect![[r"
+        --set nonsense: write --set key.path=value
+    "]],
+    );
+}
+
+#[test]
+fn values_are_filled_in_after_parsing_and_overrides_win() {
+    let config = load(
+        "listen: {ingest: '127.0.0.1:${env:PORT}', web: '127.0.0.1:${env:NONE:-9000}'}\nauth: {tokens: [{name: a, token_file: secret, scope: [ingest]}]}\n",
+        &["correlate.settle_after=2s"],
+    )
+    .expect("a good configuration");
+    assert_eq!(config.listen.ingest.port(), 4400);
+    assert_eq!(config.listen.web.port(), 9000);
+    assert_eq!(config.correlate.settle_after.as_secs(), 2);
+    assert_eq!(config.tokens.len(), 1);
+}
+
+#[test]
+fn a_missing_variable_or_file_is_told() {
+    check_errors(
+        "data_dir: '${env:NOPE}/x'\nnotify: {config: am.yaml}\n",
+        &[],
+        expect![[r"
+        dir/c.yaml:1:11: the environment has no NOPE; set it, or write ${env:NOPE:-default}
+            data_dir: '${env:NOPE}/x'
+                      ^
+        dir/c.yaml:2:18: cannot read dir/am.yaml: no such file
+            notify: {config: am.yaml}
+                             ^
+    "]],
+    );
+}

@@ -1,0 +1,209 @@
+//! The states of one rule's alerts: results at one time in, proposed transitions out.
+//!
+//! A proposal changes nothing. State changes when the transition comes back from the journal
+//! ([`Alert::apply`]), so what was sent is never ahead of what is on disk.
+
+use std::collections::BTreeMap;
+
+use super::rule::Ages;
+use super::{AlertState, Evidence, RuleKey, Transition};
+use crate::signal::{Labels, Text, Timestamp};
+
+/// The alerts of one rule that are not inactive.
+pub(crate) type Alerts = BTreeMap<Labels, Alert>;
+
+/// One alert that is pending or firing.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Alert {
+    pub(crate) state: AlertState,
+    pub(crate) annotations: BTreeMap<Text, Text>,
+    /// When the expression first became true, in evaluation time.
+    pub(crate) active_at: Timestamp,
+    /// From where `for` counts: later than `active_at` by the time that nobody watched.
+    pub(crate) ages_from: Timestamp,
+    pub(crate) value: f64,
+    /// When the expression became false, where `keep_firing_for` holds the alert.
+    pub(crate) kept_since: Option<Timestamp>,
+    pub(crate) evidence: Option<Evidence>,
+}
+
+/// One element of an alerting rule's result, with the alert's labels and texts.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Found {
+    pub(crate) labels: Labels,
+    pub(crate) annotations: BTreeMap<Text, Text>,
+    pub(crate) value: f64,
+}
+
+/// Compares what a rule found at `at` with its alerts. Values, annotations and the clock of
+/// `keep_firing_for` are updated in place; changes of state are proposed, ordered by labels.
+pub(crate) fn step(
+    rule: &RuleKey,
+    ages: &Ages,
+    alerts: &mut Alerts,
+    found: Vec<Found>,
+    at: Timestamp,
+) -> Vec<Transition> {
+    let mut proposed = Vec::new();
+    let mut present: BTreeMap<Labels, Found> =
+        found.into_iter().map(|found| (found.labels.clone(), found)).collect();
+    for (labels, alert) in alerts.iter_mut() {
+        let change = match present.remove(labels) {
+            Some(found) => {
+                alert.value = found.value;
+                alert.annotations = found.annotations;
+                alert.kept_since = None;
+                let is_due = at.since(alert.ages_from) >= ages.hold;
+                (alert.state == AlertState::Pending && is_due).then_some(AlertState::Firing)
+            }
+            None => (!is_kept(alert, ages, at)).then_some(AlertState::Inactive),
+        };
+        proposed.extend(change.map(|to| transition(rule, labels, alert, (to, at))));
+    }
+    for (labels, found) in present {
+        let state = if ages.hold.is_zero() { AlertState::Firing } else { AlertState::Pending };
+        let Found { annotations, value, .. } = found;
+        let alert = Alert {
+            state,
+            annotations,
+            active_at: at,
+            ages_from: at,
+            value,
+            kept_since: None,
+            evidence: None,
+        };
+        proposed.push(transition(rule, &labels, &alert, (state, at)));
+    }
+    proposed.sort_by(|a, b| a.labels.cmp(&b.labels));
+    proposed
+}
+
+/// Whether `keep_firing_for` still holds an alert whose expression is false.
+fn is_kept(alert: &mut Alert, ages: &Ages, at: Timestamp) -> bool {
+    if alert.state != AlertState::Firing || ages.keep_firing.is_zero() {
+        return false;
+    }
+    let since = *alert.kept_since.get_or_insert(at);
+    at.since(since) < ages.keep_firing
+}
+
+/// The end of an alert whose rule is gone.
+pub(crate) fn resolve(rule: &RuleKey, labels: &Labels, alert: &Alert, at: Timestamp) -> Transition {
+    transition(rule, labels, alert, (AlertState::Inactive, at))
+}
+
+fn transition(
+    rule: &RuleKey,
+    labels: &Labels,
+    alert: &Alert,
+    (to, at): (AlertState, Timestamp),
+) -> Transition {
+    Transition {
+        rule: rule.clone(),
+        labels: labels.clone(),
+        annotations: alert.annotations.clone(),
+        to,
+        at,
+        active_at: alert.active_at,
+        value: alert.value,
+        corrected: false,
+        evidence: alert.evidence.clone(),
+    }
+}
+
+impl Alert {
+    /// Takes a journaled transition; None: the alert is over.
+    pub(crate) fn apply(before: Option<Self>, transition: &Transition) -> Option<Self> {
+        if transition.to == AlertState::Inactive {
+            return None;
+        }
+        let ages_from = before.as_ref().map_or(transition.active_at, |alert| alert.ages_from);
+        let evidence = transition.evidence.clone().or_else(|| before.and_then(|alert| alert.evidence));
+        Some(Self {
+            state: transition.to,
+            annotations: transition.annotations.clone(),
+            active_at: transition.active_at,
+            ages_from,
+            value: transition.value,
+            kept_since: None,
+            evidence,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use expect_test::{Expect, expect};
+
+    use super::*;
+
+    /// Each word of `results` is one evaluation, 10 s after the last: the alerts whose expression is
+    /// true (`a`, `b`, `ab`), `-` for none, `!` for a crash and recovery from the journal.
+    fn check(ages: Ages, results: &str, expect: &Expect) {
+        let rule = RuleKey { file: "f".into(), group: "g".into(), name: "A".into() };
+        let mut alerts = Alerts::new();
+        let mut journal = Vec::new();
+        let mut shown = String::new();
+        let mut seconds = 0;
+        for word in results.split_whitespace() {
+            if word == "!" {
+                alerts.clear();
+                journal.iter().for_each(|transition| replay(&mut alerts, transition));
+                continue;
+            }
+            let at = Timestamp::from_millis(seconds * 1000);
+            let found = word.chars().filter(|c| *c != '-').map(|c| Found {
+                labels: Labels::of(&[("alertname", "A"), ("x", &c.to_string())]),
+                annotations: BTreeMap::new(),
+                value: 1.0,
+            });
+            for transition in step(&rule, &ages, &mut alerts, found.collect(), at) {
+                replay(&mut alerts, &transition);
+                let name = transition.labels.get("x").unwrap_or_default().to_owned();
+                let since = transition.active_at.as_secs();
+                shown.push_str(&format!("{seconds}s {name} {:?} since {since}s\n", transition.to));
+                journal.push(transition);
+            }
+            seconds += 10;
+        }
+        expect.assert_eq(&shown);
+    }
+
+    fn replay(alerts: &mut Alerts, transition: &Transition) {
+        let before = alerts.remove(&transition.labels);
+        if let Some(alert) = Alert::apply(before, transition) {
+            alerts.insert(transition.labels.clone(), alert);
+        }
+    }
+
+    fn ages(hold: u64, keep_firing: u64) -> Ages {
+        Ages { hold: Duration::from_secs(hold), keep_firing: Duration::from_secs(keep_firing) }
+    }
+
+    #[test]
+    fn an_alert_without_for_fires_at_once() {
+        check(ages(0, 0), "- a ab b -", &expect![[r#""#]]);
+    }
+
+    #[test]
+    fn an_alert_fires_only_after_for() {
+        check(ages(20, 0), "a a - a a a a -", &expect![[r#""#]]);
+    }
+
+    #[test]
+    fn a_pending_alert_survives_a_restart() {
+        check(ages(30, 0), "a a ! a a -", &expect![[r#""#]]);
+    }
+
+    #[test]
+    fn a_firing_alert_survives_a_restart_and_fires_once() {
+        check(ages(0, 0), "a ! a ! -", &expect![[r#""#]]);
+    }
+
+    #[test]
+    fn keep_firing_for_bridges_gaps() {
+        check(ages(0, 20), "a - a - - - -", &expect![[r#""#]]);
+    }
+}

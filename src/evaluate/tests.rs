@@ -1,0 +1,265 @@
+//! The evaluator as a whole: series in, transitions out, through journal, reload and restart.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use expect_test::{Expect, expect};
+
+use super::{AlertState, Config, Evaluator, RuleFilter};
+use crate::series::{RawSeries, Sample, SampleValue};
+use crate::signal::{Labels, Timestamp};
+
+/// An evaluator over series that a test sets, with its journal.
+struct World {
+    evaluator: Evaluator,
+    series: Mutex<BTreeMap<Labels, Vec<Sample>>>,
+    journal: Vec<super::Transition>,
+    shown: String,
+    lateness: Duration,
+}
+
+fn config(rules: &str) -> Config {
+    Config { rule_files: vec![("r.yaml".to_owned(), rules.to_owned())], ..Config::default() }
+}
+
+impl World {
+    fn new(rules: &str) -> Self {
+        let evaluator = Evaluator::try_new(config(rules)).expect("valid rules");
+        Self {
+            evaluator,
+            series: Mutex::new(BTreeMap::new()),
+            journal: Vec::new(),
+            shown: String::new(),
+            lateness: Duration::ZERO,
+        }
+    }
+
+    fn set(&mut self, seconds: i64, name: &str, value: f64) {
+        let mut series = self.series.lock().expect("no panic");
+        let samples = series.entry(Labels::of(&[("__name__", name), ("job", "a")])).or_default();
+        samples.retain(|sample| sample.t != seconds * 1000);
+        samples.push(Sample { t: seconds * 1000, value: SampleValue::Float(value) });
+        samples.sort_by_key(|sample| sample.t);
+    }
+
+    fn evaluate(&mut self, seconds: i64) {
+        let series = &self.series;
+        let select = |selection: &crate::series::Selection<'_>| {
+            let series = series.lock().expect("no panic");
+            let within = |s: &&Sample| s.t > selection.start && s.t <= selection.end;
+            Ok(series
+                .iter()
+                .filter(|(labels, _)| selection.matchers.iter().all(|m| m.matches_labels(labels)))
+                .map(|(labels, samples)| RawSeries {
+                    labels: labels.clone(),
+                    samples: samples.iter().filter(within).cloned().collect(),
+                })
+                .filter(|series| !series.samples.is_empty())
+                .collect())
+        };
+        let lateness = self.lateness;
+        let now = Timestamp::from_millis(seconds * 1000);
+        let found = self.evaluator.evaluate(now, &select, &|_| lateness);
+        for transition in found.transitions {
+            self.evaluator.apply(&transition);
+            let corrected = if transition.corrected { " corrected" } else { "" };
+            let (labels, at) = (&transition.labels, transition.at.as_secs());
+            self.shown.push_str(&format!("{seconds}s {labels} {:?} at {at}s{corrected}\n", transition.to));
+            self.journal.push(transition);
+        }
+        for sample in found.recorded {
+            let at = sample.at.as_secs();
+            self.shown.push_str(&format!("{seconds}s {} = {:?} at {at}s\n", sample.labels, sample.value));
+        }
+    }
+
+    fn restart(&mut self, rules: &str) {
+        self.evaluator = Evaluator::try_new(config(rules)).expect("valid rules");
+        self.journal.iter().for_each(|transition| self.evaluator.apply(transition));
+    }
+
+    fn check(&self, expect: &Expect) {
+        expect.assert_eq(&self.shown);
+    }
+}
+
+fn alert(expr: &str, more: &str) -> String {
+    format!("groups:\n- name: g\n  interval: 10s\n  rules:\n  - alert: A\n    expr: {expr}\n{more}")
+}
+
+#[test]
+fn a_pending_alert_survives_a_restart() {
+    let rules = alert("x > 0", "    for: 20s\n");
+    let mut world = World::new(&rules);
+    world.set(1000, "x", 1.0);
+    world.evaluate(1000);
+    world.evaluate(1010);
+    world.restart(&rules);
+    world.evaluate(1020);
+    world.check(&expect![[r#""#]]);
+}
+
+#[test]
+fn a_removed_rule_resolves() {
+    let mut world = World::new(&alert("x > 0", ""));
+    world.set(1000, "x", 1.0);
+    world.evaluate(1000);
+    world.evaluator.set_config(config("groups: []\n")).expect("valid");
+    world.evaluate(1010);
+    world.evaluate(1020);
+    world.check(&expect![[r#""#]]);
+    assert_eq!(world.evaluator.active(), []);
+}
+
+#[test]
+fn a_reload_keeps_the_state_of_rules_that_stay() {
+    let mut world = World::new(&alert("x > 0", ""));
+    world.set(1000, "x", 1.0);
+    world.evaluate(1000);
+    world.evaluator.set_config(config(&alert("x > 0.5", ""))).expect("valid");
+    world.evaluate(1010);
+    world.evaluator.set_config(config("groups: [}")).expect_err("refused");
+    world.evaluate(1020);
+    world.check(&expect![[r#""#]]);
+}
+
+#[test]
+fn an_alert_made_false_by_late_data_resolves_as_corrected() {
+    let mut world = World::new(&alert("x > 0", ""));
+    world.set(1000, "x", 1.0);
+    world.evaluate(1000);
+    world.set(1000, "x", 0.0);
+    world.evaluate(1010);
+    world.set(1020, "x", 1.0);
+    world.evaluate(1020);
+    world.set(1030, "x", 0.0);
+    world.evaluate(1030);
+    world.check(&expect![[r#""#]]);
+}
+
+#[test]
+fn a_transition_that_was_not_journaled_is_proposed_again() {
+    let mut world = World::new(&alert("1", ""));
+    let select = |_: &crate::series::Selection<'_>| Ok(Vec::new());
+    let at = |seconds: i64| Timestamp::from_millis(seconds * 1000);
+    let first = world.evaluator.evaluate(at(1000), &select, &|_| Duration::ZERO);
+    let second = world.evaluator.evaluate(at(1010), &select, &|_| Duration::ZERO);
+    assert_eq!((first.transitions.len(), second.transitions.len()), (1, 1));
+    assert_eq!(world.evaluator.active(), []);
+    world.evaluator.apply(&second.transitions[0]);
+    let third = world.evaluator.evaluate(at(1020), &select, &|_| Duration::ZERO);
+    assert_eq!(third.transitions, []);
+    assert_eq!(world.evaluator.active()[0].state, AlertState::Firing);
+}
+
+#[test]
+fn the_offset_follows_lateness_and_evaluation_time_never_goes_back() {
+    let mut world = World::new(&alert("x > 0", ""));
+    world.lateness = Duration::from_secs(30);
+    world.set(1000, "x", 1.0);
+    world.evaluate(1020);
+    world.evaluate(1030);
+    world.lateness = Duration::from_secs(60);
+    world.set(1001, "x", 0.0);
+    world.evaluate(1040);
+    world.lateness = Duration::ZERO;
+    world.evaluate(1050);
+    world.check(&expect![[r#""#]]);
+}
+
+#[test]
+fn a_rule_sees_what_those_before_it_recorded() {
+    let rules = "\
+groups:
+- name: g
+  rules:
+  - {record: 'a:x', expr: sum(x) * 2}
+  - {record: 'b:x', expr: 'a:x + 1', labels: {kind: test}}
+  - {alert: A, expr: 'b:x > 2'}
+";
+    let mut world = World::new(rules);
+    world.set(1000, "x", 1.0);
+    world.evaluate(1000);
+    world.evaluate(1400);
+    world.check(&expect![[r#""#]]);
+}
+
+#[test]
+fn a_failed_rule_says_so_and_keeps_its_alerts() {
+    let mut world = World::new(&alert("x > 0 and on (job) (y * on () z)", ""));
+    world.set(1000, "x", 1.0);
+    world.set(1000, "y", 1.0);
+    world.set(1000, "z", 1.0);
+    world.evaluate(1000);
+    let second = Labels::of(&[("__name__", "z"), ("job", "b")]);
+    let sample = Sample { t: 1_005_000, value: SampleValue::Float(1.0) };
+    world.series.lock().expect("no panic").insert(second, vec![sample]);
+    world.evaluate(1010);
+    world.check(&expect![[r#""#]]);
+    let shown = world.evaluator.rules_json(&RuleFilter::default());
+    let rule = &shown["groups"][0]["rules"][0];
+    assert_eq!(rule["health"], "err");
+    assert!(rule["lastError"].as_str().is_some_and(|error| !error.is_empty()), "{rule}");
+    assert_eq!(rule["state"], "firing");
+}
+
+#[test]
+fn groups_run_once_an_interval_and_missed_ones_are_counted() {
+    let mut world = World::new(&alert("vector(1)", ""));
+    for seconds in [1000, 1001, 1005, 1009, 1010, 1050, 1020] {
+        world.evaluate(seconds);
+    }
+    let shown = world.evaluator.rules_json(&RuleFilter::default());
+    let group = &shown["groups"][0];
+    assert_eq!(group["missedEvaluations"], 3, "{group}");
+    assert_eq!(group["lastEvaluation"], "1970-01-01T00:17:30.000000000Z");
+}
+
+#[test]
+fn time_that_nobody_watched_ages_no_alert() {
+    let mut world = World::new(&alert("vector(1)", "    for: 1m\n"));
+    world.evaluate(1000);
+    world.evaluate(1010);
+    world.evaluate(10_000);
+    world.evaluate(10_030);
+    world.evaluate(10_060);
+    world.check(&expect![[r#""#]]);
+}
+
+#[test]
+fn alert_series_end_with_a_marker() {
+    let mut world = World::new(&alert("x > 0", "    for: 10s\n"));
+    let now = Timestamp::EPOCH;
+    let show = |world: &World| {
+        let samples = world.evaluator.alert_series(now);
+        samples.iter().map(|(labels, value)| format!("{labels} {value}\n")).collect::<String>()
+    };
+    let mut shown = String::new();
+    world.set(1000, "x", 1.0);
+    for seconds in [1000, 1010] {
+        world.evaluate(seconds);
+        shown.push_str(&show(&world));
+    }
+    world.set(1020, "x", 0.0);
+    for seconds in [1020, 1030, 1040, 1050, 1060] {
+        world.evaluate(seconds);
+        shown.push_str(&format!("{seconds}s\n{}", show(&world)));
+    }
+    expect![[r#""#]].assert_eq(&shown);
+}
+
+#[test]
+fn the_http_api_s_shapes_are_prometheus_s() {
+    let rules = alert("x > 0", "    for: 20s\n    labels: {severity: page}\n    annotations: {summary: '{{ $value }}'}\n  - record: a:x\n    expr: x\n");
+    let mut world = World::new(&rules);
+    world.set(1000, "x", 1.5);
+    world.evaluate(1000);
+    let shown = world.evaluator.rules_json(&RuleFilter::default());
+    expect![[r#""#]].assert_eq(&serde_json::to_string_pretty(&shown).expect("json"));
+    let only = RuleFilter { kind: Some("record".to_owned()), ..RuleFilter::default() };
+    assert_eq!(world.evaluator.rules_json(&only)["groups"][0]["rules"].as_array().map(Vec::len), Some(1));
+    let none = RuleFilter { rule_names: vec!["B".to_owned()], ..RuleFilter::default() };
+    assert_eq!(world.evaluator.rules_json(&none)["groups"], serde_json::json!([]));
+    assert_eq!(world.evaluator.alerts_json()["alerts"].as_array().map(Vec::len), Some(1));
+}

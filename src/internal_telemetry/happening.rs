@@ -1,0 +1,182 @@
+//! One struct a happening: its `emit` is the only place that logs it and counts it.
+//!
+//! Event names are `<stage>.<thing>.<verb>`, the verbs from a closed list: started, stopped, accepted,
+//! refused, replayed, applied, evaluated, missed, delivered, failed, reloaded, found.
+
+use std::time::Duration;
+
+use tracing::{debug, error, info, warn};
+
+use super::Metrics;
+use crate::signal::Receiver;
+
+/// A batch is on disk.
+#[derive(Debug)]
+pub struct BatchAccepted {
+    pub receiver: Receiver,
+    pub payload_bytes: u64,
+}
+
+impl BatchAccepted {
+    pub fn emit(&self, metrics: &Metrics) {
+        metrics.batches.with_label_values(&[receiver_name(self.receiver)]).inc();
+        metrics.journal_records.inc();
+        metrics.journal_bytes.inc_by(self.payload_bytes);
+    }
+}
+
+/// A batch has to come again later.
+#[derive(Debug)]
+pub struct BatchRefused {
+    pub cause: &'static str,
+}
+
+impl BatchRefused {
+    pub fn emit(&self, metrics: &Metrics) {
+        metrics.refusals.with_label_values(&[self.cause]).inc();
+        debug!(event = "receive.batch.refused", cause = self.cause);
+    }
+}
+
+/// Recovery is over.
+#[derive(Debug)]
+pub struct JournalReplayed {
+    pub records: u64,
+    pub took: Duration,
+}
+
+impl JournalReplayed {
+    pub fn emit(&self, metrics: &Metrics) {
+        metrics.journal_replayed.inc_by(self.records);
+        info!(
+            event = "journal.records.replayed",
+            records = self.records,
+            took_ms = millis(self.took)
+        );
+    }
+}
+
+/// The disk failed: nothing more is acknowledged.
+#[derive(Debug)]
+pub struct JournalFailed;
+
+impl JournalFailed {
+    pub fn emit(&self) {
+        error!(
+            event = "journal.disk.failed",
+            "a write or sync failed; what was not acknowledged must be sent again; stopping"
+        );
+    }
+}
+
+/// A record reached the engine.
+#[derive(Debug)]
+pub struct RecordApplied {
+    pub lag: Duration,
+}
+
+impl RecordApplied {
+    pub fn emit(&self, metrics: &Metrics) {
+        metrics.apply_lag.observe(self.lag.as_secs_f64());
+    }
+}
+
+/// All due rule groups ran once.
+#[derive(Debug)]
+pub struct RulesEvaluated {
+    pub took: Duration,
+}
+
+impl RulesEvaluated {
+    pub fn emit(&self, metrics: &Metrics) {
+        metrics.evaluations.inc();
+        metrics.evaluation_duration.observe(self.took.as_secs_f64());
+    }
+}
+
+/// A tick came while rules of the one before still ran.
+#[derive(Debug)]
+pub struct EvaluationMissed;
+
+impl EvaluationMissed {
+    pub fn emit(&self, metrics: &Metrics) {
+        metrics.evaluations_missed.inc();
+        debug!(event = "evaluate.tick.missed");
+    }
+}
+
+/// An alert changed state, on disk.
+#[derive(Debug)]
+pub struct AlertChanged<'a> {
+    pub transition: &'a crate::evaluate::Transition,
+}
+
+impl AlertChanged<'_> {
+    pub fn emit(&self) {
+        let transition = self.transition;
+        let (labels, to) =
+            (transition.labels.to_string(), format!("{:?}", transition.to).to_lowercase());
+        info!(event = "evaluate.alert.applied", %labels, to, value = transition.value);
+    }
+}
+
+/// One attempt to deliver a message ended.
+#[derive(Debug)]
+pub struct MessageAttempted<'a> {
+    pub receiver: &'a str,
+    pub id: &'a str,
+    pub failure: Option<&'a crate::notify::Failure>,
+}
+
+impl MessageAttempted<'_> {
+    pub fn emit(&self, metrics: &Metrics) {
+        let Self { receiver, id, failure } = self;
+        match failure {
+            None => {
+                metrics.messages.with_label_values(&["delivered"]).inc();
+                info!(event = "notify.message.delivered", receiver, id);
+            }
+            Some(failure) => {
+                let outcome = if failure.retryable { "failed" } else { "given_up" };
+                metrics.messages.with_label_values(&[outcome]).inc();
+                warn!(event = "notify.message.failed", receiver, id, error = %failure.message, retryable = failure.retryable);
+            }
+        }
+    }
+}
+
+/// The configuration was read again.
+#[derive(Debug)]
+pub struct ConfigReloaded<'a> {
+    /// Errors of a refused configuration; the old one stays.
+    pub errors: &'a [crate::signal::Diagnostic],
+}
+
+impl ConfigReloaded<'_> {
+    pub fn emit(&self) {
+        if self.errors.is_empty() {
+            info!(event = "config.file.reloaded");
+        }
+        for error in self.errors {
+            error!(event = "config.file.refused", place = %format_args!("{}:{}:{}", error.file, error.line, error.col), error = error.message);
+        }
+    }
+}
+
+/// The label value of a receiver.
+pub fn receiver_name(receiver: Receiver) -> &'static str {
+    match receiver {
+        Receiver::OtlpGrpc => "otlp_grpc",
+        Receiver::OtlpHttp => "otlp_http",
+        Receiver::Json => "json",
+        Receiver::Firehose => "firehose",
+        Receiver::Telemetry => "telemetry",
+        Receiver::Pubsub => "pubsub",
+        Receiver::Eventhub => "eventhub",
+        Receiver::RemoteWrite => "remote_write",
+    }
+}
+
+fn millis(d: Duration) -> u64 {
+    u64::try_from(d.as_millis()).unwrap_or(u64::MAX)
+}

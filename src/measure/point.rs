@@ -1,0 +1,205 @@
+//! Pushed and platform metric points: cumulative ones as they are, deltas added up.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::number::f64_from_u64;
+use crate::series::{CounterReset, Histogram, STALE_NAN_BITS, Sample, SampleValue, Series};
+use crate::signal::{
+    BucketSpan, HistogramPoint, Labels, METRIC_NAME, MetricPoint, MetricValue, Temporality,
+};
+
+/// Series of exponential histograms with delta temporality that are added up; further ones are
+/// dropped and counted.
+const ACCUMULATED_MAX: usize = 2000;
+/// The schemas of Prometheus's native histograms.
+const SCHEMA_MAX: i32 = 8;
+const SCHEMA_MIN: i32 = -4;
+
+/// Adds up what senders give as deltas of native histograms; everything else the store adds up.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct Accumulator {
+    histograms: BTreeMap<Labels, (i64, Histogram)>,
+    unsupported: u64,
+}
+
+impl Accumulator {
+    pub(super) fn unsupported(&self) -> u64 {
+        self.unsupported
+    }
+
+    pub(super) fn point(&mut self, point: &MetricPoint, series: &mut Series) {
+        let t = point.time.as_millis();
+        let float = |value| Sample { t, value: SampleValue::Float(value) };
+        match &point.value {
+            MetricValue::Gauge(value)
+            | MetricValue::Sum { value, temporality: Temporality::Cumulative, .. } => {
+                series.append(&point.labels, float(*value));
+            }
+            MetricValue::Sum { value, temporality: Temporality::Delta, .. } => {
+                series.add(&point.labels, point.time, *value);
+            }
+            MetricValue::Stale => {
+                series.append(&point.labels, float(f64::from_bits(STALE_NAN_BITS)));
+            }
+            MetricValue::Histogram { point: histogram, temporality } => {
+                self.histogram(point, histogram, *temporality, series);
+            }
+        }
+    }
+
+    fn histogram(
+        &mut self,
+        point: &MetricPoint,
+        histogram: &HistogramPoint,
+        temporality: Temporality,
+        series: &mut Series,
+    ) {
+        if let HistogramPoint::Explicit { count, sum, bounds, counts } = histogram {
+            for (labels, value) in classic(&point.labels, bounds, counts) {
+                store(&labels, point, value, temporality, series);
+            }
+            let own = |end: &str| {
+                point.labels.with(METRIC_NAME, &format!("{}{end}", point.labels.name()))
+            };
+            store(&own("_count"), point, f64_from_u64(*count), temporality, series);
+            store(&own("_sum"), point, *sum, temporality, series);
+            return;
+        }
+        let Some(mut native) = native(histogram) else {
+            self.unsupported += 1;
+            return;
+        };
+        let mut t = point.time.as_millis();
+        if temporality == Temporality::Delta {
+            let is_held = self.histograms.contains_key(&point.labels);
+            if !is_held && self.histograms.len() >= ACCUMULATED_MAX {
+                self.unsupported += 1;
+                return;
+            }
+            if let Some((last, sum)) = self.histograms.get(&point.labels) {
+                // A delta that comes late counts from now on: the series must not go down.
+                t = t.max(*last);
+                native = merged(native, sum.clone());
+            }
+            self.histograms.insert(point.labels.clone(), (t, native.clone()));
+        }
+        let value = SampleValue::Histogram(Arc::new(native));
+        series.append(&point.labels, Sample { t, value });
+    }
+}
+
+fn store(
+    labels: &Labels,
+    point: &MetricPoint,
+    value: f64,
+    temporality: Temporality,
+    series: &mut Series,
+) {
+    match temporality {
+        Temporality::Delta => series.add(labels, point.time, value),
+        Temporality::Cumulative => {
+            let t = point.time.as_millis();
+            series.append(labels, Sample { t, value: SampleValue::Float(value) });
+        }
+    }
+}
+
+/// The `_bucket` series of an explicit histogram with their counts, which add up as `le` rises.
+fn classic(labels: &Labels, bounds: &[f64], counts: &[u64]) -> Vec<(Labels, f64)> {
+    let name = format!("{}_bucket", labels.name());
+    let mut below = 0_u64;
+    let bounds = bounds.iter().copied().chain([f64::INFINITY]);
+    let bucket = |(bound, n): (f64, &u64)| {
+        below = below.saturating_add(*n);
+        let le = if bound == f64::INFINITY { "+Inf".to_owned() } else { bound.to_string() };
+        (labels.with(METRIC_NAME, &name).with("le", &le), f64_from_u64(below))
+    };
+    bounds.zip(counts).map(bucket).collect()
+}
+
+/// None for explicit histograms and for scales that are coarser than any schema.
+fn native(point: &HistogramPoint) -> Option<Histogram> {
+    let HistogramPoint::Exponential {
+        count,
+        sum,
+        scale,
+        zero_count,
+        zero_threshold,
+        positive,
+        negative,
+    } = point
+    else {
+        return None;
+    };
+    if *scale < SCHEMA_MIN {
+        return None;
+    }
+    let mut native = Histogram {
+        counter_reset: CounterReset::Unknown,
+        schema: *scale,
+        zero_threshold: *zero_threshold,
+        zero_count: f64_from_u64(*zero_count),
+        count: f64_from_u64(*count),
+        sum: *sum,
+        positive: buckets(positive),
+        negative: buckets(negative),
+        custom_bounds: Arc::from([]),
+    };
+    coarsen(&mut native, SCHEMA_MAX);
+    Some(native)
+}
+
+/// OpenTelemetry's bucket `i` ends where Prometheus's bucket `i + 1` ends.
+fn buckets(span: &BucketSpan) -> Vec<(i32, f64)> {
+    let first = span.offset.saturating_add(1);
+    (first..=i32::MAX)
+        .zip(&span.counts)
+        .filter(|(_, n)| **n > 0)
+        .map(|(bucket, n)| (bucket, f64_from_u64(*n)))
+        .collect()
+}
+
+/// Brings a histogram down to a schema; each step joins neighbours.
+fn coarsen(histogram: &mut Histogram, schema: i32) {
+    let Ok(steps) = u32::try_from(histogram.schema.saturating_sub(schema)) else { return };
+    if steps == 0 {
+        return;
+    }
+    let join = |buckets: &[(i32, f64)]| {
+        let mut joined: BTreeMap<i32, f64> = BTreeMap::new();
+        for (bucket, n) in buckets {
+            // (bucket - 1) >> steps, plus 1; beyond 31 steps only the sign is left.
+            let bucket = (i64::from(*bucket) - 1) >> steps.min(31);
+            *joined.entry(i32::try_from(bucket).unwrap_or_default() + 1).or_default() += n;
+        }
+        joined.into_iter().collect::<Vec<_>>()
+    };
+    histogram.positive = join(&histogram.positive);
+    histogram.negative = join(&histogram.negative);
+    histogram.schema = schema;
+}
+
+fn merged(mut a: Histogram, mut b: Histogram) -> Histogram {
+    let schema = a.schema.min(b.schema);
+    coarsen(&mut a, schema);
+    coarsen(&mut b, schema);
+    let join = |a: &[(i32, f64)], b: &[(i32, f64)]| {
+        let mut joined: BTreeMap<i32, f64> = a.iter().copied().collect();
+        for (bucket, n) in b {
+            *joined.entry(*bucket).or_default() += n;
+        }
+        joined.into_iter().collect::<Vec<_>>()
+    };
+    Histogram {
+        positive: join(&a.positive, &b.positive),
+        negative: join(&a.negative, &b.negative),
+        zero_threshold: a.zero_threshold.max(b.zero_threshold),
+        zero_count: a.zero_count + b.zero_count,
+        count: a.count + b.count,
+        sum: a.sum + b.sum,
+        ..a
+    }
+}

@@ -1,0 +1,108 @@
+//! Decompress: bytes as they came in, the plain bytes out, never more than the caller allows.
+//!
+//! The format is told by its magic number (gzip RFC 1952, zlib RFC 1950, zstd RFC 8878); bytes of no
+//! such format are given back as they are. One layer is removed, never two: a bomb inside a bomb stays
+//! packed.
+
+use std::borrow::Cow;
+use std::io::Read;
+
+use crate::number::u64_from_usize;
+
+/// Largest zstd window, as a power of two: 8 MiB is what HTTP allows (RFC 9659) and what bounds the
+/// decoder's own memory.
+const ZSTD_WINDOW_LOG_MAX: u32 = 23;
+
+/// Why bytes could not be decompressed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InflateError {
+    #[error("holds more than {max} bytes when decompressed; send smaller pieces")]
+    TooLarge { max: usize },
+    #[error("is no valid {format}: {message}")]
+    Corrupt { format: &'static str, message: String },
+}
+
+/// The plain bytes, at most `max` of them. Concatenated gzip members and zstd frames are read through.
+pub fn inflate(bytes: &[u8], max: usize) -> Result<Cow<'_, [u8]>, InflateError> {
+    match bytes {
+        [0x1f, 0x8b, ..] => read_capped("gzip", flate2::read::MultiGzDecoder::new(bytes), max),
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => {
+            let corrupt = |e: std::io::Error| InflateError::Corrupt {
+                format: "zstd",
+                message: e.to_string(),
+            };
+            let mut decoder = zstd::stream::read::Decoder::new(bytes).map_err(corrupt)?;
+            decoder.window_log_max(ZSTD_WINDOW_LOG_MAX).map_err(corrupt)?;
+            read_capped("zstd", decoder, max)
+        }
+        // The four header bytes that encoders write; CMF and FLG together divide by 31 (RFC 1950 2.2).
+        [0x78, 0x01 | 0x5e | 0x9c | 0xda, ..] => {
+            read_capped("zlib", flate2::read::ZlibDecoder::new(bytes), max)
+        }
+        _ if bytes.len() > max => Err(InflateError::TooLarge { max }),
+        _ => Ok(Cow::Borrowed(bytes)),
+    }
+}
+
+fn read_capped<'a>(
+    format: &'static str,
+    reader: impl Read,
+    max: usize,
+) -> Result<Cow<'a, [u8]>, InflateError> {
+    let mut plain = Vec::new();
+    // One byte more than allowed tells "exactly full" from "too large".
+    let mut capped = reader.take(u64_from_usize(max).saturating_add(1));
+    capped
+        .read_to_end(&mut plain)
+        .map_err(|e| InflateError::Corrupt { format, message: e.to_string() })?;
+    if plain.len() > max { Err(InflateError::TooLarge { max }) } else { Ok(Cow::Owned(plain)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    fn gzip(plain: &[u8]) -> Vec<u8> {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(plain).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    fn zlib(plain: &[u8]) -> Vec<u8> {
+        let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(plain).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    #[test]
+    fn every_format_is_known_by_its_magic_number() {
+        let zstd = zstd::encode_all(&b"hello"[..], 1).unwrap();
+        for packed in [gzip(b"hello"), zlib(b"hello"), zstd, b"hello".to_vec()] {
+            assert_eq!(inflate(&packed, 5).as_deref(), Ok(&b"hello"[..]), "{packed:02x?}");
+            assert_eq!(inflate(&packed, 4), Err(InflateError::TooLarge { max: 4 }));
+        }
+    }
+
+    #[test]
+    fn gzip_members_in_a_row_are_one_text() {
+        let packed = [gzip(b"one "), gzip(b"two")].concat();
+        assert_eq!(inflate(&packed, 100).as_deref(), Ok(&b"one two"[..]));
+    }
+
+    #[test]
+    fn a_bomb_is_cut_off_and_never_unpacked_twice() {
+        let bomb = gzip(&vec![0; 10_000_000]);
+        assert_eq!(inflate(&bomb, 1000), Err(InflateError::TooLarge { max: 1000 }));
+        let nested = gzip(&bomb);
+        assert_eq!(inflate(&nested, bomb.len()).as_deref(), Ok(bomb.as_slice()));
+    }
+
+    #[test]
+    fn truncated_bytes_are_corrupt() {
+        let packed = gzip(b"hello hello hello");
+        let cut = &packed[..packed.len() - 9];
+        assert!(matches!(inflate(cut, 100), Err(InflateError::Corrupt { format: "gzip", .. })));
+    }
+}

@@ -1,0 +1,104 @@
+//! One group of alerts on one route, and what each notifier was last told about it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use crate::signal::{Text, Timestamp};
+
+/// A fingerprint of an alert's labels.
+pub(crate) type Fingerprint = u128;
+
+/// First pause before a failed message is tried again; doubled each time.
+const RETRY_FIRST: Duration = Duration::from_secs(1);
+/// Longest pause between two attempts.
+const RETRY_PAUSE_MAX: Duration = Duration::from_mins(5);
+/// How long a message is tried before it is given up.
+const RETRY_TOTAL: Duration = Duration::from_hours(72);
+
+/// Alerts of one route that share the labels of `group_by`.
+#[derive(Clone, Debug)]
+pub(crate) struct Group {
+    pub(crate) alerts: BTreeSet<Fingerprint>,
+    /// When the group is next looked at; None: nothing changed and nothing repeats.
+    pub(crate) flush_at: Option<Timestamp>,
+    pub(crate) flushed_at: Option<Timestamp>,
+    /// By the notifier's position in the receiver.
+    pub(crate) told: BTreeMap<usize, Told>,
+    pub(crate) outbox: BTreeMap<usize, Outgoing>,
+}
+
+/// The last thing that a notifier has received about a group.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Told {
+    pub(crate) at: Timestamp,
+    pub(crate) firing: BTreeSet<Fingerprint>,
+    pub(crate) resolved: BTreeSet<Fingerprint>,
+}
+
+/// A message that waits for its receipt.
+#[derive(Clone, Debug)]
+pub(crate) struct Outgoing {
+    pub(crate) id: Text,
+    pub(crate) says: Told,
+    pub(crate) body: serde_json::Value,
+    pub(crate) made_at: Timestamp,
+    pub(crate) attempts: u32,
+    pub(crate) next_attempt: Timestamp,
+}
+
+/// Why a group is told, in Alertmanager's words (`notification_reason`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reason {
+    First,
+    NewAlerts,
+    SomeResolved,
+    AllResolved,
+    Repeat,
+}
+
+impl Reason {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::First => "first notification",
+            Self::NewAlerts => "new alerts added",
+            Self::SomeResolved => "some alerts resolved",
+            Self::AllResolved => "all alerts resolved",
+            Self::Repeat => "repeat interval elapsed",
+        }
+    }
+}
+
+/// What a notifier should hear, if anything: Alertmanager's `DedupStage.needsUpdate`.
+pub(crate) fn reason(
+    before: Option<&Told>,
+    now: &Told,
+    send_resolved: bool,
+    repeat: Duration,
+) -> Option<Reason> {
+    let Some(before) = before.filter(|told| !told.firing.is_empty()) else {
+        let reason = if before.is_none() { Reason::First } else { Reason::NewAlerts };
+        return (!now.firing.is_empty()).then_some(reason);
+    };
+    if !now.firing.is_subset(&before.firing) {
+        return Some(Reason::NewAlerts);
+    }
+    if now.firing.is_empty() {
+        return send_resolved.then_some(Reason::AllResolved);
+    }
+    if send_resolved && !now.resolved.is_subset(&before.resolved) {
+        return Some(Reason::SomeResolved);
+    }
+    (now.at.since(before.at) >= repeat).then_some(Reason::Repeat)
+}
+
+impl Outgoing {
+    /// After a retryable failure: when to try again. None: given up.
+    pub(crate) fn back_off(&mut self, now: Timestamp) -> Option<Timestamp> {
+        self.attempts = self.attempts.saturating_add(1);
+        let pause = RETRY_FIRST
+            .saturating_mul(1 << self.attempts.min(10).saturating_sub(1))
+            .min(RETRY_PAUSE_MAX);
+        self.next_attempt = now.saturating_add(pause);
+        (now.since(self.made_at) < RETRY_TOTAL).then_some(self.next_attempt)
+    }
+}

@@ -1,0 +1,18 @@
+//! Joins the stages: threads, channels, start, drain, stop.
+//!
+//! ```text
+//! receivers -> deliveries -> journal (fdatasync) -> engine thread -> due messages -> sender
+//!                               ^                        | tick
+//!                               +------ alerts ---- evaluator thread
+//! ```
+//! Every arrow is a bounded channel. State changes only in the engine thread, in the journal's order;
+//! the evaluator reads it and writes what it found back through the journal.
+
+mod deliver;
+mod evidence;
+mod start;
+mod state;
+mod threads;
+
+pub use start::{Pipeline, Settings, Stopped};
+pub use state::{Entry, State};

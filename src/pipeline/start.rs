@@ -1,0 +1,526 @@
+//! Start, drain and stop, in one place.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::SyncSender;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+use super::deliver;
+use super::state::{Entry, State};
+use super::threads::{EngineThread, EvaluatorThread, Item, Log};
+use crate::archive::Archive;
+use crate::clock::Clock;
+use crate::config::{Config, Listen, Scope};
+use crate::correlate::Engine;
+use crate::evaluate::{self, Evaluator};
+use crate::internal_telemetry::Metrics;
+use crate::internal_telemetry::happening::{
+    BatchAccepted, BatchRefused, ConfigReloaded, JournalFailed, JournalReplayed,
+};
+use crate::journal::{self, Committed, Journal, Priority, Refused};
+use crate::measure::Measure;
+use crate::normalize;
+use crate::notify::Dispatcher;
+use crate::receive::{self, Delivery, Receivers, Refusal};
+use crate::series::Series;
+use crate::serve::{self, Views};
+use crate::signal::Diagnostic;
+
+/// Age counts one tick a second.
+const TICK: Duration = Duration::from_secs(1);
+/// Deliveries that wait for the journal; more wait in their connections.
+const DELIVERIES_MAX: usize = 256;
+/// Records on disk that wait for the engine; more make the journal wait, and senders with it.
+const RECORDS_MAX: usize = 1024;
+/// How long open connections may take to end at a stop.
+const DRAIN: Duration = Duration::from_secs(5);
+/// Lists of due messages that wait for the sender; it takes them at once.
+const DUE_MAX: usize = 64;
+/// How soon a failed disk is noticed when nothing else happens.
+const POISON_POLL: Duration = Duration::from_millis(200);
+
+/// What a pipeline is made of.
+#[derive(Debug)]
+pub struct Settings {
+    pub config: Config,
+    pub clock: Clock,
+    /// Where the configuration came from, for reloads; None: it cannot be read again.
+    pub source: Option<(Option<PathBuf>, Vec<String>)>,
+}
+
+/// Why a pipeline stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stopped {
+    Drained,
+    DiskFailed,
+}
+
+impl Settings {
+    pub fn new(config: Config, clock: Clock) -> Self {
+        Self { config, clock, source: None }
+    }
+
+    /// The rules and objectives, or everything that is wrong with their files.
+    pub fn evaluator(&self) -> Result<Evaluator, Vec<Diagnostic>> {
+        Evaluator::try_new(evaluate_config(&self.config))
+    }
+}
+
+fn evaluate_config(config: &Config) -> evaluate::Config {
+    evaluate::Config {
+        rule_files: config.rules.files.clone(),
+        slo_files: config.rules.slo_files.clone(),
+        evaluation_interval: config.rules.evaluation_interval,
+        query_offset: config.rules.query_offset,
+        external_url: external_url(config),
+        ..evaluate::Config::default()
+    }
+}
+
+fn external_url(config: &Config) -> String {
+    format!("http://{}", config.listen.web)
+}
+
+/// A running daemon.
+#[derive(Debug)]
+pub struct Pipeline {
+    addresses: Listen,
+    log: Log,
+    receivers: Receivers,
+    tasks: Tasks,
+    threads: Vec<JoinHandle<()>>,
+    reload: Reload,
+    /// The data directory is ours as long as this file is open.
+    lock: File,
+}
+
+/// What runs on the runtime, and how it is told to stop.
+#[derive(Debug)]
+struct Tasks {
+    stop: watch::Sender<bool>,
+    web: tokio::task::JoinHandle<()>,
+    ticker: tokio::task::JoinHandle<()>,
+    forwarder: tokio::task::JoinHandle<()>,
+    sender: tokio::task::JoinHandle<()>,
+}
+
+/// Reads the configuration again and hands it to every stage, or says what is wrong with it.
+#[derive(Clone)]
+struct Reload(Arc<dyn Fn() -> Result<(), Vec<Diagnostic>> + Send + Sync>);
+
+impl std::fmt::Debug for Reload {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Reload")
+    }
+}
+
+fn shown(errors: &[Diagnostic]) -> Vec<String> {
+    errors.iter().map(ToString::to_string).collect()
+}
+
+impl Pipeline {
+    /// Binds, recovers, starts. Errors are for people: what failed and what to do.
+    pub async fn start(settings: Settings) -> Result<Self, Vec<String>> {
+        let evaluator = settings.evaluator().map_err(|errors| shown(&errors))?;
+        let Settings { config, clock, source } = settings;
+        let one = |error: &dyn std::fmt::Display| vec![format!("throughline: {error}")];
+        let metrics = Arc::new(Metrics::try_new().map_err(|error| one(&error))?);
+        let lock = lock_data_dir(&config.data_dir).map_err(|error| one(&error))?;
+        let state = state(&config, evaluator).map_err(|error| one(&error))?;
+        let normalize = Arc::new(ArcSwap::from_pointee(config.normalize.clone()));
+        let reload = reload(source, state.clone(), Arc::clone(&normalize), clock.clone());
+        let ready = Arc::new(AtomicBool::new(false));
+        let (stop, stopping) = watch::channel(false);
+        let web = bind(config.listen.web).await.map_err(|error| one(&error))?;
+        let addresses_web = web.local_addr().map_err(|error| one(&error))?;
+        let seen = Seen {
+            metrics: Arc::clone(&metrics),
+            clock: clock.clone(),
+            ready: Arc::clone(&ready),
+            reload: reload.clone(),
+        };
+        let views = views(&config, &state, seen);
+        let web = tokio::spawn(serve_web(web, views, stopping.clone()));
+
+        let (records, received_records) = std::sync::mpsc::sync_channel(RECORDS_MAX);
+        let (log, recovered) =
+            recover(&config, &clock, &state, records).await.map_err(|error| one(&error))?;
+        recovered.emit(&metrics);
+        let workers = Workers {
+            state,
+            log: log.clone(),
+            clock: clock.clone(),
+            metrics: Arc::clone(&metrics),
+        };
+        let (threads, sender) = workers
+            .start(received_records, format!("http://{addresses_web}"))
+            .map_err(|error| one(&error))?;
+
+        let (accepted, deliveries) = mpsc::channel(DELIVERIES_MAX);
+        let receivers = Receivers::bind(
+            receive_config(&config),
+            receive::Shared { normalize, clock: clock.clone(), accepted },
+        )
+        .await
+        .map_err(|error| one(&error))?;
+        let forwarder = tokio::spawn(forward(deliveries, log.clone(), Arc::clone(&metrics)));
+        let ticker = tokio::spawn(tick(log.clone(), clock, stopping));
+        ready.store(true, Ordering::Release);
+        metrics.ready.set(1);
+        let addresses = Listen {
+            otlp_grpc: receivers.otlp_grpc(),
+            ingest: receivers.ingest(),
+            web: addresses_web,
+        };
+        Ok(Self {
+            addresses,
+            log,
+            receivers,
+            tasks: Tasks { stop, web, ticker, forwarder, sender },
+            threads,
+            reload,
+            lock,
+        })
+    }
+
+    pub fn addresses(&self) -> Listen {
+        self.addresses
+    }
+
+    /// Runs until SIGTERM, SIGINT or a failed disk; SIGHUP reads the configuration again. Then drains:
+    /// no new work, what is accepted is applied, connections end.
+    pub async fn run_until_signal(self) -> Stopped {
+        let mut hangups =
+            tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()).ok();
+        let mut terminations =
+            tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).ok();
+        let mut poll = tokio::time::interval(POISON_POLL);
+        loop {
+            tokio::select! {
+                _ = tokio::signal::ctrl_c() => break,
+                Some(()) = next(&mut terminations) => break,
+                Some(()) = next(&mut hangups) => {
+                    let reload = self.reload.clone();
+                    let outcome = tokio::task::spawn_blocking(move || (reload.0)()).await;
+                    let errors = outcome.ok().and_then(Result::err).unwrap_or_default();
+                    ConfigReloaded { errors: &errors }.emit();
+                }
+                _ = poll.tick() => if self.log.is_poisoned() { break },
+            }
+        }
+        self.stop().await
+    }
+
+    /// Drains and stops.
+    pub async fn stop(self) -> Stopped {
+        let Self { log, receivers, tasks, threads, lock, .. } = self;
+        let poisoned = log.is_poisoned();
+        receivers.drain(DRAIN).await;
+        // The forwarder ends with the last receiver, the ticker and the web server when told.
+        let _ = tasks.stop.send(true);
+        for task in [tasks.forwarder, tasks.ticker, tasks.web] {
+            if let Err(error) = task.await {
+                tracing::error!(event = "pipeline.task.failed", %error);
+            }
+        }
+        let closed = tokio::task::spawn_blocking(move || {
+            log.close();
+            threads.into_iter().filter_map(|thread| thread.join().err()).count()
+        });
+        if closed.await.is_ok_and(|panicked| panicked > 0) {
+            tracing::error!(event = "pipeline.thread.failed");
+        }
+        if tokio::time::timeout(DRAIN, tasks.sender).await.is_err() {
+            tracing::warn!(
+                event = "notify.sender.stopped",
+                "messages without a receipt go out after the next start"
+            );
+        }
+        // Only now may another daemon have the folder.
+        drop(lock);
+        if poisoned {
+            JournalFailed.emit();
+            return Stopped::DiskFailed;
+        }
+        Stopped::Drained
+    }
+}
+
+async fn next(signals: &mut Option<tokio::signal::unix::Signal>) -> Option<()> {
+    match signals {
+        Some(signals) => signals.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> std::io::Result<JoinHandle<()>> {
+    std::thread::Builder::new().name(name.to_owned()).spawn(run)
+}
+
+/// Makes the folder, whose content is nobody else's to read, and locks it before anything in it is
+/// touched: the archive is made anew at every start.
+fn lock_data_dir(dir: &std::path::Path) -> Result<File, String> {
+    let failed = |error: std::io::Error| format!("{}: {error}", dir.display());
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(failed)?;
+    let lock = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(dir.join("lock"))
+        .map_err(failed)?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(format!(
+            "{} is in use by another daemon; stop it, or choose another --data-dir",
+            dir.display()
+        )),
+        Err(TryLockError::Error(error)) => Err(failed(error)),
+    }
+}
+
+fn state(config: &Config, evaluator: Evaluator) -> Result<State, crate::archive::Error> {
+    let (mut measure, mut series) = (Measure::new(), Series::new(config.series.clone()));
+    measure.set_objectives(evaluator.objectives());
+    series.set_thresholds(&measure.thresholds());
+    let archive = Archive::create(&config.data_dir.join("archive"), config.archive.clone())?;
+    Ok(State {
+        engine: Arc::new(RwLock::new(Engine::new(config.correlate.clone()))),
+        series: Arc::new(RwLock::new(series)),
+        evaluator: Arc::new(RwLock::new(evaluator)),
+        dispatcher: Arc::new(RwLock::new(Dispatcher::new(
+            config.notify.clone(),
+            &external_url(config),
+        ))),
+        measure: Arc::new(Mutex::new(measure)),
+        archive: Arc::new(archive),
+    })
+}
+
+/// Replays the journal into the state, off the runtime's threads.
+async fn recover(
+    config: &Config,
+    clock: &Clock,
+    state: &State,
+    records: SyncSender<Committed<Item>>,
+) -> Result<(Log, JournalReplayed), journal::Error> {
+    let journal_config = journal::Config {
+        size_max_bytes: config.journal_size_max_bytes,
+        ..journal::Config::new(config.data_dir.join("journal"))
+    };
+    let (clock, state) = (clock.clone(), state.clone());
+    let opened = tokio::task::spawn_blocking(move || {
+        let stopwatch = Clock::stopwatch();
+        let mut n_records = 0;
+        let journal = Journal::open(
+            journal_config,
+            clock,
+            &mut |replayed: journal::Replayed<'_>| {
+                n_records += 1;
+                let entry = Entry::decode(replayed.payload).map_err(|error| error.to_string())?;
+                // What was due is offered again by the first tick after recovery.
+                state.apply(&entry, replayed.log_time);
+                Ok(())
+            },
+            move |committed| drop(records.send(committed)),
+        )?;
+        Ok((Log::new(journal.0), JournalReplayed { records: n_records, took: stopwatch.elapsed() }))
+    });
+    opened.await.unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()))
+}
+
+/// What the threads behind the journal work with.
+struct Workers {
+    state: State,
+    log: Log,
+    clock: Clock,
+    metrics: Arc<Metrics>,
+}
+
+impl Workers {
+    /// Starts the engine, the evaluator and the sender.
+    fn start(
+        self,
+        records: std::sync::mpsc::Receiver<Committed<Item>>,
+        external_url: String,
+    ) -> std::io::Result<(Vec<JoinHandle<()>>, tokio::task::JoinHandle<()>)> {
+        let Self { state, log, clock, metrics } = self;
+        let (due, due_messages) = mpsc::channel(DUE_MAX);
+        let (ticks, received_ticks) = std::sync::mpsc::sync_channel(1);
+        let engine = EngineThread {
+            state: state.clone(),
+            records,
+            ticks,
+            due,
+            clock: clock.clone(),
+            metrics: Arc::clone(&metrics),
+        };
+        let evaluator = EvaluatorThread {
+            state,
+            ticks: received_ticks,
+            log: log.clone(),
+            metrics: Arc::clone(&metrics),
+            external_url,
+        };
+        let threads = vec![
+            spawn("engine", move || engine.run())?,
+            spawn("evaluator", move || evaluator.run())?,
+        ];
+        Ok((threads, tokio::spawn(deliver::run(due_messages, log, clock, metrics))))
+    }
+}
+
+/// What pages and APIs see beside the state.
+struct Seen {
+    metrics: Arc<Metrics>,
+    clock: Clock,
+    ready: Arc<AtomicBool>,
+    reload: Reload,
+}
+
+fn views(config: &Config, state: &State, seen: Seen) -> Views {
+    let has = |token: &crate::config::Token, scope| token.scopes.contains(&scope);
+    let token = |token: &crate::config::Token| serve::Token {
+        sha256: token.sha256,
+        reads: has(token, Scope::Read) || has(token, Scope::Write),
+        writes: has(token, Scope::Write),
+    };
+    Views {
+        engine: Arc::clone(&state.engine),
+        series: Arc::clone(&state.series),
+        evaluator: Arc::clone(&state.evaluator),
+        dispatcher: Arc::clone(&state.dispatcher),
+        archive: Arc::clone(&state.archive),
+        metrics: seen.metrics,
+        clock: seen.clock,
+        ready: seen.ready,
+        tokens: config.tokens.iter().map(token).collect(),
+        reload: seen.reload.0,
+        queries: serve::QueryPermits::default(),
+        exported: serve::metrics_text::Exported::default(),
+    }
+}
+
+async fn bind(address: std::net::SocketAddr) -> Result<tokio::net::TcpListener, String> {
+    tokio::net::TcpListener::bind(address)
+        .await
+        .map_err(|error| format!("cannot listen on {address}: {error}; is another daemon running?"))
+}
+
+async fn serve_web(
+    listener: tokio::net::TcpListener,
+    views: Views,
+    mut stopping: watch::Receiver<bool>,
+) {
+    let stopped = async move {
+        // An error means that the pipeline is gone: stop as well.
+        drop(stopping.wait_for(|stop| *stop).await);
+    };
+    let served = axum::serve(listener, serve::router(views)).with_graceful_shutdown(stopped);
+    // A reader that keeps its connection open must not hold up the end.
+    if let Err(error) = served.await {
+        tracing::error!(event = "serve.listener.failed", %error);
+    }
+}
+
+fn receive_config(config: &Config) -> receive::Config {
+    let tokens = config.tokens.iter().filter(|token| token.scopes.contains(&Scope::Ingest));
+    receive::Config {
+        otlp_grpc: config.listen.otlp_grpc,
+        ingest: config.listen.ingest,
+        tokens: tokens
+            .map(|token| receive::Token { name: token.name.clone(), sha256: token.sha256 })
+            .collect(),
+        requires_token: !config.tokens.is_empty(),
+        limits: receive::Limits::default(),
+    }
+}
+
+/// Puts accepted batches into the journal, in the order they came, and answers when they are on disk.
+async fn forward(mut deliveries: mpsc::Receiver<Delivery>, log: Log, metrics: Arc<Metrics>) {
+    let mut answers = JoinSet::new();
+    while let Some(Delivery { batch, answer }) = deliveries.recv().await {
+        let (receiver, log, metrics) = (batch.receiver, log.clone(), Arc::clone(&metrics));
+        answers.spawn(async move {
+            let outcome = log.write(Entry::Batch(Box::new(batch)), Priority::Batch).await;
+            match &outcome {
+                Ok(payload_bytes) => {
+                    BatchAccepted { receiver, payload_bytes: *payload_bytes }.emit(&metrics);
+                }
+                Err(refused) => BatchRefused { cause: cause(*refused) }.emit(&metrics),
+            }
+            // The client may have gone; the batch is on disk all the same.
+            let _ = answer.send(outcome.map(drop).map_err(refusal));
+        });
+        while answers.try_join_next().is_some() {}
+    }
+    while answers.join_next().await.is_some() {}
+}
+
+/// The label of `throughline_self_receive_refusals_total`.
+const fn cause(refused: Refused) -> &'static str {
+    match refused {
+        Refused::Full => "overloaded",
+        Refused::DiskFull => "disk_full",
+        Refused::Poisoned => "disk_failed",
+    }
+}
+
+const fn refusal(refused: Refused) -> Refusal {
+    match refused {
+        Refused::Full => Refusal::Overloaded,
+        Refused::DiskFull => Refusal::DiskFull,
+        Refused::Poisoned => Refusal::Poisoned,
+    }
+}
+
+/// Writes a tick every second of the clock.
+async fn tick(log: Log, clock: Clock, mut stopping: watch::Receiver<bool>) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(clock.real(TICK)) => {}
+            _ = stopping.wait_for(|stop| *stop) => return,
+        }
+        if log.write(Entry::Tick, Priority::Essential).await.is_err() && log.is_poisoned() {
+            return;
+        }
+    }
+}
+
+fn reload(
+    source: Option<(Option<PathBuf>, Vec<String>)>,
+    state: State,
+    normalize: Arc<ArcSwap<normalize::Config>>,
+    clock: Clock,
+) -> Reload {
+    Reload(Arc::new(move || {
+        let Some((file, sets)) = &source else { return Ok(()) };
+        let config = Config::load(file.as_deref(), sets)?;
+        let mut evaluator = state.evaluator.write().unwrap_or_else(PoisonError::into_inner);
+        evaluator.set_config(evaluate_config(&config))?;
+        let mut measure = state.measure.lock().unwrap_or_else(PoisonError::into_inner);
+        measure.set_objectives(evaluator.objectives());
+        state
+            .series
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .set_thresholds(&measure.thresholds());
+        drop((measure, evaluator));
+        normalize.store(Arc::new(config.normalize));
+        state.engine.write().unwrap_or_else(PoisonError::into_inner).set_config(config.correlate);
+        state
+            .dispatcher
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .set_config(config.notify, clock.now());
+        Ok(())
+    }))
+}

@@ -1,0 +1,199 @@
+//! The engine's thread and the evaluator's, and the way from anywhere to the journal.
+
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError};
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use super::evidence;
+use super::state::{Entry, State};
+use crate::clock::Clock;
+use crate::internal_telemetry::Metrics;
+use crate::internal_telemetry::happening::{EvaluationMissed, RecordApplied, RulesEvaluated};
+use crate::journal::{Committed, Journal, Priority, Refused};
+use crate::notify::Message;
+use crate::number::{f64_from_u64, u64_from_usize};
+use crate::series::{Sample, SampleValue};
+use crate::signal::{Labels, METRIC_NAME, Text, Timestamp};
+
+/// How often the daemon's own metrics become series, so that dashboards and rules can use them.
+const OWN_METRICS_EVERY: Duration = Duration::from_secs(15);
+
+/// A record on its way through the journal, and whom to tell once it is applied.
+#[derive(Debug)]
+pub(super) struct Item {
+    entry: Entry,
+    applied: Option<SyncSender<()>>,
+}
+
+/// The way into the journal. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(super) struct Log {
+    journal: Journal<Item>,
+}
+
+impl Log {
+    pub(super) fn new(journal: Journal<Item>) -> Self {
+        Self { journal }
+    }
+
+    /// Resolves when the record is on disk, with its length in bytes before compression.
+    pub(super) async fn write(&self, entry: Entry, priority: Priority) -> Result<u64, Refused> {
+        let payload = entry.encode().map_err(|_too_large| Refused::Full)?;
+        let bytes = u64_from_usize(payload.len());
+        let durable = self.journal.append(payload, Item { entry, applied: None }, priority)?;
+        durable.await.map_err(|_gone| Refused::Poisoned)?.map(|_seq| bytes)
+    }
+
+    /// Waits until the record is on disk and applied. For threads.
+    pub(super) fn write_and_wait(&self, entry: Entry) -> Result<(), Refused> {
+        let payload = entry.encode().map_err(|_too_large| Refused::Full)?;
+        let (applied, done) = std::sync::mpsc::sync_channel(1);
+        self.journal.append(
+            payload,
+            Item { entry, applied: Some(applied) },
+            Priority::Essential,
+        )?;
+        done.recv().map_err(|_gone| Refused::Poisoned)
+    }
+
+    pub(super) fn is_poisoned(&self) -> bool {
+        self.journal.is_poisoned()
+    }
+
+    pub(super) fn close(self) {
+        self.journal.close();
+    }
+}
+
+/// What the engine's thread works with.
+#[derive(Debug)]
+pub(super) struct EngineThread {
+    pub(super) state: State,
+    pub(super) records: Receiver<Committed<Item>>,
+    pub(super) ticks: SyncSender<Timestamp>,
+    pub(super) due: mpsc::Sender<Vec<Message>>,
+    pub(super) clock: Clock,
+    pub(super) metrics: Arc<Metrics>,
+}
+
+impl EngineThread {
+    /// Applies records in order until the journal closes.
+    pub(super) fn run(self) {
+        let mut own_metrics_at = Timestamp::EPOCH;
+        while let Ok(Committed { log_time, item, .. }) = self.records.recv() {
+            let messages = self.state.apply(&item.entry, log_time);
+            RecordApplied { lag: self.clock.now().since(log_time) }.emit(&self.metrics);
+            if !messages.is_empty() && self.due.blocking_send(messages).is_err() {
+                tracing::debug!(
+                    "the sender stopped; what is due is offered again after the next start"
+                );
+            }
+            if item.entry == Entry::Tick {
+                if log_time.since(own_metrics_at) >= OWN_METRICS_EVERY {
+                    own_metrics_at = log_time;
+                    self.append_own_metrics(log_time);
+                }
+                if let Err(TrySendError::Full(_)) = self.ticks.try_send(log_time) {
+                    EvaluationMissed.emit(&self.metrics);
+                }
+            }
+            if let Some(applied) = item.applied {
+                // The waiter may have given up.
+                let _ = applied.send(());
+            }
+        }
+    }
+
+    fn append_own_metrics(&self, at: Timestamp) {
+        let mut series = self.state.series.write().unwrap_or_else(PoisonError::into_inner);
+        for (labels, value) in own_metrics(&self.metrics) {
+            series.append(&labels, Sample { t: at.as_millis(), value: SampleValue::Float(value) });
+        }
+    }
+}
+
+/// The daemon's own metrics as samples; histograms as their classic series.
+fn own_metrics(metrics: &Metrics) -> Vec<(Labels, f64)> {
+    let mut samples = Vec::new();
+    for family in metrics.gather() {
+        for metric in family.get_metric() {
+            let pairs: Vec<(Text, Text)> = metric
+                .get_label()
+                .iter()
+                .map(|pair| (pair.name().into(), pair.value().into()))
+                .collect();
+            let mut add = |suffix: &str, extra: Option<(&str, String)>, value: f64| {
+                let name =
+                    (Text::from(METRIC_NAME), Text::from(format!("{}{suffix}", family.name())));
+                let extra = extra.map(|(name, value)| (Text::from(name), Text::from(value)));
+                samples
+                    .push((Labels::new(pairs.iter().cloned().chain([name]).chain(extra)), value));
+            };
+            match family.get_field_type() {
+                prometheus::proto::MetricType::HISTOGRAM => {
+                    let histogram = metric.get_histogram();
+                    for bucket in histogram.get_bucket() {
+                        add(
+                            "_bucket",
+                            Some(("le", bucket.upper_bound().to_string())),
+                            f64_from_u64(bucket.cumulative_count()),
+                        );
+                    }
+                    let count = f64_from_u64(histogram.get_sample_count());
+                    add("_bucket", Some(("le", "+Inf".to_owned())), count);
+                    add("_count", None, count);
+                    add("_sum", None, histogram.get_sample_sum());
+                }
+                prometheus::proto::MetricType::COUNTER => {
+                    add("", None, metric.get_counter().get_value());
+                }
+                _ => add("", None, metric.get_gauge().get_value()),
+            }
+        }
+    }
+    samples
+}
+
+/// What the evaluator's thread works with.
+#[derive(Debug)]
+pub(super) struct EvaluatorThread {
+    pub(super) state: State,
+    pub(super) ticks: Receiver<Timestamp>,
+    pub(super) log: Log,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) external_url: String,
+}
+
+impl EvaluatorThread {
+    /// Evaluates after every tick until the engine stops. What it finds happens only once it is on
+    /// disk and applied; until then no next evaluation begins.
+    pub(super) fn run(self) {
+        while let Ok(now) = self.ticks.recv() {
+            let stopwatch = Clock::stopwatch();
+            let series = &self.state.series;
+            let read = || series.read().unwrap_or_else(PoisonError::into_inner);
+            let mut found = {
+                let mut evaluator =
+                    self.state.evaluator.write().unwrap_or_else(PoisonError::into_inner);
+                evaluator.evaluate(now, &|selection| read().select(selection), &|metric| {
+                    read().lateness(metric)
+                })
+            };
+            RulesEvaluated { took: stopwatch.elapsed() }.emit(&self.metrics);
+            if found.transitions.is_empty() && found.recorded.is_empty() {
+                continue;
+            }
+            {
+                let engine = self.state.engine.read().unwrap_or_else(PoisonError::into_inner);
+                evidence::attach(&mut found.transitions, &engine, &self.external_url);
+            }
+            let entry = Entry::Alerts { transitions: found.transitions, recorded: found.recorded };
+            if self.log.write_and_wait(entry).is_err() {
+                // Poisoned or closing: the ticker notices, and nothing was changed.
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,549 @@
+//! The evaluator. What comes in: a checked tree, the samples of its selectors, one time. What goes
+//! out: the value at that time. What is never true: a read of storage while evaluating; every
+//! selector is fetched once, for all steps of the query.
+
+use std::borrow::Cow;
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use regex::Regex;
+
+use super::ast::{At, BinaryOp, DurationExpr, Expr, Kind, Shift, Type};
+use super::derived::Derived;
+use super::notes::Notes;
+use super::value::{Element, Frame, Series, Value, Window};
+use super::{Answer, EvalError, Options, Output, Query, Range, Select};
+use crate::number::{f64_from_i64, i64_from_f64};
+use crate::series::{
+    Matcher, RawSeries, STALE_NAN_BITS, Sample, SampleValue, SelectError, Selection,
+};
+use crate::signal::Labels;
+
+/// Points of one series in an answer, as in Prometheus's API.
+const STEPS_MAX: i64 = 11_000;
+
+/// Evaluations of one subquery at one time.
+const SUBQUERY_STEPS_MAX: i64 = 1_000_000;
+
+/// Milliseconds between evaluations of a subquery that names no step; Prometheus takes the global
+/// evaluation interval, whose default is a minute.
+const SUBQUERY_STEP_DEFAULT: i64 = 60_000;
+
+/// Stands for the labels of an answer among the purposes of [`Derived`], which are node ids else.
+const SHOWN: usize = usize::MAX;
+
+/// What a subquery's inner expression was at times already asked for.
+type Memo = HashMap<(usize, i64), Rc<Vec<Element>>>;
+
+pub(super) struct Evaluator<'q> {
+    pub(super) range: Range,
+    pub(super) notes: Notes<'q>,
+    lookback: i64,
+    samples_max: usize,
+    samples_left: Cell<usize>,
+    /// Series by the id of their selector.
+    data: Vec<Vec<Series>>,
+    memo: RefCell<Memo>,
+    pub(super) derived: Derived,
+    /// Compiled patterns of `label_replace`, as many as the query has.
+    patterns: RefCell<BTreeMap<String, Regex>>,
+}
+
+pub(super) fn instant(
+    query: &Query,
+    at: i64,
+    options: &Options,
+    select: &Select<'_>,
+) -> Result<Answer, EvalError> {
+    let range = Range { start: at, end: at, step: 0 };
+    let evaluator = Evaluator::new(query, range, options, select)?;
+    let output = match evaluator.eval(query.expr(), at)? {
+        Value::Scalar(x) => Output::Scalar(at, x),
+        Value::Text(text) => Output::String(at, text),
+        Value::Vector(elements) => Output::Vector(vector(elements, at)?),
+        Value::Matrix(frame) => Output::Matrix(matrix(frame)?),
+    };
+    Ok(evaluator.notes.answer(output))
+}
+
+pub(super) fn range(
+    query: &Query,
+    range: Range,
+    options: &Options,
+    select: &Select<'_>,
+) -> Result<Answer, EvalError> {
+    check_steps(range)?;
+    let expr = query.expr();
+    if !matches!(expr.value_type(), Type::Scalar | Type::Vector) {
+        return Err(EvalError::Execution(format!(
+            "invalid expression type {:?} for range query, must be Scalar or instant Vector",
+            expr.value_type().documented()
+        )));
+    }
+    let evaluator = Evaluator::new(query, range, options, select)?;
+    let mut steps = Steps::default();
+    let mut t = range.start;
+    while t <= range.end {
+        evaluator.add_step(expr, t, &mut steps)?;
+        let Some(next) = t.checked_add(range.step.max(1)) else { break };
+        t = next;
+    }
+    let output = Output::Matrix(steps.sorted());
+    Ok(evaluator.notes.answer(output))
+}
+
+/// The series of a range query as they grow.
+#[derive(Default)]
+struct Steps {
+    places: HashMap<Arc<Labels>, usize>,
+    series: Vec<(Arc<Labels>, Vec<Sample>)>,
+}
+
+impl Steps {
+    fn push(&mut self, labels: Arc<Labels>, sample: Sample) -> Result<(), EvalError> {
+        let place = *self.places.entry(Arc::clone(&labels)).or_insert(self.series.len());
+        if place == self.series.len() {
+            self.series.push((labels, Vec::new()));
+        }
+        let Some((_, samples)) = self.series.get_mut(place) else { return Ok(()) };
+        if samples.last().is_some_and(|last| last.t == sample.t) {
+            return Err(same_labels());
+        }
+        samples.push(sample);
+        Ok(())
+    }
+
+    fn sorted(self) -> Vec<RawSeries> {
+        let raw = |(labels, samples): (Arc<Labels>, Vec<Sample>)| {
+            let labels = Arc::unwrap_or_clone(labels);
+            RawSeries { labels, samples }
+        };
+        drop(self.places);
+        let mut series: Vec<RawSeries> = self.series.into_iter().map(raw).collect();
+        series.sort_by(|a, b| a.labels.cmp(&b.labels));
+        series
+    }
+}
+
+fn check_steps(range: Range) -> Result<(), EvalError> {
+    let problem = if range.end < range.start {
+        "the end of the range is before its start"
+    } else if range.start == range.end {
+        return Ok(());
+    } else if range.step <= 0 {
+        "zero or negative query resolution step widths are not accepted; try a positive integer"
+    } else if range.end.saturating_sub(range.start) / range.step > STEPS_MAX {
+        "exceeded maximum resolution of 11,000 points per timeseries; try decreasing the query \
+         resolution (?step=XX)"
+    } else {
+        return Ok(());
+    };
+    Err(EvalError::Execution(problem.to_owned()))
+}
+
+fn same_labels() -> EvalError {
+    EvalError::Execution("vector cannot contain metrics with the same labelset".to_owned())
+}
+
+fn vector(elements: Vec<Element>, t: i64) -> Result<Vec<RawSeries>, EvalError> {
+    let mut seen = std::collections::HashSet::new();
+    let mut series = Vec::with_capacity(elements.len());
+    for element in elements {
+        let labels = element.shown_labels();
+        if !seen.insert(labels.clone()) {
+            return Err(same_labels());
+        }
+        series.push(RawSeries { labels, samples: vec![Sample { t, value: element.value }] });
+    }
+    Ok(series)
+}
+
+fn matrix(frame: Frame<'_>) -> Result<Vec<RawSeries>, EvalError> {
+    let mut series = BTreeMap::new();
+    for window in frame.windows {
+        let samples = window.samples.into_owned();
+        let labels = super::value::shown(&window.labels, window.drop_name);
+        if !samples.is_empty() && series.insert(labels, samples).is_some() {
+            return Err(same_labels());
+        }
+    }
+    let series = series.into_iter().map(|(labels, samples)| RawSeries { labels, samples });
+    Ok(series.collect())
+}
+
+/// A selector that waits for its series: matchers, and the times that it will look at.
+struct Wanted<'q> {
+    id: usize,
+    matchers: Cow<'q, [Matcher]>,
+    start: i64,
+    end: i64,
+    /// Stale markers end a series for an instant selector; windows do not hold them.
+    is_window: bool,
+}
+
+impl<'q> Evaluator<'q> {
+    fn new(
+        query: &'q Query,
+        range: Range,
+        options: &Options,
+        select: &Select<'_>,
+    ) -> Result<Self, EvalError> {
+        let mut evaluator = Self {
+            range,
+            notes: Notes::new(query.text()),
+            lookback: i64::try_from(options.lookback.as_millis()).unwrap_or(i64::MAX),
+            samples_max: options.samples_max,
+            samples_left: Cell::new(options.samples_max),
+            data: Vec::new(),
+            memo: RefCell::default(),
+            derived: Derived::default(),
+            patterns: RefCell::default(),
+        };
+        let mut wanted = Vec::new();
+        evaluator.collect(query.expr(), (range.start, range.end), &mut wanted)?;
+        for selector in wanted {
+            evaluator.fetch(&selector, select)?;
+        }
+        Ok(evaluator)
+    }
+
+    fn collect(
+        &self,
+        expr: &'q Expr,
+        times: (i64, i64),
+        wanted: &mut Vec<Wanted<'q>>,
+    ) -> Result<(), EvalError> {
+        let selector_of = match &expr.kind {
+            Kind::Selector(selector) => Some((selector, self.lookback, false)),
+            Kind::Window { selector, range } => Some((selector, self.positive(range)?, true)),
+            _ => None,
+        };
+        if let Some((selector, back, is_window)) = selector_of {
+            let start = self.shifted(&selector.shift, times.0)?.saturating_sub(back);
+            let end = self.shifted(&selector.shift, times.1)?;
+            let matchers = Cow::Borrowed(selector.matchers.as_slice());
+            wanted.push(Wanted { id: expr.id, matchers, start, end, is_window });
+            return Ok(());
+        }
+        if let Kind::Call { function, args } = &expr.kind
+            && function.name == "info"
+        {
+            let matchers = Cow::Owned(super::info::info_matchers(args));
+            let start = self.info_time(args, times.0)?.saturating_sub(self.lookback);
+            let end = self.info_time(args, times.1)?;
+            wanted.push(Wanted { id: expr.id, matchers, start, end, is_window: false });
+            return args.first().map_or(Ok(()), |arg| self.collect(arg, times, wanted));
+        }
+        let mut times = times;
+        if let Kind::Subquery { range, shift, .. } = &expr.kind {
+            let range = self.positive(range)?;
+            let start = self.shifted(shift, times.0)?.saturating_sub(range);
+            times = (start, self.shifted(shift, times.1)?);
+        }
+        for child in expr.children() {
+            self.collect(child, times, wanted)?;
+        }
+        Ok(())
+    }
+
+    fn fetch(&mut self, wanted: &Wanted<'_>, select: &Select<'_>) -> Result<(), EvalError> {
+        let selection = Selection {
+            matchers: &wanted.matchers,
+            start: wanted.start,
+            end: wanted.end,
+            samples_max: self.samples_left.get(),
+        };
+        let mut fetched = Vec::new();
+        for mut raw in select(&selection)? {
+            if wanted.is_window {
+                raw.samples.retain(|sample| !is_stale(&sample.value));
+            }
+            self.spend(raw.samples.len())?;
+            fetched.push(Series { labels: Arc::new(raw.labels), samples: raw.samples });
+        }
+        if self.data.len() <= wanted.id {
+            self.data.resize_with(wanted.id + 1, Vec::new);
+        }
+        if let Some(slot) = self.data.get_mut(wanted.id) {
+            *slot = fetched;
+        }
+        Ok(())
+    }
+
+    /// Counts samples that the query holds.
+    pub(super) fn spend(&self, n: usize) -> Result<(), EvalError> {
+        let left = self.samples_left.get().checked_sub(n);
+        let left = left.ok_or(SelectError::TooManySamples { max: self.samples_max })?;
+        self.samples_left.set(left);
+        Ok(())
+    }
+
+    // Times.
+
+    fn seconds(&self, expr: &DurationExpr) -> f64 {
+        match expr {
+            DurationExpr::Seconds(seconds) => *seconds,
+            DurationExpr::Step => f64_from_i64(self.range.step) / 1000.0,
+            DurationExpr::Range => {
+                f64_from_i64(self.range.end.saturating_sub(self.range.start)) / 1000.0
+            }
+            DurationExpr::Sign { negative: true, inner } => -self.seconds(inner),
+            DurationExpr::Paren(inner) | DurationExpr::Sign { inner, .. } => self.seconds(inner),
+            DurationExpr::Smaller(left, right) => self.seconds(left).min(self.seconds(right)),
+            DurationExpr::Larger(left, right) => self.seconds(left).max(self.seconds(right)),
+            DurationExpr::Binary { op, left, right } => {
+                let (left, right) = (self.seconds(left), self.seconds(right));
+                match op {
+                    BinaryOp::Add => left + right,
+                    BinaryOp::Sub => left - right,
+                    BinaryOp::Mul => left * right,
+                    BinaryOp::Div => left / right,
+                    BinaryOp::Mod => left % right,
+                    BinaryOp::Pow => left.powf(right),
+                    _ => f64::NAN,
+                }
+            }
+        }
+    }
+
+    fn millis(&self, expr: &DurationExpr) -> Result<i64, EvalError> {
+        let millis = (self.seconds(expr) * 1000.0).round();
+        if !(-9.2e18..9.2e18).contains(&millis) {
+            return Err(EvalError::Execution(format!("duration {expr} is out of range")));
+        }
+        Ok(i64_from_f64(millis))
+    }
+
+    fn positive(&self, expr: &DurationExpr) -> Result<i64, EvalError> {
+        let millis = self.millis(expr)?;
+        if millis <= 0 {
+            return Err(EvalError::Execution("duration must be greater than 0".to_owned()));
+        }
+        Ok(millis)
+    }
+
+    /// Where a selector with `shift` looks at time `t`.
+    pub(super) fn shifted(&self, shift: &Shift, t: i64) -> Result<i64, EvalError> {
+        let t = match shift.at {
+            Some(At::Time(time)) => time,
+            Some(At::Start) => self.range.start,
+            Some(At::End) => self.range.end,
+            None => t,
+        };
+        match &shift.offset {
+            Some(offset) => Ok(t.saturating_sub(self.millis(offset)?)),
+            None => Ok(t),
+        }
+    }
+
+    /// Compiles a pattern that matches whole values, once a query.
+    pub(super) fn pattern(&self, pattern: &str) -> Result<Regex, regex::Error> {
+        if let Some(regex) = self.patterns.borrow().get(pattern) {
+            return Ok(regex.clone());
+        }
+        let regex = Regex::new(&format!("^(?s:{pattern})$"))?;
+        self.patterns.borrow_mut().insert(pattern.to_owned(), regex.clone());
+        Ok(regex)
+    }
+
+    // Values.
+
+    fn add_step(&self, expr: &'q Expr, t: i64, steps: &mut Steps) -> Result<(), EvalError> {
+        let elements = match self.eval(expr, t)? {
+            Value::Scalar(x) => vec![Element::float(Arc::default(), x)],
+            Value::Vector(elements) => elements,
+            Value::Text(_) | Value::Matrix(_) => Vec::new(),
+        };
+        self.spend(elements.len())?;
+        for element in elements {
+            let labels = if element.drop_name {
+                self.derived.get(SHOWN, &element.labels, super::value::without_identity)
+            } else {
+                Arc::clone(&element.labels)
+            };
+            steps.push(labels, Sample { t, value: element.value })?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn eval(&self, expr: &'q Expr, t: i64) -> Result<Value<'_>, EvalError> {
+        match &expr.kind {
+            Kind::Number(x) => Ok(Value::Scalar(*x)),
+            Kind::Text(text) => Ok(Value::Text(text.clone())),
+            Kind::Unary { negative: true, inner } => self.negated(inner, t),
+            Kind::Paren(inner) | Kind::Unary { inner, .. } => self.eval(inner, t),
+            Kind::Selector(selector) => {
+                Ok(Value::Vector(self.select_at(expr.id, self.shifted(&selector.shift, t)?)))
+            }
+            Kind::Window { .. } | Kind::Subquery { .. } => Ok(Value::Matrix(self.frame(expr, t)?)),
+            Kind::Call { function, args } => self.call((expr, function), args, t),
+            Kind::Aggregate(aggregate) => Ok(Value::Vector(self.aggregate(aggregate, t)?)),
+            Kind::Binary(binary) => self.binary(binary, expr.span, t),
+        }
+    }
+
+    fn negated(&self, inner: &'q Expr, t: i64) -> Result<Value<'_>, EvalError> {
+        match self.eval(inner, t)? {
+            Value::Scalar(x) => Ok(Value::Scalar(-x)),
+            Value::Vector(mut elements) => {
+                for element in &mut elements {
+                    element.drop_name = true;
+                    element.value = match &element.value {
+                        SampleValue::Float(x) => SampleValue::Float(-x),
+                        SampleValue::Histogram(h) => {
+                            SampleValue::Histogram(Arc::new(super::histogram::multiply(h, -1.0)))
+                        }
+                    };
+                }
+                Ok(Value::Vector(elements))
+            }
+            other => Ok(other),
+        }
+    }
+
+    pub(super) fn scalar(&self, expr: &'q Expr, t: i64) -> Result<f64, EvalError> {
+        Ok(match self.eval(expr, t)? {
+            Value::Scalar(x) => x,
+            _ => f64::NAN,
+        })
+    }
+
+    pub(super) fn vector(&self, expr: &'q Expr, t: i64) -> Result<Vec<Element>, EvalError> {
+        Ok(match self.eval(expr, t)? {
+            Value::Vector(elements) => elements,
+            _ => Vec::new(),
+        })
+    }
+
+    /// The newest sample of each series within the lookback; its own time is kept with it.
+    pub(super) fn select_at(&self, id: usize, t: i64) -> Vec<Element> {
+        let oldest = t.saturating_sub(self.lookback);
+        let newest = |series: &Series| {
+            let n = series.samples.partition_point(|sample| sample.t <= t);
+            let sample = series.samples.get(n.checked_sub(1)?)?;
+            if sample.t <= oldest || is_stale(&sample.value) {
+                return None;
+            }
+            let value = sample.value.clone();
+            let labels = Arc::clone(&series.labels);
+            Some(Element { labels, drop_name: false, t: sample.t, value })
+        };
+        self.data.get(id).map(|all| all.iter().filter_map(newest).collect()).unwrap_or_default()
+    }
+
+    // Ranges.
+
+    /// The samples that a range vector has at `t`; series without any are left out.
+    pub(super) fn frame(&self, expr: &'q Expr, t: i64) -> Result<Frame<'_>, EvalError> {
+        let unwrapped = expr.unwrapped();
+        match &unwrapped.kind {
+            Kind::Window { selector, range } => {
+                let end = self.shifted(&selector.shift, t)?;
+                let start = end.saturating_sub(self.positive(range)?);
+                Ok(self.window(unwrapped.id, start, end))
+            }
+            Kind::Subquery { inner, range, step, shift } => {
+                let end = self.shifted(shift, t)?;
+                let start = end.saturating_sub(self.positive(range)?);
+                let step = match step {
+                    Some(step) => self.positive(step)?,
+                    None => SUBQUERY_STEP_DEFAULT,
+                };
+                let windows = self.subquery(inner, Range { start, end, step })?;
+                Ok(Frame { start, end, windows })
+            }
+            _ => Ok(Frame { start: t, end: t, windows: Vec::new() }),
+        }
+    }
+
+    fn window(&self, id: usize, start: i64, end: i64) -> Frame<'_> {
+        let mut windows = Vec::new();
+        for series in self.data.get(id).map(Vec::as_slice).unwrap_or_default() {
+            let first = series.samples.partition_point(|sample| sample.t <= start);
+            let last = series.samples.partition_point(|sample| sample.t <= end);
+            let samples = series.samples.get(first..last).unwrap_or_default();
+            if !samples.is_empty() {
+                let labels = Arc::clone(&series.labels);
+                windows.push(Window { labels, drop_name: false, samples: samples.into() });
+            }
+        }
+        Frame { start, end, windows }
+    }
+
+    /// Evaluates at the multiples of the step in `(start, end]`.
+    fn subquery(&self, inner: &'q Expr, range: Range) -> Result<Vec<Window<'_>>, EvalError> {
+        let Range { start, end, step } = range;
+        let mut t = (start / step).saturating_mul(step);
+        if t <= start {
+            t = t.saturating_add(step);
+        }
+        if end.saturating_sub(t) / step > SUBQUERY_STEPS_MAX {
+            let message = format!("a subquery would take more than {SUBQUERY_STEPS_MAX} steps");
+            return Err(EvalError::Execution(message));
+        }
+        let mut places: HashMap<Arc<Labels>, usize> = HashMap::new();
+        let mut windows: Vec<Window<'_>> = Vec::new();
+        while t <= end {
+            for element in self.remembered(inner, t)?.iter() {
+                let labels = Arc::clone(&element.labels);
+                let place = *places.entry(labels).or_insert(windows.len());
+                if place == windows.len() {
+                    windows.push(Window {
+                        labels: Arc::clone(&element.labels),
+                        drop_name: false,
+                        samples: Vec::new().into(),
+                    });
+                }
+                let Some(window) = windows.get_mut(place) else { continue };
+                window.drop_name |= element.drop_name;
+                let samples = window.samples.to_mut();
+                if samples.last().is_some_and(|last| last.t == t) {
+                    return Err(same_labels());
+                }
+                samples.push(Sample { t, value: without_reset(&element.value) });
+            }
+            let Some(next) = t.checked_add(step) else { break };
+            t = next;
+        }
+        Ok(windows)
+    }
+
+    fn remembered(&self, expr: &'q Expr, t: i64) -> Result<Rc<Vec<Element>>, EvalError> {
+        let key = (expr.id, t);
+        if let Some(elements) = self.memo.borrow().get(&key) {
+            return Ok(Rc::clone(elements));
+        }
+        let elements = match self.eval(expr, t)? {
+            Value::Vector(elements) => elements,
+            Value::Scalar(x) => vec![Element::float(Arc::default(), x)],
+            Value::Text(_) | Value::Matrix(_) => Vec::new(),
+        };
+        // An empty vector takes its place in the memo too.
+        self.spend(elements.len().max(1))?;
+        let elements = Rc::new(elements);
+        self.memo.borrow_mut().insert(key, Rc::clone(&elements));
+        Ok(elements)
+    }
+}
+
+pub(super) fn is_stale(value: &SampleValue) -> bool {
+    match value {
+        SampleValue::Float(x) => x.to_bits() == STALE_NAN_BITS,
+        SampleValue::Histogram(h) => h.sum.to_bits() == STALE_NAN_BITS,
+    }
+}
+
+/// What storage knew about resets holds between neighbours, and a subquery may skip or repeat
+/// samples, so resets are looked for anew.
+fn without_reset(value: &SampleValue) -> SampleValue {
+    use crate::series::CounterReset::{Gauge, Unknown};
+    match value {
+        SampleValue::Histogram(h) if h.counter_reset != Gauge && h.counter_reset != Unknown => {
+            let histogram = crate::series::Histogram { counter_reset: Unknown, ..(**h).clone() };
+            SampleValue::Histogram(Arc::new(histogram))
+        }
+        other => other.clone(),
+    }
+}

@@ -1,0 +1,283 @@
+//! What queries read: cumulative series made from slots, samples as they are, label sets, exemplars.
+//!
+//! A derived series has a sample at the end of every slot from the one before its family's first
+//! increment (there it is zero) until the last tick. A histogram answers under its own name, and as
+//! `_bucket`, `_sum` and `_count`.
+
+use std::collections::BTreeMap;
+
+use super::bounds::le;
+use super::exemplar::Exemplar;
+use super::slots::{GRID_MAX, last_of};
+use super::store::second;
+use super::table::{Data, Entry};
+use super::{MatchOp, Matcher, RawSeries, Sample, SampleValue, SelectError, Selection, Series};
+use crate::signal::{Labels, METRIC_NAME};
+
+/// Samples of one series in one selection; longer selections get a coarser grid. A second's grid
+/// spans three hours, as Prometheus's limit of 11,000 points a query has it.
+const POINTS_MAX: i64 = 11_000;
+/// The same for native histograms, which cost a hundred times as much to read.
+const NATIVE_POINTS_MAX: i64 = 2_000;
+/// Seconds between samples, finest first.
+const STEPS: [i64; 4] = [1, 10, 60, GRID_MAX];
+const LE: &str = "le";
+
+/// How a stored series is looked at.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum View {
+    AsIs,
+    Bucket(f64),
+    Sum,
+    Count,
+}
+
+impl View {
+    fn suffix(self) -> &'static str {
+        match self {
+            Self::AsIs => "",
+            Self::Bucket(_) => "_bucket",
+            Self::Sum => "_sum",
+            Self::Count => "_count",
+        }
+    }
+}
+
+struct Found<'a> {
+    labels: Labels,
+    entry: &'a Entry,
+    view: View,
+}
+
+/// The conditions of a selector, by what they are about.
+struct Conditions<'a> {
+    name: Vec<&'a Matcher>,
+    le: Vec<&'a Matcher>,
+    others: Vec<&'a Matcher>,
+}
+
+impl<'a> Conditions<'a> {
+    fn new(matchers: &'a [Matcher]) -> Self {
+        let mut sorted = Self { name: Vec::new(), le: Vec::new(), others: Vec::new() };
+        for matcher in matchers {
+            match &*matcher.name {
+                METRIC_NAME => sorted.name.push(matcher),
+                LE => sorted.le.push(matcher),
+                _ => sorted.others.push(matcher),
+            }
+        }
+        sorted
+    }
+
+    /// The one name that can match, if there is only one.
+    fn exact_name(&self) -> Option<&'a str> {
+        self.name.iter().find(|m| m.op == MatchOp::Equal).map(|m| &*m.value)
+    }
+
+    fn accept_name(&self, name: &str) -> bool {
+        self.name.iter().all(|matcher| matcher.matches(name))
+    }
+
+    fn accept_le(&self, value: &str) -> bool {
+        self.le.iter().all(|matcher| matcher.matches(value))
+    }
+
+    fn accept_others(&self, labels: &Labels) -> bool {
+        self.others.iter().all(|matcher| matcher.matches_labels(labels))
+    }
+}
+
+impl Series {
+    /// All series that match, with their samples in the selection, in the order of their labels.
+    pub fn select(&self, selection: &Selection<'_>) -> Result<Vec<RawSeries>, SelectError> {
+        let mut reader = Reader { series: self, selection, grids: BTreeMap::new(), n_read: 0 };
+        let mut selected = Vec::new();
+        for found in self.find(selection.matchers) {
+            let samples = reader.samples(&found)?;
+            if !samples.is_empty() {
+                selected.push(RawSeries { labels: found.labels, samples });
+            }
+        }
+        Ok(selected)
+    }
+
+    /// Label sets of all series that match and have a sample in `[start, end]` (milliseconds).
+    pub fn label_sets(&self, matchers: &[Matcher], start: i64, end: i64) -> Vec<Labels> {
+        let is_there = |found: &Found<'_>| match &found.entry.data {
+            Data::Plain(plain) => plain.has_in(start, end),
+            _ => self.seen(found.entry).is_some_and(|(first, last)| {
+                first.saturating_mul(1000) <= end && last.saturating_mul(1000) + 999 >= start
+            }),
+        };
+        self.find(matchers).into_iter().filter(is_there).map(|found| found.labels).collect()
+    }
+
+    /// From which to which second a derived series answers.
+    pub(super) fn seen(&self, entry: &Entry) -> Option<(i64, i64)> {
+        let (first, last) = self.table.life(entry, &self.zones)?;
+        Some((first, last.max(second(self.now))))
+    }
+
+    fn find(&self, matchers: &[Matcher]) -> Vec<Found<'_>> {
+        let conditions = Conditions::new(matchers);
+        let mut found = Vec::new();
+        match conditions.exact_name() {
+            Some(name) => {
+                let ends = ["", "_bucket", "_sum", "_count"];
+                for base in ends.iter().filter_map(|end| name.strip_suffix(end)) {
+                    self.find_named(base, &conditions, &mut found);
+                }
+            }
+            None => {
+                for name in self.table.names() {
+                    self.find_named(name, &conditions, &mut found);
+                }
+            }
+        }
+        found.sort_by(|a, b| a.labels.cmp(&b.labels));
+        found
+    }
+
+    fn find_named<'a>(&'a self, base: &str, wanted: &Conditions<'_>, into: &mut Vec<Found<'a>>) {
+        let entries: Vec<&Entry> =
+            self.table.named(base).filter(|entry| wanted.accept_others(&entry.labels)).collect();
+        if wanted.accept_name(base) {
+            let own = entries
+                .iter()
+                .filter(|entry| wanted.accept_le(entry.labels.get(LE).unwrap_or_default()));
+            into.extend(own.map(|entry| Found {
+                labels: entry.labels.clone(),
+                entry,
+                view: View::AsIs,
+            }));
+        }
+        let mut views = vec![View::Sum, View::Count];
+        views.extend(self.bounds.shown().into_iter().map(View::Bucket));
+        for view in views {
+            let name = format!("{base}{}", view.suffix());
+            let bound = if let View::Bucket(bound) = view { le(bound) } else { String::new() };
+            if !wanted.accept_name(&name) || !wanted.accept_le(&bound) {
+                continue;
+            }
+            let held = entries.iter().filter(|entry| matches!(entry.data, Data::Distribution(..)));
+            into.extend(held.map(|entry| Found {
+                labels: entry.labels.with(METRIC_NAME, &name).with(LE, &bound),
+                entry,
+                view,
+            }));
+        }
+    }
+}
+
+/// Reads the series of one selection, within its allowance of samples.
+struct Reader<'a> {
+    series: &'a Series,
+    selection: &'a Selection<'a>,
+    /// Most series of a selection share one grid: by first second, last second, points.
+    grids: BTreeMap<(i64, i64, i64), Vec<i64>>,
+    n_read: usize,
+}
+
+impl Reader<'_> {
+    fn samples(&mut self, found: &Found<'_>) -> Result<Vec<Sample>, SelectError> {
+        let (start, end) = (self.selection.start.saturating_add(1), self.selection.end);
+        match &found.entry.data {
+            Data::Plain(plain) => {
+                self.spend(plain.n_in(start, end))?;
+                Ok(plain.samples(start, end))
+            }
+            Data::Counter(counter) => {
+                let grid = self.grid(found.entry, POINTS_MAX)?;
+                Ok(counter.values(grid, found.entry.parts).map(float).collect())
+            }
+            Data::Distribution(held, _) => {
+                let bounds = &self.series.bounds;
+                Ok(match found.view {
+                    View::AsIs => held
+                        .natives(self.grid(found.entry, NATIVE_POINTS_MAX)?)
+                        .into_iter()
+                        .map(|(second, histogram)| Sample {
+                            t: second.saturating_mul(1000),
+                            value: SampleValue::Histogram(histogram),
+                        })
+                        .collect(),
+                    View::Bucket(bound) => {
+                        let grid = self.grid(found.entry, POINTS_MAX)?;
+                        floats(held.bucket_values(grid, bounds, bound))
+                    }
+                    View::Sum => floats(held.sum_values(self.grid(found.entry, POINTS_MAX)?)),
+                    View::Count => floats(held.count_values(self.grid(found.entry, POINTS_MAX)?)),
+                })
+            }
+        }
+    }
+
+    /// The seconds at which a derived series has samples in the selection.
+    fn grid(&mut self, entry: &Entry, points_max: i64) -> Result<&[i64], SelectError> {
+        let Some((first, last)) = self.series.seen(entry) else { return Ok(&[]) };
+        let from = first.max(self.selection.start.div_euclid(1000).saturating_add(1));
+        let to = last.min(self.selection.end.div_euclid(1000));
+        let zones = &self.series.zones;
+        let key = (from, to, points_max);
+        let n = self
+            .grids
+            .entry(key)
+            .or_insert_with(|| {
+                let span = to.saturating_sub(from);
+                let step = STEPS.into_iter().find(|step| span / step < points_max);
+                let step = step.unwrap_or(GRID_MAX);
+                let next = |s: &i64| {
+                    let after = s.saturating_add(1);
+                    (*s < to).then(|| last_of(after, step.max(zones.spacing(after))).min(to))
+                };
+                std::iter::successors((from <= to).then_some(from), next).collect()
+            })
+            .len();
+        self.spend(n)?;
+        Ok(self.grids.get(&key).map_or(&[], Vec::as_slice))
+    }
+
+    fn spend(&mut self, n: usize) -> Result<(), SelectError> {
+        self.n_read = self.n_read.saturating_add(n);
+        let max = self.selection.samples_max;
+        if self.n_read > max { Err(SelectError::TooManySamples { max }) } else { Ok(()) }
+    }
+}
+
+fn float((second, value): (i64, f64)) -> Sample {
+    Sample { t: second.saturating_mul(1000), value: SampleValue::Float(value) }
+}
+
+fn floats(values: Vec<(i64, f64)>) -> Vec<Sample> {
+    values.into_iter().map(float).collect()
+}
+
+/// See [`Series::exemplars`].
+pub(super) fn exemplars(
+    series: &Series,
+    matchers: &[Matcher],
+    start: i64,
+    end: i64,
+) -> Vec<(Labels, Vec<Exemplar>)> {
+    let wanted = Conditions::new(matchers);
+    let mut found: BTreeMap<Labels, Vec<Exemplar>> = BTreeMap::new();
+    for entry in series.table.iter().filter(|entry| wanted.accept_others(&entry.labels)) {
+        let Data::Distribution(_, exemplars) = &entry.data else { continue };
+        let name = entry.labels.name();
+        let bucket_name = format!("{name}_bucket");
+        if wanted.accept_name(name) && wanted.accept_le("") {
+            found.insert(entry.labels.clone(), exemplars.within(start, end));
+        }
+        if !wanted.accept_name(&bucket_name) {
+            continue;
+        }
+        for exemplar in exemplars.within(start, end) {
+            let bound = le(series.bounds.shown_above(exemplar.value));
+            if wanted.accept_le(&bound) {
+                let labels = entry.labels.with(METRIC_NAME, &bucket_name).with(LE, &bound);
+                found.entry(labels).or_default().push(exemplar);
+            }
+        }
+    }
+    found.into_iter().filter(|(_, exemplars)| !exemplars.is_empty()).collect()
+}

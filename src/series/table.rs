@@ -1,0 +1,303 @@
+//! All series by id, by labels and by metric name; families and overflow.
+//!
+//! A family is what a closed label makes of one label set (every outcome of a flow): its members are
+//! made together, begin at zero together and go together, so no set of adds can leave half of one.
+
+use std::collections::{BTreeMap, HashMap};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::catalog::{self, FOREIGN_PARTS};
+use super::counter::{Counter, origin};
+use super::distribution::Distribution;
+use super::exemplar::Exemplars;
+use super::plain::Plain;
+use super::slots::Zones;
+use crate::signal::{Labels, METRIC_NAME, Text};
+
+pub(crate) type SeriesId = u64;
+
+/// The label of the series that takes what a full metric has no room for (OpenTelemetry metrics SDK,
+/// "Overflow attribute").
+const OVERFLOW: &str = "otel_metric_overflow";
+/// After an overflow new label sets overflow for this many seconds, longer than the allowed lateness:
+/// a correction finds the series that took what it corrects.
+const OVERFLOW_FOR: i64 = 20 * 60;
+/// Map entries, list heads and the like of one series.
+pub(crate) const ENTRY_BYTES: usize = 512;
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) enum Data {
+    Counter(Counter),
+    Distribution(Box<Distribution>, Exemplars),
+    Plain(Plain),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Counter,
+    Distribution,
+    Plain,
+}
+
+impl Data {
+    fn new(kind: Kind) -> Self {
+        match kind {
+            Kind::Counter => Self::Counter(Counter::default()),
+            Kind::Distribution => Self::Distribution(Box::default(), Exemplars::default()),
+            Kind::Plain => Self::Plain(Plain::default()),
+        }
+    }
+
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Counter(_) => Kind::Counter,
+            Self::Distribution(..) => Kind::Distribution,
+            Self::Plain(_) => Kind::Plain,
+        }
+    }
+
+    /// Nothing is held at any time that can be asked for.
+    fn is_spent(&self) -> bool {
+        match self {
+            Self::Counter(counter) => counter.slots.is_empty(),
+            Self::Distribution(held, _) => held.slots.is_empty(),
+            Self::Plain(plain) => plain.is_empty(),
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Entry {
+    pub(crate) labels: Labels,
+    pub(crate) data: Data,
+    /// The family's members have the ids `leader..leader + n_family`.
+    leader: SeriesId,
+    n_family: u64,
+    /// Parts of one in which a counter's sums are exact.
+    pub(crate) parts: i64,
+}
+
+impl Entry {
+    pub(crate) fn bytes(&self) -> usize {
+        let data: usize = match &self.data {
+            Data::Counter(counter) => counter.slots.sizes().map(|(_, n)| n).sum(),
+            Data::Distribution(held, exemplars) => {
+                let slots: usize = held.slots.sizes().map(|(_, n)| n).sum();
+                slots + held.bytes() + exemplars.bytes()
+            }
+            Data::Plain(plain) => plain.sizes().map(|(_, n)| n).sum(),
+        };
+        ENTRY_BYTES + data
+    }
+}
+
+/// Whether a label set that is not there yet may become a series.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Admission {
+    UpTo { per_metric: usize },
+    Closed,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Table {
+    entries: BTreeMap<SeriesId, Entry>,
+    next: SeriesId,
+    /// Until which second a metric's new label sets overflow.
+    overflowing: BTreeMap<Text, i64>,
+    /// What went to an overflow series, or for plain samples nowhere.
+    pub(crate) overflowed: u64,
+    /// What named a series of another kind, and was not taken.
+    pub(crate) mismatched: u64,
+    by_labels: HashMap<Labels, SeriesId>,
+    by_name: BTreeMap<Text, Vec<SeriesId>>,
+}
+
+impl Table {
+    /// The series of these labels, made if need be; the overflow series where there is no room for
+    /// it. None where the labels already name a series of another kind, and for plain samples
+    /// without room: mixing gauges of several sources would tell lies.
+    pub(crate) fn resolve(
+        &mut self,
+        labels: &Labels,
+        kind: Kind,
+        admission: Admission,
+        now: i64,
+    ) -> Option<SeriesId> {
+        let id = match self.by_labels.get(labels) {
+            Some(id) => *id,
+            None => self.admit(labels, kind, admission, now)?,
+        };
+        let is_of_kind = self.entries.get(&id).is_some_and(|entry| entry.data.kind() == kind);
+        if !is_of_kind {
+            self.mismatched += 1;
+        }
+        is_of_kind.then_some(id)
+    }
+
+    pub(crate) fn get_mut(&mut self, id: SeriesId) -> Option<&mut Entry> {
+        self.entries.get_mut(&id)
+    }
+
+    fn admit(
+        &mut self,
+        labels: &Labels,
+        kind: Kind,
+        admission: Admission,
+        now: i64,
+    ) -> Option<SeriesId> {
+        let family = family_of(labels);
+        let n_held = self.by_name.get(labels.name()).map_or(0, Vec::len);
+        let n_new = family.iter().filter(|member| member.name() == labels.name()).count();
+        let overflowing = self.overflowing.get(labels.name()).is_some_and(|until| now < *until);
+        let has_room = match admission {
+            Admission::UpTo { per_metric } => !overflowing && n_held + n_new <= per_metric,
+            Admission::Closed => false,
+        };
+        if has_room {
+            self.create(family, kind);
+            return self.by_labels.get(labels).copied();
+        }
+        self.overflowed += 1;
+        if kind == Kind::Plain {
+            return None;
+        }
+        self.overflowing.insert(labels.name().into(), now.saturating_add(OVERFLOW_FOR));
+        let labels = Labels::of(&[(METRIC_NAME, labels.name()), (OVERFLOW, "true")]);
+        if !self.by_labels.contains_key(&labels) {
+            self.create(vec![labels.clone()], kind);
+        }
+        self.by_labels.get(&labels).copied()
+    }
+
+    fn create(&mut self, mut family: Vec<Labels>, kind: Kind) {
+        family.retain(|labels| !self.by_labels.contains_key(labels));
+        let leader = self.next;
+        let n_family = crate::number::u64_from_usize(family.len());
+        for labels in family {
+            let id = self.next;
+            self.next += 1;
+            self.index(id, &labels);
+            let parts = catalog::find(labels.name()).map_or(FOREIGN_PARTS, |metric| metric.parts);
+            let data = Data::new(kind);
+            self.entries.insert(id, Entry { labels, data, leader, n_family, parts });
+        }
+    }
+
+    fn index(&mut self, id: SeriesId, labels: &Labels) {
+        self.by_labels.insert(labels.clone(), id);
+        match self.by_name.get_mut(labels.name()) {
+            Some(ids) => ids.push(id),
+            None => {
+                self.by_name.insert(labels.name().into(), vec![id]);
+            }
+        }
+    }
+
+    pub(crate) fn names(&self) -> impl Iterator<Item = &Text> {
+        self.by_name.keys()
+    }
+
+    pub(crate) fn named(&self, name: &str) -> impl Iterator<Item = &Entry> {
+        self.by_name.get(name).into_iter().flatten().filter_map(|id| self.entries.get(id))
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.values()
+    }
+
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Entry> {
+        self.entries.values_mut()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// When the entry's family begins (at zero) and when it last changed, in seconds. None where
+    /// corrections took everything: then the family was never there.
+    pub(crate) fn life(&self, entry: &Entry, zones: &Zones) -> Option<(i64, i64)> {
+        let members = self.entries.range(entry.leader..entry.leader + entry.n_family);
+        let (mut first, mut last) = (None, None);
+        for (_, member) in members {
+            let (from, to) = match &member.data {
+                Data::Counter(held) => {
+                    (origin(&held.slots, held.dropped_to, zones), held.slots.last())
+                }
+                Data::Distribution(held, _) => {
+                    (origin(&held.slots, held.dropped_to, zones), held.slots.last())
+                }
+                Data::Plain(_) => (None, None),
+            };
+            first = first.into_iter().chain(from).min();
+            last = last.max(to);
+        }
+        first.map(|first| (first, last.unwrap_or(first)))
+    }
+
+    /// Removes families of which nothing is left, and forgets overflows that are over.
+    pub(crate) fn sweep(&mut self, now: i64) {
+        self.overflowing.retain(|_, until| now < *until);
+        let mut spent: BTreeMap<SeriesId, bool> = BTreeMap::new();
+        for entry in self.entries.values() {
+            *spent.entry(entry.leader).or_insert(true) &= entry.data.is_spent();
+        }
+        if !spent.values().any(|is_spent| *is_spent) {
+            return;
+        }
+        self.entries.retain(|_, entry| !spent.get(&entry.leader).copied().unwrap_or_default());
+        self.reindex();
+    }
+
+    fn reindex(&mut self) {
+        self.by_labels.clear();
+        self.by_name.clear();
+        let labels: Vec<(SeriesId, Labels)> =
+            self.entries.iter().map(|(id, entry)| (*id, entry.labels.clone())).collect();
+        for (id, labels) in labels {
+            self.index(id, &labels);
+        }
+    }
+}
+
+/// The labels and their siblings; only themselves where no label is closed and nothing goes along.
+fn family_of(labels: &Labels) -> Vec<Labels> {
+    let Some(metric) = catalog::find(labels.name()) else { return vec![labels.clone()] };
+    let closed = metric.closed_label;
+    let mut family: Vec<Labels> = match closed {
+        Some(label) if labels.get(label.name).is_some_and(|v| label.values.contains(&v)) => {
+            label.values.iter().map(|value| labels.with(label.name, value)).collect()
+        }
+        _ => vec![labels.clone()],
+    };
+    family.extend(metric.companions.iter().map(|name| labels.with(METRIC_NAME, name)));
+    family
+}
+
+/// What a snapshot holds of a table; the indexes are made anew.
+#[derive(Serialize, Deserialize)]
+struct Saved<E, O> {
+    entries: E,
+    next: SeriesId,
+    overflowing: O,
+    overflowed: u64,
+    mismatched: u64,
+}
+
+impl Serialize for Table {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        let (entries, overflowing) = (&self.entries, &self.overflowing);
+        let (overflowed, mismatched) = (self.overflowed, self.mismatched);
+        Saved { entries, next: self.next, overflowing, overflowed, mismatched }.serialize(s)
+    }
+}
+
+impl<'de> Deserialize<'de> for Table {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        let Saved { entries, next, overflowing, overflowed, mismatched } = Saved::deserialize(d)?;
+        let mut table = Self { entries, next, overflowing, ..Self::default() };
+        (table.overflowed, table.mismatched) = (overflowed, mismatched);
+        table.reindex();
+        Ok(table)
+    }
+}

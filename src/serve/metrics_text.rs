@@ -1,0 +1,137 @@
+//! `/metrics`: Prometheus's text format (0.0.4) of the derived series and the daemon's own.
+//!
+//! What leaves here is a high-water mark: after a correction a counter waits until it is passed again,
+//! so that no scraper takes a correction for a restart.
+
+use std::fmt::Write as _;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::extract::State;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use prometheus::{Encoder as _, TextEncoder};
+
+use super::Views;
+use crate::series::export::{ExportHistogram, ExportSeries, ExportValue, HighWater};
+use crate::series::{MetricType, catalog};
+use crate::signal::{Labels, METRIC_NAME};
+
+/// The highest values that ever left.
+#[derive(Clone, Debug, Default)]
+pub struct Exported(Arc<Mutex<HighWater>>);
+
+pub(super) async fn metrics(State(views): State<Views>) -> Response {
+    let mut series = views.series.read().unwrap_or_else(PoisonError::into_inner).export();
+    views.exported.0.lock().unwrap_or_else(PoisonError::into_inner).lift(&mut series);
+    let mut out = text(&series);
+    let mut own = Vec::new();
+    if TextEncoder::new().encode(&views.metrics.gather(), &mut own).is_ok() {
+        out.push_str(&String::from_utf8_lossy(&own));
+    }
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], out).into_response()
+}
+
+/// The series grouped by metric, each group under its HELP and TYPE.
+fn text(series: &[ExportSeries]) -> String {
+    let mut sorted: Vec<&ExportSeries> = series.iter().collect();
+    sorted.sort_by(|a, b| (a.labels.name(), &a.labels).cmp(&(b.labels.name(), &b.labels)));
+    let mut out = String::new();
+    let mut previous = "";
+    for one in sorted {
+        let name = one.labels.name();
+        if name != previous {
+            previous = name;
+            header(&mut out, name, &one.value);
+        }
+        match &one.value {
+            ExportValue::Counter(value) | ExportValue::Gauge(value) => {
+                sample(&mut out, name, &one.labels, None, *value);
+            }
+            ExportValue::Histogram(histogram) => {
+                write_histogram(&mut out, name, &one.labels, histogram);
+            }
+        }
+    }
+    out
+}
+
+fn header(out: &mut String, name: &str, value: &ExportValue) {
+    let metric = catalog::find(name);
+    let kind = match (metric.map(|metric| metric.kind), value) {
+        (Some(MetricType::Counter), _) | (None, ExportValue::Counter(_)) => "counter",
+        (Some(MetricType::Histogram), _) | (None, ExportValue::Histogram(_)) => "histogram",
+        _ => "gauge",
+    };
+    if let Some(metric) = metric {
+        let _ = writeln!(
+            out,
+            "# HELP {name} {}",
+            metric.help.replace('\\', "\\\\").replace('\n', "\\n")
+        );
+    }
+    let _ = writeln!(out, "# TYPE {name} {kind}");
+}
+
+fn write_histogram(out: &mut String, name: &str, labels: &Labels, histogram: &ExportHistogram) {
+    let bucket = format!("{name}_bucket");
+    for (bound, count) in &histogram.classic {
+        let le = if bound.is_infinite() { "+Inf".to_owned() } else { bound.to_string() };
+        sample(out, &bucket, labels, Some(&le), *count);
+    }
+    sample(out, &format!("{name}_sum"), labels, None, histogram.native.sum);
+    sample(out, &format!("{name}_count"), labels, None, histogram.native.count);
+}
+
+fn sample(out: &mut String, name: &str, labels: &Labels, le: Option<&str>, value: f64) {
+    out.push_str(name);
+    let mut open = '{';
+    for (label, value) in
+        labels.iter().filter(|(label, _)| *label != METRIC_NAME).chain(le.map(|le| ("le", le)))
+    {
+        out.push(open);
+        open = ',';
+        let _ = write!(
+            out,
+            "{label}=\"{}\"",
+            value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+        );
+    }
+    if open == ',' {
+        out.push('}');
+    }
+    let _ = writeln!(out, " {}", show(value));
+}
+
+fn show(value: f64) -> String {
+    if value.is_nan() {
+        "NaN".to_owned()
+    } else if value.is_infinite() {
+        if value > 0.0 { "+Inf".to_owned() } else { "-Inf".to_owned() }
+    } else {
+        value.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::signal::Timestamp;
+
+    #[test]
+    fn labels_are_escaped_and_each_metric_has_one_header() {
+        let one = |outcome: &str, value| ExportSeries {
+            labels: Labels::of(&[
+                (METRIC_NAME, "throughline_requests_total"),
+                ("flow", "a\"b\\c\nd"),
+                ("outcome", outcome),
+            ]),
+            created: Timestamp::EPOCH,
+            value: ExportValue::Counter(value),
+        };
+        let text = text(&[one("ok", 2.0), one("error", 0.0)]);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 4, "{text}");
+        assert_eq!(lines[1], "# TYPE throughline_requests_total counter");
+        assert_eq!(lines[2], r#"throughline_requests_total{flow="a\"b\\c\nd",outcome="error"} 0"#);
+    }
+}

@@ -1,0 +1,63 @@
+//! SLOs: how much of each budget is left, and how fast it burns.
+
+use serde_json::Value;
+
+use super::html::Html;
+use super::{chart, number, percent};
+
+pub(super) fn main(slos: &Value) -> Html {
+    let mut html = Html::new();
+    html.raw("<h1>SLOs</h1>");
+    let all = slos["slos"].as_array().map_or(&[][..], Vec::as_slice);
+    if all.is_empty() {
+        html.raw("<p class=\"none\">No objective is configured. Name SLO files in <code>slos.files</code>.</p>");
+    }
+    for slo in all {
+        one(&mut html, slo);
+    }
+    html
+}
+
+fn one(html: &mut Html, slo: &Value) {
+    let text = |name: &str| slo[name].as_str().unwrap_or_default().to_owned();
+    let value = |name: &str| slo[name].as_f64();
+    let left = value("budget_left_ratio");
+    html.raw("<section class=\"slo\"><h2>")
+        .text(text("name"))
+        .raw(" <small>")
+        .text(text("service"))
+        .raw("</small></h2><dl class=\"tiles\">");
+    let tiles = [
+        ("target", percent(value("target"))),
+        ("window", text("window")),
+        ("good of all", format!("{} of {}", number(value("good")), number(value("total")))),
+        ("error ratio", percent(value("error_ratio"))),
+        ("budget left", percent(left)),
+        ("minutes left", number(value("budget_left_minutes"))),
+        (
+            "exhausted at",
+            slo["exhausted_at"]
+                .as_str()
+                .map_or_else(|| "–".to_owned(), |at| at.get(..19).unwrap_or(at).to_owned()),
+        ),
+    ];
+    for (name, value) in tiles {
+        html.raw("<div><dt>").raw(name).raw("</dt><dd>").text(value).raw("</dd></div>");
+    }
+    html.raw("</dl>").add(&chart::bar(
+        left.unwrap_or(0.0),
+        if left.is_some_and(|left| left < 0.25) { "run failed" } else { "run" },
+    ));
+    html.raw("<table><thead><tr><th>window");
+    let burns = slo["burn_rates"].as_object();
+    let windows: Vec<(&String, &Value)> = burns.into_iter().flatten().collect();
+    for (window, _) in &windows {
+        html.raw("<th class=\"n\">").text(window);
+    }
+    html.raw("</tr></thead><tbody><tr><td>burn rate</td>");
+    for (_, burn) in &windows {
+        let burn = burn.as_f64();
+        html.cell(if burn.is_some_and(|burn| burn > 1.0) { "n bad" } else { "n" }, number(burn));
+    }
+    html.raw("</tr></tbody></table></section>");
+}

@@ -1,0 +1,319 @@
+//! The Prometheus HTTP API, as Grafana's Prometheus data source calls it (Prometheus 3,
+//! `docs/querying/api.md`).
+
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use serde_json::{Value, json};
+
+use super::params::Params;
+use super::{QueryError, Views};
+use crate::evaluate::RuleFilter;
+use crate::promql::{self, Options, Query, Range};
+use crate::series::Matcher;
+use crate::signal::{Labels, Timestamp};
+
+/// Points of one series that a range query may give; Prometheus's limit.
+const POINTS_MAX: i64 = 11_000;
+
+pub(super) fn routes() -> Router<Views> {
+    Router::new()
+        .route("/api/v1/query", get(query).post(query))
+        .route("/api/v1/query_range", get(query_range).post(query_range))
+        .route("/api/v1/query_exemplars", get(query_exemplars).post(query_exemplars))
+        .route("/api/v1/labels", get(labels).post(labels))
+        .route("/api/v1/label/{name}/values", get(label_values))
+        .route("/api/v1/series", get(series).post(series))
+        .route("/api/v1/metadata", get(metadata))
+        .route("/api/v1/rules", get(rules))
+        .route("/api/v1/alerts", get(alerts))
+        .route("/api/v1/status/buildinfo", get(buildinfo))
+}
+
+/// An error in Prometheus's own form.
+struct Failure {
+    status: StatusCode,
+    kind: &'static str,
+    message: String,
+}
+
+impl Failure {
+    fn bad(message: impl Into<String>) -> Self {
+        Self { status: StatusCode::BAD_REQUEST, kind: "bad_data", message: message.into() }
+    }
+}
+
+impl From<QueryError> for Failure {
+    fn from(error: QueryError) -> Self {
+        let (status, kind) = match &error {
+            QueryError::Execution(_) => (StatusCode::UNPROCESSABLE_ENTITY, "execution"),
+            QueryError::Stopped => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+        };
+        Self { status, kind, message: error.to_string() }
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let body = json!({"status": "error", "errorType": self.kind, "error": self.message});
+        (self.status, Json(body)).into_response()
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "a macro takes it by reference")]
+fn success(data: Value) -> Json<Value> {
+    Json(json!({"status": "success", "data": data}))
+}
+
+fn answered(answer: &promql::Answer) -> Json<Value> {
+    let mut body = json!({"status": "success", "data": promql::json::answer_json(answer)});
+    for (name, texts) in [("warnings", &answer.warnings), ("infos", &answer.infos)] {
+        if !texts.is_empty() {
+            body[name] = json!(texts);
+        }
+    }
+    Json(body)
+}
+
+fn parse(params: &Params) -> Result<Query, Failure> {
+    let text = params
+        .get("query")
+        .ok_or_else(|| Failure::bad("invalid parameter \"query\": it is missing"))?;
+    Query::parse(text).map_err(|error| {
+        let (line, column) = position(text, error.at);
+        Failure::bad(format!("invalid parameter \"query\": {line}:{column}: parse error: {error}"))
+    })
+}
+
+/// Line and column, from 1, of a byte offset.
+fn position(text: &str, at: usize) -> (usize, usize) {
+    let before = text.get(..at).unwrap_or(text);
+    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    (before.matches('\n').count() + 1, before.len() - line_start + 1)
+}
+
+async fn query(State(views): State<Views>, params: Params) -> Result<Json<Value>, Failure> {
+    let at = params.millis("time").map_err(Failure::bad)?;
+    let query = parse(&params)?;
+    let at = at.map_or_else(|| views.clock.now(), Timestamp::from_millis);
+    let answer = views.query(move |select| query.instant(at, &Options::default(), select)).await?;
+    Ok(answered(&answer))
+}
+
+async fn query_range(State(views): State<Views>, params: Params) -> Result<Json<Value>, Failure> {
+    let needed = |name: &str, value: Option<i64>| {
+        value.ok_or_else(|| Failure::bad(format!("invalid parameter \"{name}\": it is missing")))
+    };
+    let start = needed("start", params.millis("start").map_err(Failure::bad)?)?;
+    let end = needed("end", params.millis("end").map_err(Failure::bad)?)?;
+    let step = needed("step", params.step_millis("step").map_err(Failure::bad)?)?;
+    if end < start {
+        return Err(Failure::bad(
+            "invalid parameter \"end\": end timestamp must not be before start time",
+        ));
+    }
+    if (end - start) / step > POINTS_MAX {
+        return Err(Failure::bad(
+            "exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution (?step=XX)",
+        ));
+    }
+    let query = parse(&params)?;
+    let answer = views
+        .query(move |select| query.range(Range { start, end, step }, &Options::default(), select))
+        .await?;
+    Ok(answered(&answer))
+}
+
+/// Exemplars of the metrics that the query names. Grafana's probe sends times in milliseconds and
+/// wants an array, whatever is in it.
+async fn query_exemplars(
+    State(views): State<Views>,
+    params: Params,
+) -> Result<Json<Value>, Failure> {
+    let start = params.millis("start").map_err(Failure::bad)?.unwrap_or(0);
+    let end = params.millis("end").map_err(Failure::bad)?.unwrap_or(i64::MAX);
+    let query = parse(&params)?;
+    let store = views.series.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut found = Vec::new();
+    for metric in query.metrics() {
+        let name = metric.strip_suffix("_bucket").unwrap_or(&metric);
+        for (labels, exemplars) in
+            store.exemplars(&[Matcher::equal(crate::signal::METRIC_NAME, name)], start, end)
+        {
+            let shown: Vec<Value> = exemplars
+                .iter()
+                .map(|exemplar| {
+                    let seconds = crate::number::f64_from_i64(exemplar.t) / 1000.0;
+                    json!({"labels": {"trace_id": exemplar.trace_id}, "value": exemplar.value.to_string(), "timestamp": seconds})
+                })
+                .collect();
+            found.push(json!({"seriesLabels": labels, "exemplars": shown}));
+        }
+    }
+    Ok(success(Value::Array(found)))
+}
+
+/// The label sets that `match[]`, `start` and `end` select.
+fn label_sets(
+    views: &Views,
+    params: &Params,
+    needs_match: NeedsMatch,
+) -> Result<Vec<Labels>, Failure> {
+    let start = params.millis("start").map_err(Failure::bad)?.unwrap_or(i64::MIN);
+    let end = params.millis("end").map_err(Failure::bad)?.unwrap_or(i64::MAX);
+    let mut selectors = Vec::new();
+    for text in params.all("match[]") {
+        let matchers = promql::parse_matchers(text)
+            .map_err(|error| Failure::bad(format!("invalid parameter \"match[]\": {error}")))?;
+        selectors.push(matchers);
+    }
+    if selectors.is_empty() {
+        match needs_match {
+            NeedsMatch::Yes => return Err(Failure::bad("no match[] parameter provided")),
+            NeedsMatch::No => selectors.push(Vec::new()),
+        }
+    }
+    let store = views.series.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut sets: Vec<Labels> =
+        selectors.iter().flat_map(|matchers| store.label_sets(matchers, start, end)).collect();
+    sets.sort();
+    sets.dedup();
+    Ok(sets)
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum NeedsMatch {
+    Yes,
+    No,
+}
+
+/// Cuts a sorted list at `limit` (0 or absent: none) and warns that it did, as Prometheus does.
+fn limited<T: serde::Serialize>(mut list: Vec<T>, params: &Params) -> Result<Json<Value>, Failure> {
+    let limit = params
+        .number("limit")
+        .map_err(Failure::bad)?
+        .filter(|limit| *limit > 0)
+        .unwrap_or(usize::MAX);
+    let cut = list.len() > limit;
+    list.truncate(limit);
+    let mut body = json!({"status": "success", "data": list});
+    if cut {
+        body["warnings"] = json!(["results truncated due to limit"]);
+    }
+    Ok(Json(body))
+}
+
+async fn labels(State(views): State<Views>, params: Params) -> Result<Json<Value>, Failure> {
+    let sets = label_sets(&views, &params, NeedsMatch::No)?;
+    let mut names: Vec<&str> =
+        sets.iter().flat_map(|set| set.iter().map(|(name, _)| name)).collect();
+    names.sort_unstable();
+    names.dedup();
+    limited(names, &params)
+}
+
+async fn label_values(
+    State(views): State<Views>,
+    Path(name): Path<String>,
+    params: Params,
+) -> Result<Json<Value>, Failure> {
+    let name = unescape(&name);
+    let sets = label_sets(&views, &params, NeedsMatch::No)?;
+    let mut values: Vec<&str> = sets.iter().filter_map(|set| set.get(&name)).collect();
+    values.sort_unstable();
+    values.dedup();
+    limited(values, &params)
+}
+
+/// `U__a_2e_b` is the label `a.b` (Prometheus UTF-8 names, values escaping).
+fn unescape(name: &str) -> String {
+    let Some(mut rest) = name.strip_prefix("U__") else { return name.to_owned() };
+    let mut out = String::new();
+    while let Some((before, after)) = rest.split_once('_') {
+        out.push_str(before);
+        let Some((hex, tail)) = after.split_once('_') else { return name.to_owned() };
+        if hex.is_empty() {
+            out.push('_');
+        } else {
+            match u32::from_str_radix(hex, 16).ok().and_then(char::from_u32) {
+                Some(c) => out.push(c),
+                None => return name.to_owned(),
+            }
+        }
+        rest = tail;
+    }
+    out.push_str(rest);
+    out
+}
+
+async fn series(State(views): State<Views>, params: Params) -> Result<Json<Value>, Failure> {
+    let sets = label_sets(&views, &params, NeedsMatch::Yes)?;
+    limited(sets, &params)
+}
+
+async fn metadata(State(views): State<Views>, params: Params) -> Result<Json<Value>, Failure> {
+    let limit = params.number("limit").map_err(Failure::bad)?.unwrap_or(usize::MAX);
+    let all = views.series.read().unwrap_or_else(std::sync::PoisonError::into_inner).metadata();
+    let wanted = all
+        .iter()
+        .filter(|meta| params.get("metric").is_none_or(|name| name == &*meta.name))
+        .take(limit);
+    let data = wanted.map(|meta| {
+        (meta.name.to_string(), json!([{"type": meta.kind, "help": meta.help, "unit": meta.unit}]))
+    });
+    Ok(success(Value::Object(data.collect())))
+}
+
+async fn rules(State(views): State<Views>, params: Params) -> Json<Value> {
+    let texts = |name: &str| params.all(name).map(str::to_owned).collect();
+    let filter = RuleFilter {
+        kind: params.get("type").map(str::to_owned),
+        rule_names: texts("rule_name[]"),
+        groups: texts("rule_group[]"),
+        files: texts("file[]"),
+        exclude_alerts: params.get("exclude_alerts") == Some("true"),
+    };
+    success(
+        views
+            .evaluator
+            .read()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .rules_json(&filter),
+    )
+}
+
+async fn alerts(State(views): State<Views>) -> Json<Value> {
+    success(views.evaluator.read().unwrap_or_else(std::sync::PoisonError::into_inner).alerts_json())
+}
+
+/// A version, and no `features`: with some, Grafana takes us for Mimir.
+async fn buildinfo() -> Json<Value> {
+    success(json!({
+        "version": "3.5.0",
+        "revision": concat!("throughline-", env!("CARGO_PKG_VERSION")),
+        "branch": "main",
+        "buildUser": "",
+        "buildDate": "",
+        "goVersion": "",
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn escaped_label_names_are_read() {
+        assert_eq!(unescape("U__a_2e_b"), "a.b");
+        assert_eq!(unescape("U__a__b"), "a_b");
+        assert_eq!(unescape("job"), "job");
+    }
+
+    #[test]
+    fn positions_count_from_one() {
+        assert_eq!(position("a\nbc", 3), (2, 2));
+        assert_eq!(position("abc", 0), (1, 1));
+    }
+}

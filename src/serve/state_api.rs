@@ -1,0 +1,127 @@
+//! `/api/slos`, `/api/queues`, `/api/findings`, `/api/ledger`.
+
+use std::collections::BTreeMap;
+
+use axum::extract::State;
+use axum::routing::get;
+use axum::{Json, Router};
+use serde_json::{Value, json};
+
+use super::{Views, select_from};
+use crate::promql::{Options, Output, Query};
+use crate::series::SampleValue;
+use crate::signal::Timestamp;
+
+pub(super) fn routes() -> Router<Views> {
+    Router::new()
+        .route("/api/slos", get(slos))
+        .route("/api/queues", get(queues))
+        .route("/api/findings", get(findings))
+        .route("/api/ledger", get(ledger))
+}
+
+async fn slos(State(views): State<Views>) -> Json<Value> {
+    Json(slos_json(&views).await)
+}
+
+pub(crate) async fn slos_json(views: &Views) -> Value {
+    let (evaluator, series, now) = (
+        std::sync::Arc::clone(&views.evaluator),
+        std::sync::Arc::clone(&views.series),
+        views.clock.now(),
+    );
+    let computed = tokio::task::spawn_blocking(move || {
+        evaluator
+            .read()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .slos_json(now, &select_from(&series))
+    });
+    computed.await.unwrap_or_else(|_panicked| json!({"slos": []}))
+}
+
+async fn queues(State(views): State<Views>) -> Json<Value> {
+    let computed = tokio::task::spawn_blocking(move || queues_json(&views)).await;
+    Json(computed.unwrap_or_else(|_panicked| json!({"queues": []})))
+}
+
+/// The value of each series of an instant query, by one of its labels.
+fn by_label(
+    views: &Views,
+    query: &str,
+    label: &str,
+    now: Timestamp,
+) -> BTreeMap<String, (f64, crate::signal::Labels)> {
+    let Ok(parsed) = Query::parse(query) else { return BTreeMap::new() };
+    let Ok(answer) = parsed.instant(now, &Options::default(), &select_from(&views.series)) else {
+        return BTreeMap::new();
+    };
+    let Output::Vector(series) = answer.output else { return BTreeMap::new() };
+    let mut found = BTreeMap::new();
+    for one in series {
+        if let (Some(name), Some(SampleValue::Float(value))) =
+            (one.labels.get(label), one.samples.last().map(|sample| &sample.value))
+        {
+            found.insert(name.to_owned(), (*value, one.labels.clone()));
+        }
+    }
+    found
+}
+
+/// Every queue that anything is known of. Values that nothing told are null.
+pub(crate) fn queues_json(views: &Views) -> Value {
+    let now = views.clock.now();
+    let ask = |query: &str, label: &str| by_label(views, query, label, now);
+    let depth = ask("max by (queue) (throughline_queue_depth)", "queue");
+    let age = ask("max by (queue) (throughline_queue_oldest_age_seconds)", "queue");
+    let lag = |q: &str| {
+        ask(
+            &format!(
+                "histogram_quantile({q}, sum by (queue, le) (increase(throughline_queue_lag_seconds_bucket[15m])))"
+            ),
+            "queue",
+        )
+    };
+    let (p50, p95, p99) = (lag("0.5"), lag("0.95"), lag("0.99"));
+    let dlq_depth = ask("max by (queue) (throughline_dlq_depth)", "queue");
+    let arrivals = ask(
+        "sum by (source_queue, queue) (increase(throughline_dlq_arrivals_total[1h]))",
+        "source_queue",
+    );
+    let value = |map: &BTreeMap<String, (f64, crate::signal::Labels)>, name: &str| {
+        map.get(name).map(|(value, _)| *value).filter(|x| x.is_finite())
+    };
+    let mut names: Vec<&String> =
+        depth.keys().chain(age.keys()).chain(p50.keys()).chain(arrivals.keys()).collect();
+    names.sort();
+    names.dedup();
+    let queues: Vec<Value> = names
+        .into_iter()
+        .filter(|name| !dlq_depth.contains_key(*name))
+        .map(|name| {
+            let dlq = arrivals.get(name).and_then(|(_, labels)| labels.get("queue")).map(str::to_owned).or_else(|| {
+                let by_name = |dlq: &&String| dlq.starts_with(name.as_str());
+                dlq_depth.keys().find(by_name).cloned()
+            });
+            json!({
+                "queue": name,
+                "depth": value(&depth, name),
+                "oldest_age_seconds": value(&age, name),
+                "lag_seconds": {"p50": value(&p50, name), "p95": value(&p95, name), "p99": value(&p99, name)},
+                "dead_letter_queue": dlq,
+                "dlq_depth": dlq.as_ref().and_then(|dlq| value(&dlq_depth, dlq)),
+                "dlq_arrivals_1h": value(&arrivals, name),
+            })
+        })
+        .collect();
+    json!({"queues": queues})
+}
+
+async fn findings(State(views): State<Views>) -> Json<Value> {
+    let findings =
+        views.engine.read().unwrap_or_else(std::sync::PoisonError::into_inner).findings();
+    Json(json!({"findings": findings}))
+}
+
+async fn ledger(State(views): State<Views>) -> Json<Value> {
+    Json(json!(views.engine.read().unwrap_or_else(std::sync::PoisonError::into_inner).ledger()))
+}

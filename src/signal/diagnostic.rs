@@ -1,0 +1,76 @@
+//! An error in a file that a person wrote: where it is, what is wrong, the line, a caret.
+
+use std::fmt;
+
+use serde_saphyr::Location;
+
+/// Shown as `file:line:col: message`, then the line and a caret under the place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Diagnostic {
+    pub file: String,
+    /// From 1; 0 where no place is known.
+    pub line: usize,
+    /// In characters, from 1; 0 where no place is known.
+    pub col: usize,
+    pub message: String,
+    /// The line's text, without its end.
+    pub source_line: String,
+}
+
+impl Diagnostic {
+    /// `text` is the whole file, from which the line is taken.
+    pub fn new(
+        file: &str,
+        text: &str,
+        line: usize,
+        col: usize,
+        message: impl Into<String>,
+    ) -> Self {
+        let source_line =
+            line.checked_sub(1).and_then(|at| text.lines().nth(at)).unwrap_or_default().to_owned();
+        Self { file: file.to_owned(), line, col, message: message.into(), source_line }
+    }
+
+    /// At a place that the YAML reader told.
+    pub fn at(file: &str, text: &str, place: &Location, message: impl Into<String>) -> Self {
+        let number = |n: u64| usize::try_from(n).unwrap_or(0);
+        Self::new(file, text, number(place.line()), number(place.column()), message)
+    }
+
+    /// From the YAML reader's own error.
+    pub fn yaml(file: &str, text: &str, error: &serde_saphyr::Error) -> Self {
+        let plain = error.without_snippet().to_string();
+        let message = plain.split(" at line ").next().unwrap_or_default().to_owned();
+        match error.location() {
+            Some(place) => Self::at(file, text, &place, message),
+            None => Self::new(file, text, 0, 0, message),
+        }
+    }
+}
+
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { file, line, col, message, source_line } = self;
+        if *line == 0 {
+            return write!(f, "{file}: {message}");
+        }
+        write!(
+            f,
+            "{file}:{line}:{col}: {message}\n    {source_line}\n    {:>width$}",
+            "^",
+            width = (*col).max(1)
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shows_the_place_and_a_caret() {
+        let shown = Diagnostic::new("a.yaml", "x: 1\nfor: soon\n", 2, 6, "`soon` is no duration")
+            .to_string();
+        assert_eq!(shown, "a.yaml:2:6: `soon` is no duration\n    for: soon\n         ^");
+    }
+}

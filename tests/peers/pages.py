@@ -1,0 +1,33 @@
+"""Every page in Chromium, light and dark: it renders, and runs into no policy or script error."""
+
+import os
+import pathlib
+import subprocess
+import tempfile
+
+from daemon import Daemon, check, wait_for
+from traffic import send_orders
+
+work = pathlib.Path(os.environ["WORK"]) / "screenshots"
+work.mkdir(exist_ok=True)
+
+
+def shot(url, name, *extra):
+    file = work / f"{name}.png"
+    file.unlink(missing_ok=True)
+    with tempfile.TemporaryDirectory() as profile:
+        flags = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync --hide-scrollbars --enable-logging=stderr".split()
+        command = ["chromium", *flags, f"--user-data-dir={profile}", "--window-size=1280,1100", f"--screenshot={file}", *extra, url]
+        ran = subprocess.run(command, capture_output=True, text=True, timeout=90)
+    complaints = [line for line in ran.stderr.splitlines() if "CONSOLE" in line]
+    check(file.exists() and file.stat().st_size > 5000 and not complaints, f"{name} renders without complaint {complaints}")
+
+
+with Daemon("correlate.settle_after=1s") as daemon:
+    send_orders(daemon, 30)
+    wait_for(lambda: daemon.value('sum(throughline_requests_total{outcome="ok"})') == 30, "thirty requests")
+    base = f"http://127.0.0.1:{daemon.web}"
+    one = daemon.get("/api/requests")["requests"][0]["id"]
+    for name, path in {"overview": "/", "requests": "/requests", "request": f"/requests/{one}", "slos": "/slos", "queues": "/queues", "alerts": "/alerts"}.items():
+        shot(base + path, name)
+    shot(base + "/", "overview-dark", "--force-dark-mode", "--blink-settings=preferredColorScheme=0")

@@ -1,0 +1,302 @@
+//! The rules of the house that no compiler checks: the module map, sizes, names, and that documents,
+//! dashboards and alert rules speak of what exists.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use throughline::config::reference::REFERENCE;
+use throughline::internal_telemetry::Metrics;
+use throughline::series::catalog;
+
+/// Which modules a module may use. Everything may use `number` and `signal`.
+const MAP: [(&str, &[&str]); 20] = [
+    ("number", &[]),
+    ("signal", &[]),
+    ("clock", &[]),
+    ("normalize", &[]),
+    ("receive", &["clock", "normalize"]),
+    ("journal", &["clock"]),
+    ("correlate", &[]),
+    ("series", &[]),
+    ("promql", &["series"]),
+    ("measure", &["correlate", "series"]),
+    ("archive", &["correlate"]),
+    ("evaluate", &["measure", "promql", "series"]),
+    ("notify", &["evaluate", "series"]),
+    ("simulate", &["correlate"]),
+    ("internal_telemetry", &["evaluate", "notify"]),
+    ("config", &["archive", "correlate", "normalize", "notify", "series"]),
+    (
+        "serve",
+        &[
+            "archive",
+            "clock",
+            "correlate",
+            "evaluate",
+            "internal_telemetry",
+            "notify",
+            "promql",
+            "series",
+        ],
+    ),
+    (
+        "pipeline",
+        &[
+            "archive",
+            "clock",
+            "config",
+            "correlate",
+            "evaluate",
+            "internal_telemetry",
+            "journal",
+            "measure",
+            "normalize",
+            "notify",
+            "receive",
+            "serve",
+            "series",
+        ],
+    ),
+    (
+        "cli",
+        &[
+            "clock",
+            "config",
+            "correlate",
+            "evaluate",
+            "internal_telemetry",
+            "normalize",
+            "notify",
+            "pipeline",
+            "promql",
+            "serve",
+            "series",
+            "simulate",
+        ],
+    ),
+    ("main", &["cli"]),
+];
+const LINES_MAX: usize = 600;
+const BANNED: [&str; 12] = [
+    "utils", "common", "helpers", "misc", "types", "base", "core", "manager", "service", "handler",
+    "context", "info",
+];
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn files(dir: &Path, extension: &str, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(dir).expect("a folder of the repository") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            files(&path, extension, found);
+        } else if path.extension().is_some_and(|e| e == extension) {
+            found.push(path);
+        }
+    }
+    found.sort();
+}
+
+fn sources() -> Vec<(PathBuf, String)> {
+    let mut found = Vec::new();
+    files(&root().join("src"), "rs", &mut found);
+    let read = |path: PathBuf| {
+        let text = fs::read_to_string(&path).expect("text");
+        (path.strip_prefix(root().join("src")).expect("below src").to_owned(), text)
+    };
+    found.into_iter().map(read).collect()
+}
+
+fn module(path: &Path) -> String {
+    let first = path.iter().next().and_then(|part| part.to_str()).unwrap_or_default();
+    first.trim_end_matches(".rs").to_owned()
+}
+
+/// Names after `crate::` in code (comments do not count).
+fn uses(text: &str) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for line in text.lines().filter(|line| !line.trim_start().starts_with("//")) {
+        for part in line.split("crate::").skip(1) {
+            if let Some(group) = part.strip_prefix('{') {
+                for name in group.split(['}', ';']).next().unwrap_or_default().split(',') {
+                    found.insert(name.trim().split("::").next().unwrap_or_default().to_owned());
+                }
+            } else {
+                found.insert(
+                    part.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect(),
+                );
+            }
+        }
+    }
+    found.remove("");
+    found
+}
+
+#[test]
+fn modules_use_only_what_the_map_allows() {
+    let map: BTreeMap<&str, &[&str]> = MAP.into_iter().collect();
+    let mut wrong = Vec::new();
+    for (path, text) in sources() {
+        let module = module(&path);
+        if module == "lib" {
+            continue;
+        }
+        let allowed =
+            map.get(module.as_str()).unwrap_or_else(|| panic!("{module} is not on the map"));
+        for used in uses(&text) {
+            let free = used == module || used == "number" || used == "signal";
+            if !free && map.contains_key(used.as_str()) && !allowed.contains(&used.as_str()) {
+                wrong.push(format!("{}: {module} may not use {used}", path.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_map_has_no_cycle() {
+    let mut left: BTreeMap<&str, &[&str]> = MAP.into_iter().collect();
+    while !left.is_empty() {
+        let free: Vec<&str> = left
+            .iter()
+            .filter(|(_, uses)| uses.iter().all(|u| !left.contains_key(u)))
+            .map(|(m, _)| *m)
+            .collect();
+        assert!(!free.is_empty(), "a cycle among {:?}", left.keys());
+        left.retain(|module, _| !free.contains(module));
+    }
+}
+
+#[test]
+fn files_are_short_documented_and_well_named() {
+    let mut wrong = Vec::new();
+    for (path, text) in sources() {
+        let name = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default().to_owned();
+        let is_test = name.starts_with("tests") || path.iter().any(|part| part == "tests");
+        let lines = text.lines().count();
+        if lines > LINES_MAX && !is_test {
+            wrong.push(format!("{}: {lines} lines", path.display()));
+        }
+        if !is_test && !text.starts_with("//!") {
+            wrong.push(format!("{}: no //! at its top", path.display()));
+        }
+        if BANNED.contains(&name.as_str()) {
+            wrong.push(format!("{}: a banned name", path.display()));
+        }
+        if text.contains("#[allow(") || text.contains("TODO") {
+            wrong.push(format!("{}: an #[allow] or a TODO", path.display()));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Every metric that exists, with the series names of its histograms.
+fn metric_names() -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    let mut add = |name: &str| {
+        for suffix in ["", "_bucket", "_sum", "_count"] {
+            names.insert(format!("{name}{suffix}"));
+        }
+    };
+    catalog::METRICS.iter().for_each(|metric| add(metric.name));
+    for family in Metrics::try_new().expect("names are unique").gather() {
+        add(family.name());
+    }
+    // Families with labels show only once they count something.
+    for name in ["receive_batches_total", "receive_refusals_total", "notify_attempts_total"] {
+        add(&format!("throughline_self_{name}"));
+    }
+    names
+}
+
+#[test]
+fn dashboards_and_rules_name_only_metrics_that_exist() {
+    let mut found = Vec::new();
+    files(&root().join("dashboards"), "json", &mut found);
+    files(&root().join("alert-rules"), "yaml", &mut found);
+    assert!(found.len() >= 6, "dashboards and rules are there");
+    let known = metric_names();
+    let mut wrong = Vec::new();
+    for path in found {
+        let text = fs::read_to_string(&path).expect("text");
+        for word in text.split(|c: char| !(c.is_alphanumeric() || c == '_')) {
+            let ours = word.starts_with("throughline_") || word.starts_with("traces_service_graph");
+            if ours && !known.contains(word) {
+                wrong.push(format!("{}: {word}", path.display()));
+            }
+        }
+    }
+    wrong.dedup();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_dashboard_panel_parses_and_says_what_it_shows() {
+    let mut found = Vec::new();
+    files(&root().join("dashboards"), "json", &mut found);
+    for path in found {
+        let board: serde_json::Value =
+            serde_json::from_str(&fs::read_to_string(&path).expect("text")).expect("JSON");
+        assert_eq!(board["editable"], false, "{}", path.display());
+        assert!(
+            board.get("__inputs").is_none(),
+            "{}: __inputs breaks provisioning",
+            path.display()
+        );
+        for panel in board["panels"].as_array().expect("panels") {
+            let title = panel["title"].as_str().expect("a title");
+            assert!(
+                panel["description"].as_str().is_some_and(|text| !text.is_empty()),
+                "{title}: no description"
+            );
+            assert!(panel["fieldConfig"]["defaults"]["unit"].is_string(), "{title}: no unit");
+            for target in panel["targets"].as_array().expect("targets") {
+                let text = target["expr"]
+                    .as_str()
+                    .expect("an expression")
+                    .replace("$__rate_interval", "5m");
+                if let Err(error) = throughline::promql::Query::parse(&text) {
+                    panic!("{}: {title}: {error} in {text}", path.display());
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn the_readme_shows_the_generated_config_reference() {
+    let readme = fs::read_to_string(root().join("README.md")).expect("README.md");
+    assert!(
+        readme.contains(REFERENCE.trim()),
+        "README.md: paste src/config/reference.yaml into its configuration section"
+    );
+}
+
+#[test]
+fn paths_in_the_documents_exist() {
+    let mut wrong = Vec::new();
+    for document in ["README.md", "ARCHITECTURE.md"] {
+        let text = fs::read_to_string(root().join(document)).expect(document);
+        for code in text.split('`').skip(1).step_by(2) {
+            let looks_like_path = code.contains('/')
+                && !code.contains([' ', '*', ':', '{', '<', '$'])
+                && !code.starts_with(['/', '.', '-']);
+            if looks_like_path
+                && ["src/", "tests/", "alert-rules/", "dashboards/", "deploy/", "benches/"]
+                    .iter()
+                    .any(|dir| code.starts_with(dir))
+                && !root().join(code).exists()
+            {
+                wrong.push(format!("{document}: {code}"));
+            }
+        }
+    }
+    let lines = fs::read_to_string(root().join("ARCHITECTURE.md"))
+        .expect("ARCHITECTURE.md")
+        .lines()
+        .count();
+    assert!(lines <= 250, "ARCHITECTURE.md has {lines} lines");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
