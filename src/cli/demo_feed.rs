@@ -53,7 +53,8 @@ pub(super) async fn feed(
 ) -> anyhow::Result<Fed> {
     // A second installation is refused and changes nothing.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let client = reqwest::Client::builder().timeout(ANSWER_MAX).build().context("no HTTP client")?;
+    let client =
+        reqwest::Client::builder().timeout(ANSWER_MAX).build().context("no HTTP client")?;
     let places = Arc::new(Semaphore::new(POSTS_MAX));
     let mut posts = JoinSet::new();
     let mut fed = Fed::default();

@@ -68,9 +68,9 @@ pub fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Test(args) => test::run(&args),
-        Command::Simulate(args) => simulate::run(args).map(|()| ExitCode::SUCCESS),
+        Command::Simulate(args) => simulate::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Slo(args) => slo::run(&args),
-        Command::Request(args) => block_on(request::run(args)).and_then(|shown| shown).map(|()| ExitCode::SUCCESS),
+        Command::Request(args) => block_on(request::run(&args)).and_then(|shown| shown).map(|()| ExitCode::SUCCESS),
         Command::Query(args) => query::run(&args),
     };
     result.unwrap_or_else(|error| {

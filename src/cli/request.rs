@@ -51,8 +51,8 @@ struct Answer {
 ///
 /// # Errors
 /// Where the daemon cannot be reached or refuses, and where the key leads to no single request.
-pub(super) async fn run(args: RequestArgs) -> anyhow::Result<()> {
-    let answer = ask(&args).await?;
+pub(super) async fn run(args: &RequestArgs) -> anyhow::Result<()> {
+    let answer = ask(args).await?;
     let mut out = std::io::stdout().lock();
     if args.json && matches!(answer.status, 200 | 300) {
         writeln!(out, "{}", answer.body)?;
@@ -137,7 +137,8 @@ fn show(key: &str, answer: &Answer, page: Page) -> anyhow::Result<Shown> {
             Ok(Shown { text, n_candidates: 0 })
         }
         300 => {
-            let Candidates { requests } = serde_json::from_str(&answer.body).with_context(unread)?;
+            let Candidates { requests } =
+                serde_json::from_str(&answer.body).with_context(unread)?;
             let lines = requests.iter().map(|one| {
                 let (id, flow) = (waterfall::printable(&one.id), waterfall::printable(&one.flow));
                 format!("{id}  {}  {:<13} {flow}\n", one.start, one.outcome.as_str())
@@ -155,11 +156,13 @@ fn shorten(body: &str) -> String {
 }
 
 #[cfg(test)]
+#[expect(clippy::needless_raw_string_hashes, reason = "expect_test writes its texts so")]
 mod tests {
     use expect_test::{Expect, expect};
 
     use super::*;
 
+    #[expect(clippy::needless_pass_by_value, reason = "expect_test's own style")]
     fn check(status: u16, body: &str, expect: Expect) {
         let answer = Answer { status, body: body.to_owned() };
         let page = Page { width: 80, ink: Ink::Plain };
@@ -176,15 +179,43 @@ mod tests {
             300,
             r#"{"requests":[{"id":"aa","flow":"POST /orders","start":"2026-11-25T10:00:00Z","outcome":"ok"},
                {"id":"bb","flow":"x\u001b[2Jy","start":"2026-11-25T10:00:01Z","outcome":"timeout"}]}"#,
-            expect![[r#""#]],
+            expect![[r#"
+                2 candidates
+                aa  2026-11-25T10:00:00.000000000Z  ok            POST /orders
+                bb  2026-11-25T10:00:01.000000000Z  timeout       x�[2Jy
+            "#]],
         );
     }
 
     #[test]
     fn other_answers_say_what_to_do() {
-        check(404, r#"{"error":{"code":"not_found","message":"…"}}"#, expect![[r#""#]]);
-        check(401, "", expect![[r#""#]]);
-        check(500, "the disk is full", expect![[r#""#]]);
-        check(200, "<html>", expect![[r#""#]]);
+        check(
+            404,
+            r#"{"error":{"code":"not_found","message":"…"}}"#,
+            expect![[r#"
+            error: no request is known by `order-1`
+        "#]],
+        );
+        check(
+            401,
+            "",
+            expect![[r#"
+            error: the daemon wants a token with the scope `read`; give --token-file
+        "#]],
+        );
+        check(
+            500,
+            "the disk is full",
+            expect![[r#"
+            error: the daemon answered 500: the disk is full
+        "#]],
+        );
+        check(
+            200,
+            "<html>",
+            expect![[r#"
+            error: cannot read the daemon's answer: <html>
+        "#]],
+        );
     }
 }

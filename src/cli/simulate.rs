@@ -71,22 +71,24 @@ fn duration(text: &str) -> Result<Duration, String> {
 
 fn rate(text: &str) -> Result<f64, String> {
     let rate = text.parse::<f64>().ok().filter(|rate| *rate >= 0.001 && *rate <= RATE_MAX);
-    rate.ok_or_else(|| format!("`{text}` is no rate between 0.001 and {RATE_MAX} requests a second"))
+    rate.ok_or_else(|| {
+        format!("`{text}` is no rate between 0.001 and {RATE_MAX} requests a second")
+    })
 }
 
 /// Writes the workload.
 ///
 /// # Errors
 /// Where the directory holds something, or cannot be written.
-pub(super) fn run(args: SimulateArgs) -> anyhow::Result<()> {
-    let config = config(&args, Clock::wall().now())?;
+pub(super) fn run(args: &SimulateArgs) -> anyhow::Result<()> {
+    let config = config(args, Clock::wall().now())?;
     let wrote = write(&config, &args.out)?;
-    let Wrote { n_payloads, n_deliveries, n_requests } = wrote;
+    let Wrote { payloads, deliveries, requests } = wrote;
     let out = args.out.display();
     writeln!(
         std::io::stdout().lock(),
-        "{out}: {n_requests} requests in truth.ndjson, told by {n_payloads} payloads in \
-         {n_deliveries} deliveries, from {} on",
+        "{out}: {requests} requests in truth.ndjson, told by {payloads} payloads in \
+         {deliveries} deliveries, from {} on",
         config.start,
     )?;
     Ok(())
@@ -125,12 +127,12 @@ fn yesterday(now: Timestamp) -> Timestamp {
     Timestamp::EPOCH.saturating_add(Duration::from_secs(day * DAY_SECS))
 }
 
-/// How much was written.
+/// How many of each were written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Wrote {
-    n_payloads: u64,
-    n_deliveries: u64,
-    n_requests: u64,
+    payloads: u64,
+    deliveries: u64,
+    requests: u64,
 }
 
 /// A line of `deliveries.ndjson`.
@@ -160,19 +162,19 @@ fn write(config: &SimulationConfig, out: &Path) -> anyhow::Result<Wrote> {
         if !path.exists() {
             fs::write(&path, &emission.body)
                 .with_context(|| format!("cannot write {}", path.display()))?;
-            wrote.n_payloads += 1;
+            wrote.payloads += 1;
         }
         let Emission { at, path, content_type, headers, .. } = &emission;
         line(&mut deliveries, &Line { at: *at, path, content_type, headers, file: &file })?;
-        wrote.n_deliveries += 1;
+        wrote.deliveries += 1;
         for request in simulation.take_truth() {
             line(&mut truth, &request)?;
-            wrote.n_requests += 1;
+            wrote.requests += 1;
         }
     }
     for request in simulation.take_truth() {
         line(&mut truth, &request)?;
-        wrote.n_requests += 1;
+        wrote.requests += 1;
     }
     deliveries.flush()?;
     truth.flush()?;
@@ -211,7 +213,8 @@ mod tests {
 
     fn args(line: &str) -> Result<SimulateArgs, clap::Error> {
         let words = line.split_whitespace();
-        Command::try_parse_from(std::iter::once("simulate").chain(words)).map(|command| command.args)
+        Command::try_parse_from(std::iter::once("simulate").chain(words))
+            .map(|command| command.args)
     }
 
     fn at_ten() -> Timestamp {
@@ -225,8 +228,9 @@ mod tests {
 
     #[test]
     fn options_become_a_workload() {
-        let args =
-            args("--seed 3 --requests 100 --fault timeouts --style otlp --delay 90s --shuffle --out x");
+        let args = args(
+            "--seed 3 --requests 100 --fault timeouts --style otlp --delay 90s --shuffle --out x",
+        );
         let config = config(&args.unwrap(), at_ten()).unwrap();
         assert_eq!(config.start.to_string(), "2026-11-24T00:00:00.000000000Z");
         let window = config.faults.first().unwrap();
@@ -259,8 +263,8 @@ mod tests {
         let (one, two) = (dir.path().join("one"), dir.path().join("two"));
         let wrote = write(&config, &one).unwrap();
         assert_eq!(write(&config, &two).unwrap(), wrote);
-        assert_eq!(wrote.n_deliveries, wrote.n_payloads * 2);
-        assert_eq!(wrote.n_requests, 60);
+        assert_eq!(wrote.deliveries, wrote.payloads * 2);
+        assert_eq!(wrote.requests, 60);
         assert_eq!(lines(&one.join("truth.ndjson")).len(), 60);
         for name in ["truth.ndjson", "deliveries.ndjson"] {
             assert_eq!(fs::read(one.join(name)).unwrap(), fs::read(two.join(name)).unwrap());

@@ -36,6 +36,7 @@ impl Ink {
     fn paint(self, tone: Tone, text: &str) -> String {
         let code = match (self, tone) {
             (Self::Plain, _) => return text.to_owned(),
+            (Self::Color, _) if text.is_empty() => return String::new(),
             (Self::Color, Tone::Good) => "32",
             (Self::Color, Tone::Bad) => "31",
             (Self::Color, Tone::Unsure) => "33",
@@ -75,9 +76,12 @@ pub fn render(request: &Request, width: usize, ink: Ink) -> String {
     page
 }
 
-/// Text without control characters, which stand as `\u{fffd}`.
+/// Text without control characters and without those that turn the direction of writing, which stand
+/// as `\u{fffd}`.
 pub fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    let is_odd =
+        |c: char| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    text.chars().map(|c| if is_odd(c) { '\u{fffd}' } else { c }).collect()
 }
 
 fn header(request: &Request, width: usize, ink: Ink, page: &mut String) {
@@ -85,13 +89,16 @@ fn header(request: &Request, width: usize, ink: Ink, page: &mut String) {
     facts.extend(request.response.map(|response| format!("answered after {}", short(response))));
     facts.push(state(request.state).to_owned());
     facts.extend(request.cost_usd.map(|usd| format!("${usd:.7}")));
-    let outcome = ink.paint(tone(request.outcome), request.outcome.as_str());
-    let flow = ink.paint(Tone::Title, &cut(&request.flow, width / 2));
-    let _ = writeln!(page, "{flow}  {outcome}  {}", facts.join("  "));
+    let (flow, outcome) = (cut(&printable(&request.flow), width / 2), request.outcome.as_str());
+    let room = width.saturating_sub(flow.chars().count() + outcome.len() + 4);
+    let facts = cut(&facts.join("  "), room);
+    let (flow, outcome) =
+        (ink.paint(Tone::Title, &flow), ink.paint(tone(request.outcome), outcome));
+    let _ = writeln!(page, "{flow}  {outcome}  {facts}");
     let id = printable(&request.id);
     line(page, width, ink, &format!("request {id}  started {}", request.start));
     if let Some(earlier) = &request.continues {
-        line(page, width, ink, &format!("continues {earlier}"));
+        line(page, width, ink, &format!("continues {}", printable(earlier)));
     }
     let keys = request.keys.iter().filter(|key| *key.value != *request.id);
     let shown: Vec<String> = keys
@@ -162,7 +169,7 @@ fn hops(request: &Request, width: usize, ink: Ink, page: &mut String) {
         n => line(page, width, ink, &format!("and {n} more hops")),
     }
     let legend = "· waits in a queue  ▒ init  █ runs  ░ end unknown";
-    line(page, width, ink, &format!("{} {legend}", pad("", label_width)));
+    line(page, width, ink, legend);
 }
 
 /// Depth first, each hop below its first cause that is there, in order of start.
@@ -204,7 +211,11 @@ fn descend<'a>(
         if !seen.insert(&hop.id) {
             continue;
         }
-        rows.push(Row { hop, label: format!("{branch}{}", label(hop)), indent: format!("{trunk}  ") });
+        rows.push(Row {
+            hop,
+            label: format!("{branch}{}", label(hop)),
+            indent: format!("{trunk}  "),
+        });
         let children = below.get(&Some(&hop.id)).map_or(&[][..], Vec::as_slice);
         for (idx, &child) in children.iter().enumerate().rev() {
             let is_last = idx + 1 == children.len();
@@ -224,7 +235,7 @@ fn label(hop: &Hop) -> String {
     if hop.attempt > 1 {
         let _ = write!(label, " #{}", hop.attempt);
     }
-    if hop.evidence.is_some() || hop.via != Via::Unknown {
+    if hop.via != Via::Unknown {
         let _ = write!(label, " by {}", via(hop.via));
     }
     if let Some(queue) = &hop.queue {
@@ -291,22 +302,22 @@ impl Scale {
         let mut cells = vec![' '; self.width];
         let sent = hop.queue_wait.map(|wait| hop.start.saturating_sub(wait));
         if let Some(sent) = sent {
-            self.fill(&mut cells, Stretch { from: sent, to: hop.start, ink: '·' });
+            self.fill(&mut cells, &Stretch { from: sent, to: hop.start, ink: '·' });
         }
         if let Some(init) = hop.init {
             let from = hop.start.saturating_sub(init);
-            self.fill(&mut cells, Stretch { from, to: hop.start, ink: '▒' });
+            self.fill(&mut cells, &Stretch { from, to: hop.start, ink: '▒' });
         }
         let run = match hop.end {
             Some(end) => Stretch { from: hop.start, to: end, ink: '█' },
             None => Stretch { from: hop.start, to: self.end, ink: '░' },
         };
-        self.fill(&mut cells, run);
+        self.fill(&mut cells, &run);
         cells.into_iter().collect()
     }
 
     /// Paints what a stretch covers, and at least one column.
-    fn fill(&self, cells: &mut [char], stretch: Stretch) {
+    fn fill(&self, cells: &mut [char], stretch: &Stretch) {
         let last = self.width.saturating_sub(1);
         let from = usize_from_f64(self.column(stretch.from).floor()).min(last);
         let to = usize_from_f64(self.column(stretch.to).ceil()).clamp(from + 1, self.width.max(1));
@@ -344,7 +355,8 @@ fn critical_path(request: &Request, width: usize, ink: Ink, page: &mut String) {
         let function = functions.get(&part.hop).map_or("?", |name| &***name);
         let share = nanos(part.duration) / nanos(request.duration).max(1.0) * 100.0;
         let what = part.part.as_str().replace('_', " ");
-        let text = format!("{:>9} {share:>4.0} %  {what} {}", short(part.duration), printable(function));
+        let text =
+            format!("{:>9} {share:>4.0} %  {what} {}", short(part.duration), printable(function));
         let _ = writeln!(page, "{}", cut(&text, width));
     }
     if n_hidden > 0 {
@@ -403,4 +415,5 @@ fn pad(text: &str, width: usize) -> String {
 }
 
 #[cfg(test)]
+#[expect(clippy::needless_raw_string_hashes, reason = "expect_test writes its texts so")]
 mod tests;

@@ -131,11 +131,7 @@ pub struct Hop {
     )]
     pub queue_wait: Option<Duration>,
     pub cold_start: Option<bool>,
-    #[serde(
-        rename = "init_ms",
-        serialize_with = "ms_option",
-        deserialize_with = "of_ms_option"
-    )]
+    #[serde(rename = "init_ms", serialize_with = "ms_option", deserialize_with = "of_ms_option")]
     pub init: Option<Duration>,
     pub outcome: Outcome,
     pub error: Option<Text>,
@@ -144,11 +140,7 @@ pub struct Hop {
     pub shared: bool,
     pub spans: u32,
     pub logs: u32,
-    #[serde(
-        rename = "billed_ms",
-        serialize_with = "ms_whole",
-        deserialize_with = "of_ms_option"
-    )]
+    #[serde(rename = "billed_ms", serialize_with = "ms_whole", deserialize_with = "of_ms_option")]
     pub billed: Option<Duration>,
     /// This request's share.
     pub cost_usd: Option<f64>,

@@ -105,7 +105,12 @@ impl Book {
     }
 
     /// The hops of a run that took messages up: one in each of their requests.
-    pub(super) fn taken(&mut self, run: &Run, evidence: impl Fn(&Message) -> Evidence, style: StyleChoice) {
+    pub(super) fn taken(
+        &mut self,
+        run: &Run,
+        evidence: impl Fn(&Message) -> Evidence,
+        style: StyleChoice,
+    ) {
         let n_messages = run.taken.len();
         let first = run.taken.first().map(|taken| taken.message.request);
         let shared = run.taken.iter().any(|taken| Some(taken.message.request) != first);
@@ -190,20 +195,23 @@ pub(super) fn timeout_text(function: Function) -> String {
 fn close(open: Open) -> Option<ExpectedRequest> {
     let entry = open.hops.iter().find(|placed| placed.hop.cause.is_none())?;
     let init_ms = entry.hop.init_ms.unwrap_or_default();
-    let init = std::time::Duration::from_nanos(crate::number::u64_from_f64((init_ms * 1e6).round()));
+    let init =
+        std::time::Duration::from_nanos(crate::number::u64_from_f64((init_ms * 1e6).round()));
     let start = entry.hop.start.saturating_sub(init);
     let response = entry.hop.end.since(start);
     let entry_id = entry.hop.invocation_id.clone();
     let end = open.hops.iter().map(|placed| placed.hop.end).max().unwrap_or(start);
-    let mut last: BTreeMap<&str, &ExpectedHop> = BTreeMap::new();
+    let mut decisive: BTreeMap<&str, &ExpectedHop> = BTreeMap::new();
     for placed in &open.hops {
-        last.insert(&placed.piece, &placed.hop);
+        decisive.insert(&placed.piece, &placed.hop);
     }
-    let worst = last.values().map(|hop| hop.outcome).max().unwrap_or(Outcome::Ok);
+    let worst = decisive.values().map(|hop| hop.outcome).max().unwrap_or(Outcome::Ok);
     let lost = if open.lost_message_ids.is_empty() { Outcome::Ok } else { Outcome::Incomplete };
     let outcome = worst.max(lost);
     let mut hops: Vec<ExpectedHop> = open.hops.into_iter().map(|placed| placed.hop).collect();
-    hops.sort_by(|a, b| (a.start, a.function, &a.invocation_id).cmp(&(b.start, b.function, &b.invocation_id)));
+    hops.sort_by(|a, b| {
+        (a.start, a.function, &a.invocation_id).cmp(&(b.start, b.function, &b.invocation_id))
+    });
     Some(ExpectedRequest {
         entry: entry_id,
         correlation_id: open.correlation_id,

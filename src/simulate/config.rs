@@ -172,10 +172,10 @@ impl Faults {
         sorted.sort_by_key(|window| (window.from, window.to));
         let mut by_fault: BTreeMap<Fault, Vec<FaultWindow>> = BTreeMap::new();
         for window in sorted {
-            let list = by_fault.entry(window.fault).or_default();
-            match list.last_mut() {
-                Some(last) if window.from <= last.to => last.to = last.to.max(window.to),
-                _ => list.push(window),
+            let windows = by_fault.entry(window.fault).or_default();
+            match windows.last_mut() {
+                Some(before) if window.from <= before.to => before.to = before.to.max(window.to),
+                _ => windows.push(window),
             }
         }
         Self(by_fault)
@@ -278,9 +278,7 @@ impl Style {
             Self::TelemetryApi => {
                 Voice { own: Own::TelemetryLogs, platform: Platform::TelemetryApi }
             }
-            Self::CloudWatch => {
-                Voice { own: Own::CloudWatchLogs, platform: Platform::CloudWatch }
-            }
+            Self::CloudWatch => Voice { own: Own::CloudWatchLogs, platform: Platform::CloudWatch },
         }
     }
 }

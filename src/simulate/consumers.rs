@@ -4,8 +4,9 @@
 use std::time::Duration;
 
 use super::config::Fault;
+use super::instances::{Started, whole_millis};
 use super::plan::{Function, ORDERS, ORDERS_DLQ, RECEIVES_MAX, SHOP_EVENTS, VISIBILITY_TIMEOUT};
-use super::run::{Failure, Message, Nature, Position, Run, Taken, What};
+use super::run::{Failure, Message, Nature, Position, Run, Step, Taken, What};
 use super::world::{Event, World};
 use crate::correlate::request::Evidence;
 use crate::signal::{Timestamp, Via};
@@ -74,7 +75,8 @@ impl World {
     fn fulfil_one(&mut self, run: &Run, message: Message, cursor: &mut Timestamp) -> Taken {
         let start = *cursor;
         let span = self.span_id();
-        let mut taken = Taken { message, span, start, end: start, failure: None, steps: Vec::new() };
+        let mut taken =
+            Taken { message, span, start, end: start, failure: None, steps: Vec::new() };
         let slower = self.is_active(Fault::QueueBacklog, start);
         let inventory = INVENTORY * if slower { INVENTORY_SLOWER } else { 1 };
         let reserve = What::Database { operation: "UpdateItem", table: "inventory-table" };
@@ -93,8 +95,7 @@ impl World {
             let id = self.random.uuid();
             let put = What::Send { message_id: id.clone(), queue: SHOP_EVENTS, via: Via::EventBus };
             let step = self.call(put, Duration::from_millis(9), cursor);
-            let position = Position { trace: run.position.trace, span: step.span };
-            self.announce(run, &taken.message, id, position, step.start);
+            self.announce(run, &taken.message, id, &step);
             taken.steps.push(step);
         }
         *cursor = cursor.saturating_add(Duration::from_millis(1));
@@ -113,15 +114,9 @@ impl World {
     }
 
     /// Tells the bus, which will invoke two functions.
-    fn announce(
-        &mut self,
-        run: &Run,
-        order: &Message,
-        id: String,
-        position: Position,
-        at: Timestamp,
-    ) {
-        let sent = super::instances::whole_millis(at);
+    fn announce(&mut self, run: &Run, order: &Message, id: String, step: &Step) {
+        let position = Position { trace: run.position.trace, span: step.span };
+        let sent = whole_millis(step.start);
         let event = Message {
             id,
             queue: SHOP_EVENTS,
@@ -151,7 +146,7 @@ impl World {
             && self.random.chance(DELIVERED_AGAIN);
         if again {
             let wait = self.random.millis(1_000, 4_000);
-            let visible = super::instances::whole_millis(end.saturating_add(wait));
+            let visible = whole_millis(end.saturating_add(wait));
             self.put_back(Message { nature: Nature::Again, ..message }, visible);
         } else {
             self.book.settle(message.request);
@@ -191,7 +186,7 @@ impl World {
         }
     }
 
-    fn inspect(&mut self, started: super::instances::Started, batch: Vec<Message>) {
+    fn inspect(&mut self, started: Started, batch: Vec<Message>) {
         let mut run = self.begin(Function::DlqInspector, Via::Queue, started);
         let mut cursor = run.start.saturating_add(self.work(Function::DlqInspector));
         for mut message in batch {

@@ -128,7 +128,9 @@ impl Exporter {
             }
             Own::JsonLogs => self.put(Channel::Json(run.function), logs::lines(run)),
             Own::TelemetryLogs => self.put(instance(), logs::events(run)),
-            Own::CloudWatchLogs => self.put(Channel::CloudWatch(run.function), logs::log_events(run)),
+            Own::CloudWatchLogs => {
+                self.put(Channel::CloudWatch(run.function), logs::log_events(run));
+            }
         }
         match voice.platform {
             Platform::TelemetryApi => {

@@ -65,7 +65,8 @@ impl World {
         run.steps.push(step);
         let span = run.position.span;
         let failure = run.ending.failure().cloned();
-        run.taken = vec![Taken { message: event, span, start, end: cursor, failure, steps: Vec::new() }];
+        run.taken =
+            vec![Taken { message: event, span, start, end: cursor, failure, steps: Vec::new() }];
         self.finish(&run);
         let evidence = if parent.is_some() { Evidence::Trace } else { Evidence::MessageId };
         self.book.taken(&run, |_| evidence, self.style);

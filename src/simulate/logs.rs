@@ -26,7 +26,8 @@ impl Record {
     }
 
     fn failed(self, failure: &Failure) -> Self {
-        self.with("exception_name", failure.kind).with("exception_message", failure.message.as_str())
+        self.with("exception_name", failure.kind)
+            .with("exception_message", failure.message.as_str())
     }
 }
 

@@ -81,8 +81,9 @@ impl World {
         let stream = json!({ "StreamName": CLICKS });
         let name = "GetRecords.IteratorAgeMilliseconds";
         let age = Statistics::level(millis(age));
-        metrics.push(metric("AWS/Kinesis", name, stream, age, begin));
-        let told = metrics.into_iter().map(|metric| Told { ready: now, item: Item::Metric(metric) });
+        metrics.push(metric("AWS/Kinesis", name, &stream, age, begin));
+        let told =
+            metrics.into_iter().map(|metric| Told { ready: now, item: Item::Metric(metric) });
         self.exporter.put(Channel::Metrics, told.collect());
     }
 }
@@ -102,27 +103,24 @@ fn of_function(function: Function, counts: Counts, busy: u64, time: Timestamp) -
         ("Duration", duration),
     ];
     let name = function.as_str();
-    let sets = [
-        json!({ "FunctionName": name }),
-        json!({ "FunctionName": name, "Resource": name }),
-    ];
+    let sets = [json!({ "FunctionName": name }), json!({ "FunctionName": name, "Resource": name })];
     let each = told.into_iter().flat_map(|(metric_name, value)| {
-        sets.clone().map(|set| metric("AWS/Lambda", metric_name, set, value, time))
+        sets.each_ref().map(|set| metric("AWS/Lambda", metric_name, set, value, time))
     });
     each.collect()
 }
 
 fn of_queue(queue: &str, depth: Depth, time: Timestamp) -> [Value; 2] {
-    let set = || json!({ "QueueName": queue });
+    let set = json!({ "QueueName": queue });
     let visible = Statistics::level(f64_from_u64(depth.visible_max));
     let age = Statistics::level(f64_from_u64(depth.oldest_age.as_secs()));
     [
-        metric("AWS/SQS", "ApproximateNumberOfMessagesVisible", set(), visible, time),
-        metric("AWS/SQS", "ApproximateAgeOfOldestMessage", set(), age, time),
+        metric("AWS/SQS", "ApproximateNumberOfMessagesVisible", &set, visible, time),
+        metric("AWS/SQS", "ApproximateAgeOfOldestMessage", &set, age, time),
     ]
 }
 
-fn metric(namespace: &str, name: &str, set: Value, value: Statistics, time: Timestamp) -> Value {
+fn metric(namespace: &str, name: &str, set: &Value, value: Statistics, time: Timestamp) -> Value {
     let unit = match name {
         "Duration" | "GetRecords.IteratorAgeMilliseconds" => "Milliseconds",
         "ApproximateAgeOfOldestMessage" => "Seconds",

@@ -26,6 +26,7 @@ mod run;
 mod shop;
 mod stream;
 #[cfg(test)]
+#[expect(clippy::needless_raw_string_hashes, reason = "expect_test writes its texts so")]
 mod tests;
 mod wire;
 mod world;

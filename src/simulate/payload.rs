@@ -75,20 +75,18 @@ pub(super) fn telemetry(function: Function, items: &[Item], at: Timestamp, id: S
         Item::Event(event) => Some(event.clone()),
         _ => None,
     });
+    let events: Value = events.collect();
     Payload {
         at,
         path: "/ingest/aws/telemetry",
         content_type: JSON,
         headers: batch_headers(function, id),
-        body: Value::from_iter(events).to_string().into_bytes(),
+        body: events.to_string().into_bytes(),
     }
 }
 
 fn batch_headers(function: Function, id: String) -> Vec<Header> {
-    vec![
-        Header::new("lambda-function-name", function.as_str()),
-        Header::new("idempotency-key", id),
-    ]
+    vec![Header::new("lambda-function-name", function.as_str()), Header::new("idempotency-key", id)]
 }
 
 /// When and as what a delivery is sent.
@@ -123,7 +121,7 @@ pub(super) fn log_subscription(
         });
         gzip(content.to_string().as_bytes())
     });
-    firehose("logs", records.collect(), sending)
+    firehose("logs", &records.collect::<Vec<_>>(), sending)
 }
 
 fn log_event(event: &LogEvent, number: u64) -> Value {
@@ -141,10 +139,10 @@ pub(super) fn metric_stream(items: &[Item], at: Timestamp, id: String) -> Payloa
         Item::Metric(metric) => Some(format!("{metric}\n")),
         _ => None,
     });
-    firehose("metrics", vec![lines.collect::<String>().into_bytes()], Sending { at, id })
+    firehose("metrics", &[lines.collect::<String>().into_bytes()], Sending { at, id })
 }
 
-fn firehose(stream: &str, records: Vec<Vec<u8>>, Sending { at, id }: Sending) -> Payload {
+fn firehose(stream: &str, records: &[Vec<u8>], Sending { at, id }: Sending) -> Payload {
     let records: Vec<Value> =
         records.iter().map(|data| json!({ "data": STANDARD.encode(data) })).collect();
     let source = format!("arn:aws:firehose:{REGION}:{ACCOUNT}:deliverystream/{stream}");

@@ -26,7 +26,8 @@ pub(super) const RECEIVES_MAX: u32 = 3;
 /// How long a message that was taken up stays hidden from others.
 pub(super) const VISIBILITY_TIMEOUT: Duration = Duration::from_secs(30);
 /// Waits before the second and the third attempt of an asynchronous invocation (Lambda's own).
-pub(super) const ASYNC_RETRY_WAITS: [Duration; 2] = [Duration::from_mins(1), Duration::from_mins(2)];
+pub(super) const ASYNC_RETRY_WAITS: [Duration; 2] =
+    [Duration::from_mins(1), Duration::from_mins(2)];
 /// How long an idle instance is kept.
 pub(super) const KEEP_ALIVE: Duration = Duration::from_mins(6);
 /// Instances of one function that run at once; beyond it the platform throttles.

@@ -61,7 +61,8 @@ impl Queue {
     /// The next look, where none earlier is planned; `now` is the present.
     pub(super) fn next_look(&mut self, now: Timestamp) -> Option<Timestamp> {
         let (&(first, _), _) = self.waiting.first_key_value()?;
-        let is_full = self.waiting.range(..=(now, u64::MAX)).nth(self.consumer.batch_max - 1).is_some();
+        let is_full =
+            self.waiting.range(..=(now, u64::MAX)).nth(self.consumer.batch_max - 1).is_some();
         let window = if is_full { Duration::ZERO } else { self.consumer.window };
         let at = first.saturating_add(window).max(now);
         if self.poll_at.is_some_and(|planned| planned <= at) {
@@ -111,6 +112,10 @@ impl Queue {
         let visible = self.n_visible(now);
         let sent = self.waiting.values().map(|message| message.sent).min();
         let visible_max = std::mem::replace(&mut self.depth_max, visible).max(visible);
-        Depth { visible_max, visible, oldest_age: sent.map_or(Duration::ZERO, |sent| now.since(sent)) }
+        Depth {
+            visible_max,
+            visible,
+            oldest_age: sent.map_or(Duration::ZERO, |sent| now.since(sent)),
+        }
     }
 }

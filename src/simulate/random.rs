@@ -117,7 +117,7 @@ impl Random {
         let mut bytes = self.bytes::<16>();
         bytes[6] = bytes[6] & 0x0f | 0x40;
         bytes[8] = bytes[8] & 0x3f | 0x80;
-        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        let hex = format!("{:032x}", u128::from_be_bytes(bytes));
         [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
     }
 
@@ -162,17 +162,20 @@ mod tests {
         let mut random = Random::new(7, 0);
         let numbers = [random.draw(), random.draw(), random.draw()].map(|n| format!("{n:016x}"));
         let mut again = Random::new(7, 0);
-        assert_eq!(numbers, [again.draw(), again.draw(), again.draw()].map(|n| format!("{n:016x}")));
-        expect_test::expect![[r#"["0e2c1a002aae913d", "2c0fc8ddfa4e9e14", "b7b311b3b0d45872"]"#]].assert_eq(&format!("{numbers:?}"));
+        assert_eq!(
+            numbers,
+            [again.draw(), again.draw(), again.draw()].map(|n| format!("{n:016x}"))
+        );
+        expect_test::expect![[r#"["0e2c1a002aae913d", "2c0fc8ddfa4e9e14", "b7b311b3b0d45872"]"#]]
+            .assert_eq(&format!("{numbers:?}"));
         assert_ne!(Random::new(7, 1).draw(), Random::new(7, 0).draw());
     }
 
     #[test]
     fn latencies_keep_their_median_and_have_a_tail() {
         let mut random = Random::new(1, 0);
-        let mut drawn: Vec<u128> = (0..10_000)
-            .map(|_| random.latency(Duration::from_millis(100)).as_micros())
-            .collect();
+        let mut drawn: Vec<u128> =
+            (0..10_000).map(|_| random.latency(Duration::from_millis(100)).as_micros()).collect();
         drawn.sort_unstable();
         assert!((98_000..102_000).contains(&drawn[5_000]), "median {}", drawn[5_000]);
         assert!((250_000..330_000).contains(&drawn[9_900]), "p99 {}", drawn[9_900]);

@@ -22,7 +22,7 @@ const ROUNDS_MAX: u32 = 10_000;
 /// What goes wrong, in this order, and for how long.
 const INCIDENTS: [Incident; 3] = [
     Incident { fault: Fault::ThrottleBurst, lasts: Duration::from_secs(75) },
-    Incident { fault: Fault::PoisonMessage, lasts: Duration::from_secs(60) },
+    Incident { fault: Fault::PoisonMessage, lasts: Duration::from_mins(1) },
     Incident { fault: Fault::ColdStartStorm, lasts: Duration::from_secs(90) },
 ];
 

@@ -7,6 +7,7 @@ use super::config::{Fault, Own};
 use super::instances::whole_millis;
 use super::plan::{CLICKS, Function, ORDERS};
 use super::run::{Ending, Failure, HttpEntry, Message, Nature, Position, Run, Step, What};
+use super::stream::Shard;
 use super::world::{Event, World};
 use crate::correlate::request::Evidence;
 use crate::signal::{Timestamp, Via};
@@ -138,8 +139,8 @@ impl World {
     /// Sends the order on, unless it gets lost on the way.
     fn send_order(&mut self, caller: &Caller, run: &mut Run, cursor: &mut Timestamp) {
         let id = self.random.uuid();
-        let send = What::Send { message_id: id.clone(), queue: ORDERS, via: Via::Queue };
-        let step = self.call(send, Duration::from_millis(11), cursor);
+        let what = What::Send { message_id: id.clone(), queue: ORDERS, via: Via::Queue };
+        let step = self.call(what, Duration::from_millis(11), cursor);
         let position = Position { trace: run.position.trace, span: step.span };
         let sent = whole_millis(step.start);
         run.steps.push(step);
@@ -179,9 +180,9 @@ impl World {
         let query = What::Database { operation: "Query", table: "products-table" };
         run.steps.push(self.call(query, Duration::from_millis(9), &mut cursor));
         let shard = self.random.below(self.shards.len());
-        let sequence = self.shards.get_mut(shard).map_or_else(String::new, super::stream::Shard::next_id);
-        let send = What::Send { message_id: sequence.clone(), queue: CLICKS, via: Via::Stream };
-        let step = self.call(send, Duration::from_millis(8), &mut cursor);
+        let sequence = self.shards.get_mut(shard).map_or_else(String::new, Shard::next_id);
+        let what = What::Send { message_id: sequence.clone(), queue: CLICKS, via: Via::Stream };
+        let step = self.call(what, Duration::from_millis(8), &mut cursor);
         let sent = whole_millis(step.start);
         run.steps.push(step);
         run.end = cursor.saturating_add(self.work(Function::Catalog));

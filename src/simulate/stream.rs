@@ -84,7 +84,8 @@ impl World {
         let write = What::Database { operation: "BatchWriteItem", table: "clicks-table" };
         let mut step = self.call(write, Duration::from_millis(22), &mut cursor);
         if stormy && self.random.chance(READ_FAILS) {
-            step.failure = Some(Failure::new("ConnectionError", "connect ECONNREFUSED 10.0.9.4:8000"));
+            step.failure =
+                Some(Failure::new("ConnectionError", "connect ECONNREFUSED 10.0.9.4:8000"));
         }
         let failure = step.failure.clone();
         run.steps.push(step);

@@ -111,12 +111,11 @@ impl Told {
 
     fn json_lines(&mut self, body: &[u8]) {
         for line in std::str::from_utf8(body).unwrap().lines() {
-            match serde_json::from_str::<Value>(line) {
-                Ok(record) => self.record(&record),
-                Err(_) => {
-                    assert!(line.contains("Task timed out after"), "{line}");
-                    self.signal("payment", "text line", None);
-                }
+            if let Ok(record) = serde_json::from_str::<Value>(line) {
+                self.record(&record);
+            } else {
+                assert!(line.contains("Task timed out after"), "{line}");
+                self.signal("payment", "text line", None);
             }
         }
     }
@@ -132,7 +131,9 @@ impl Told {
         for event in events {
             let kind = event["type"].as_str().unwrap();
             assert!(Timestamp::parse_rfc3339(event["time"].as_str().unwrap()).is_some());
-            if kind == "function" { self.record(&event["record"]) } else {
+            if kind == "function" {
+                self.record(&event["record"]);
+            } else {
                 *self.by_kind.entry(kind.to_owned()).or_default() += 1;
             }
         }
@@ -143,7 +144,9 @@ impl Told {
         for record in body["records"].as_array().unwrap() {
             let encoded = record["data"].as_str().unwrap();
             let data = base64::engine::general_purpose::STANDARD.decode(encoded).unwrap();
-            if data.starts_with(&[0x1f, 0x8b]) { self.subscription(&gunzip(&data)) } else {
+            if data.starts_with(&[0x1f, 0x8b]) {
+                self.subscription(&gunzip(&data));
+            } else {
                 for line in std::str::from_utf8(&data).unwrap().lines() {
                     self.metrics.push(serde_json::from_str(line).unwrap());
                 }
@@ -158,14 +161,12 @@ impl Told {
         for event in payload["logEvents"].as_array().unwrap() {
             assert_eq!(event["id"].as_str().unwrap().len(), 56);
             let message = event["message"].as_str().unwrap();
-            match serde_json::from_str::<Value>(message) {
-                Ok(record) => self.record(&record),
-                Err(_) => {
-                    let mut words = message.split_whitespace();
-                    let kind = words.next().unwrap();
-                    let kind = if kind.starts_with("20") { "Task timed out" } else { kind };
-                    self.signal(function, kind, None);
-                }
+            if let Ok(record) = serde_json::from_str::<Value>(message) {
+                self.record(&record);
+            } else {
+                let kind = message.split_whitespace().next().unwrap();
+                let kind = if kind.starts_with("20") { "Task timed out" } else { kind };
+                self.signal(function, kind, None);
             }
         }
     }
@@ -173,9 +174,10 @@ impl Told {
     /// The sum of a metric of one function, in its own set of dimensions.
     fn sum(&self, metric: &str, function: &str) -> f64 {
         let of_function = serde_json::json!({ "FunctionName": function });
-        let found = self.metrics.iter().filter(|one| {
-            one["metric_name"] == metric && one["dimensions"] == of_function
-        });
+        let found = self
+            .metrics
+            .iter()
+            .filter(|one| one["metric_name"] == metric && one["dimensions"] == of_function);
         found.map(|one| one["value"]["sum"].as_f64().unwrap()).sum()
     }
 }
@@ -192,9 +194,10 @@ fn digest(truth: &[ExpectedRequest]) -> String {
             *counts.entry(line).or_default() += 1;
         }
     }
-    counts.into_iter().map(|(line, n)| format!("{line}: {n}\n")).collect()
+    counts.into_iter().fold(String::new(), |text, (line, n)| text + &line + &format!(": {n}\n"))
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "expect_test's own style")]
 fn check(config: &SimulationConfig, expect: Expect) {
     expect.assert_eq(&digest(&play(config).truth));
 }
@@ -234,7 +237,9 @@ fn a_clean_workload_holds_nothing_bad() {
 
 #[test]
 fn a_throttle_burst_is_seen_by_callers() {
-    check(&faulty(1, 200, Fault::ThrottleBurst), expect![[r#"
+    check(
+        &faulty(1, 200, Fault::ThrottleBurst),
+        expect![[r#"
         hop analytics ok #1: 113
         hop catalog ok #1: 113
         hop checkout ok #1: 34
@@ -246,12 +251,15 @@ fn a_throttle_burst_is_seen_by_callers() {
         request GET /catalog ok: 113
         request POST /orders ok: 34
         request POST /orders throttled: 53
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn poison_messages_end_in_the_dead_letter_queue_after_three_receives() {
-    check(&faulty(1, 200, Fault::PoisonMessage), expect![[r#"
+    check(
+        &faulty(1, 200, Fault::PoisonMessage),
+        expect![[r#"
         hop analytics ok #1: 117
         hop catalog ok #1: 117
         hop checkout ok #1: 83
@@ -266,7 +274,8 @@ fn poison_messages_end_in_the_dead_letter_queue_after_three_receives() {
         request GET /catalog ok: 117
         request POST /orders dead_lettered: 12
         request POST /orders ok: 71
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -287,12 +296,15 @@ fn lost_messages_make_requests_incomplete() {
         request GET /catalog ok: 123
         request POST /orders incomplete: 23
         request POST /orders ok: 54
-    "#]].assert_eq(&digest(&played.truth));
+    "#]]
+    .assert_eq(&digest(&played.truth));
 }
 
 #[test]
 fn timeouts_end_at_the_limit_and_fail_the_caller() {
-    check(&faulty(1, 200, Fault::Timeouts), expect![[r#"
+    check(
+        &faulty(1, 200, Fault::Timeouts),
+        expect![[r#"
         hop analytics ok #1: 112
         hop catalog ok #1: 112
         hop checkout error #1: 40
@@ -305,12 +317,15 @@ fn timeouts_end_at_the_limit_and_fail_the_caller() {
         request GET /catalog ok: 112
         request POST /orders ok: 48
         request POST /orders timeout: 40
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn retries_make_good_what_a_storm_broke() {
-    check(&faulty(1, 200, Fault::RetryStorm), expect![[r#"
+    check(
+        &faulty(1, 200, Fault::RetryStorm),
+        expect![[r#"
         hop analytics error #1: 56
         hop analytics ok #1: 73
         hop analytics ok #2: 56
@@ -332,12 +347,15 @@ fn retries_make_good_what_a_storm_broke() {
         hop payment ok #1: 71
         request GET /catalog ok: 129
         request POST /orders ok: 71
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn a_duplicate_delivery_is_a_second_success() {
-    check(&faulty(1, 200, Fault::DuplicateDelivery), expect![[r#"
+    check(
+        &faulty(1, 200, Fault::DuplicateDelivery),
+        expect![[r#"
         hop analytics ok #1: 115
         hop catalog ok #1: 115
         hop checkout ok #1: 85
@@ -348,7 +366,8 @@ fn a_duplicate_delivery_is_a_second_success() {
         hop payment ok #1: 85
         request GET /catalog ok: 115
         request POST /orders ok: 85
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -378,7 +397,8 @@ fn a_slow_dependency_and_a_backlog_show_in_durations_and_waits() {
 
     let longest_wait = |config: &SimulationConfig| {
         let truth = play(config).truth;
-        let waits = truth.iter().flat_map(|request| &request.hops).filter_map(|hop| hop.queue_wait_ms);
+        let waits =
+            truth.iter().flat_map(|request| &request.hops).filter_map(|hop| hop.queue_wait_ms);
         waits.fold(0.0, f64::max)
     };
     let (calm, backlog) = (config(1, 300), faulty(1, 300, Fault::QueueBacklog));
@@ -493,7 +513,8 @@ fn costs_of_shared_invocations_add_up() {
     let mut whole: BTreeMap<&str, f64> = BTreeMap::new();
     let mut shares: BTreeMap<&str, f64> = BTreeMap::new();
     for hop in hops().filter(|hop| hop.shared) {
-        let function = Function::ALL.into_iter().find(|known| known.as_str() == hop.function).unwrap();
+        let function =
+            Function::ALL.into_iter().find(|known| known.as_str() == hop.function).unwrap();
         let billed = std::time::Duration::from_millis(hop.billed_ms);
         whole.insert(&hop.invocation_id, function.cost_usd(billed));
         *shares.entry(&hop.invocation_id).or_default() += hop.cost_usd;
@@ -508,7 +529,9 @@ fn an_instance_runs_one_invocation_at_a_time() {
     let played = play(&faulty(2, 300, Fault::SlowDependency));
     let mut spans: BTreeMap<(String, String), Vec<(u64, u64)>> = BTreeMap::new();
     for emission in played.emissions.iter().filter(|emission| emission.path == "/v1/traces") {
-        for of_instance in ExportTraceServiceRequest::decode(&*plain(emission)).unwrap().resource_spans {
+        for of_instance in
+            ExportTraceServiceRequest::decode(&*plain(emission)).unwrap().resource_spans
+        {
             let resource = format!("{:?}", of_instance.resource);
             for span in of_instance.scope_spans.into_iter().flat_map(|scope| scope.spans) {
                 if span.attributes.iter().any(|one| one.key == "faas.invocation_id") {

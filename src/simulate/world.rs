@@ -25,7 +25,7 @@ const FLUSH_EVERY: Duration = Duration::from_millis(250);
 const MINUTE: Duration = Duration::from_mins(1);
 /// Shards of the stream.
 const N_SHARDS: usize = 2;
-/// Every so many-th event is a longest step: a world that plans more at once is broken.
+/// Events that are planned at once; every event plans only a few others, so that more is a fault of ours.
 const PLANNED_MAX: usize = 10_000_000;
 
 #[derive(Debug)]
@@ -81,7 +81,7 @@ impl World {
             book: Book::default(),
             exporter: Exporter::new(config.seed, config.style),
             orders: Queue::new(Self::orders_consumer(config.style)),
-            dead_letters: Queue::new(Consumer { batch_max: 10, window: Duration::from_secs(60) }),
+            dead_letters: Queue::new(Consumer { batch_max: 10, window: Duration::from_mins(1) }),
             shards: (0..N_SHARDS).map(Shard::new).collect(),
             minute: Minute::default(),
             load: config.load,
@@ -112,7 +112,7 @@ impl World {
     }
 
     pub(super) fn plan(&mut self, at: Timestamp, event: Event) {
-        debug_assert!(self.events.len() < PLANNED_MAX, "every event plans only a few others");
+        debug_assert!(self.events.len() < PLANNED_MAX, "the world plans more than it does");
         self.n_work += usize::from(!event.is_periodic());
         self.events.insert((at, self.n_planned), event);
         self.n_planned += 1;

@@ -6,7 +6,9 @@ use super::*;
 use crate::correlate::request::{Key, KeyKind, Missing, Part, PathPart};
 
 fn at(ms: u64) -> Timestamp {
-    Timestamp::parse_rfc3339("2026-11-25T10:00:00Z").unwrap().saturating_add(Duration::from_millis(ms))
+    Timestamp::parse_rfc3339("2026-11-25T10:00:00Z")
+        .unwrap()
+        .saturating_add(Duration::from_millis(ms))
 }
 
 fn hop(id: &str, function: &str, from: u64, to: u64) -> Hop {
@@ -82,7 +84,8 @@ fn order() -> Request {
         ..queued(hop("c", "fulfil", 1400, 1450), 900)
     };
     let fulfil = Hop { attempt: 2, ..queued(hop("d", "fulfil", 1700, 1780), 1200) };
-    let notify = caused(hop("e", "notify-customer", 1800, 1834), "d", Via::EventBus, Evidence::MessageId);
+    let notify =
+        caused(hop("e", "notify-customer", 1800, 1834), "d", Via::EventBus, Evidence::MessageId);
     let part = |hop: &str, part, ms| PathPart {
         hop: hop.into(),
         part,
@@ -102,25 +105,79 @@ fn order() -> Request {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "expect_test's own style")]
 fn check(request: &Request, width: usize, ink: Ink, expect: Expect) {
     expect.assert_eq(&render(request, width, ink).replace('\u{1b}', "ESC"));
 }
 
 #[test]
 fn a_request_across_a_queue_shows_waits_inits_and_retries_to_scale() {
-    check(&order(), 100, Ink::Plain, expect![[r#""#]]);
+    check(
+        &order(),
+        100,
+        Ink::Plain,
+        expect![[r#"
+        POST /orders  ok  1.83 s  answered after 522 ms  finished  $0.0000042
+        request 4f1d0c9e8b7a6d5c4f1d0c9e8b7a6d5c  started 2026-11-25T10:00:00.000000000Z
+        correlation id order-4711
+
+        checkout by http                              ▒▒▒▒████                       212 ms ok cold
+        ├─ payment by invoke                               ██                        130 ms ok
+        ├─ fulfil by queue orders (link) shared              ·············██        50.0 ms error
+        │    ! ConnectionError: connect ECONNREFUSED 10.0.7.21:6379
+        └─ fulfil #2 by queue orders (link) shared           ··················██   80.0 ms ok
+           └─ notify-customer by event bus (message …                           █   34.0 ms ok
+        · waits in a queue  ▒ init  █ runs  ░ end unknown
+
+        where the time went
+           311 ms   17 %  init checkout
+           189 ms   10 %  run checkout
+           1.20 s   65 %  queue wait fulfil
+          80.0 ms    4 %  run fulfil
+          20.0 ms    1 %  gap notify-customer
+          34.0 ms    2 %  run notify-customer
+    "#]],
+    );
 }
 
 #[test]
 fn a_narrow_terminal_cuts_names_not_bars() {
-    check(&order(), 20, Ink::Plain, expect![[r#""#]]);
+    check(
+        &order(),
+        20,
+        Ink::Plain,
+        expect![[r#"
+        POST /orders  ok  1.83 s  answered after 522 ms  finished  …
+        request 4f1d0c9e8b7a6d5c4f1d0c9e8b7a6d5c  started 2026-11-2…
+        correlation id order-4711
+
+        checkout by http            ▒██           212 ms ok cold
+        ├─ payment by invoke         ██           130 ms ok
+        ├─ fulfil by queue orders …   ·····█     50.0 ms error
+        │    ! ConnectionError: connect ECONNREFUSED 10.0.7.21:6379
+        └─ fulfil #2 by queue orde…   ·······█   80.0 ms ok
+           └─ notify-customer by e…          █   34.0 ms ok
+        · waits in a queue  ▒ init  █ runs  ░ end unknown
+
+        where the time went
+           311 ms   17 %  init checkout
+           189 ms   10 %  run checkout
+           1.20 s   65 %  queue wait fulfil
+          80.0 ms    4 %  run fulfil
+          20.0 ms    1 %  gap notify-customer
+          34.0 ms    2 %  run notify-customer
+    "#]],
+    );
 }
 
 #[test]
 fn what_is_missing_and_what_has_not_ended_is_named() {
     let lost = Missing { after: "a".into(), expected: "a consumer of message m-1".into() };
     let open = Hop { end: None, duration: None, ..hop("b", "payment", 20, 20) };
-    let open = Hop { outcome: Outcome::Incomplete, ..caused(open, "a", Via::Unknown, Evidence::CorrelationId) };
+    let open = Hop {
+        outcome: Outcome::Incomplete,
+        ..caused(open, "a", Via::Unknown, Evidence::CorrelationId)
+    };
     let request = Request {
         missing: vec![lost],
         state: State::Open,
@@ -129,7 +186,24 @@ fn what_is_missing_and_what_has_not_ended_is_named() {
         continues: Some("0000000000000000000000000000000a".into()),
         ..request(vec![hop("a", "checkout", 0, 100), open])
     };
-    check(&request, 80, Ink::Plain, expect![[r#""#]]);
+    check(
+        &request,
+        80,
+        Ink::Plain,
+        expect![[r#"
+        POST /orders  incomplete  100 ms  open
+        request 4f1d0c9e8b7a6d5c4f1d0c9e8b7a6d5c  started 2026-11-25T10:00:00.000000000Z
+        continues 0000000000000000000000000000000a
+        correlation id order-4711
+
+        checkout by http            █████████████████████████    100 ms ok
+        └─ payment (correlation id)      ░░░░░░░░░░░░░░░░░░░░         ? incomplete
+        · waits in a queue  ▒ init  █ runs  ░ end unknown
+
+        missing
+        a consumer of message m-1 after checkout
+    "#]],
+    );
 }
 
 #[test]
@@ -139,7 +213,20 @@ fn colours_show_outcomes_and_nothing_else_writes_to_the_terminal() {
         error: Some("Task timed out\u{1b}[2J\r\n".into()),
         ..hop("a", "check\u{7}out", 0, 3000)
     };
-    check(&request(vec![bad]), 80, Ink::Color, expect![[r#""#]]);
+    check(
+        &request(vec![bad]),
+        80,
+        Ink::Color,
+        expect![[r#"
+        ESC[1mPOST /ordersESC[0m  ESC[31mtimeoutESC[0m  3.00 s  answered after 522 ms  finished  $0.0000042
+        ESC[2mrequest 4f1d0c9e8b7a6d5c4f1d0c9e8b7a6d5c  started 2026-11-25T10:00:00.000000000ZESC[0m
+        ESC[2mcorrelation id order-4711ESC[0m
+
+        check�out by http ESC[31m███████████████████████████████████ESC[0m    3.00 s ESC[31mtimeoutESC[0m
+        ESC[31m  ! Task timed out�[2J��ESC[0m
+        ESC[2m· waits in a queue  ▒ init  █ runs  ░ end unknownESC[0m
+    "#]],
+    );
 }
 
 #[test]
@@ -166,7 +253,9 @@ fn a_request_reads_back_from_the_json_that_the_api_writes() {
 
 #[test]
 fn durations_have_three_digits() {
-    let shown = [7_312, 42_420, 212_000, 999_499, 1_834_200, 59_999_000, 125_000_000, 7_260_000_000]
-        .map(|micros| short(Duration::from_micros(micros)));
-    expect![[r#""#]].assert_eq(&shown.join(", "));
+    let shown =
+        [7_312, 42_420, 212_000, 999_499, 1_834_200, 59_999_000, 125_000_000, 7_260_000_000]
+            .map(|micros| short(Duration::from_micros(micros)));
+    expect!["7.31 ms, 42.4 ms, 212 ms, 999 ms, 1.83 s, 1 m 00 s, 2 m 05 s, 2 h 01 m"]
+        .assert_eq(&shown.join(", "));
 }
