@@ -71,7 +71,7 @@ impl<D: Disk> Committer<D> {
     }
 
     /// Writes and syncs one group, then tells. False: the disk failed, nobody was told.
-    fn commit<T>(
+    pub(super) fn commit<T>(
         &mut self,
         group: Vec<Queued<T>>,
         on_commit: &mut impl FnMut(Committed<T>),
