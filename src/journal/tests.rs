@@ -12,7 +12,7 @@ use proptest::prelude::*;
 
 use super::commit::{Committer, Queued};
 use super::*;
-use simulated_disk::{Fault, Platter, SimulatedDisk};
+use simulated_disk::{Fault, Flaw, Platter, SimulatedDisk};
 
 /// A record as recovery showed it.
 #[derive(Debug, PartialEq, Eq)]
@@ -50,8 +50,7 @@ impl Session {
         let mut disk = disk.clone();
         let found = recover::recover(&mut disk, &mut |_| Ok(()))?;
         let status = Arc::new(Status::default());
-        let committer =
-            Committer::new(disk, found.position, segment_bytes, Clock::wall(), status);
+        let committer = Committer::new(disk, found.position, segment_bytes, Clock::wall(), status);
         Ok(Self { committer, recovery: found.recovery })
     }
 
@@ -124,7 +123,7 @@ fn a_failed_sync_poisons_and_nobody_is_told_otherwise() {
 
 #[test]
 fn a_write_that_finds_the_disk_full_poisons() {
-    let disk = SimulatedDisk::new(Platter { fault: Fault::AppendFailsFrom(0), ..Platter::default() });
+    let disk = SimulatedDisk::new(Platter::with(Flaw::None, Fault::AppendFailsFrom(0)));
     let journal = open_simulated(&disk, 1 << 20);
     assert_eq!(append(&journal, b"a", Priority::Batch), Err(Refused::Poisoned));
     assert!(journal.is_poisoned());
@@ -246,7 +245,7 @@ fn a_record_that_cannot_be_applied_stops_the_start_and_changes_nothing() {
         if replayed.seq == 2 { Err("an unknown kind".to_owned()) } else { Ok(()) }
     };
     let error = recover::recover(&mut disk.clone(), refuse).unwrap_err();
-    expect![[""]].assert_eq(&error.to_string());
+    expect!["record 2 cannot be applied: an unknown kind"].assert_eq(&error.to_string());
     assert_eq!(disk.platter().files(), before);
 }
 
@@ -258,7 +257,7 @@ fn a_second_daemon_is_locked_out() {
     append(&first, b"mine", Priority::Batch).unwrap();
     let error = open().unwrap_err();
     let text = error.to_string().replace(&dir.path().display().to_string(), "DIR");
-    expect![[""]].assert_eq(&text);
+    expect!["DIR is in use by another daemon; stop it, or choose another --data-dir"].assert_eq(&text);
     // The refused one has touched nothing: the first goes on, and leaves the folder when it ends.
     assert_eq!(append(&first, b"still mine", Priority::Batch), Ok(2));
     first.close();

@@ -23,8 +23,7 @@ fn run_script(disk: &SimulatedDisk) -> Told {
     for groups in SCRIPT {
         let Ok(mut session) = Session::open(disk, SEGMENT_BYTES) else { return told };
         for size in groups {
-            let group: Vec<_> =
-                (0..*size).map(|i| payload(told.attempted.len() + i)).collect();
+            let group: Vec<_> = (0..*size).map(|i| payload(told.attempted.len() + i)).collect();
             told.attempted.extend(group.iter().cloned());
             if !session.append(group) {
                 return told;
@@ -58,7 +57,7 @@ fn judge(disk: &SimulatedDisk, told: &Told) -> Result<usize, String> {
 
 /// One cut at one operation, one more right after the recovery, and one after new records.
 fn cut_at(flaw: Flaw, operation: u64, seed: u64) -> Result<(), String> {
-    let platter = Platter { flaw, fault: Fault::PowerGoesAt(operation), ..Platter::default() };
+    let platter = Platter::with(flaw, Fault::PowerGoesAt(operation));
     let disk = SimulatedDisk::new(platter);
     let mut told = run_script(&disk);
     disk.platter().cut_power(seed);
@@ -125,8 +124,9 @@ fn the_crash_test_catches_a_disk_that_forgets_the_directory() {
 fn what_a_restart_has_replayed_outlasts_the_next_power_cut() {
     for from in 0..operations() {
         let fault = Fault::SyncFailsFrom(from);
-        let disk = SimulatedDisk::new(Platter { fault, ..Platter::default() });
+        let disk = SimulatedDisk::new(Platter::with(Flaw::None, fault));
         let mut told = run_script(&disk);
+        disk.platter().fault = Fault::None;
         let left = judge(&disk, &told).unwrap();
         told.attempted.truncate(left);
         told.acknowledged = left;
@@ -142,11 +142,12 @@ fn what_a_restart_has_replayed_outlasts_the_next_power_cut() {
 fn a_write_that_fails_half_way_is_never_acknowledged_and_is_cut() {
     for from in 0..operations() {
         let fault = Fault::AppendFailsFrom(from);
-        let disk = SimulatedDisk::new(Platter { fault, ..Platter::default() });
+        let disk = SimulatedDisk::new(Platter::with(Flaw::None, fault));
         let told = run_script(&disk);
         let total = SCRIPT.concat().iter().sum::<usize>();
         let failed = disk.platter().fault == Fault::None;
         assert!(!failed || told.acknowledged < total, "failed from {from}");
+        disk.platter().fault = Fault::None;
         judge(&disk, &told).unwrap();
     }
 }

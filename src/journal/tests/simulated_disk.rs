@@ -69,12 +69,17 @@ pub(super) struct Platter {
     names: BTreeMap<String, usize>,
     durable_names: BTreeMap<String, usize>,
     changes: Vec<Change>,
-    pub(super) flaw: Flaw,
+    flaw: Flaw,
     pub(super) fault: Fault,
     pub(super) operations: u64,
 }
 
 impl Platter {
+    /// An empty disk with this flaw and this fault.
+    pub(super) fn with(flaw: Flaw, fault: Fault) -> Self {
+        Self { flaw, fault, ..Self::default() }
+    }
+
     /// Names and bytes as a program sees them now.
     pub(super) fn files(&self) -> BTreeMap<String, Vec<u8>> {
         self.names
