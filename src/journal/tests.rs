@@ -67,8 +67,8 @@ impl Session {
         let is_good = self.committer.commit(group, &mut |_: Committed<()>| told += 1);
         let acknowledged = answers
             .into_iter()
-            .filter_map(|durable| durable.blocking_recv().ok())
-            .filter(Result::is_ok)
+            .map(oneshot::Receiver::blocking_recv)
+            .filter(|durable| matches!(durable, Ok(Ok(_))))
             .count();
         assert_eq!(told, acknowledged, "the engine and the sender are told the same");
         assert!(is_good || acknowledged == 0, "a failed group is never acknowledged");
@@ -134,9 +134,9 @@ fn a_write_that_finds_the_disk_full_poisons() {
 fn records_that_queue_while_the_disk_is_busy_are_one_group() {
     let disk = SimulatedDisk::default();
     let (open_gate, gate) = mpsc::sync_channel::<()>(1);
-    let (began, begun) = mpsc::sync_channel::<u64>(16);
+    let (announce, first_told) = mpsc::sync_channel::<u64>(16);
     let on_commit = move |done: Committed<()>| {
-        began.send(done.seq).unwrap();
+        announce.send(done.seq).unwrap();
         if done.seq == 1 {
             gate.recv().unwrap();
         }
@@ -147,7 +147,7 @@ fn records_that_queue_while_the_disk_is_busy_are_one_group() {
     let (journal, _) = opened.unwrap();
     let queue = |payload: &[u8]| journal.append(payload.to_vec(), (), Priority::Batch).unwrap();
     let first = queue(b"first");
-    assert_eq!(begun.recv(), Ok(1));
+    assert_eq!(first_told.recv(), Ok(1));
     let before = disk.platter().operations;
     let others: Vec<_> = (0..5).map(|_| queue(b"other")).collect();
     open_gate.send(()).unwrap();
@@ -257,7 +257,8 @@ fn a_second_daemon_is_locked_out() {
     append(&first, b"mine", Priority::Batch).unwrap();
     let error = open().unwrap_err();
     let text = error.to_string().replace(&dir.path().display().to_string(), "DIR");
-    expect!["DIR is in use by another daemon; stop it, or choose another --data-dir"].assert_eq(&text);
+    expect!["DIR is in use by another daemon; stop it, or choose another --data-dir"]
+        .assert_eq(&text);
     // The refused one has touched nothing: the first goes on, and leaves the folder when it ends.
     assert_eq!(append(&first, b"still mine", Priority::Batch), Ok(2));
     first.close();
