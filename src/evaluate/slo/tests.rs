@@ -210,7 +210,7 @@ fn the_daemon_records_no_ratio_without_traffic() {
               ((sum(rate(http_total{code=~"5.."}[5m])))
               /
               (sum(rate(http_total[5m])))) >= 0"#]]
-    .assert_eq(&ratio.collect::<Vec<_>>().join("\n"));
+    .assert_eq(&format!("rules:\n{}", ratio.collect::<Vec<_>>().join("\n")));
 }
 
 #[test]
@@ -295,7 +295,7 @@ fn an_open_slo_file_becomes_rules() {
             labels:
               sloth_id: web-web-0
               sloth_service: web"#]]
-    .assert_eq(&ratio.collect::<Vec<_>>().join("\n"));
+    .assert_eq(&format!("rules:\n{}", ratio.collect::<Vec<_>>().join("\n")));
 }
 
 #[test]
