@@ -26,4 +26,5 @@ pub mod signal;
 pub mod clock;
 pub mod number;
 // what joins it
+pub mod pipeline;
 pub mod cli;

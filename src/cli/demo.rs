@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow};
 use clap::Args;
 
-use super::demo_feed::{self, Scenario};
+use super::demo_feed;
 use super::inbox::Inbox;
 use super::{EXIT_DISK, run, say};
 use crate::clock::Clock;
@@ -14,9 +14,12 @@ use crate::config::{Config, Listen};
 use crate::internal_telemetry::{self, LogFormat};
 use crate::notify;
 use crate::pipeline::{Pipeline, Settings, Stopped};
+use crate::simulate::{Fault, FaultWindow, Simulation, SimulationConfig, scenario};
 
 /// How far in the past the demo's clock starts.
 const BEHIND: Duration = Duration::from_mins(15);
+/// How long the shop stays open.
+const LASTS: Duration = Duration::from_hours(24);
 /// Where the demo's alerts go.
 const INBOX: &str = "127.0.0.1:9596";
 
@@ -30,29 +33,31 @@ pub(super) struct DemoArgs {
     speed: f64,
     /// Stage this fault all the time, besides the incidents; may be repeated.
     #[arg(long, value_name = "NAME")]
-    fault: Vec<String>,
+    fault: Vec<Fault>,
     /// Stage no incidents.
     #[arg(long)]
     no_incidents: bool,
 }
 
 pub(super) fn run(args: &DemoArgs) -> anyhow::Result<ExitCode> {
-    let faults = demo_feed::faults(&args.fault)?;
     let data_dir = tempdir()?;
     let mut config = Config::load(None, &[format!("data_dir={}", data_dir.0.display())])
         .map_err(|errors| anyhow!("{}", errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")))?;
     config.notify = notify::Config::webhook(&format!("http://{INBOX}/webhook"), Duration::from_secs(5));
-    config.correlate.queues = demo_feed::queues();
-    config.correlate.functions = demo_feed::functions();
+    config.correlate.queues = scenario::queues();
+    config.correlate.functions = scenario::functions();
     config.rules.slo_files = vec![("demo.yaml".to_owned(), crate::evaluate::pack::DEMO_SLOS.to_owned())];
     let _guard = internal_telemetry::start(LogFormat::Text, &config.listen.ingest.to_string());
     let clock = Clock::accelerated(BEHIND, args.speed.max(1.0));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let scenario = Scenario { seed: args.seed, faults, incidents: !args.no_incidents };
-    runtime.block_on(play(config, clock, scenario))
+    let (start, end) = (clock.now(), clock.now().saturating_add(LASTS));
+    let stage = if args.no_incidents { scenario::quiet_scenario } else { scenario::demo_scenario };
+    let mut scenario = stage(args.seed, start, end);
+    scenario.faults.extend(args.fault.iter().map(|fault| FaultWindow { fault: *fault, from: start, to: end }));
+    runtime.block_on(play(config, clock, &scenario))
 }
 
-async fn play(config: Config, clock: Clock, scenario: Scenario) -> anyhow::Result<ExitCode> {
+async fn play(config: Config, clock: Clock, scenario: &SimulationConfig) -> anyhow::Result<ExitCode> {
     let listener = tokio::net::TcpListener::bind(INBOX).await.with_context(|| format!("cannot listen on {INBOX}; is another demo running?"))?;
     let inbox = Inbox::default();
     let inbox_server = tokio::spawn(axum::serve(listener, inbox.router()).into_future());
@@ -64,7 +69,7 @@ async fn play(config: Config, clock: Clock, scenario: Scenario) -> anyhow::Resul
     say(&run::banner(&pipeline));
     say(&format!("  alerts      http://{INBOX}  (what a pager would receive)\n\nThe demo's clock starts 15 minutes in the past. A shop takes orders; watch it at http://{web}"));
     say("Incidents follow: a throttle burst, a poison message, a cold-start storm. Alerts appear here as they are delivered:\n");
-    let feed = tokio::spawn(demo_feed::feed(scenario, format!("http://{ingest}"), clock.clone()));
+    let feed = tokio::spawn(demo_feed::feed(Simulation::new(scenario), format!("http://{ingest}"), clock.clone()));
     let guide = tokio::spawn(guide(format!("http://{web}"), clock));
     let stopped = pipeline.run_until_signal().await;
     feed.abort();
@@ -109,7 +114,7 @@ struct TempDir(std::path::PathBuf);
 
 impl Drop for TempDir {
     fn drop(&mut self) {
-        drop(std::fs::remove_dir_all(&self.0));
+        let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 

@@ -70,7 +70,7 @@ pub fn main() -> ExitCode {
         Command::Test(args) => test::run(&args),
         Command::Simulate(args) => simulate::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Slo(args) => slo::run(&args),
-        Command::Request(args) => request::run(&args),
+        Command::Request(args) => block_on(request::run(&args)).and_then(|shown| shown).map(|()| ExitCode::SUCCESS),
         Command::Query(args) => query::run(&args),
     };
     result.unwrap_or_else(|error| {
@@ -80,16 +80,15 @@ pub fn main() -> ExitCode {
 }
 
 /// A line of output for people or pipes. A closed pipe ends the output, not the process.
-#[expect(clippy::print_stdout, reason = "the command line's own output goes through here")]
 pub(crate) fn say(text: &str) {
     use std::io::Write as _;
-    drop(writeln!(std::io::stdout().lock(), "{text}"));
+    let _ = writeln!(std::io::stdout().lock(), "{text}");
 }
 
 /// A line on stderr.
 pub(crate) fn say_error(text: &str) {
     use std::io::Write as _;
-    drop(writeln!(std::io::stderr().lock(), "{text}"));
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
 }
 
 /// A runtime for one client command.

@@ -47,41 +47,65 @@ pub(super) fn run(args: &QueryArgs) -> anyhow::Result<ExitCode> {
 
 async fn ask(args: &QueryArgs) -> anyhow::Result<Value> {
     let path = if args.start.is_some() { "query_range" } else { "query" };
-    let named = [("time", &args.time), ("start", &args.start), ("end", &args.end), ("step", &args.step)];
-    let mut url = reqwest::Url::parse(&args.url).with_context(|| format!("`{}` is no URL", args.url))?.join(&format!("/api/v1/{path}"))?;
+    let named =
+        [("time", &args.time), ("start", &args.start), ("end", &args.end), ("step", &args.step)];
+    let mut url = reqwest::Url::parse(&args.url)
+        .with_context(|| format!("`{}` is no URL", args.url))?
+        .join(&format!("/api/v1/{path}"))?;
     url.query_pairs_mut().append_pair("query", &args.promql);
     for (name, value) in named.iter().filter_map(|(name, value)| Some((*name, value.as_deref()?))) {
         url.query_pairs_mut().append_pair(name, value);
     }
-    let response = reqwest::get(url).await.with_context(|| format!("no answer from {}; is the daemon running?", args.url))?;
+    let response = reqwest::get(url)
+        .await
+        .with_context(|| format!("no answer from {}; is the daemon running?", args.url))?;
     Ok(response.json().await?)
 }
 
 /// One line a series: its labels, then its value or values.
 fn table(data: &Value) -> String {
     let result = &data["result"];
-    let Some(series) = result.as_array().filter(|_| matches!(data["resultType"].as_str(), Some("vector" | "matrix"))) else {
+    let Some(series) = result
+        .as_array()
+        .filter(|_| matches!(data["resultType"].as_str(), Some("vector" | "matrix")))
+    else {
         return result[1].as_str().unwrap_or_default().to_owned();
     };
     if series.is_empty() {
         return "no series".to_owned();
     }
-    let rows: Vec<(String, String)> = series.iter().map(|one| (name(&one["metric"]), values(one))).collect();
+    let rows: Vec<(String, String)> =
+        series.iter().map(|one| (name(&one["metric"]), values(one))).collect();
     let width = rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
-    rows.iter().map(|(name, value)| format!("{name:width$}  {value}")).collect::<Vec<_>>().join("\n")
+    rows.iter()
+        .map(|(name, value)| format!("{name:width$}  {value}"))
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 fn name(metric: &Value) -> String {
-    let pairs = metric.as_object().into_iter().flatten().filter_map(|(name, value)| Some((name.as_str(), value.as_str()?)));
+    let pairs = metric
+        .as_object()
+        .into_iter()
+        .flatten()
+        .filter_map(|(name, value)| Some((name.as_str(), value.as_str()?)));
     crate::signal::Labels::of(&pairs.collect::<Vec<_>>()).to_string()
 }
 
 fn values(series: &Value) -> String {
-    let show = |pair: &Value| pair[1].as_str().map_or_else(|| pair[1]["count"].as_str().unwrap_or("?").to_owned(), str::to_owned);
+    let show = |pair: &Value| {
+        pair[1]
+            .as_str()
+            .map_or_else(|| pair[1]["count"].as_str().unwrap_or("?").to_owned(), str::to_owned)
+    };
     match series["values"].as_array().or_else(|| series["histograms"].as_array()) {
         Some(points) => points.iter().map(show).collect::<Vec<_>>().join(" "),
         None if series["value"].is_array() => show(&series["value"]),
-        None => format!("histogram, count {} sum {}", show(&series["histogram"]), series["histogram"][1]["sum"].as_str().unwrap_or("?")),
+        None => format!(
+            "histogram, count {} sum {}",
+            show(&series["histogram"]),
+            series["histogram"][1]["sum"].as_str().unwrap_or("?")
+        ),
     }
 }
 

@@ -39,7 +39,10 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let _guard = internal_telemetry::start(LogFormat::Auto, &config.listen.ingest.to_string());
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
-        let settings = Settings { source: Some((args.config.clone(), sets)), ..Settings::new(config, Clock::wall()) };
+        let settings = Settings {
+            source: Some((args.config.clone(), sets)),
+            ..Settings::new(config, Clock::wall())
+        };
         let pipeline = match Pipeline::start(settings).await {
             Ok(pipeline) => pipeline,
             Err(errors) => {

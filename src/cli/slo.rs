@@ -28,7 +28,8 @@ pub(super) fn run(args: &SloArgs) -> anyhow::Result<ExitCode> {
     let SloCommand::Generate { files } = &args.command;
     let mut texts = Vec::new();
     for path in files {
-        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("cannot read {}", path.display()))?;
         texts.push((path.display().to_string(), text));
     }
     match crate::evaluate::slo::generate(&texts) {

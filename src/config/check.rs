@@ -340,7 +340,7 @@ impl Reader<'_> {
                     }
                 }
                 Err(error) => {
-                    self.error(pattern, format!("cannot list {}: {error}", path.display()))
+                    self.error(pattern, format!("cannot list {}: {error}", path.display()));
                 }
             }
         }

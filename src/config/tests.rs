@@ -19,6 +19,7 @@ fn load(text: &str, sets: &[&str]) -> Result<Config, Vec<crate::signal::Diagnost
     Config::try_new(Some(Path::new("dir/c.yaml")), &sets, &outside)
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "expectations are written in place")]
 fn check_errors(text: &str, sets: &[&str], expect: Expect) {
     let errors = load(text, sets).expect_err("a bad configuration");
     expect.assert_eq(&errors.iter().map(|error| format!("{error}\n")).collect::<String>());
@@ -37,7 +38,7 @@ fn all_bad_values_are_told_at_once_with_their_places() {
     check_errors(
         "listen: {web: 0.0.0.0:9595, ingest: here}\nmemory_max: 1MiB\ncorrelate:\n  settle_after: soon\n  hops_max: 0\nredact: {hash: [user]}\n",
         &[],
-        expect![[r#"
+        expect![[r"
             dir/c.yaml:1:15: 0.0.0.0:9595 is reachable from outside without TLS; listen on loopback, or say `listen: {insecure: true}`
                 listen: {web: 0.0.0.0:9595, ingest: here}
                               ^
@@ -56,7 +57,7 @@ fn all_bad_values_are_told_at_once_with_their_places() {
             dir/c.yaml:6:17: `redact.hash` needs `hash_key_file`: without a key, anybody can try all values
                 redact: {hash: [user]}
                                 ^
-        "#]],
+        "]],
     );
 }
 
@@ -65,11 +66,11 @@ fn an_unknown_key_is_named() {
     check_errors(
         "correlate:\n  setle_after: 10s\n",
         &[],
-        expect![[r#"
+        expect![[r"
         dir/c.yaml:2:3: unknown field `setle_after`, expected one of settle_after, incomplete_after, retry_after, allowed_lateness, joins_max, entries_max, hops_max, pending_max
               setle_after: 10s
               ^
-    "#]],
+    "]],
     );
 }
 
@@ -87,9 +88,9 @@ fn a_bad_override_is_named_and_not_blamed_on_the_file() {
     check_errors(
         "",
         &["nonsense"],
-        expect![[r#"
+        expect![[r"
         --set nonsense: write --set key.path=value
-    "#]],
+    "]],
     );
 }
 
@@ -111,13 +112,13 @@ fn a_missing_variable_or_file_is_told() {
     check_errors(
         "data_dir: '${env:NOPE}/x'\nnotify: {config: am.yaml}\n",
         &[],
-        expect![[r#"
+        expect![[r"
         dir/c.yaml:1:11: the environment has no NOPE; set it, or write ${env:NOPE:-default}
             data_dir: '${env:NOPE}/x'
                       ^
         dir/c.yaml:2:18: cannot read dir/am.yaml: no such file
             notify: {config: am.yaml}
                              ^
-    "#]],
+    "]],
     );
 }

@@ -1,17 +1,96 @@
 //! The engine: the pure core that holds invocations, edges and requests.
 
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::Config;
-use super::ledger::Ledger;
-use super::request::{Change, Outcome, Request};
+use super::cells::Cells;
+use super::dedup::{Memory, Seen};
+use super::environment::Environments;
+use super::fact::{Age, digest, encode};
+use super::graph::{Graph, NodeId, Touched};
+use super::ledger::{Ledger, Verdict};
+use super::reach::{Owner, entries_of, reach};
+use super::request::{Change, Outcome, Request, State};
+use super::rules::{Learned, Rules};
+use super::settle::{Ground, standing};
+use super::stubs::Stubs;
+use super::weak::WeakKey;
+use super::{tell, view};
 use crate::signal::{Batch, Text, Timestamp};
+
+/// The most that one tick ages the engine: time that we did not watch ages nothing.
+const TICK_MAX: Duration = Duration::from_secs(1);
 
 /// Holds everything that is open or correctable.
 #[derive(Debug)]
 pub struct Engine {
-    config: Config,
-    ledger: Ledger,
+    pub(super) rules: Rules,
+    pub(super) held: Held,
+}
+
+/// All state that must survive a restart.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct Held {
+    pub(super) age: Age,
+    last_tick: Option<Timestamp>,
+    /// Log time as last told.
+    pub(super) now: Timestamp,
+    pub(super) ledger: Ledger,
+    pub(super) memory: Memory,
+    pub(super) cells: Cells,
+    pub(super) environments: Environments,
+    pub(super) graph: Graph,
+    pub(super) learned: Learned,
+    pub(super) stubs: Stubs,
+    pub(super) requests: BTreeMap<NodeId, HeldRequest>,
+    /// When to look at a request again, news or not.
+    pub(super) due: BTreeSet<(Age, NodeId)>,
+    /// Requests that wait for something that traffic may yet teach us to expect.
+    pub(super) unsure: BTreeSet<NodeId>,
+    /// Invocations that no open request holds, by when they go.
+    pub(super) orphans: BTreeSet<(Age, NodeId)>,
+    /// Log records that name nothing to join by, by function and second.
+    pub(super) uncorrelated: BTreeMap<(Text, u64), u64>,
+    /// Keys that final invocations still count under, by when they stop.
+    pub(super) retired: VecDeque<(Age, WeakKey)>,
+    pub(super) bytes: u64,
+    pub(super) notes: Notes,
+}
+
+/// What happened that somebody should know.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct Notes {
+    /// Since when memory made requests final early, and the least lateness that was left.
+    pub(super) early: Option<(Timestamp, Age)>,
+    /// Since when signals were dropped because memory was full, and how many.
+    pub(super) dropped: Option<(Timestamp, u64)>,
+}
+
+/// One request that is held.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct HeldRequest {
+    pub(super) id: Text,
+    pub(super) reach: BTreeSet<NodeId>,
+    pub(super) n_left_out: u32,
+    pub(super) due: Age,
+    /// Digest of what was last said of it.
+    pub(super) said: Option<u64>,
+    pub(super) summary: Summary,
+}
+
+/// As of the last look, for lists.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Summary {
+    pub(super) flow: Text,
+    pub(super) outcome: Outcome,
+    pub(super) state: State,
+    pub(super) start: Timestamp,
+    pub(super) end: Timestamp,
+    pub(super) news: Age,
+    pub(super) is_lacking: bool,
 }
 
 /// What became of one batch.
@@ -54,44 +133,290 @@ pub enum Lookup {
 
 impl Engine {
     pub fn new(config: Config) -> Self {
-        Self { config, ledger: Ledger::default() }
+        Self { rules: Rules::new(config), held: Held::default() }
     }
 
     /// A reload: what is held stays, new settings hold from now on.
     pub fn set_config(&mut self, config: Config) {
-        self.config = config;
+        self.rules = Rules::new(config);
+        let all: Vec<NodeId> = self.held.requests.keys().copied().collect();
+        for id in all {
+            self.look_at(id, self.held.age);
+        }
+    }
+
+    /// All state, for a snapshot. [`Engine::restore`] reads it back.
+    pub fn save(&self) -> Vec<u8> {
+        encode(&self.held)
+    }
+
+    /// An engine as it was saved.
+    ///
+    /// # Errors
+    /// Where the bytes are not what [`Engine::save`] of this version wrote.
+    pub fn restore(config: Config, saved: &[u8]) -> Result<Self, postcard::Error> {
+        Ok(Self { rules: Rules::new(config), held: postcard::from_bytes(saved)? })
     }
 
     /// Takes one journaled batch. `now` is log time.
-    pub fn apply(&mut self, _batch: &Batch, _now: Timestamp) -> Applied {
-        Applied::default()
+    pub fn apply(&mut self, batch: &Batch, now: Timestamp) -> Applied {
+        self.held.now = now;
+        if let Some(bytes) = batch.undecodable_bytes {
+            self.held.ledger.undecodable.batches += 1;
+            self.held.ledger.undecodable.bytes += bytes;
+        }
+        match self.held.memory.delivery(batch, self.held.age) {
+            Seen::New | Seen::Late => self.take_in(batch),
+            Seen::Duplicate => {
+                self.held.ledger.whole(batch, Verdict::Duplicate);
+                Applied::default()
+            }
+            Seen::Conflict => {
+                self.held.ledger.whole(batch, Verdict::Conflict);
+                Applied::default()
+            }
+        }
     }
 
     /// One journaled tick (at most 1 s of age): settles, expires, and says what changed.
-    pub fn tick(&mut self, _now: Timestamp) -> Vec<Change> {
-        Vec::new()
+    pub fn tick(&mut self, now: Timestamp) -> Vec<Change> {
+        self.grow_older(now);
+        let mut changes = Vec::new();
+        let mut touched = self.derive(&mut changes);
+        self.held.graph.wire(&mut touched, &self.rules);
+        self.regroup(&mut touched, &mut changes);
+        let age = self.held.age;
+        while let Some(&(due, id)) = self.held.due.first() {
+            if due > age {
+                break;
+            }
+            self.held.due.pop_first();
+            touched.views.insert(id);
+        }
+        let finals = self.show(touched, &mut changes);
+        self.seal(finals, &mut changes);
+        self.relieve(&mut changes);
+        self.expire(&mut changes);
+        let counts = std::mem::take(&mut self.held.uncorrelated);
+        changes.extend(counts.into_iter().map(|((function, secs), count)| {
+            let at = Timestamp::EPOCH.saturating_add(Duration::from_secs(secs));
+            Change::Uncorrelated { function, count, at }
+        }));
+        changes
     }
 
-    /// By any id that belongs to a request: its own id or alias, correlation, trace, invocation or message id.
-    pub fn lookup(&self, _key: &str) -> Lookup {
-        Lookup::None
+    fn grow_older(&mut self, now: Timestamp) {
+        let passed = self.held.last_tick.map_or(Duration::ZERO, |last| now.since(last));
+        self.held.age = self.held.age.saturating_add(passed.min(TICK_MAX));
+        self.held.last_tick = Some(now);
+        self.held.now = now;
     }
 
-    /// Open and correctable requests, newest first.
-    pub fn requests(&self, _filter: &RequestFilter) -> Vec<Request> {
-        Vec::new()
+    pub(super) fn ground(&self) -> Ground<'_> {
+        Ground {
+            graph: &self.held.graph,
+            rules: &self.rules,
+            learned: &self.held.learned,
+            stubs: &self.held.stubs,
+            age: self.held.age,
+        }
     }
 
-    /// Requests that are not finished, by flow.
-    pub fn open_by_flow(&self) -> Vec<(Text, u64)> {
-        Vec::new()
+    /// Finds the requests that changed nodes belong to, and what each request now reaches.
+    fn regroup(&mut self, touched: &mut Touched, changes: &mut Vec<Change>) {
+        let hops_max = self.rules.config.hops_max;
+        for &id in &touched.moved {
+            touched.entries.extend(entries_of(&self.held.graph, id, hops_max));
+        }
+        let mut loose = touched.moved.clone();
+        for entry in std::mem::take(&mut touched.entries) {
+            let is_entry = entries_of(&self.held.graph, entry, hops_max).contains(&entry);
+            if is_entry {
+                self.spread(entry, touched, &mut loose);
+            } else if let Some(held) = self.held.requests.remove(&entry) {
+                self.let_go(entry, &held, touched, &mut loose);
+                if held.said.is_some() {
+                    changes.push(Change::RequestGone(held.id));
+                }
+            }
+        }
+        for id in loose {
+            let Some(node) = self.held.graph.nodes.get(&id) else { continue };
+            if node.owners.values().all(|owner| owner.is_sealed) {
+                let lateness = self.rules.config.allowed_lateness;
+                self.held.orphans.insert((node.known.news.saturating_add(lateness), id));
+            }
+        }
+    }
+
+    fn let_go(
+        &mut self,
+        entry: NodeId,
+        held: &HeldRequest,
+        touched: &mut Touched,
+        loose: &mut BTreeSet<NodeId>,
+    ) {
+        self.held.due.remove(&(held.due, entry));
+        self.held.unsure.remove(&entry);
+        for id in &held.reach {
+            if let Some(node) = self.held.graph.nodes.get_mut(id)
+                && node.owners.remove(&entry).is_some()
+            {
+                touched.views.extend(node.owners.keys());
+                loose.insert(*id);
+            }
+        }
+    }
+
+    /// Follows an entry to all that it caused.
+    fn spread(&mut self, entry: NodeId, touched: &mut Touched, loose: &mut BTreeSet<NodeId>) {
+        let found = reach(&self.held.graph, entry, self.rules.config.hops_max);
+        let Some(node) = self.held.graph.nodes.get(&entry) else { return };
+        let (id, start) = (Text::clone(&node.known.id), node.known.start);
+        let new: BTreeSet<NodeId> = found.nodes.keys().copied().collect();
+        let age = self.held.age;
+        let held = self.held.requests.entry(entry).or_insert_with(|| HeldRequest {
+            id: Text::clone(&id),
+            reach: BTreeSet::new(),
+            n_left_out: 0,
+            due: age,
+            said: None,
+            summary: Summary {
+                flow: Text::clone(view::flow(&node.known)),
+                outcome: Outcome::Ok,
+                state: State::Open,
+                start,
+                end: start,
+                news: age,
+                is_lacking: false,
+            },
+        });
+        held.n_left_out = found.n_left_out;
+        let old = std::mem::replace(&mut held.reach, new);
+        for id in old.iter().filter(|id| !found.nodes.contains_key(id)) {
+            if let Some(node) = self.held.graph.nodes.get_mut(id)
+                && node.owners.remove(&entry).is_some()
+            {
+                touched.views.extend(node.owners.keys());
+                loose.insert(*id);
+            }
+        }
+        for (to, labels) in found.nodes {
+            let Some(node) = self.held.graph.nodes.get_mut(&to) else { continue };
+            let owner = Owner { labels, id: Text::clone(&id), start, is_sealed: false };
+            if node.owners.get(&entry) != Some(&owner) {
+                node.owners.insert(entry, owner);
+                touched.views.extend(node.owners.keys());
+            }
+        }
+        touched.views.insert(entry);
+    }
+
+    /// Looks at requests anew and says what differs. Gives those that are final, with their last view.
+    fn show(&mut self, touched: Touched, changes: &mut Vec<Change>) -> Vec<(NodeId, Request)> {
+        let mut finals = Vec::new();
+        let mut quiet = BTreeSet::new();
+        let mut told: BTreeSet<NodeId> = touched.moved;
+        for entry in touched.views {
+            let Some((mut request, reach)) = self.show_one(entry) else { continue };
+            told.extend(&reach);
+            if request.state == State::Open {
+                continue;
+            }
+            quiet.extend(reach);
+            let is_final = request.state == State::Final;
+            request.state = State::Finished;
+            let said = Some(digest(&encode(&request)));
+            let Some(held) = self.held.requests.get_mut(&entry) else { continue };
+            if held.said != said {
+                held.said = said;
+                changes.push(Change::Request(Box::new(request.clone())));
+            }
+            if is_final {
+                finals.push((entry, request));
+            }
+        }
+        for id in told {
+            self.tell(id, quiet.contains(&id).then_some(Quiet), changes);
+        }
+        finals
+    }
+
+    fn show_one(&mut self, entry: NodeId) -> Option<(Request, BTreeSet<NodeId>)> {
+        let held = self.held.requests.get(&entry)?;
+        let ground = self.ground();
+        let flow = view::flow(&ground.graph.nodes.get(&entry)?.known);
+        let standing = standing(ground, entry, &held.reach, flow);
+        let request = view::request(ground, entry, &held.reach, &standing)?;
+        let reach = held.reach.clone();
+        self.look_at(entry, standing.due);
+        if standing.is_unsure {
+            self.held.unsure.insert(entry);
+        } else {
+            self.held.unsure.remove(&entry);
+        }
+        let held = self.held.requests.get_mut(&entry)?;
+        held.summary = Summary {
+            flow: Text::clone(&request.flow),
+            outcome: request.outcome,
+            state: request.state,
+            start: request.start,
+            end: request.end,
+            news: standing.news,
+            is_lacking: !standing.missing.is_empty(),
+        };
+        Some((request, reach))
+    }
+
+    fn look_at(&mut self, entry: NodeId, due: Age) {
+        if let Some(held) = self.held.requests.get_mut(&entry) {
+            self.held.due.remove(&(held.due, entry));
+            held.due = due;
+            self.held.due.insert((due, entry));
+        }
+    }
+
+    /// Says what differs of an invocation and of the messages that it took up. Once one of its requests
+    /// is final it stays as it was said: some of its neighbours are gone, so it would only look different.
+    pub(super) fn tell(&mut self, id: NodeId, quiet: Option<Quiet>, changes: &mut Vec<Change>) {
+        let ground = self.ground();
+        let Some(node) = ground.graph.nodes.get(&id) else { return };
+        if node.owners.values().any(|owner| owner.is_sealed) {
+            return;
+        }
+        let counts = quiet.is_some() || tell::is_countable(ground, node);
+        let invocation = counts.then(|| tell::invocation(ground, node));
+        let deliveries = tell::deliveries(ground, node);
+        let Some(node) = self.held.graph.nodes.get_mut(&id) else { return };
+        if let Some(invocation) = invocation {
+            let said = Some(digest(&encode(&invocation)));
+            if node.said.invocation != said {
+                node.said.invocation = said;
+                changes.push(Change::Invocation(Box::new(invocation)));
+            }
+        }
+        let mut gone = std::mem::take(&mut node.said.deliveries);
+        for delivery in deliveries {
+            let said = digest(&encode(&delivery));
+            if gone.remove(&delivery.id) != Some(said) {
+                changes.push(Change::Delivery(Box::new(delivery.clone())));
+            }
+            node.said.deliveries.insert(delivery.id, said);
+        }
+        changes.extend(gone.into_keys().map(Change::DeliveryGone));
     }
 
     pub fn ledger(&self) -> &Ledger {
-        &self.ledger
+        &self.held.ledger
     }
 
-    pub fn findings(&self) -> Vec<Finding> {
-        Vec::new()
+    /// Whether what is held fills the memory: signals of new requests are dropped now, so admission
+    /// should refuse them.
+    pub fn is_full(&self) -> bool {
+        self.held.bytes >= self.rules.config.memory_max_bytes
     }
 }
+
+/// A request of the invocation is over: it counts though its end is not known.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Quiet;

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::number::f64_from_u64;
+use crate::number::{f64_from_u64, u64_from_f64};
 use crate::signal::{ErrorKind, Text, Timestamp, Via};
 
 /// A whole request: an entry invocation and all that it caused. Serializes as `/api/requests/{key}`
@@ -22,10 +22,14 @@ pub struct Request {
     pub start: Timestamp,
     /// The last known end.
     pub end: Timestamp,
-    #[serde(rename = "duration_ms", serialize_with = "ms")]
+    #[serde(rename = "duration_ms", serialize_with = "ms", deserialize_with = "of_ms")]
     pub duration: Duration,
     /// From the start to the end of the entry hop.
-    #[serde(rename = "response_ms", serialize_with = "ms_option")]
+    #[serde(
+        rename = "response_ms",
+        serialize_with = "ms_option",
+        deserialize_with = "of_ms_option"
+    )]
     pub response: Option<Duration>,
     /// The request of which this is a later part.
     pub continues: Option<Text>,
@@ -113,13 +117,21 @@ pub struct Hop {
     /// The run, without init.
     pub start: Timestamp,
     pub end: Option<Timestamp>,
-    #[serde(rename = "duration_ms", serialize_with = "ms_option")]
+    #[serde(
+        rename = "duration_ms",
+        serialize_with = "ms_option",
+        deserialize_with = "of_ms_option"
+    )]
     pub duration: Option<Duration>,
     pub queue: Option<Text>,
-    #[serde(rename = "queue_wait_ms", serialize_with = "ms_option")]
+    #[serde(
+        rename = "queue_wait_ms",
+        serialize_with = "ms_option",
+        deserialize_with = "of_ms_option"
+    )]
     pub queue_wait: Option<Duration>,
     pub cold_start: Option<bool>,
-    #[serde(rename = "init_ms", serialize_with = "ms_option")]
+    #[serde(rename = "init_ms", serialize_with = "ms_option", deserialize_with = "of_ms_option")]
     pub init: Option<Duration>,
     pub outcome: Outcome,
     pub error: Option<Text>,
@@ -128,7 +140,7 @@ pub struct Hop {
     pub shared: bool,
     pub spans: u32,
     pub logs: u32,
-    #[serde(rename = "billed_ms", serialize_with = "ms_whole")]
+    #[serde(rename = "billed_ms", serialize_with = "ms_whole", deserialize_with = "of_ms_option")]
     pub billed: Option<Duration>,
     /// This request's share.
     pub cost_usd: Option<f64>,
@@ -149,7 +161,7 @@ pub enum Evidence {
 pub struct PathPart {
     pub hop: Text,
     pub part: Part,
-    #[serde(rename = "ms", serialize_with = "ms")]
+    #[serde(rename = "ms", serialize_with = "ms", deserialize_with = "of_ms")]
     pub duration: Duration,
 }
 
@@ -277,6 +289,12 @@ pub enum Change {
     RequestFinal(Box<Request>),
     InvocationFinal(Text),
     DeliveryFinal(Text),
+    /// Log records that name nothing to join by: `count` more of `function`, within the second of `at`.
+    Uncorrelated {
+        function: Text,
+        count: u64,
+        at: Timestamp,
+    },
 }
 
 fn ms<S: Serializer>(d: &Duration, s: S) -> Result<S::Ok, S::Error> {
@@ -295,6 +313,27 @@ fn ms_whole<S: Serializer>(d: &Option<Duration>, s: S) -> Result<S::Ok, S::Error
     } else {
         d.serialize(s)
     }
+}
+
+fn of_ms<'de, D: Deserializer<'de>>(d: D) -> Result<Duration, D::Error> {
+    if d.is_human_readable() {
+        f64::deserialize(d).map(of_millis)
+    } else {
+        Duration::deserialize(d)
+    }
+}
+
+fn of_ms_option<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Duration>, D::Error> {
+    if d.is_human_readable() {
+        Ok(Option::<f64>::deserialize(d)?.map(of_millis))
+    } else {
+        Option::<Duration>::deserialize(d)
+    }
+}
+
+/// To the nearest nanosecond; what is negative or no number is zero.
+fn of_millis(ms: f64) -> Duration {
+    Duration::from_nanos(u64_from_f64((ms * 1e6).round()))
 }
 
 /// Milliseconds with their fraction.

@@ -33,10 +33,11 @@ impl Drop for Guard {
     }
 }
 
-/// Starts logging to stderr (`RUST_LOG` filters, default `info`) and, where
+/// Starts logging to stderr (`RUST_LOG` filters, default `info` (`warn` for the archive's library)) and, where
 /// `OTEL_EXPORTER_OTLP_ENDPOINT` names an endpoint other than `own_ingest`, exporting own traces.
 pub fn start(format: LogFormat, own_ingest: &str) -> Guard {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| EnvFilter::new("info,fjall=warn,lsm_tree=warn"));
     let json = match format {
         LogFormat::Auto => !std::io::stderr().is_terminal(),
         LogFormat::Text => false,

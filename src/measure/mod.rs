@@ -22,7 +22,9 @@ use self::contribution::{Contributions, LabelCache, Tally};
 use self::memory_use::MemoryUse;
 use self::point::Accumulator;
 use crate::correlate::{Change, Delivery, Invocation, Request, State};
+use crate::number::f64_from_u64;
 use crate::series::Series;
+use crate::series::catalog::UNCORRELATED_SIGNALS;
 use crate::signal::{MetricPoint, Text, Timestamp};
 
 /// Subjects of one kind that can be corrected. The engine bounds what is correctable by memory long
@@ -124,6 +126,11 @@ impl Measure {
             }
             Change::DeliveryFinal(id) => {
                 self.deliveries.remove(id);
+            }
+            Change::Uncorrelated { function, count, at } => {
+                let mut tally = Tally::new(&mut self.labels, *at, Text::default());
+                tally.add(UNCORRELATED_SIGNALS, &[("faas_name", function)], f64_from_u64(*count));
+                tally.finish().give(0, store.series, store.now);
             }
         }
     }

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::aws_names::resource_name;
 use super::event_time;
 use super::json_fields::{Object, count, id, lookup, text};
-use super::root_header::trace_context;
+use super::logged_trace::trace_context;
 use crate::signal::{Http, MessageRef, Text, Timestamp, TraceContext, Via, Workflow};
 
 /// The largest batch that an event source mapping delivers (SQS, Kinesis, DynamoDB: 10,000).

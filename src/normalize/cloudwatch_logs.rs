@@ -16,10 +16,14 @@ use super::event_time;
 use super::gather::Gather;
 use super::inflate::inflate;
 use super::json_fields::is_placeholder;
-use super::json_log::{self, Around};
-use super::pieces::{DEPTH_MAX, is_within_depth};
+use super::json_log::{self, Around, Rules};
+use super::pieces::{DEPTH_MAX, VALUE_BYTES_MAX, is_within_depth};
+use super::redact::Redactor;
 use super::{Config, Normalized, Origin, Undecodable};
 use crate::signal::{self, Fnv128, Receiver, Resource, Text};
+
+/// Broken payloads of one record behind which reading is taken up again.
+const RESTARTS_MAX: usize = 16;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -61,37 +65,31 @@ pub fn normalize(
     config: &Config,
     decompressed_max: usize,
 ) -> Result<Normalized, Undecodable> {
-    let mut gather = Gather::new(Receiver::Firehose, origin);
+    let redactor = Redactor::new(&config.redact);
+    let rules = Rules { fields: &config.fields, redactor: &redactor };
+    let mut gather = Gather::new(Receiver::Firehose, origin, &redactor);
     let speaker = gather.nobody();
-    match serde_json::from_slice::<Envelope>(body) {
-        Ok(envelope) => {
-            for (position, packed) in envelope.contents().into_iter().enumerate() {
+    match forwarded(body) {
+        Some(contents) => {
+            for (position, packed) in contents.iter().enumerate() {
                 gather.at(position);
                 match unpack(packed, decompressed_max) {
-                    Ok(plain) => read_into(&plain, &speaker, config, &mut gather),
+                    Ok(plain) => read_into(&plain, &speaker, rules, &mut gather),
                     Err(reason) => gather.reject(&reason),
                 }
             }
         }
-        Err(_) => read_into(body, &speaker, config, &mut gather),
+        None => read_into(body, &speaker, rules, &mut gather),
     }
     gather.finish_readable()
 }
 
+/// The event of a forwarder function; neither field is there in a payload itself.
 #[derive(Deserialize)]
-#[serde(untagged)]
-enum Envelope {
-    Lambda(AwsLogs),
-    Several(Vec<AwsLogs>),
-    Kinesis {
-        #[serde(rename = "Records")]
-        records: Vec<KinesisRecord>,
-    },
-}
-
-#[derive(Deserialize)]
-struct AwsLogs {
-    awslogs: Packed,
+struct Forwarded {
+    awslogs: Option<Packed>,
+    #[serde(rename = "Records")]
+    records: Option<Vec<KinesisRecord>>,
 }
 
 #[derive(Deserialize)]
@@ -104,16 +102,20 @@ struct Packed {
     data: String,
 }
 
-impl Envelope {
-    fn contents(&self) -> Vec<&str> {
-        match self {
-            Self::Lambda(one) => vec![&one.awslogs.data],
-            Self::Several(each) => each.iter().map(|one| one.awslogs.data.as_str()).collect(),
-            Self::Kinesis { records } => {
-                records.iter().map(|record| record.kinesis.data.as_str()).collect()
-            }
-        }
-    }
+/// What the forwarder's event, or a list of such, holds; None where the body is none.
+fn forwarded(body: &[u8]) -> Option<Vec<String>> {
+    let is_list = body.trim_ascii_start().starts_with(b"[");
+    let events: Vec<Forwarded> = if is_list {
+        serde_json::from_slice(body).ok()?
+    } else {
+        vec![serde_json::from_slice(body).ok()?]
+    };
+    let each = events.into_iter().flat_map(|event| {
+        let of_kinesis = event.records.into_iter().flatten().map(|record| record.kinesis.data);
+        event.awslogs.map(|one| one.data).into_iter().chain(of_kinesis)
+    });
+    let contents: Vec<String> = each.collect();
+    (!contents.is_empty()).then_some(contents)
 }
 
 /// Base64, then whatever compression lies inside.
@@ -142,15 +144,17 @@ pub(crate) fn is_payload(body: &[u8]) -> bool {
     matches!(values.next(), Some(Ok(_)))
 }
 
-/// Reads payloads into a delivery. Where one is cut off, reading goes on at the next line.
-pub(crate) fn read_into(body: &[u8], nobody: &Resource, config: &Config, gather: &mut Gather) {
+/// Reads payloads into a delivery. Where one is cut off, reading goes on at the next line; after
+/// [`RESTARTS_MAX`] of them the rest is given up, because each restart may run over all that is left.
+pub(crate) fn read_into(body: &[u8], nobody: &Resource, rules: Rules<'_>, gather: &mut Gather) {
     let mut rest = body;
+    let mut n_restarts = 0;
     while !rest.trim_ascii().is_empty() && !gather.is_full() {
         let mut payloads = serde_json::Deserializer::from_slice(rest).into_iter::<Payload<'_>>();
         let mut trouble = None;
         for payload in payloads.by_ref() {
             match payload {
-                Ok(payload) => read_payload(&payload, nobody, config, gather),
+                Ok(payload) => read_payload(&payload, nobody, rules, gather),
                 // Asking for another would move the offset past the bad one.
                 Err(e) => {
                     trouble = Some(e);
@@ -160,6 +164,10 @@ pub(crate) fn read_into(body: &[u8], nobody: &Resource, config: &Config, gather:
         }
         let Some(e) = trouble else { return };
         gather.reject(&format!("no CloudWatch Logs payload: {e}"));
+        n_restarts += 1;
+        if n_restarts > RESTARTS_MAX {
+            return gather.reject("too many broken payloads; the rest of the record is not read");
+        }
         let read = rest.get(payloads.byte_offset()..).unwrap_or_default();
         let bad = read.trim_ascii_start();
         // A payload of another shape is whole JSON and can be stepped over; broken JSON ends with its line.
@@ -180,7 +188,7 @@ fn after_bad<'a, R: serde_json::de::Read<'a>>(
     bad.get(len..).unwrap_or_default()
 }
 
-fn read_payload(payload: &Payload<'_>, nobody: &Resource, config: &Config, gather: &mut Gather) {
+fn read_payload(payload: &Payload<'_>, nobody: &Resource, rules: Rules<'_>, gather: &mut Gather) {
     if payload.message_type == "CONTROL_MESSAGE" {
         gather.filter();
         return;
@@ -190,14 +198,13 @@ fn read_payload(payload: &Payload<'_>, nobody: &Resource, config: &Config, gathe
         if gather.is_full() {
             return;
         }
+        if event.get().len() > VALUE_BYTES_MAX {
+            gather.reject("a log event of more than 4 MiB");
+            continue;
+        }
+        let around = Around::arrival(rules, gather.arrived());
         match serde_json::from_str::<Event<'_>>(event.get()) {
-            Ok(event) => read_event(
-                &event,
-                payload,
-                &speaker,
-                Around::arrival(config, gather.arrived()),
-                gather,
-            ),
+            Ok(event) => read_event(&event, payload, &speaker, around, gather),
             Err(e) => gather.reject(&format!("no log event: {e}")),
         }
     }
@@ -282,6 +289,5 @@ fn log_source<'a>(group: &'a str, stream: &'a str) -> LogSource<'a> {
 }
 
 #[cfg(test)]
-#[expect(clippy::needless_raw_string_hashes, reason = "expect_test writes its texts so")]
 #[path = "cloudwatch_logs_tests.rs"]
 mod tests;

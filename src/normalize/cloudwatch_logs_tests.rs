@@ -121,6 +121,19 @@ fn bad_payloads_and_events_leave_their_neighbours_alone() {
 }
 
 #[test]
+fn a_record_of_broken_payloads_is_given_up_in_time() {
+    let body = format!("{}{}", "{\"x\":[\n".repeat(100_000), payload("g", "s", &["lost"]));
+    let mut gather =
+        Gather::new(Receiver::Firehose, &origin(), &Redactor::new(&Config::default().redact));
+    let nobody = gather.nobody();
+    let config = Config::default();
+    let redactor = Redactor::new(&config.redact);
+    let rules = Rules { fields: &config.fields, redactor: &redactor };
+    read_into(body.as_bytes(), &nobody, rules, &mut gather);
+    assert_eq!(gather.finish().unwrap().rejections.len(), RESTARTS_MAX + 2);
+}
+
+#[test]
 fn an_event_is_known_by_its_id_within_its_group() {
     let identities = |group: &str| {
         let body = payload(group, STREAM, &["a", "b"]);

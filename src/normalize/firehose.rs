@@ -13,6 +13,8 @@ use serde_json::value::RawValue;
 
 use super::cloudwatch_logs::{self, unpack};
 use super::gather::Gather;
+use super::json_log::Rules;
+use super::redact::Redactor;
 use super::{Config, Normalized, Origin, Undecodable, json_log, metric_stream, metric_stream_otel};
 use crate::signal::{Receiver, Resource, Text};
 
@@ -59,7 +61,9 @@ pub fn normalize(
         let message = format!("more than {RECORDS_MAX} records in one request");
         return Err(Undecodable { offset: 0, message });
     }
-    let mut gather = Gather::new(Receiver::Firehose, origin);
+    let redactor = Redactor::new(&config.redact);
+    let rules = Rules { fields: &config.fields, redactor: &redactor };
+    let mut gather = Gather::new(Receiver::Firehose, origin, &redactor);
     let mut speaker = gather.nobody();
     speaker.region = body.region.as_deref().map(Text::from);
     let mut room = decompressed_max;
@@ -71,7 +75,7 @@ pub fn normalize(
         match unpacked {
             Ok(plain) => {
                 room = room.saturating_sub(plain.len());
-                read_content(&plain, &speaker, config, &mut gather);
+                read_content(&plain, &speaker, rules, &mut gather);
             }
             Err(reason) => gather.reject(&reason),
         }
@@ -79,17 +83,17 @@ pub fn normalize(
     Ok(FirehoseDelivery { request_id: body.request_id.into_owned(), normalized: gather.finish()? })
 }
 
-fn read_content(plain: &[u8], speaker: &Resource, config: &Config, gather: &mut Gather) {
+fn read_content(plain: &[u8], speaker: &Resource, rules: Rules<'_>, gather: &mut Gather) {
     if plain.trim_ascii().is_empty() {
         gather.reject("the record is empty");
     } else if cloudwatch_logs::is_payload(plain) {
-        cloudwatch_logs::read_into(plain, speaker, config, gather);
+        cloudwatch_logs::read_into(plain, speaker, rules, gather);
     } else if metric_stream::is_records(plain) {
         metric_stream::read_into(plain, speaker, gather);
     } else if metric_stream_otel::is_requests(plain) {
         metric_stream_otel::read_into(plain, speaker, gather);
     } else {
-        json_log::read_into(plain, speaker, config, gather);
+        json_log::read_into(plain, speaker, rules, gather);
     }
 }
 

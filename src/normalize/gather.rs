@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use super::redact::Redactor;
 use super::{Normalized, Origin, Rejection, Undecodable};
 use crate::number::{u32_from_usize, usize_from_u32};
 use crate::signal::{
@@ -62,19 +63,20 @@ pub(crate) struct Gather {
 }
 
 impl Gather {
-    pub(crate) fn new(receiver: Receiver, origin: &Origin) -> Self {
+    pub(crate) fn new(receiver: Receiver, origin: &Origin, redactor: &Redactor) -> Self {
         let named = |(k, v): &(String, String)| {
             (Text::from(k.as_str()), Value::Str(Text::from(v.as_str())))
         };
+        let mut attributes =
+            Attributes(origin.attributes.iter().take(Attributes::MAX).map(named).collect());
+        redactor.attributes(&mut attributes);
         Self {
             batch: Batch::new(receiver, origin.arrived),
             rejections: Vec::new(),
             resources: BTreeMap::new(),
             last: None,
             position: None,
-            attributes: Attributes(
-                origin.attributes.iter().take(Attributes::MAX).map(named).collect(),
-            ),
+            attributes,
             overflowed: false,
         }
     }

@@ -5,6 +5,8 @@
 //! winston, structlog, zap, ECS and OpenTelemetry's log bridges. Ids are taken as they are told, never
 //! guessed from prose.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use super::aws_events::{self, EventFacts, receive_count};
@@ -12,8 +14,9 @@ use super::aws_names::{function_arn, resource_name};
 use super::config::Fields;
 use super::event_time;
 use super::gather::Speaker;
-use super::json_fields::{Object, Reader, count, id, number, shorten, text, truth};
-use super::root_header::trace_context;
+use super::json_fields::{Object, Reader, count, id, number, text, truth};
+use super::logged_trace::trace_context;
+use super::shorten::shorten;
 use crate::number::u64_from_f64;
 use crate::signal::{
     ErrorFact, ErrorKind, Facts, MessageRef, Severity, SpanId, Text, TraceContext, TraceId, Via,
@@ -137,11 +140,10 @@ pub(crate) fn facts(reader: &mut Reader<'_>, fields: &Fields, error: Option<Erro
     };
     messages(reader, fields, &mut facts);
     if let Some(event) = logged_event(reader) {
-        for message in event.received {
-            if !facts.received.iter().any(|known| known.id == message.id) {
-                facts.received.push(message);
-            }
-        }
+        let named: BTreeSet<Text> =
+            facts.received.iter().map(|message| Text::clone(&message.id)).collect();
+        let others = event.received.into_iter().filter(|message| !named.contains(&message.id));
+        facts.received.extend(others);
         facts.trigger = event.trigger;
         facts.http = event.http;
         facts.workflow = facts.workflow.or(event.workflow);
@@ -245,7 +247,10 @@ fn messages(reader: &mut Reader<'_>, fields: &Fields, facts: &mut Facts) {
     let mut sent = reader.take_ids(&fields.sent_ids, &SENT, MESSAGE_IDS_MAX);
     let answered = send_results(reader);
     let mut received = reader.take_ids(&fields.received_ids, &RECEIVED, MESSAGE_IDS_MAX);
-    received.retain(|id| !answered.contains(id));
+    if !answered.is_empty() {
+        let answered_ids: BTreeSet<&Text> = answered.iter().collect();
+        received.retain(|id| !answered_ids.contains(id));
+    }
     sent.extend(answered);
     // A record that names both sides tells the place of only one of them, and not of which.
     let one_sided = sent.is_empty() || received.is_empty();
@@ -297,16 +302,17 @@ fn send_results(reader: &Reader<'_>) -> Vec<Text> {
 
 /// The answer of a batch function that failed for some of its messages.
 fn failures(reader: &Reader<'_>, facts: &mut Facts) {
-    let failed = reader.see(&[], &["batchItemFailures"]).and_then(Value::as_array);
-    for failure in failed.into_iter().flatten().take(MESSAGE_IDS_MAX) {
-        let Some(id) = failure.get("itemIdentifier").and_then(id) else { continue };
-        if let Some(message) = facts.received.iter_mut().find(|message| message.id == id) {
-            message.failed = true;
-        } else {
-            let message = MessageRef { failed: true, ..MessageRef::new(id, Via::Queue) };
-            facts.received.push(message);
-        }
+    let listed = reader.see(&[], &["batchItemFailures"]).and_then(Value::as_array);
+    let each = listed.into_iter().flatten().take(MESSAGE_IDS_MAX);
+    let mut failed: BTreeSet<Text> =
+        each.filter_map(|failure| id(failure.get("itemIdentifier")?)).collect();
+    for message in &mut facts.received {
+        message.failed |= failed.remove(&message.id);
     }
+    let unnamed = failed.into_iter();
+    facts
+        .received
+        .extend(unnamed.map(|id| MessageRef { failed: true, ..MessageRef::new(id, Via::Queue) }));
 }
 
 /// The queue, topic, stream or bus that a record names.

@@ -4,9 +4,12 @@
 //! message, and remembers which fields it took, so that what is left can be kept as attributes.
 //! Blank values and placeholders (`null`, `""`, `undefined`) are never a find.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value};
 
 use super::pieces::DEPTH_MAX;
+use super::shorten::shorten;
 use crate::number::u64_from_f64;
 use crate::signal::{self, Attributes, Text};
 
@@ -17,6 +20,9 @@ pub(crate) const ID_BYTES_MAX: usize = 512;
 
 /// Bytes of text that the attributes of one record may take together.
 const ATTRIBUTES_BYTES_MAX: usize = 256 * 1024;
+
+/// Attributes that are left for our own notes: what was dropped, the original time, glued text.
+const RESERVED: usize = 3;
 
 /// Looks fields up in a record, then in the object that is its message.
 #[derive(Debug)]
@@ -56,6 +62,22 @@ impl<'a> Reader<'a> {
         Some(found.value)
     }
 
+    /// The first value under these names that reads as what is wanted; it is no attribute any more.
+    pub(crate) fn take_as<T>(
+        &mut self,
+        configured: &[String],
+        known: &[&str],
+        read: impl Fn(&Value) -> Option<T>,
+    ) -> Option<T> {
+        let mut names = configured.iter().map(String::as_str).chain(known.iter().copied());
+        let (wanted, field) = names.find_map(|name| {
+            let found = self.find(&[], &[name])?;
+            Some((read(found.value)?, found.field))
+        })?;
+        self.taken.extend(field);
+        Some(wanted)
+    }
+
     /// Every value under these names that is usable as an id, lists taken apart, without repeats.
     pub(crate) fn take_ids(
         &mut self,
@@ -64,6 +86,7 @@ impl<'a> Reader<'a> {
         ids_max: usize,
     ) -> Vec<Text> {
         let mut ids: Vec<Text> = Vec::new();
+        let mut seen = BTreeSet::new();
         for name in configured.iter().map(String::as_str).chain(known.iter().copied()) {
             let Some(found) = self.find(&[], &[name]) else { continue };
             let each = match found.value {
@@ -72,7 +95,7 @@ impl<'a> Reader<'a> {
             };
             let before = ids.len();
             for id in each.iter().filter_map(id) {
-                if ids.len() < ids_max && !ids.contains(&id) {
+                if ids.len() < ids_max && seen.insert(Text::clone(&id)) {
                     ids.push(id);
                 }
             }
@@ -104,7 +127,7 @@ impl<'a> Reader<'a> {
             .filter(|(key, value)| !value.is_null() && !self.taken.contains(&key.as_str()));
         for (key, value) in left {
             let cost = key.len() + size_of_text(value);
-            if kept.len() + 1 >= Attributes::MAX || cost > room {
+            if kept.len() + RESERVED >= Attributes::MAX || cost > room {
                 n_dropped += 1;
                 continue;
             }
@@ -193,11 +216,6 @@ pub(crate) fn truth(value: &Value) -> Option<bool> {
         },
         _ => None,
     }
-}
-
-/// The text, cut at a character's border to at most `bytes_max` bytes.
-pub(crate) fn shorten(text: &str, bytes_max: usize) -> &str {
-    text.get(..text.floor_char_boundary(bytes_max)).unwrap_or(text)
 }
 
 fn is_blank(value: &Value) -> bool {

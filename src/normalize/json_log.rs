@@ -5,16 +5,21 @@
 //! is [`Undecodable`]. A record that claims to be the platform's but carries a level and a message was
 //! written by user code and is never taken for a platform event.
 
+use std::borrow::Cow;
+
 use serde_json::Value;
 
 use super::aws_events;
+use super::config::Fields;
 use super::event_time::{self, EventTime};
 use super::gather::{EventKey, Gather, Told};
 use super::json_facts::{self, error_fact, first_line};
-use super::json_fields::{Object, Reader, shorten};
+use super::json_fields::{Object, Reader};
 use super::lambda_telemetry;
 use super::lambda_text::{self, Line, LogLine, PlatformLine};
 use super::pieces::{Piece, Pieces};
+use super::redact::Redactor;
+use super::shorten::shorten;
 use super::{Config, Normalized, Origin, Undecodable};
 use crate::signal::{
     self, Attributes, LogRecord, Receiver, Resource, Severity, SignalKind, Text, Timestamp,
@@ -34,7 +39,7 @@ const TIME: [&str; 12] = [
     "timeMillis",
     "@t",
 ];
-const LEVEL: [&str; 11] = [
+const LEVEL: [&str; 10] = [
     "level",
     "severity",
     "levelname",
@@ -44,7 +49,6 @@ const LEVEL: [&str; 11] = [
     "logLevel",
     "log_level",
     "severity_text",
-    "status",
     "@l",
 ];
 const MESSAGE: [&str; 9] =
@@ -55,18 +59,55 @@ const EMBEDDED_BYTES_MAX: usize = 256 * 1024;
 /// Candidates for the start of an object that are tried in one message.
 const EMBEDDED_TRIES_MAX: usize = 4;
 
+/// How records are read: what fields are called, and what must not be kept of them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rules<'a> {
+    pub(crate) fields: &'a Fields,
+    pub(crate) redactor: &'a Redactor,
+}
+
+impl Rules<'_> {
+    /// The object without what must not be kept.
+    fn cleaned<'o>(&self, object: &'o Object) -> Cow<'o, Object> {
+        if self.redactor.is_idle() {
+            return Cow::Borrowed(object);
+        }
+        let mut value = Value::Object(object.clone());
+        self.redactor.json(&mut value);
+        match value {
+            Value::Object(cleaned) => Cow::Owned(cleaned),
+            // An object stays one, whatever is taken out of it.
+            _ => Cow::Owned(Object::new()),
+        }
+    }
+
+    /// The text, where the object that it ends with is without what must not be kept.
+    fn cleaned_text<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        if self.redactor.is_idle() {
+            return Cow::Borrowed(text);
+        }
+        match embedded(text) {
+            Some((prefix, object)) => {
+                let cleaned = Value::Object(self.cleaned(&object).into_owned());
+                Cow::Owned(format!("{prefix}{cleaned}"))
+            }
+            None => self.redactor.text(text).map_or(Cow::Borrowed(text), Cow::Owned),
+        }
+    }
+}
+
 /// What surrounds a record: how to read it, and when it can have happened.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Around<'a> {
-    pub(crate) config: &'a Config,
+    pub(crate) rules: Rules<'a>,
     pub(crate) arrived: Timestamp,
     /// The transport's own time of the record; the arrival where it has none.
     pub(crate) fallback: Timestamp,
 }
 
 impl<'a> Around<'a> {
-    pub(crate) fn arrival(config: &'a Config, arrived: Timestamp) -> Self {
-        Self { config, arrived, fallback: arrived }
+    pub(crate) fn arrival(rules: Rules<'a>, arrived: Timestamp) -> Self {
+        Self { rules, arrived, fallback: arrived }
     }
 }
 
@@ -75,23 +116,25 @@ pub fn normalize(body: &[u8], origin: &Origin, config: &Config) -> Result<Normal
     if body.trim_ascii().is_empty() {
         return Err(Undecodable { offset: 0, message: "the body is empty".to_owned() });
     }
-    let mut gather = Gather::new(Receiver::Json, origin);
+    let redactor = Redactor::new(&config.redact);
+    let rules = Rules { fields: &config.fields, redactor: &redactor };
+    let mut gather = Gather::new(Receiver::Json, origin, &redactor);
     let speaker =
         Resource { function: origin.function.as_deref().map(Text::from), ..gather.nobody() };
-    read_into(body, &speaker, config, &mut gather);
+    read_into(body, &speaker, rules, &mut gather);
     gather.finish_readable()
 }
 
 /// Reads a body of log records into a delivery.
-pub(crate) fn read_into(body: &[u8], speaker: &Resource, config: &Config, gather: &mut Gather) {
-    let around = Around::arrival(config, gather.arrived());
+pub(crate) fn read_into(body: &[u8], speaker: &Resource, rules: Rules<'_>, gather: &mut Gather) {
+    let around = Around::arrival(rules, gather.arrived());
     for piece in Pieces::new(body, is_glued) {
         if gather.is_full() {
             return;
         }
         match piece {
             Piece::Json(Value::Object(object)) => {
-                gather.accept(None, speaker, of_object(&object, None, around))
+                gather.accept(None, speaker, of_object(&object, None, around));
             }
             Piece::Json(_) => gather.reject("a log record is an object or a line of text"),
             Piece::Text(text) => match of_known_text(&text, around) {
@@ -189,7 +232,7 @@ fn text_record(line: &LogLine<'_>, around: Around<'_>) -> Told {
 fn embedding_record(line: &LogLine<'_>, object: &Object, around: Around<'_>) -> Told {
     let mut told = record(object, Some(line), around);
     if let SignalKind::Log(log) = &mut told.kind {
-        log.body = body(line.message);
+        log.body = body(line.message, around.rules);
     }
     told
 }
@@ -221,19 +264,21 @@ fn is_glued(prefix: &str, object: &Object) -> bool {
 }
 
 fn record(object: &Object, line: Option<&LogLine<'_>>, around: Around<'_>) -> Told {
-    let fields = &around.config.fields;
-    let mut reader = Reader::new(object);
-    let inner = message_object(object);
+    let fields = around.rules.fields;
+    let object = around.rules.cleaned(object);
+    let mut reader = Reader::new(&object);
+    let inner = message_object(&object);
     if let Some(inner) = inner.as_ref() {
         reader.look_into(inner);
     }
-    let told_time = reader.take(&fields.timestamp, &TIME).and_then(event_time::read);
+    let told_time = reader.take_as(&fields.timestamp, &TIME, event_time::read);
     let told_time = told_time.or(line.and_then(|line| line.time));
     let EventTime { time, original } =
         event_time::judge(told_time, around.fallback, around.arrived);
-    let severity =
-        take_severity(&mut reader, &fields.level).or(line.and_then(|line| line.severity));
-    let body = take_body(&mut reader, line);
+    let severity = reader
+        .take_as(&fields.level, &LEVEL, read_severity)
+        .or(line.and_then(|line| line.severity));
+    let body = take_body(&mut reader, line, around.rules);
     let speaker = json_facts::speaker(&mut reader, fields);
     let error = json_facts::error(&reader, fields, severity, &body)
         .or_else(|| is_out_of_memory(&body).then(|| error_fact(first_line(&body))));
@@ -265,18 +310,13 @@ fn message_object(object: &Object) -> Option<Object> {
     })
 }
 
-fn take_severity(reader: &mut Reader<'_>, configured: &[String]) -> Option<Severity> {
-    let severity = match reader.see(configured, &LEVEL)? {
+fn read_severity(value: &Value) -> Option<Severity> {
+    match value {
         Value::String(word) => lambda_text::severity(word.trim())
             .or_else(|| word.trim().parse().ok().and_then(numbered_severity)),
         Value::Number(number) => number.as_u64().and_then(numbered_severity),
-        // ECS nests: `{"log": {"level": "info"}}` is found by its path, an object here is no level.
         _ => None,
-    };
-    if severity.is_some() {
-        reader.take(configured, &LEVEL);
     }
-    severity
 }
 
 /// pino's and bunyan's numbers.
@@ -292,7 +332,7 @@ fn numbered_severity(n: u64) -> Option<Severity> {
     })
 }
 
-fn take_body(reader: &mut Reader<'_>, line: Option<&LogLine<'_>>) -> Text {
+fn take_body(reader: &mut Reader<'_>, line: Option<&LogLine<'_>>, rules: Rules<'_>) -> Text {
     let found = MESSAGE.iter().find_map(|name| {
         let value = reader.record().get(*name)?;
         // An event object is the trigger's and stays an attribute; as text it is structlog's message.
@@ -304,20 +344,20 @@ fn take_body(reader: &mut Reader<'_>, line: Option<&LogLine<'_>>) -> Text {
             if let Some((key, _)) = reader.record().get_key_value(name) {
                 reader.mark(key);
             }
-            body(text)
+            body(text, rules)
         }
         // The object stays an attribute too, where fields can be found and redacted by name.
         Some((_, Value::Object(inner))) => MESSAGE
             .iter()
-            .find_map(|name| inner.get(*name)?.as_str().map(body))
+            .find_map(|name| inner.get(*name)?.as_str().map(|text| body(text, rules)))
             .unwrap_or_else(|| Text::from("")),
-        Some((_, other)) => body(&other.to_string()),
-        None => body(line.map(|line| line.message).unwrap_or_default()),
+        Some((_, other)) => body(&other.to_string(), rules),
+        None => body(line.map(|line| line.message).unwrap_or_default(), rules),
     }
 }
 
-fn body(text: &str) -> Text {
-    Text::from(shorten(text.trim_end(), LogRecord::BODY_BYTES_MAX))
+fn body(text: &str, rules: Rules<'_>) -> Text {
+    Text::from(shorten(&rules.cleaned_text(text.trim_end()), LogRecord::BODY_BYTES_MAX))
 }
 
 /// The words with which runtimes die of too little memory, when no level tells it.
@@ -330,6 +370,5 @@ fn is_out_of_memory(text: &str) -> bool {
 }
 
 #[cfg(test)]
-#[expect(clippy::needless_raw_string_hashes, reason = "expect_test writes its texts so")]
 #[path = "json_log_tests.rs"]
 mod tests;

@@ -234,6 +234,43 @@ fn absurd_times_are_kept_beside_the_arrival() {
 }
 
 #[test]
+fn a_field_that_reads_as_nothing_gives_way_to_the_next_name() {
+    check(
+        r#"{"time":"noon","ts":1795600700,"level":"x","severity":"WARN","status":"error","msg":"a"}"#,
+        &expect![[r#"
+            2026-11-25T09:58:20.000000000Z log severity=Warn body="a" attributes=level,status,time anonymous
+            1 signals, 0 rejected, 0 filtered"#]],
+    );
+}
+
+#[test]
+fn secrets_leave_records_messages_and_the_text_around_objects() {
+    let config = Config {
+        redact: crate::normalize::config::Redact {
+            drop: vec!["password".to_owned()],
+            hash: vec!["correlation_id".to_owned()],
+            hash_key: b"key".to_vec(),
+        },
+        ..Config::default()
+    };
+    let body = r#"{"msg":"a","password":"hunter2","correlation_id":"c-1","deep":{"Password":"hunter2"}}
+{"message":{"password":"hunter2","correlation_id":"c-1"}}
+{"message":"{\"password\":\"hunter2\",\"order\":1}"}
+{"message":"login {\"password\":\"hunter2\"}"}
+INFO login {"password":"hunter2","correlation_id":"c-1"}"#;
+    let normalized = normalize(body.as_bytes(), &origin(), &config).unwrap();
+    assert!(!format!("{normalized:?}").contains("hunter2"));
+    let expect = expect![[r#"
+        2026-11-25T10:00:00.000000000Z log correlation=hash:bd58a4309d6824a581d6ece13912afa5 body="a" attributes=deep anonymous
+        2026-11-25T10:00:00.000000000Z log correlation=hash:bd58a4309d6824a581d6ece13912afa5 body="" attributes=message anonymous
+        2026-11-25T10:00:00.000000000Z log body="{\"order\":1}" anonymous
+        2026-11-25T10:00:00.000000000Z log body="login {}" anonymous
+        2026-11-25T10:00:00.000000000Z log severity=Info correlation=hash:bd58a4309d6824a581d6ece13912afa5 body="INFO login {\"correlation_id\":\"hash:bd58a"… anonymous
+        5 signals, 0 rejected, 0 filtered"#]];
+    expect.assert_eq(&show::text(&normalized));
+}
+
+#[test]
 fn long_messages_are_shortened_and_kept() {
     let body = format!("{{\"message\":\"{}\"}}", "ä".repeat(300_000));
     let normalized = normalize(body.as_bytes(), &origin(), &Config::default()).unwrap();

@@ -12,11 +12,13 @@ use serde_json::Value;
 use super::aws_names::{FunctionArn, function_arn};
 use super::event_time::{self, EventTime};
 use super::gather::{EventKey, Gather, Speaker, Told};
-use super::json_fields::{Object, count, id, lookup, number, shorten, text};
-use super::json_log::{self, Around};
+use super::json_fields::{Object, count, id, lookup, number, text};
+use super::json_log::{self, Around, Rules};
 use super::lambda_text::{self, Line};
+use super::logged_trace::trace_context;
 use super::pieces::{Piece, Pieces};
-use super::root_header::trace_context;
+use super::redact::Redactor;
+use super::shorten::shorten;
 use super::{Config, Normalized, Origin, Undecodable};
 use crate::number::u64_from_f64;
 use crate::signal::{
@@ -33,7 +35,9 @@ pub fn normalize(body: &[u8], origin: &Origin, config: &Config) -> Result<Normal
     if body.trim_ascii().is_empty() {
         return Err(Undecodable { offset: 0, message: "the body is empty".to_owned() });
     }
-    let mut gather = Gather::new(Receiver::Telemetry, origin);
+    let redactor = Redactor::new(&config.redact);
+    let rules = Rules { fields: &config.fields, redactor: &redactor };
+    let mut gather = Gather::new(Receiver::Telemetry, origin, &redactor);
     let environment = environment(body);
     let speaker = Resource {
         function: origin.function.as_deref().map(Text::from).or(environment.function),
@@ -49,14 +53,14 @@ pub fn normalize(body: &[u8], origin: &Origin, config: &Config) -> Result<Normal
         }
         match piece {
             Piece::Json(Value::Object(event)) => {
-                let around = Around::arrival(config, gather.arrived());
+                let around = Around::arrival(rules, gather.arrived());
                 match read(&event, around) {
                     Ok(told) => gather.accept(None, &speaker, told),
                     Err(reason) => gather.reject(reason),
                 }
             }
             Piece::Json(_) | Piece::Text(_) | Piece::Prefix(_) => {
-                gather.reject("no object with time, type and record")
+                gather.reject("no object with time, type and record");
             }
             Piece::Bad(message) => gather.reject(&message),
         }

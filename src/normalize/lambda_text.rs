@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use super::event_time;
-use super::root_header;
+use super::logged_trace;
 use crate::number::u64_from_f64;
 use crate::signal::{Platform, PlatformStage, PlatformStatus, Severity, SpanId, Text, Timestamp};
 
@@ -123,7 +123,7 @@ fn report(rest: &str, time: Timestamp) -> Option<Platform> {
         .or_else(|| millis(rest, "Restore Duration: ", &["Billed "]));
     event.status = field(rest, "Status: ", &[]).and_then(status);
     event.error_type = field(rest, "Error Type: ", &[]).map(Text::from);
-    event.trace = field(rest, "XRAY TraceId: ", &[]).and_then(root_header::trace_context);
+    event.trace = field(rest, "XRAY TraceId: ", &[]).and_then(logged_trace::trace_context);
     event.span_id = field(rest, "SegmentId: ", &[]).and_then(SpanId::from_hex);
     Some(event)
 }
@@ -236,7 +236,7 @@ fn megabytes(text: &str, name: &str) -> Option<u64> {
 }
 
 fn short(text: &str) -> Text {
-    Text::from(super::json_fields::shorten(text, TEXT_BYTES_MAX))
+    Text::from(super::shorten::shorten(text, TEXT_BYTES_MAX))
 }
 
 /// Node and .NET: `TIME\tREQUEST_ID\tLEVEL\tMESSAGE`.
@@ -267,15 +267,15 @@ fn bracketed(line: &str) -> Option<LogLine<'_>> {
 }
 
 /// Java's Lambda patterns and plain loggers: `TIME [REQUEST_ID] LEVEL MESSAGE`, the time in one word
-/// or two.
+/// or two. A time without an offset may be anybody's local time, so the transport's is better.
 fn spaced(line: &str) -> Option<LogLine<'_>> {
     let two_words = line.match_indices(' ').nth(1).map_or(line.len(), |(at, _)| at);
     let one_word = line.find(' ').unwrap_or(line.len());
     let (time, rest) = [two_words, one_word].into_iter().find_map(|at| {
         let (time, rest) = line.split_at_checked(at)?;
         // A word of digits alone is a number in prose, not a time.
-        let time = time.contains(':').then(|| event_time::read_text(time))??;
-        Some((time, rest.trim_start()))
+        let is_time = time.contains(':') && event_time::read_text(time).is_some();
+        is_time.then(|| (Timestamp::parse_rfc3339(time), rest.trim_start()))
     })?;
     let mut words = rest.splitn(3, ' ');
     let first = words.next().unwrap_or_default();
@@ -283,14 +283,9 @@ fn spaced(line: &str) -> Option<LogLine<'_>> {
     if is_request_id(first) {
         let message = rest.get(first.len()..).unwrap_or_default().trim_start();
         let severity = second.and_then(bare_level);
-        return Some(LogLine { time: Some(time), invocation_id: Some(first), severity, message });
+        return Some(LogLine { time, invocation_id: Some(first), severity, message });
     }
-    Some(LogLine {
-        time: Some(time),
-        invocation_id: None,
-        severity: bare_level(first),
-        message: rest,
-    })
+    Some(LogLine { time, invocation_id: None, severity: bare_level(first), message: rest })
 }
 
 /// `ERROR: no stock`, `WARN no stock`: a level in capitals leads.

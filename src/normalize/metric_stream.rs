@@ -14,6 +14,7 @@ use serde_json::Value;
 use super::event_time;
 use super::gather::{Gather, Speaker, Told};
 use super::json_fields::number;
+use super::redact::Redactor;
 use super::{Config, Normalized, Origin, Undecodable};
 use crate::signal::{
     Fnv128, Labels, METRIC_NAME, MetricPoint, MetricValue, Receiver, Resource, SignalKind,
@@ -55,12 +56,9 @@ pub(crate) struct Statistics {
 }
 
 /// Reads a stream's records, one JSON object after another.
-pub fn normalize(
-    body: &[u8],
-    origin: &Origin,
-    _config: &Config,
-) -> Result<Normalized, Undecodable> {
-    let mut gather = Gather::new(Receiver::Firehose, origin);
+pub fn normalize(body: &[u8], origin: &Origin, config: &Config) -> Result<Normalized, Undecodable> {
+    let redactor = Redactor::new(&config.redact);
+    let mut gather = Gather::new(Receiver::Firehose, origin, &redactor);
     let speaker = gather.nobody();
     read_into(body, &speaker, &mut gather);
     gather.finish_readable()
@@ -254,6 +252,5 @@ fn snake(name: &str) -> String {
 }
 
 #[cfg(test)]
-#[expect(clippy::needless_raw_string_hashes, reason = "expect_test writes its texts so")]
 #[path = "metric_stream_tests.rs"]
 mod tests;

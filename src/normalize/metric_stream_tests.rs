@@ -216,7 +216,8 @@ fn otel_request() -> Vec<u8> {
 fn the_opentelemetry_format_gives_the_same_points_as_json() {
     let json = record("AWS/Lambda", "Throttles", &json!({"FunctionName": "pay"}), "Count");
     let from_json = normalize(json.as_bytes(), &origin(), &Config::default()).unwrap();
-    let mut gather = Gather::new(Receiver::Firehose, &origin());
+    let mut gather =
+        Gather::new(Receiver::Firehose, &origin(), &Redactor::new(&Config::default().redact));
     let bytes = otel_request();
     assert!(metric_stream_otel::is_requests(&bytes));
     let nobody = gather.nobody();
@@ -228,7 +229,8 @@ fn the_opentelemetry_format_gives_the_same_points_as_json() {
 fn requests_follow_each_other_and_a_cut_one_is_rejected() {
     let mut bytes = [otel_request(), otel_request()].concat();
     bytes.truncate(bytes.len() - 1);
-    let mut gather = Gather::new(Receiver::Firehose, &origin());
+    let mut gather =
+        Gather::new(Receiver::Firehose, &origin(), &Redactor::new(&Config::default().redact));
     let nobody = gather.nobody();
     metric_stream_otel::read_into(&bytes, &nobody, &mut gather);
     let normalized = gather.finish().unwrap();

@@ -7,7 +7,12 @@ pub mod inflate;
 pub mod json_log;
 pub mod lambda_telemetry;
 pub mod metric_stream;
+pub mod otlp;
+pub mod redact;
+pub(crate) mod semconv;
+pub(crate) mod shorten;
 pub mod show;
+pub mod trace_header;
 
 mod aws_events;
 mod aws_names;
@@ -16,9 +21,9 @@ mod gather;
 mod json_facts;
 mod json_fields;
 mod lambda_text;
+mod logged_trace;
 mod metric_stream_otel;
 mod pieces;
-mod root_header;
 
 use crate::signal::Batch;
 

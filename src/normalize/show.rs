@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::Normalized;
-use super::json_fields::shorten;
+use super::shorten::shorten;
 use crate::number::usize_from_u32;
 use crate::signal::{
     Batch, Facts, LogRecord, MessageRef, MetricPoint, MetricValue, Platform, Resource, Signal,

@@ -5,7 +5,7 @@ use expect_test::{Expect, expect};
 
 use super::{Config, Dispatcher, Failure, Receipt};
 use crate::evaluate::{AlertState, RuleKey, Transition};
-use crate::signal::{Labels, Timestamp};
+use crate::signal::{Labels, Text, Timestamp};
 
 const ROUTES: &str = r#"
 route:
@@ -54,6 +54,7 @@ fn change(labels: &str, to: AlertState, at: u64) -> Transition {
 
 /// A script, one step a line: `5 fire a=b`, `9 resolve a=b`, `12 fail`; every second ticks, every
 /// message is answered at once: delivered, unless the last `fail` line says otherwise.
+#[expect(clippy::needless_pass_by_value, reason = "expectations are written in place")]
 fn check(script: &str, until: u64, expect: Expect) {
     let mut dispatcher = Dispatcher::new(config(ROUTES), "http://127.0.0.1:9595");
     let mut out = String::new();
@@ -108,10 +109,10 @@ fn a_ticket_waits_thirty_seconds_and_its_end_waits_for_the_interval() {
     check(
         "0 fire alertname=Slow\n40 resolve alertname=Slow",
         200,
-        expect![[r#"
+        expect![[r"
         30s chat Slow:firing [first notification] fc97
         90s chat Slow:resolved [all alerts resolved] 576b
-    "#]],
+    "]],
     );
 }
 
@@ -120,10 +121,10 @@ fn a_page_goes_out_at_once_and_to_every_route_that_continues() {
     check(
         "1 fire alertname=Down severity=page team=shop",
         100,
-        expect![[r#"
+        expect![[r"
         1s pager Down:firing [first notification] 7e6c
         1s shop Down:firing [first notification] b074
-    "#]],
+    "]],
     );
 }
 
@@ -132,10 +133,10 @@ fn a_new_alert_joins_its_group_at_the_next_interval() {
     check(
         "0 fire alertname=Slow fn=a\n35 fire alertname=Slow fn=b\n36 fire alertname=Slow fn=c",
         200,
-        expect![[r#"
+        expect![[r"
         30s chat Slow:firing [first notification] fc97
         90s chat Slow:firing Slow:firing Slow:firing [new alerts added] 576b
-    "#]],
+    "]],
     );
 }
 
@@ -144,12 +145,12 @@ fn a_failed_message_is_sent_again_under_the_same_id() {
     check(
         "0 fail retryably\n1 fire alertname=Down severity=page\n5 heal",
         20,
-        expect![[r#"
+        expect![[r"
         1s pager Down:firing [first notification] 7e6c (fails)
         2s pager Down:firing [first notification] 7e6c (fails)
         4s pager Down:firing [first notification] 7e6c (fails)
         8s pager Down:firing [first notification] 7e6c
-    "#]],
+    "]],
     );
 }
 
@@ -158,16 +159,16 @@ fn an_alert_that_still_fires_is_repeated() {
     check(
         "0 fire alertname=Slow",
         4000,
-        expect![[r#"
+        expect![[r"
         30s chat Slow:firing [first notification] fc97
         3630s chat Slow:firing [repeat interval elapsed] b85f
-    "#]],
+    "]],
     );
 }
 
 #[test]
 fn an_alert_that_ends_before_its_wait_is_over_says_nothing() {
-    check("0 fire alertname=Slow\n10 resolve alertname=Slow", 100, expect![[r#""#]]);
+    check("0 fire alertname=Slow\n10 resolve alertname=Slow", 100, expect![[r""]]);
 }
 
 #[test]
@@ -175,10 +176,10 @@ fn a_symptom_is_inhibited_while_its_cause_fires() {
     check(
         "0 fire alertname=Down fn=a severity=page\n0 fire alertname=Slow fn=a\n0 fire alertname=Slow fn=b",
         40,
-        expect![[r#"
+        expect![[r"
         0s pager Down:firing [first notification] 0306
         30s chat Slow:firing [first notification] fc97
-    "#]],
+    "]],
     );
 }
 
@@ -192,7 +193,7 @@ fn a_reload_keeps_what_was_told() {
     let sent = dispatcher.tick(Timestamp::from_nanos(2));
     assert_eq!(sent.len(), 1);
     dispatcher.receipt(&Receipt {
-        id: sent[0].id.clone(),
+        id: Text::clone(&sent[0].id),
         at: Timestamp::from_nanos(3),
         failure: None,
     });

@@ -22,7 +22,12 @@ const ATTEMPTS_MAX: usize = 32;
 const DELIVERED_MAX: usize = 10_000;
 
 /// Runs until the channel closes; then waits for what is on its way.
-pub(super) async fn run(mut due: mpsc::Receiver<Vec<Message>>, log: Log, clock: Clock, metrics: Arc<Metrics>) {
+pub(super) async fn run(
+    mut due: mpsc::Receiver<Vec<Message>>,
+    log: Log,
+    clock: Clock,
+    metrics: Arc<Metrics>,
+) {
     let client = match webhook::client() {
         Ok(client) => client,
         Err(error) => {
@@ -64,9 +69,16 @@ pub(super) async fn run(mut due: mpsc::Receiver<Vec<Message>>, log: Log, clock: 
     while attempts.join_next().await.is_some() {}
 }
 
-async fn attempt(client: &reqwest::Client, message: Message, log: &Log, clock: &Clock, metrics: &Metrics) -> (Text, bool) {
+async fn attempt(
+    client: &reqwest::Client,
+    message: Message,
+    log: &Log,
+    clock: &Clock,
+    metrics: &Metrics,
+) -> (Text, bool) {
     let failure = webhook::send(client, &message, clock.now()).await;
-    MessageAttempted { receiver: &message.receiver, id: &message.id, failure: failure.as_ref() }.emit(metrics);
+    MessageAttempted { receiver: &message.receiver, id: &message.id, failure: failure.as_ref() }
+        .emit(metrics);
     let ok = failure.is_none();
     let receipt = Receipt { id: Text::clone(&message.id), at: clock.now(), failure };
     if log.write(Entry::Receipt(receipt), Priority::Essential).await.is_err() {

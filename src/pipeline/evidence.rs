@@ -15,8 +15,12 @@ const CANDIDATES_MAX: usize = 200;
 /// Gives firing transitions their evidence, in a key of its own and as annotations that every
 /// receiver shows.
 pub(super) fn attach(transitions: &mut [Transition], engine: &Engine, external_url: &str) {
-    for transition in transitions.iter_mut().filter(|transition| transition.to == AlertState::Firing) {
-        let Some(evidence) = find(&transition.labels, transition.at, engine, external_url) else { continue };
+    for transition in
+        transitions.iter_mut().filter(|transition| transition.to == AlertState::Firing)
+    {
+        let Some(evidence) = find(&transition.labels, transition.at, engine, external_url) else {
+            continue;
+        };
         transition.annotations.insert("evidence".into(), sentence(&evidence).into());
         transition.annotations.insert("request_url".into(), Text::clone(&evidence.url));
         transition.evidence = Some(evidence);
@@ -46,7 +50,9 @@ fn find(labels: &Labels, at: Timestamp, engine: &Engine, external_url: &str) -> 
 
 /// Bad outcomes before good ones, then trouble in the function of the alert, then the slowest.
 fn rank(request: &Request, function: Option<&str>) -> (Outcome, bool, Duration) {
-    let in_function = |hop: &Hop| function.is_some_and(|name| *hop.function == *name) && hop.outcome != Outcome::Ok;
+    let in_function = |hop: &Hop| {
+        function.is_some_and(|name| *hop.function == *name) && hop.outcome != Outcome::Ok
+    };
     (request.outcome, request.hops.iter().any(in_function), request.duration)
 }
 
@@ -72,5 +78,7 @@ fn describe(request: &Request, external_url: &str) -> Evidence {
 fn sentence(evidence: &Evidence) -> String {
     let Evidence { flow, outcome, duration_ms, slowest, slowest_ms, error, url, .. } = evidence;
     let error = error.as_ref().map(|error| format!("; {error}")).unwrap_or_default();
-    format!("{flow} ended {outcome} after {duration_ms:.0} ms, {slowest_ms:.0} ms of it in {slowest}{error}. {url}")
+    format!(
+        "{flow} ended {outcome} after {duration_ms:.0} ms, {slowest_ms:.0} ms of it in {slowest}{error}. {url}"
+    )
 }

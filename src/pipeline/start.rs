@@ -1,7 +1,10 @@
 //! Start, drain and stop, in one place.
 
+use std::fs::{File, OpenOptions, TryLockError};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -12,21 +15,23 @@ use tokio::task::JoinSet;
 
 use super::deliver;
 use super::state::{Entry, State};
-use super::threads::{EngineThread, EvaluatorThread, Log};
+use super::threads::{EngineThread, EvaluatorThread, Item, Log};
 use crate::archive::Archive;
 use crate::clock::Clock;
 use crate::config::{Config, Listen, Scope};
 use crate::correlate::Engine;
 use crate::evaluate::{self, Evaluator};
 use crate::internal_telemetry::Metrics;
-use crate::internal_telemetry::happening::{BatchAccepted, BatchRefused, ConfigReloaded, JournalFailed, JournalReplayed};
-use crate::journal::{self, Journal, Priority, Refused};
+use crate::internal_telemetry::happening::{
+    BatchAccepted, BatchRefused, ConfigReloaded, JournalFailed, JournalReplayed,
+};
+use crate::journal::{self, Committed, Journal, Priority, Refused};
 use crate::measure::Measure;
 use crate::normalize;
 use crate::notify::Dispatcher;
 use crate::receive::{self, Delivery, Receivers, Refusal};
-use crate::serve::{self, Views};
 use crate::series::Series;
+use crate::serve::{self, Views};
 use crate::signal::Diagnostic;
 
 /// Age counts one tick a second.
@@ -93,6 +98,8 @@ pub struct Pipeline {
     tasks: Tasks,
     threads: Vec<JoinHandle<()>>,
     reload: Reload,
+    /// The data directory is ours as long as this file is open.
+    lock: File,
 }
 
 /// What runs on the runtime, and how it is told to stop.
@@ -126,6 +133,7 @@ impl Pipeline {
         let Settings { config, clock, source } = settings;
         let one = |error: &dyn std::fmt::Display| vec![format!("throughline: {error}")];
         let metrics = Arc::new(Metrics::try_new().map_err(|error| one(&error))?);
+        let lock = lock_data_dir(&config.data_dir).map_err(|error| one(&error))?;
         let state = state(&config, evaluator).map_err(|error| one(&error))?;
         let normalize = Arc::new(ArcSwap::from_pointee(config.normalize.clone()));
         let reload = reload(source, state.clone(), Arc::clone(&normalize), clock.clone());
@@ -133,38 +141,54 @@ impl Pipeline {
         let (stop, stopping) = watch::channel(false);
         let web = bind(config.listen.web).await.map_err(|error| one(&error))?;
         let addresses_web = web.local_addr().map_err(|error| one(&error))?;
-        let views = views(&config, &state, &metrics, &clock, &ready, &reload);
+        let seen = Seen {
+            metrics: Arc::clone(&metrics),
+            clock: clock.clone(),
+            ready: Arc::clone(&ready),
+            reload: reload.clone(),
+        };
+        let views = views(&config, &state, seen);
         let web = tokio::spawn(serve_web(web, views, stopping.clone()));
 
         let (records, received_records) = std::sync::mpsc::sync_channel(RECORDS_MAX);
-        let (log, recovered) = recover(&config, &clock, &state, records).await.map_err(|error| one(&error))?;
+        let (log, recovered) =
+            recover(&config, &clock, &state, records).await.map_err(|error| one(&error))?;
         recovered.emit(&metrics);
-        let (due, due_messages) = mpsc::channel(DUE_MAX);
-        let (ticks, received_ticks) = std::sync::mpsc::sync_channel(1);
-        let engine = EngineThread { state: state.clone(), records: received_records, ticks, due, clock: clock.clone(), metrics: Arc::clone(&metrics) };
-        let evaluator = EvaluatorThread {
+        let workers = Workers {
             state,
-            ticks: received_ticks,
             log: log.clone(),
+            clock: clock.clone(),
             metrics: Arc::clone(&metrics),
-            external_url: format!("http://{addresses_web}"),
         };
-        let threads = vec![
-            spawn("engine", move || engine.run()).map_err(|error| one(&error))?,
-            spawn("evaluator", move || evaluator.run()).map_err(|error| one(&error))?,
-        ];
-        let sender = tokio::spawn(deliver::run(due_messages, log.clone(), clock.clone(), Arc::clone(&metrics)));
+        let (threads, sender) = workers
+            .start(received_records, format!("http://{addresses_web}"))
+            .map_err(|error| one(&error))?;
 
         let (accepted, deliveries) = mpsc::channel(DELIVERIES_MAX);
-        let receivers = Receivers::bind(receive_config(&config), receive::Shared { normalize, clock: clock.clone(), accepted })
-            .await
-            .map_err(|error| one(&error))?;
+        let receivers = Receivers::bind(
+            receive_config(&config),
+            receive::Shared { normalize, clock: clock.clone(), accepted },
+        )
+        .await
+        .map_err(|error| one(&error))?;
         let forwarder = tokio::spawn(forward(deliveries, log.clone(), Arc::clone(&metrics)));
         let ticker = tokio::spawn(tick(log.clone(), clock, stopping));
         ready.store(true, Ordering::Release);
         metrics.ready.set(1);
-        let addresses = Listen { otlp_grpc: receivers.otlp_grpc(), ingest: receivers.ingest(), web: addresses_web };
-        Ok(Self { addresses, log, receivers, tasks: Tasks { stop, web, ticker, forwarder, sender }, threads, reload })
+        let addresses = Listen {
+            otlp_grpc: receivers.otlp_grpc(),
+            ingest: receivers.ingest(),
+            web: addresses_web,
+        };
+        Ok(Self {
+            addresses,
+            log,
+            receivers,
+            tasks: Tasks { stop, web, ticker, forwarder, sender },
+            threads,
+            reload,
+            lock,
+        })
     }
 
     pub fn addresses(&self) -> Listen {
@@ -174,8 +198,10 @@ impl Pipeline {
     /// Runs until SIGTERM, SIGINT or a failed disk; SIGHUP reads the configuration again. Then drains:
     /// no new work, what is accepted is applied, connections end.
     pub async fn run_until_signal(self) -> Stopped {
-        let mut hangups = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()).ok();
-        let mut terminations = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).ok();
+        let mut hangups =
+            tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()).ok();
+        let mut terminations =
+            tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).ok();
         let mut poll = tokio::time::interval(POISON_POLL);
         loop {
             tokio::select! {
@@ -195,11 +221,11 @@ impl Pipeline {
 
     /// Drains and stops.
     pub async fn stop(self) -> Stopped {
-        let Self { log, receivers, tasks, threads, .. } = self;
+        let Self { log, receivers, tasks, threads, lock, .. } = self;
         let poisoned = log.is_poisoned();
         receivers.drain(DRAIN).await;
         // The forwarder ends with the last receiver, the ticker and the web server when told.
-        drop(tasks.stop.send(true));
+        let _ = tasks.stop.send(true);
         for task in [tasks.forwarder, tasks.ticker, tasks.web] {
             if let Err(error) = task.await {
                 tracing::error!(event = "pipeline.task.failed", %error);
@@ -213,8 +239,13 @@ impl Pipeline {
             tracing::error!(event = "pipeline.thread.failed");
         }
         if tokio::time::timeout(DRAIN, tasks.sender).await.is_err() {
-            tracing::warn!(event = "notify.sender.stopped", "messages without a receipt go out after the next start");
+            tracing::warn!(
+                event = "notify.sender.stopped",
+                "messages without a receipt go out after the next start"
+            );
         }
+        // Only now may another daemon have the folder.
+        drop(lock);
         if poisoned {
             JournalFailed.emit();
             return Stopped::DiskFailed;
@@ -234,15 +265,41 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> std::io::Result<Joi
     std::thread::Builder::new().name(name.to_owned()).spawn(run)
 }
 
+/// Makes the folder, whose content is nobody else's to read, and locks it before anything in it is
+/// touched: the archive is made anew at every start.
+fn lock_data_dir(dir: &std::path::Path) -> Result<File, String> {
+    let failed = |error: std::io::Error| format!("{}: {error}", dir.display());
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(failed)?;
+    let lock = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(dir.join("lock"))
+        .map_err(failed)?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(format!(
+            "{} is in use by another daemon; stop it, or choose another --data-dir",
+            dir.display()
+        )),
+        Err(TryLockError::Error(error)) => Err(failed(error)),
+    }
+}
+
 fn state(config: &Config, evaluator: Evaluator) -> Result<State, crate::archive::Error> {
-    let mut measure = Measure::new();
+    let (mut measure, mut series) = (Measure::new(), Series::new(config.series.clone()));
     measure.set_objectives(evaluator.objectives());
+    series.set_thresholds(&measure.thresholds());
     let archive = Archive::create(&config.data_dir.join("archive"), config.archive.clone())?;
     Ok(State {
         engine: Arc::new(RwLock::new(Engine::new(config.correlate.clone()))),
-        series: Arc::new(RwLock::new(Series::new(config.series.clone()))),
+        series: Arc::new(RwLock::new(series)),
         evaluator: Arc::new(RwLock::new(evaluator)),
-        dispatcher: Arc::new(RwLock::new(Dispatcher::new(config.notify.clone(), &external_url(config)))),
+        dispatcher: Arc::new(RwLock::new(Dispatcher::new(
+            config.notify.clone(),
+            &external_url(config),
+        ))),
         measure: Arc::new(Mutex::new(measure)),
         archive: Arc::new(archive),
     })
@@ -253,9 +310,12 @@ async fn recover(
     config: &Config,
     clock: &Clock,
     state: &State,
-    records: std::sync::mpsc::SyncSender<crate::journal::Committed<super::threads::Item>>,
+    records: SyncSender<Committed<Item>>,
 ) -> Result<(Log, JournalReplayed), journal::Error> {
-    let journal_config = journal::Config { size_max_bytes: config.journal_size_max_bytes, ..journal::Config::new(config.data_dir.join("journal")) };
+    let journal_config = journal::Config {
+        size_max_bytes: config.journal_size_max_bytes,
+        ..journal::Config::new(config.data_dir.join("journal"))
+    };
     let (clock, state) = (clock.clone(), state.clone());
     let opened = tokio::task::spawn_blocking(move || {
         let stopwatch = Clock::stopwatch();
@@ -277,7 +337,56 @@ async fn recover(
     opened.await.unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()))
 }
 
-fn views(config: &Config, state: &State, metrics: &Arc<Metrics>, clock: &Clock, ready: &Arc<AtomicBool>, reload: &Reload) -> Views {
+/// What the threads behind the journal work with.
+struct Workers {
+    state: State,
+    log: Log,
+    clock: Clock,
+    metrics: Arc<Metrics>,
+}
+
+impl Workers {
+    /// Starts the engine, the evaluator and the sender.
+    fn start(
+        self,
+        records: std::sync::mpsc::Receiver<Committed<Item>>,
+        external_url: String,
+    ) -> std::io::Result<(Vec<JoinHandle<()>>, tokio::task::JoinHandle<()>)> {
+        let Self { state, log, clock, metrics } = self;
+        let (due, due_messages) = mpsc::channel(DUE_MAX);
+        let (ticks, received_ticks) = std::sync::mpsc::sync_channel(1);
+        let engine = EngineThread {
+            state: state.clone(),
+            records,
+            ticks,
+            due,
+            clock: clock.clone(),
+            metrics: Arc::clone(&metrics),
+        };
+        let evaluator = EvaluatorThread {
+            state,
+            ticks: received_ticks,
+            log: log.clone(),
+            metrics: Arc::clone(&metrics),
+            external_url,
+        };
+        let threads = vec![
+            spawn("engine", move || engine.run())?,
+            spawn("evaluator", move || evaluator.run())?,
+        ];
+        Ok((threads, tokio::spawn(deliver::run(due_messages, log, clock, metrics))))
+    }
+}
+
+/// What pages and APIs see beside the state.
+struct Seen {
+    metrics: Arc<Metrics>,
+    clock: Clock,
+    ready: Arc<AtomicBool>,
+    reload: Reload,
+}
+
+fn views(config: &Config, state: &State, seen: Seen) -> Views {
     let has = |token: &crate::config::Token, scope| token.scopes.contains(&scope);
     let token = |token: &crate::config::Token| serve::Token {
         sha256: token.sha256,
@@ -290,21 +399,27 @@ fn views(config: &Config, state: &State, metrics: &Arc<Metrics>, clock: &Clock, 
         evaluator: Arc::clone(&state.evaluator),
         dispatcher: Arc::clone(&state.dispatcher),
         archive: Arc::clone(&state.archive),
-        metrics: Arc::clone(metrics),
-        clock: clock.clone(),
-        ready: Arc::clone(ready),
+        metrics: seen.metrics,
+        clock: seen.clock,
+        ready: seen.ready,
         tokens: config.tokens.iter().map(token).collect(),
-        reload: Arc::clone(&reload.0),
+        reload: seen.reload.0,
         queries: serve::QueryPermits::default(),
         exported: serve::metrics_text::Exported::default(),
     }
 }
 
 async fn bind(address: std::net::SocketAddr) -> Result<tokio::net::TcpListener, String> {
-    tokio::net::TcpListener::bind(address).await.map_err(|error| format!("cannot listen on {address}: {error}; is another daemon running?"))
+    tokio::net::TcpListener::bind(address)
+        .await
+        .map_err(|error| format!("cannot listen on {address}: {error}; is another daemon running?"))
 }
 
-async fn serve_web(listener: tokio::net::TcpListener, views: Views, mut stopping: watch::Receiver<bool>) {
+async fn serve_web(
+    listener: tokio::net::TcpListener,
+    views: Views,
+    mut stopping: watch::Receiver<bool>,
+) {
     let stopped = async move {
         // An error means that the pipeline is gone: stop as well.
         drop(stopping.wait_for(|stop| *stop).await);
@@ -321,7 +436,9 @@ fn receive_config(config: &Config) -> receive::Config {
     receive::Config {
         otlp_grpc: config.listen.otlp_grpc,
         ingest: config.listen.ingest,
-        tokens: tokens.map(|token| receive::Token { name: token.name.clone(), sha256: token.sha256 }).collect(),
+        tokens: tokens
+            .map(|token| receive::Token { name: token.name.clone(), sha256: token.sha256 })
+            .collect(),
         requires_token: !config.tokens.is_empty(),
         limits: receive::Limits::default(),
     }
@@ -335,15 +452,34 @@ async fn forward(mut deliveries: mpsc::Receiver<Delivery>, log: Log, metrics: Ar
         answers.spawn(async move {
             let outcome = log.write(Entry::Batch(Box::new(batch)), Priority::Batch).await;
             match &outcome {
-                Ok(()) => BatchAccepted { receiver }.emit(&metrics),
-                Err(refused) => BatchRefused { cause: cause(refused) }.emit(&metrics),
+                Ok(payload_bytes) => {
+                    BatchAccepted { receiver, payload_bytes: *payload_bytes }.emit(&metrics);
+                }
+                Err(refused) => BatchRefused { cause: cause(*refused) }.emit(&metrics),
             }
             // The client may have gone; the batch is on disk all the same.
-            drop(answer.send(outcome.map_err(|refused| refusal(&refused))));
+            let _ = answer.send(outcome.map(drop).map_err(refusal));
         });
         while answers.try_join_next().is_some() {}
     }
     while answers.join_next().await.is_some() {}
+}
+
+/// The label of `throughline_self_receive_refusals_total`.
+const fn cause(refused: Refused) -> &'static str {
+    match refused {
+        Refused::Full => "overloaded",
+        Refused::DiskFull => "disk_full",
+        Refused::Poisoned => "disk_failed",
+    }
+}
+
+const fn refusal(refused: Refused) -> Refusal {
+    match refused {
+        Refused::Full => Refusal::Overloaded,
+        Refused::DiskFull => Refusal::DiskFull,
+        Refused::Poisoned => Refusal::Poisoned,
+    }
 }
 
 /// Writes a tick every second of the clock.
@@ -359,17 +495,32 @@ async fn tick(log: Log, clock: Clock, mut stopping: watch::Receiver<bool>) {
     }
 }
 
-fn reload(source: Option<(Option<PathBuf>, Vec<String>)>, state: State, normalize: Arc<ArcSwap<normalize::Config>>, clock: Clock) -> Reload {
+fn reload(
+    source: Option<(Option<PathBuf>, Vec<String>)>,
+    state: State,
+    normalize: Arc<ArcSwap<normalize::Config>>,
+    clock: Clock,
+) -> Reload {
     Reload(Arc::new(move || {
         let Some((file, sets)) = &source else { return Ok(()) };
         let config = Config::load(file.as_deref(), sets)?;
         let mut evaluator = state.evaluator.write().unwrap_or_else(PoisonError::into_inner);
         evaluator.set_config(evaluate_config(&config))?;
-        state.measure.lock().unwrap_or_else(PoisonError::into_inner).set_objectives(evaluator.objectives());
-        drop(evaluator);
+        let mut measure = state.measure.lock().unwrap_or_else(PoisonError::into_inner);
+        measure.set_objectives(evaluator.objectives());
+        state
+            .series
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .set_thresholds(&measure.thresholds());
+        drop((measure, evaluator));
         normalize.store(Arc::new(config.normalize));
         state.engine.write().unwrap_or_else(PoisonError::into_inner).set_config(config.correlate);
-        state.dispatcher.write().unwrap_or_else(PoisonError::into_inner).set_config(config.notify, clock.now());
+        state
+            .dispatcher
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .set_config(config.notify, clock.now());
         Ok(())
     }))
 }

@@ -12,9 +12,10 @@ use crate::correlate::{Change, Engine};
 use crate::evaluate::{Evaluator, Recorded, Transition};
 use crate::internal_telemetry::happening::AlertChanged;
 use crate::measure::Measure;
+use crate::normalize::metric_stream;
 use crate::notify::{Dispatcher, Message, Receipt};
 use crate::number::f64_from_u64;
-use crate::series::{Sample, SampleValue, STALE_NAN_BITS, Series};
+use crate::series::{STALE_NAN_BITS, Sample, SampleValue, Series};
 use crate::signal::{Batch, Labels, METRIC_NAME, SignalKind, Timestamp};
 
 /// What the journal holds. New kinds go at the end: the position is part of the format.
@@ -23,7 +24,10 @@ pub enum Entry {
     Batch(Box<Batch>),
     /// Time passed; ages count these.
     Tick,
-    Alerts { transitions: Vec<Transition>, recorded: Vec<Recorded> },
+    Alerts {
+        transitions: Vec<Transition>,
+        recorded: Vec<Recorded>,
+    },
     Receipt(Receipt),
 }
 
@@ -93,8 +97,13 @@ impl State {
         }
         let (mut measure, mut series) = (self.measure(), write(&self.series));
         for index in applied.metrics {
-            if let Some(SignalKind::Metric(point)) = batch.signals.get(index).map(|signal| &signal.kind) {
+            if let Some(SignalKind::Metric(point)) =
+                batch.signals.get(index).map(|signal| &signal.kind)
+            {
                 measure.point(point, &mut series, log_time);
+                if let Some(implied) = metric_stream::implied(point) {
+                    measure.point(&implied, &mut series, log_time);
+                }
             }
         }
     }
@@ -110,7 +119,8 @@ impl State {
             measure.apply(&changes, &mut series, log_time);
             let t = log_time.as_millis();
             for (flow, n) in open {
-                let labels = Labels::of(&[(METRIC_NAME, "throughline_requests_open"), ("flow", &flow)]);
+                let labels =
+                    Labels::of(&[(METRIC_NAME, "throughline_requests_open"), ("flow", &flow)]);
                 series.append(&labels, Sample { t, value: SampleValue::Float(f64_from_u64(n)) });
             }
             for (labels, value) in alert_series {
@@ -142,7 +152,10 @@ impl State {
         let mut series = write(&self.series);
         for sample in recorded {
             let value = sample.value.unwrap_or(f64::from_bits(STALE_NAN_BITS));
-            series.append(&sample.labels, Sample { t: sample.at.as_millis(), value: SampleValue::Float(value) });
+            series.append(
+                &sample.labels,
+                Sample { t: sample.at.as_millis(), value: SampleValue::Float(value) },
+            );
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::internal_telemetry::Metrics;
 use crate::internal_telemetry::happening::{EvaluationMissed, RecordApplied, RulesEvaluated};
 use crate::journal::{Committed, Journal, Priority, Refused};
 use crate::notify::Message;
-use crate::number::f64_from_u64;
+use crate::number::{f64_from_u64, u64_from_usize};
 use crate::series::{Sample, SampleValue};
 use crate::signal::{Labels, METRIC_NAME, Text, Timestamp};
 
@@ -38,18 +38,23 @@ impl Log {
         Self { journal }
     }
 
-    /// Resolves when the record is on disk.
-    pub(super) async fn write(&self, entry: Entry, priority: Priority) -> Result<(), Refused> {
+    /// Resolves when the record is on disk, with its length in bytes before compression.
+    pub(super) async fn write(&self, entry: Entry, priority: Priority) -> Result<u64, Refused> {
         let payload = entry.encode().map_err(|_too_large| Refused::Full)?;
+        let bytes = u64_from_usize(payload.len());
         let durable = self.journal.append(payload, Item { entry, applied: None }, priority)?;
-        durable.await.map_err(|_gone| Refused::Poisoned)?.map(|_seq| ())
+        durable.await.map_err(|_gone| Refused::Poisoned)?.map(|_seq| bytes)
     }
 
     /// Waits until the record is on disk and applied. For threads.
     pub(super) fn write_and_wait(&self, entry: Entry) -> Result<(), Refused> {
         let payload = entry.encode().map_err(|_too_large| Refused::Full)?;
         let (applied, done) = std::sync::mpsc::sync_channel(1);
-        self.journal.append(payload, Item { entry, applied: Some(applied) }, Priority::Essential)?;
+        self.journal.append(
+            payload,
+            Item { entry, applied: Some(applied) },
+            Priority::Essential,
+        )?;
         done.recv().map_err(|_gone| Refused::Poisoned)
     }
 
@@ -81,7 +86,9 @@ impl EngineThread {
             let messages = self.state.apply(&item.entry, log_time);
             RecordApplied { lag: self.clock.now().since(log_time) }.emit(&self.metrics);
             if !messages.is_empty() && self.due.blocking_send(messages).is_err() {
-                tracing::debug!("the sender stopped; what is due is offered again after the next start");
+                tracing::debug!(
+                    "the sender stopped; what is due is offered again after the next start"
+                );
             }
             if item.entry == Entry::Tick {
                 if log_time.since(own_metrics_at) >= OWN_METRICS_EVERY {
@@ -94,7 +101,7 @@ impl EngineThread {
             }
             if let Some(applied) = item.applied {
                 // The waiter may have given up.
-                drop(applied.send(()));
+                let _ = applied.send(());
             }
         }
     }
@@ -112,25 +119,37 @@ fn own_metrics(metrics: &Metrics) -> Vec<(Labels, f64)> {
     let mut samples = Vec::new();
     for family in metrics.gather() {
         for metric in family.get_metric() {
-            let pairs: Vec<(Text, Text)> = metric.get_label().iter().map(|pair| (pair.name().into(), pair.value().into())).collect();
+            let pairs: Vec<(Text, Text)> = metric
+                .get_label()
+                .iter()
+                .map(|pair| (pair.name().into(), pair.value().into()))
+                .collect();
             let mut add = |suffix: &str, extra: Option<(&str, String)>, value: f64| {
-                let name = (Text::from(METRIC_NAME), Text::from(format!("{}{suffix}", family.name())));
+                let name =
+                    (Text::from(METRIC_NAME), Text::from(format!("{}{suffix}", family.name())));
                 let extra = extra.map(|(name, value)| (Text::from(name), Text::from(value)));
-                samples.push((Labels::new(pairs.iter().cloned().chain([name]).chain(extra)), value));
+                samples
+                    .push((Labels::new(pairs.iter().cloned().chain([name]).chain(extra)), value));
             };
             match family.get_field_type() {
                 prometheus::proto::MetricType::HISTOGRAM => {
                     let histogram = metric.get_histogram();
                     for bucket in histogram.get_bucket() {
-                        add("_bucket", Some(("le", bucket.upper_bound().to_string())), f64_from_u64(bucket.cumulative_count()));
+                        add(
+                            "_bucket",
+                            Some(("le", bucket.upper_bound().to_string())),
+                            f64_from_u64(bucket.cumulative_count()),
+                        );
                     }
                     let count = f64_from_u64(histogram.get_sample_count());
                     add("_bucket", Some(("le", "+Inf".to_owned())), count);
                     add("_count", None, count);
                     add("_sum", None, histogram.get_sample_sum());
                 }
-                prometheus::proto::MetricType::COUNTER => add("", None, metric.get_counter().value()),
-                _ => add("", None, metric.get_gauge().value()),
+                prometheus::proto::MetricType::COUNTER => {
+                    add("", None, metric.get_counter().get_value());
+                }
+                _ => add("", None, metric.get_gauge().get_value()),
             }
         }
     }
@@ -156,8 +175,11 @@ impl EvaluatorThread {
             let series = &self.state.series;
             let read = || series.read().unwrap_or_else(PoisonError::into_inner);
             let mut found = {
-                let mut evaluator = self.state.evaluator.write().unwrap_or_else(PoisonError::into_inner);
-                evaluator.evaluate(now, &|selection| read().select(selection), &|metric| read().lateness(metric))
+                let mut evaluator =
+                    self.state.evaluator.write().unwrap_or_else(PoisonError::into_inner);
+                evaluator.evaluate(now, &|selection| read().select(selection), &|metric| {
+                    read().lateness(metric)
+                })
             };
             RulesEvaluated { took: stopwatch.elapsed() }.emit(&self.metrics);
             if found.transitions.is_empty() && found.recorded.is_empty() {

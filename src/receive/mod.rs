@@ -1,1 +1,222 @@
-//! Receive: to be written.
+//! Receive: sockets to deliveries.
+//!
+//! What comes in: connections on two listeners, OTLP over gRPC and everything over HTTP. What goes out:
+//! [`Delivery`]s, each with a way to answer; the client hears of success only when the answer says that
+//! the batch is on disk. Never is a body read before its token and its size are admitted, never is a
+//! transient trouble answered with a status that forbids a retry (OTLP specification, "Failures").
+
+mod admission;
+mod answer;
+mod body;
+mod decode;
+mod grpc;
+mod http;
+mod listen;
+#[cfg(test)]
+mod tests;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::clock::Clock;
+use crate::normalize;
+use crate::signal::{Batch, Fnv128, Receiver};
+use admission::Admission;
+use answer::Failure;
+use listen::Listening;
+
+/// Where to listen and whom to let in.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub otlp_grpc: SocketAddr,
+    pub ingest: SocketAddr,
+    /// Tokens that may ingest.
+    pub tokens: Vec<Token>,
+    /// True where any token is configured: then a delivery without one is refused.
+    pub requires_token: bool,
+    pub limits: Limits,
+}
+
+/// A token, known by the SHA-256 of its text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Token {
+    pub name: String,
+    pub sha256: [u8; 32],
+}
+
+/// Bounds of what one client can make us hold. `Default` has the reasons.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Of a body, before and after decompression.
+    pub body_bytes_max: usize,
+    /// Of all bodies that are being read or decoded.
+    pub in_flight_bytes_max: usize,
+    pub connections_max: usize,
+    /// From the start of a connection's request until its headers are read.
+    pub header_timeout: Duration,
+    /// From the end of the headers until the body is read.
+    pub body_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            // The OTLP specification recommends 64 MiB; Firehose sends as much.
+            body_bytes_max: 64 << 20,
+            in_flight_bytes_max: 256 << 20,
+            connections_max: 1000,
+            header_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_mins(1),
+        }
+    }
+}
+
+/// A batch that asks to be put on disk.
+#[derive(Debug)]
+pub struct Delivery {
+    pub batch: Batch,
+    /// `Ok`: it is on disk.
+    pub answer: oneshot::Sender<Result<(), Refusal>>,
+}
+
+/// Not now; the sender keeps the batch and comes again. Never the batch's fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    #[error("the daemon is stopping")]
+    Draining,
+    #[error("the disk is full")]
+    DiskFull,
+    #[error("the disk failed")]
+    Poisoned,
+    #[error("too much is being worked on")]
+    Overloaded,
+}
+
+/// What deliveries need of the rest.
+#[derive(Clone, Debug)]
+pub struct Shared {
+    pub normalize: Arc<ArcSwap<normalize::Config>>,
+    pub clock: Clock,
+    pub accepted: mpsc::Sender<Delivery>,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address}: {source}; is another daemon running?")]
+pub struct BindError {
+    address: SocketAddr,
+    source: std::io::Error,
+}
+
+/// What every request handler works with.
+#[derive(Debug)]
+struct Desk {
+    shared: Shared,
+    tokens: Vec<Token>,
+    requires_token: bool,
+    limits: Limits,
+    admission: Admission,
+}
+
+/// Both listeners, accepting.
+#[derive(Debug)]
+pub struct Receivers {
+    otlp_grpc: Listening,
+    ingest: Listening,
+}
+
+impl Receivers {
+    /// Binds both addresses and begins to accept.
+    pub async fn bind(config: Config, shared: Shared) -> Result<Self, BindError> {
+        let Config { otlp_grpc, ingest, tokens, requires_token, limits } = config;
+        let desk = Arc::new(Desk {
+            shared,
+            tokens,
+            requires_token,
+            limits,
+            admission: Admission::new(limits.in_flight_bytes_max),
+        });
+        Ok(Self {
+            otlp_grpc: Listening::start(otlp_grpc, grpc::router(&desk), limits).await?,
+            ingest: Listening::start(ingest, http::router(desk), limits).await?,
+        })
+    }
+
+    pub fn otlp_grpc(&self) -> SocketAddr {
+        self.otlp_grpc.address()
+    }
+
+    pub fn ingest(&self) -> SocketAddr {
+        self.ingest.address()
+    }
+
+    /// Accepts no more; lets open requests end, for `deadline` at most.
+    pub async fn drain(self, deadline: Duration) {
+        tokio::join!(self.otlp_grpc.drain(deadline), self.ingest.drain(deadline));
+    }
+}
+
+/// Who sends: the token's name, or nobody in particular.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Principal(String);
+
+impl Desk {
+    /// Checks a token. Every known one is compared, in constant time, so that timing tells nothing.
+    fn authenticate(&self, secret: Option<&str>) -> Option<Principal> {
+        if !self.requires_token {
+            return Some(Principal(String::new()));
+        }
+        let digest: [u8; 32] = Sha256::digest(secret?.as_bytes()).into();
+        self.tokens.iter().fold(None, |found, token| {
+            let same: bool = token.sha256.ct_eq(&digest).into();
+            if same { Some(Principal(token.name.clone())) } else { found }
+        })
+    }
+
+    /// Hands a batch over and waits until it is on disk.
+    async fn deliver(&self, batch: Batch) -> Result<(), Refusal> {
+        let (answer, durable) = oneshot::channel();
+        self.shared.accepted.try_send(Delivery { batch, answer }).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => Refusal::Overloaded,
+            mpsc::error::TrySendError::Closed(_) => Refusal::Draining,
+        })?;
+        durable.await.unwrap_or(Err(Refusal::Draining))
+    }
+
+    /// Passes an outcome on; an undecodable body is in the books first: its length, nothing of its content.
+    async fn booked<T>(
+        &self,
+        receiver: Receiver,
+        bytes: &[u8],
+        outcome: Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        if matches!(outcome, Err(Failure::Undecodable { .. })) {
+            let mut batch = Batch::new(receiver, self.shared.clock.now());
+            batch.undecodable_bytes = Some(crate::number::u64_from_usize(bytes.len()));
+            batch.body_hash = hash(bytes);
+            self.deliver(batch).await.map_err(Failure::Refused)?;
+        }
+        outcome
+    }
+}
+
+/// Names a body: 128 bits of SHA-256, which is quick where the processor helps.
+fn hash(bytes: &[u8]) -> u128 {
+    let digest: [u8; 32] = Sha256::digest(bytes).into();
+    digest.first_chunk::<16>().map_or(0, |half| u128::from_le_bytes(*half))
+}
+
+/// Names a delivery: whose, where, which.
+fn declared(principal: &Principal, receiver: Receiver, id: &str) -> u128 {
+    let place = format!("{receiver:?}");
+    Fnv128::default()
+        .field(principal.0.as_bytes())
+        .field(place.as_bytes())
+        .field(id.as_bytes())
+        .finish()
+}

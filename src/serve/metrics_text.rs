@@ -12,7 +12,8 @@ use axum::response::{IntoResponse, Response};
 use prometheus::{Encoder as _, TextEncoder};
 
 use super::Views;
-use crate::series::{ExportHistogram, ExportSeries, ExportValue, HighWater, MetricType, catalog};
+use crate::series::export::{ExportHistogram, ExportSeries, ExportValue, HighWater};
+use crate::series::{MetricType, catalog};
 use crate::signal::{Labels, METRIC_NAME};
 
 /// The highest values that ever left.
@@ -43,8 +44,12 @@ fn text(series: &[ExportSeries]) -> String {
             header(&mut out, name, &one.value);
         }
         match &one.value {
-            ExportValue::Counter(value) | ExportValue::Gauge(value) => sample(&mut out, name, &one.labels, None, *value),
-            ExportValue::Histogram(histogram) => write_histogram(&mut out, name, &one.labels, histogram),
+            ExportValue::Counter(value) | ExportValue::Gauge(value) => {
+                sample(&mut out, name, &one.labels, None, *value);
+            }
+            ExportValue::Histogram(histogram) => {
+                write_histogram(&mut out, name, &one.labels, histogram);
+            }
         }
     }
     out
@@ -58,9 +63,13 @@ fn header(out: &mut String, name: &str, value: &ExportValue) {
         _ => "gauge",
     };
     if let Some(metric) = metric {
-        drop(writeln!(out, "# HELP {name} {}", metric.help.replace('\\', "\\\\").replace('\n', "\\n")));
+        let _ = writeln!(
+            out,
+            "# HELP {name} {}",
+            metric.help.replace('\\', "\\\\").replace('\n', "\\n")
+        );
     }
-    drop(writeln!(out, "# TYPE {name} {kind}"));
+    let _ = writeln!(out, "# TYPE {name} {kind}");
 }
 
 fn write_histogram(out: &mut String, name: &str, labels: &Labels, histogram: &ExportHistogram) {
@@ -76,15 +85,21 @@ fn write_histogram(out: &mut String, name: &str, labels: &Labels, histogram: &Ex
 fn sample(out: &mut String, name: &str, labels: &Labels, le: Option<&str>, value: f64) {
     out.push_str(name);
     let mut open = '{';
-    for (label, value) in labels.iter().filter(|(label, _)| *label != METRIC_NAME).chain(le.map(|le| ("le", le))) {
+    for (label, value) in
+        labels.iter().filter(|(label, _)| *label != METRIC_NAME).chain(le.map(|le| ("le", le)))
+    {
         out.push(open);
         open = ',';
-        drop(write!(out, "{label}=\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")));
+        let _ = write!(
+            out,
+            "{label}=\"{}\"",
+            value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+        );
     }
     if open == ',' {
         out.push('}');
     }
-    drop(writeln!(out, " {}", show(value)));
+    let _ = writeln!(out, " {}", show(value));
 }
 
 fn show(value: f64) -> String {
@@ -105,7 +120,11 @@ mod tests {
     #[test]
     fn labels_are_escaped_and_each_metric_has_one_header() {
         let one = |outcome: &str, value| ExportSeries {
-            labels: Labels::of(&[(METRIC_NAME, "throughline_requests_total"), ("flow", "a\"b\\c\nd"), ("outcome", outcome)]),
+            labels: Labels::of(&[
+                (METRIC_NAME, "throughline_requests_total"),
+                ("flow", "a\"b\\c\nd"),
+                ("outcome", outcome),
+            ]),
             created: Timestamp::EPOCH,
             value: ExportValue::Counter(value),
         };

@@ -81,7 +81,6 @@ pub struct Token {
     pub writes: bool,
 }
 
-
 /// All routes of the web listener.
 pub fn router(views: Views) -> Router {
     let api = Router::new()
@@ -109,14 +108,19 @@ async fn authorize(State(views): State<Views>, request: Request, next: Next) -> 
     }
     let writes = path == "/-/reload" || !is_read(request.method(), path);
     if writes && !same_origin(&request) {
-        return answer::error(StatusCode::FORBIDDEN, "cross_origin", "a write from another site's page is refused");
+        return answer::error(
+            StatusCode::FORBIDDEN,
+            "cross_origin",
+            "a write from another site's page is refused",
+        );
     }
     if views.tokens.is_empty() {
         return next.run(request).await;
     }
     let bearer = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let digest: Option<[u8; 32]> =
-        bearer.and_then(|text| text.strip_prefix("Bearer ")).map(|token| Sha256::digest(token.as_bytes()).into());
+    let digest: Option<[u8; 32]> = bearer
+        .and_then(|text| text.strip_prefix("Bearer "))
+        .map(|token| Sha256::digest(token.as_bytes()).into());
     // Every token is compared, in constant time, so that timing tells nothing.
     let allowed = digest.is_some_and(|digest| {
         views.tokens.iter().fold(false, |found, token| {
@@ -127,8 +131,14 @@ async fn authorize(State(views): State<Views>, request: Request, next: Next) -> 
     if allowed {
         return next.run(request).await;
     }
-    let mut response = answer::error(StatusCode::UNAUTHORIZED, "unauthorized", "send `Authorization: Bearer TOKEN` with a token that may do this");
-    response.headers_mut().insert(header::WWW_AUTHENTICATE, header::HeaderValue::from_static("Bearer"));
+    let mut response = answer::error(
+        StatusCode::UNAUTHORIZED,
+        "unauthorized",
+        "send `Authorization: Bearer TOKEN` with a token that may do this",
+    );
+    response
+        .headers_mut()
+        .insert(header::WWW_AUTHENTICATE, header::HeaderValue::from_static("Bearer"));
     response
 }
 
@@ -148,7 +158,10 @@ fn same_origin(request: &Request) -> bool {
 async fn security_headers(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     for (name, value) in [
-        ("content-security-policy", "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"),
+        (
+            "content-security-policy",
+            "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
+        ),
         ("x-content-type-options", "nosniff"),
         ("referrer-policy", "same-origin"),
     ] {
@@ -160,15 +173,17 @@ async fn security_headers(request: Request, next: Next) -> Response {
 /// Reads the series of one selection from the store; holds the lock only while it copies.
 pub(crate) fn select_from(
     series: &RwLock<Series>,
-) -> impl Fn(&crate::series::Selection<'_>) -> Result<Vec<crate::series::RawSeries>, crate::series::SelectError> + Sync + '_ {
+) -> impl Fn(
+    &crate::series::Selection<'_>,
+) -> Result<Vec<crate::series::RawSeries>, crate::series::SelectError>
++ Sync
++ '_ {
     |selection| series.read().unwrap_or_else(std::sync::PoisonError::into_inner).select(selection)
 }
 
 /// A query that failed, by whose fault.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum QueryError {
-    #[error("{0}")]
-    Bad(String),
     #[error(transparent)]
     Execution(#[from] promql::EvalError),
     #[error("the server stopped")]
@@ -179,9 +194,14 @@ impl Views {
     /// Runs a query off the async threads, at most a few at once.
     pub(crate) async fn query(
         &self,
-        run: impl FnOnce(&promql::Select<'_>) -> Result<promql::Answer, promql::EvalError> + Send + 'static,
+        run: impl FnOnce(&promql::Select<'_>) -> Result<promql::Answer, promql::EvalError>
+        + Send
+        + 'static,
     ) -> Result<promql::Answer, QueryError> {
-        let permit = Arc::clone(&self.queries.0).acquire_owned().await.map_err(|_closed| QueryError::Stopped)?;
+        let permit = Arc::clone(&self.queries.0)
+            .acquire_owned()
+            .await
+            .map_err(|_closed| QueryError::Stopped)?;
         let series = Arc::clone(&self.series);
         let answer = tokio::task::spawn_blocking(move || {
             let answer = run(&select_from(&series));

@@ -26,23 +26,38 @@ impl Params {
     /// Milliseconds since the epoch, from float seconds or RFC 3339. Err names the parameter.
     pub(super) fn millis(&self, name: &str) -> Result<Option<i64>, String> {
         let Some(text) = self.get(name) else { return Ok(None) };
-        let seconds = text.parse::<f64>().ok().filter(|x| x.is_finite()).map(|x| crate::number::i64_from_f64((x * 1000.0).round()));
+        let seconds = text
+            .parse::<f64>()
+            .ok()
+            .filter(|x| x.is_finite())
+            .map(|x| crate::number::i64_from_f64((x * 1000.0).round()));
         let parsed = seconds.or_else(|| Timestamp::parse_rfc3339(text).map(Timestamp::as_millis));
-        parsed.map(Some).ok_or_else(|| format!("invalid parameter \"{name}\": cannot parse \"{text}\" to a valid timestamp"))
+        parsed.map(Some).ok_or_else(|| {
+            format!("invalid parameter \"{name}\": cannot parse \"{text}\" to a valid timestamp")
+        })
     }
 
     /// A step or timeout in milliseconds, from float seconds or a duration.
     pub(super) fn step_millis(&self, name: &str) -> Result<Option<i64>, String> {
         let Some(text) = self.get(name) else { return Ok(None) };
-        let seconds = text.parse::<f64>().ok().filter(|x| x.is_finite()).map(|x| crate::number::i64_from_f64(x * 1000.0));
-        let duration = || parse_duration(text).map(|d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX));
+        let seconds = text
+            .parse::<f64>()
+            .ok()
+            .filter(|x| x.is_finite())
+            .map(|x| crate::number::i64_from_f64(x * 1000.0));
+        let duration =
+            || parse_duration(text).map(|d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX));
         let parsed = seconds.or_else(duration).filter(|millis| *millis > 0);
-        parsed.map(Some).ok_or_else(|| format!("invalid parameter \"{name}\": \"{text}\" is not a positive duration"))
+        parsed.map(Some).ok_or_else(|| {
+            format!("invalid parameter \"{name}\": \"{text}\" is not a positive duration")
+        })
     }
 
     pub(super) fn number(&self, name: &str) -> Result<Option<usize>, String> {
         let Some(text) = self.get(name) else { return Ok(None) };
-        text.parse().map(Some).map_err(|_| format!("invalid parameter \"{name}\": \"{text}\" is not a whole number"))
+        text.parse()
+            .map(Some)
+            .map_err(|_| format!("invalid parameter \"{name}\": \"{text}\" is not a whole number"))
     }
 }
 
@@ -59,13 +74,16 @@ impl<S: Send + Sync> FromRequest<S> for Params {
             .and_then(|value| value.to_str().ok())
             .is_some_and(|value| value.starts_with("application/x-www-form-urlencoded"));
         if is_form {
-            let body = Bytes::from_request(request, state).await.map_err(IntoResponse::into_response)?;
+            let body =
+                Bytes::from_request(request, state).await.map_err(IntoResponse::into_response)?;
             if body.len() > FORM_BYTES_MAX {
                 return Err(StatusCode::PAYLOAD_TOO_LARGE.into_response());
             }
             // The form's encoding is that of an address's query.
             let uri = format!("/?{}", String::from_utf8_lossy(&body));
-            let uri = uri.parse().map_err(|_| (StatusCode::BAD_REQUEST, "the form body is not form-encoded").into_response())?;
+            let uri = uri.parse().map_err(|_| {
+                (StatusCode::BAD_REQUEST, "the form body is not form-encoded").into_response()
+            })?;
             let form = Query::<Vec<(String, String)>>::try_from_uri(&uri)
                 .map_err(|error| (StatusCode::BAD_REQUEST, error.to_string()).into_response())?;
             all.extend(form.0);
@@ -80,7 +98,11 @@ mod tests {
 
     #[test]
     fn times_are_read_as_grafana_and_people_send_them() {
-        let params = Params(vec![("a".into(), "1.5".into()), ("b".into(), "2026-11-25T00:00:00Z".into()), ("c".into(), "soon".into())]);
+        let params = Params(vec![
+            ("a".into(), "1.5".into()),
+            ("b".into(), "2026-11-25T00:00:00Z".into()),
+            ("c".into(), "soon".into()),
+        ]);
         assert_eq!(params.millis("a"), Ok(Some(1500)));
         assert_eq!(params.millis("b"), Ok(Some(1_795_564_800_000)));
         assert!(params.millis("c").is_err());

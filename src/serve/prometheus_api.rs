@@ -48,7 +48,6 @@ impl Failure {
 impl From<QueryError> for Failure {
     fn from(error: QueryError) -> Self {
         let (status, kind) = match &error {
-            QueryError::Bad(_) => (StatusCode::BAD_REQUEST, "bad_data"),
             QueryError::Execution(_) => (StatusCode::UNPROCESSABLE_ENTITY, "execution"),
             QueryError::Stopped => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
         };
@@ -63,6 +62,7 @@ impl IntoResponse for Failure {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "a macro takes it by reference")]
 fn success(data: Value) -> Json<Value> {
     Json(json!({"status": "success", "data": data}))
 }
@@ -78,7 +78,9 @@ fn answered(answer: &promql::Answer) -> Json<Value> {
 }
 
 fn parse(params: &Params) -> Result<Query, Failure> {
-    let text = params.get("query").ok_or_else(|| Failure::bad("invalid parameter \"query\": it is missing"))?;
+    let text = params
+        .get("query")
+        .ok_or_else(|| Failure::bad("invalid parameter \"query\": it is missing"))?;
     Query::parse(text).map_err(|error| {
         let (line, column) = position(text, error.at);
         Failure::bad(format!("invalid parameter \"query\": {line}:{column}: parse error: {error}"))
@@ -101,24 +103,35 @@ async fn query(State(views): State<Views>, params: Params) -> Result<Json<Value>
 }
 
 async fn query_range(State(views): State<Views>, params: Params) -> Result<Json<Value>, Failure> {
-    let needed = |name: &str, value: Option<i64>| value.ok_or_else(|| Failure::bad(format!("invalid parameter \"{name}\": it is missing")));
+    let needed = |name: &str, value: Option<i64>| {
+        value.ok_or_else(|| Failure::bad(format!("invalid parameter \"{name}\": it is missing")))
+    };
     let start = needed("start", params.millis("start").map_err(Failure::bad)?)?;
     let end = needed("end", params.millis("end").map_err(Failure::bad)?)?;
     let step = needed("step", params.step_millis("step").map_err(Failure::bad)?)?;
     if end < start {
-        return Err(Failure::bad("invalid parameter \"end\": end timestamp must not be before start time"));
+        return Err(Failure::bad(
+            "invalid parameter \"end\": end timestamp must not be before start time",
+        ));
     }
     if (end - start) / step > POINTS_MAX {
-        return Err(Failure::bad("exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution (?step=XX)"));
+        return Err(Failure::bad(
+            "exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution (?step=XX)",
+        ));
     }
     let query = parse(&params)?;
-    let answer = views.query(move |select| query.range(Range { start, end, step }, &Options::default(), select)).await?;
+    let answer = views
+        .query(move |select| query.range(Range { start, end, step }, &Options::default(), select))
+        .await?;
     Ok(answered(&answer))
 }
 
 /// Exemplars of the metrics that the query names. Grafana's probe sends times in milliseconds and
 /// wants an array, whatever is in it.
-async fn query_exemplars(State(views): State<Views>, params: Params) -> Result<Json<Value>, Failure> {
+async fn query_exemplars(
+    State(views): State<Views>,
+    params: Params,
+) -> Result<Json<Value>, Failure> {
     let start = params.millis("start").map_err(Failure::bad)?.unwrap_or(0);
     let end = params.millis("end").map_err(Failure::bad)?.unwrap_or(i64::MAX);
     let query = parse(&params)?;
@@ -126,7 +139,9 @@ async fn query_exemplars(State(views): State<Views>, params: Params) -> Result<J
     let mut found = Vec::new();
     for metric in query.metrics() {
         let name = metric.strip_suffix("_bucket").unwrap_or(&metric);
-        for (labels, exemplars) in store.exemplars(&[Matcher::equal(crate::signal::METRIC_NAME, name)], start, end) {
+        for (labels, exemplars) in
+            store.exemplars(&[Matcher::equal(crate::signal::METRIC_NAME, name)], start, end)
+        {
             let shown: Vec<Value> = exemplars
                 .iter()
                 .map(|exemplar| {
@@ -141,12 +156,17 @@ async fn query_exemplars(State(views): State<Views>, params: Params) -> Result<J
 }
 
 /// The label sets that `match[]`, `start` and `end` select.
-fn label_sets(views: &Views, params: &Params, needs_match: NeedsMatch) -> Result<Vec<Labels>, Failure> {
+fn label_sets(
+    views: &Views,
+    params: &Params,
+    needs_match: NeedsMatch,
+) -> Result<Vec<Labels>, Failure> {
     let start = params.millis("start").map_err(Failure::bad)?.unwrap_or(i64::MIN);
     let end = params.millis("end").map_err(Failure::bad)?.unwrap_or(i64::MAX);
     let mut selectors = Vec::new();
     for text in params.all("match[]") {
-        let matchers = promql::parse_matchers(text).map_err(|error| Failure::bad(format!("invalid parameter \"match[]\": {error}")))?;
+        let matchers = promql::parse_matchers(text)
+            .map_err(|error| Failure::bad(format!("invalid parameter \"match[]\": {error}")))?;
         selectors.push(matchers);
     }
     if selectors.is_empty() {
@@ -156,7 +176,8 @@ fn label_sets(views: &Views, params: &Params, needs_match: NeedsMatch) -> Result
         }
     }
     let store = views.series.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let mut sets: Vec<Labels> = selectors.iter().flat_map(|matchers| store.label_sets(matchers, start, end)).collect();
+    let mut sets: Vec<Labels> =
+        selectors.iter().flat_map(|matchers| store.label_sets(matchers, start, end)).collect();
     sets.sort();
     sets.dedup();
     Ok(sets)
@@ -170,7 +191,11 @@ enum NeedsMatch {
 
 /// Cuts a sorted list at `limit` (0 or absent: none) and warns that it did, as Prometheus does.
 fn limited<T: serde::Serialize>(mut list: Vec<T>, params: &Params) -> Result<Json<Value>, Failure> {
-    let limit = params.number("limit").map_err(Failure::bad)?.filter(|limit| *limit > 0).unwrap_or(usize::MAX);
+    let limit = params
+        .number("limit")
+        .map_err(Failure::bad)?
+        .filter(|limit| *limit > 0)
+        .unwrap_or(usize::MAX);
     let cut = list.len() > limit;
     list.truncate(limit);
     let mut body = json!({"status": "success", "data": list});
@@ -182,13 +207,18 @@ fn limited<T: serde::Serialize>(mut list: Vec<T>, params: &Params) -> Result<Jso
 
 async fn labels(State(views): State<Views>, params: Params) -> Result<Json<Value>, Failure> {
     let sets = label_sets(&views, &params, NeedsMatch::No)?;
-    let mut names: Vec<&str> = sets.iter().flat_map(|set| set.iter().map(|(name, _)| name)).collect();
+    let mut names: Vec<&str> =
+        sets.iter().flat_map(|set| set.iter().map(|(name, _)| name)).collect();
     names.sort_unstable();
     names.dedup();
     limited(names, &params)
 }
 
-async fn label_values(State(views): State<Views>, Path(name): Path<String>, params: Params) -> Result<Json<Value>, Failure> {
+async fn label_values(
+    State(views): State<Views>,
+    Path(name): Path<String>,
+    params: Params,
+) -> Result<Json<Value>, Failure> {
     let name = unescape(&name);
     let sets = label_sets(&views, &params, NeedsMatch::No)?;
     let mut values: Vec<&str> = sets.iter().filter_map(|set| set.get(&name)).collect();
@@ -226,8 +256,13 @@ async fn series(State(views): State<Views>, params: Params) -> Result<Json<Value
 async fn metadata(State(views): State<Views>, params: Params) -> Result<Json<Value>, Failure> {
     let limit = params.number("limit").map_err(Failure::bad)?.unwrap_or(usize::MAX);
     let all = views.series.read().unwrap_or_else(std::sync::PoisonError::into_inner).metadata();
-    let wanted = all.iter().filter(|meta| params.get("metric").is_none_or(|name| name == &*meta.name)).take(limit);
-    let data = wanted.map(|meta| (meta.name.to_string(), json!([{"type": meta.kind, "help": meta.help, "unit": meta.unit}])));
+    let wanted = all
+        .iter()
+        .filter(|meta| params.get("metric").is_none_or(|name| name == &*meta.name))
+        .take(limit);
+    let data = wanted.map(|meta| {
+        (meta.name.to_string(), json!([{"type": meta.kind, "help": meta.help, "unit": meta.unit}]))
+    });
     Ok(success(Value::Object(data.collect())))
 }
 
@@ -240,7 +275,13 @@ async fn rules(State(views): State<Views>, params: Params) -> Json<Value> {
         files: texts("file[]"),
         exclude_alerts: params.get("exclude_alerts") == Some("true"),
     };
-    success(views.evaluator.read().unwrap_or_else(std::sync::PoisonError::into_inner).rules_json(&filter))
+    success(
+        views
+            .evaluator
+            .read()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .rules_json(&filter),
+    )
 }
 
 async fn alerts(State(views): State<Views>) -> Json<Value> {

@@ -49,13 +49,17 @@ async fn list(State(views): State<Views>, params: Params) -> Response {
 pub(crate) fn page(views: &Views, params: &Params) -> Result<Page, String> {
     let mut filter = filter(params)?;
     let limit = filter.limit;
-    let after = params.get("cursor").map(|cursor| parse_cursor(cursor).ok_or("invalid parameter \"cursor\"")).transpose()?;
+    let after = params
+        .get("cursor")
+        .map(|cursor| parse_cursor(cursor).ok_or("invalid parameter \"cursor\""))
+        .transpose()?;
     if let Some((start, _)) = &after {
         filter.end = Some(filter.end.map_or(*start, |end| end.min(*start)));
     }
     // Room for the requests of the cursor's own instant that were shown before.
     filter.limit = limit.saturating_mul(2).saturating_add(1);
-    let mut requests = views.engine.read().unwrap_or_else(std::sync::PoisonError::into_inner).requests(&filter);
+    let mut requests =
+        views.engine.read().unwrap_or_else(std::sync::PoisonError::into_inner).requests(&filter);
     requests.extend(views.archive.requests(&filter).map_err(|error| error.to_string())?);
     // The engine's version comes first: it is at least as new as the archive's.
     let mut seen = std::collections::HashSet::new();
@@ -66,7 +70,10 @@ pub(crate) fn page(views: &Views, params: &Params) -> Result<Page, String> {
     }
     let more = requests.len() > limit;
     requests.truncate(limit);
-    let next = requests.last().filter(|_| more).map(|last| format!("{}-{}", last.start.as_nanos(), last.id));
+    let next = requests
+        .last()
+        .filter(|_| more)
+        .map(|last| format!("{}-{}", last.start.as_nanos(), last.id));
     Ok(Page { requests, next })
 }
 
@@ -85,7 +92,9 @@ fn filter(params: &Params) -> Result<RequestFilter, String> {
             Some(known.ok_or_else(|| format!("invalid parameter \"outcome\": \"{word}\" is none of ok, error, timeout, throttled, dead_lettered, incomplete"))?)
         }
     };
-    let min_duration = params.step_millis("min_duration")?.map(|millis| Duration::from_millis(crate::number::u64_from_i64(millis)));
+    let min_duration = params
+        .step_millis("min_duration")?
+        .map(|millis| Duration::from_millis(crate::number::u64_from_i64(millis)));
     Ok(RequestFilter {
         function: text("function"),
         flow: text("flow"),
@@ -104,7 +113,9 @@ pub(crate) fn find(views: &Views, key: &str) -> Result<Lookup, Box<Response>> {
     if held != Lookup::None {
         return Ok(held);
     }
-    views.archive.lookup(key).map_err(|error| Box::new(answer::error(StatusCode::INTERNAL_SERVER_ERROR, "archive", &error.to_string())))
+    views.archive.lookup(key).map_err(|error| {
+        Box::new(answer::error(StatusCode::INTERNAL_SERVER_ERROR, "archive", &error.to_string()))
+    })
 }
 
 async fn one(State(views): State<Views>, Path(key): Path<String>) -> Response {
@@ -113,11 +124,15 @@ async fn one(State(views): State<Views>, Path(key): Path<String>) -> Response {
         Ok(Lookup::Several(requests)) => {
             let shown: Vec<Value> = requests
                 .iter()
-                .map(|r| json!({"id": r.id, "flow": r.flow, "start": r.start, "outcome": r.outcome}))
+                .map(
+                    |r| json!({"id": r.id, "flow": r.flow, "start": r.start, "outcome": r.outcome}),
+                )
                 .collect();
             (StatusCode::MULTIPLE_CHOICES, Json(json!({"requests": shown}))).into_response()
         }
-        Ok(Lookup::None) => answer::error(StatusCode::NOT_FOUND, "unknown_key", "no request is known by this key"),
+        Ok(Lookup::None) => {
+            answer::error(StatusCode::NOT_FOUND, "unknown_key", "no request is known by this key")
+        }
         Err(response) => *response,
     }
 }

@@ -25,9 +25,16 @@ async fn slos(State(views): State<Views>) -> Json<Value> {
 }
 
 pub(crate) async fn slos_json(views: &Views) -> Value {
-    let (evaluator, series, now) = (std::sync::Arc::clone(&views.evaluator), std::sync::Arc::clone(&views.series), views.clock.now());
+    let (evaluator, series, now) = (
+        std::sync::Arc::clone(&views.evaluator),
+        std::sync::Arc::clone(&views.series),
+        views.clock.now(),
+    );
     let computed = tokio::task::spawn_blocking(move || {
-        evaluator.read().unwrap_or_else(std::sync::PoisonError::into_inner).slos_json(now, &select_from(&series))
+        evaluator
+            .read()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .slos_json(now, &select_from(&series))
     });
     computed.await.unwrap_or_else(|_panicked| json!({"slos": []}))
 }
@@ -38,13 +45,22 @@ async fn queues(State(views): State<Views>) -> Json<Value> {
 }
 
 /// The value of each series of an instant query, by one of its labels.
-fn by_label(views: &Views, query: &str, label: &str, now: Timestamp) -> BTreeMap<String, (f64, crate::signal::Labels)> {
+fn by_label(
+    views: &Views,
+    query: &str,
+    label: &str,
+    now: Timestamp,
+) -> BTreeMap<String, (f64, crate::signal::Labels)> {
     let Ok(parsed) = Query::parse(query) else { return BTreeMap::new() };
-    let Ok(answer) = parsed.instant(now, &Options::default(), &select_from(&views.series)) else { return BTreeMap::new() };
+    let Ok(answer) = parsed.instant(now, &Options::default(), &select_from(&views.series)) else {
+        return BTreeMap::new();
+    };
     let Output::Vector(series) = answer.output else { return BTreeMap::new() };
     let mut found = BTreeMap::new();
     for one in series {
-        if let (Some(name), Some(SampleValue::Float(value))) = (one.labels.get(label), one.samples.last().map(|sample| &sample.value)) {
+        if let (Some(name), Some(SampleValue::Float(value))) =
+            (one.labels.get(label), one.samples.last().map(|sample| &sample.value))
+        {
             found.insert(name.to_owned(), (*value, one.labels.clone()));
         }
     }
@@ -57,12 +73,25 @@ pub(crate) fn queues_json(views: &Views) -> Value {
     let ask = |query: &str, label: &str| by_label(views, query, label, now);
     let depth = ask("max by (queue) (throughline_queue_depth)", "queue");
     let age = ask("max by (queue) (throughline_queue_oldest_age_seconds)", "queue");
-    let lag = |q: &str| ask(&format!("histogram_quantile({q}, sum by (queue, le) (increase(throughline_queue_lag_seconds_bucket[15m])))"), "queue");
+    let lag = |q: &str| {
+        ask(
+            &format!(
+                "histogram_quantile({q}, sum by (queue, le) (increase(throughline_queue_lag_seconds_bucket[15m])))"
+            ),
+            "queue",
+        )
+    };
     let (p50, p95, p99) = (lag("0.5"), lag("0.95"), lag("0.99"));
     let dlq_depth = ask("max by (queue) (throughline_dlq_depth)", "queue");
-    let arrivals = ask("sum by (source_queue, queue) (increase(throughline_dlq_arrivals_total[1h]))", "source_queue");
-    let value = |map: &BTreeMap<String, (f64, crate::signal::Labels)>, name: &str| map.get(name).map(|(value, _)| *value).filter(|x| x.is_finite());
-    let mut names: Vec<&String> = depth.keys().chain(age.keys()).chain(p50.keys()).chain(arrivals.keys()).collect();
+    let arrivals = ask(
+        "sum by (source_queue, queue) (increase(throughline_dlq_arrivals_total[1h]))",
+        "source_queue",
+    );
+    let value = |map: &BTreeMap<String, (f64, crate::signal::Labels)>, name: &str| {
+        map.get(name).map(|(value, _)| *value).filter(|x| x.is_finite())
+    };
+    let mut names: Vec<&String> =
+        depth.keys().chain(age.keys()).chain(p50.keys()).chain(arrivals.keys()).collect();
     names.sort();
     names.dedup();
     let queues: Vec<Value> = names
@@ -88,7 +117,8 @@ pub(crate) fn queues_json(views: &Views) -> Value {
 }
 
 async fn findings(State(views): State<Views>) -> Json<Value> {
-    let findings = views.engine.read().unwrap_or_else(std::sync::PoisonError::into_inner).findings();
+    let findings =
+        views.engine.read().unwrap_or_else(std::sync::PoisonError::into_inner).findings();
     Json(json!({"findings": findings}))
 }
 

@@ -3,10 +3,11 @@
 
 #![expect(clippy::print_stdout, reason = "a harness of its own, whose output is what it is for")]
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 mod promql;
+mod samples;
 
 /// What a suite found.
 #[derive(Debug, Default)]
@@ -17,6 +18,9 @@ pub(crate) struct Report {
     pub(crate) problems: Vec<String>,
 }
 
+/// Every suite; a new one is a module beside this file and a word here.
+const SUITES: [fn(&Path) -> Report; 2] = [promql::run, samples::run];
+
 fn main() -> ExitCode {
     let shared = std::env::var_os("THROUGHLINE_SHARED");
     let shared = shared.map_or_else(|| PathBuf::from("../shared"), PathBuf::from);
@@ -24,8 +28,12 @@ fn main() -> ExitCode {
         println!("no outside data at {}", shared.display());
         return ExitCode::SUCCESS;
     }
-    let report = promql::run(&shared);
-    report.lines.iter().for_each(|line| println!("{line}"));
-    report.problems.iter().for_each(|problem| println!("PROBLEM {problem}"));
-    if report.problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    let mut n_problems = 0;
+    for run in SUITES {
+        let report = run(&shared);
+        report.lines.iter().for_each(|line| println!("{line}"));
+        report.problems.iter().for_each(|problem| println!("PROBLEM {problem}"));
+        n_problems += report.problems.len();
+    }
+    if n_problems == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -13,11 +13,16 @@ const TOP: f64 = 8.0;
 const COLORS: [&str; 6] = ["c0", "c1", "c2", "c3", "c4", "c5"];
 
 /// A chart of lines with a name each; `show` writes a value of the vertical axis.
-pub(super) fn lines(title: &str, lines: &[(String, &Line)], show: fn(Option<f64>) -> String) -> Html {
+pub(super) fn lines(
+    title: &str,
+    lines: &[(String, &Line)],
+    show: fn(Option<f64>) -> String,
+) -> Html {
     let mut html = Html::new();
     html.raw("<figure><figcaption>").text(title).raw("</figcaption>");
     let points = || lines.iter().flat_map(|(_, line)| line.points.iter());
-    let (Some(first), Some(last)) = (points().map(|p| p.0).min(), points().map(|p| p.0).max()) else {
+    let (Some(first), Some(last)) = (points().map(|p| p.0).min(), points().map(|p| p.0).max())
+    else {
         html.raw("<p class=\"none\">nothing yet</p></figure>");
         return html;
     };
@@ -28,11 +33,25 @@ pub(super) fn lines(title: &str, lines: &[(String, &Line)], show: fn(Option<f64>
     html.raw("<svg viewBox=\"0 0 560 150\" role=\"img\" aria-label=\"").text(title).raw("\">");
     for share in [0.0, 0.5, 1.0] {
         let at = y(top / 1.1 * share);
-        html.raw("<line class=\"grid\" x1=\"52\" x2=\"556\" y1=\"").text(format_args!("{at:.1}")).raw("\" y2=\"").text(format_args!("{at:.1}")).raw("\"/>");
-        html.raw("<text class=\"axis\" x=\"48\" text-anchor=\"end\" y=\"").text(format_args!("{:.1}", at + 3.5)).raw("\">").text(show(Some(top / 1.1 * share))).raw("</text>");
+        html.raw("<line class=\"grid\" x1=\"52\" x2=\"556\" y1=\"")
+            .text(format_args!("{at:.1}"))
+            .raw("\" y2=\"")
+            .text(format_args!("{at:.1}"))
+            .raw("\"/>");
+        html.raw("<text class=\"axis\" x=\"48\" text-anchor=\"end\" y=\"")
+            .text(format_args!("{:.1}", at + 3.5))
+            .raw("\">")
+            .text(show(Some(top / 1.1 * share)))
+            .raw("</text>");
     }
     for (at, anchor) in [(first, "start"), (last, "end")] {
-        html.raw("<text class=\"axis\" y=\"146\" text-anchor=\"").raw(anchor).raw("\" x=\"").text(format_args!("{:.1}", x(at))).raw("\">").text(time_of_day(at)).raw("</text>");
+        html.raw("<text class=\"axis\" y=\"146\" text-anchor=\"")
+            .raw(anchor)
+            .raw("\" x=\"")
+            .text(format_args!("{:.1}", x(at)))
+            .raw("\">")
+            .text(time_of_day(at))
+            .raw("</text>");
     }
     for (i, (name, line)) in lines.iter().enumerate() {
         let color = COLORS.get(i % COLORS.len()).copied().unwrap_or("c0");
@@ -51,7 +70,11 @@ fn legend(lines: &[(String, &Line)]) -> Html {
     html.raw("<ul class=\"legend\">");
     for (i, (name, _)) in lines.iter().enumerate() {
         let color = COLORS.get(i % COLORS.len()).copied().unwrap_or("c0");
-        html.raw("<li><svg viewBox=\"0 0 10 10\"><rect class=\"").raw(color).raw("\" width=\"10\" height=\"10\" rx=\"2\"/></svg>").text(name).raw("</li>");
+        html.raw("<li><svg viewBox=\"0 0 10 10\"><rect class=\"")
+            .raw(color)
+            .raw("\" width=\"10\" height=\"10\" rx=\"2\"/></svg>")
+            .text(name)
+            .raw("</li>");
     }
     html.raw("</ul>");
     html

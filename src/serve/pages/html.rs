@@ -24,7 +24,7 @@ impl Html {
     pub(super) fn text(&mut self, text: impl Display) -> &mut Self {
         let mut plain = String::new();
         // Writing to a String cannot fail.
-        drop(write!(plain, "{text}"));
+        let _ = write!(plain, "{text}");
         for c in plain.chars() {
             match c {
                 '&' => self.0.push_str("&amp;"),
@@ -54,10 +54,6 @@ impl Html {
     pub(super) fn link(&mut self, path: &'static str, last: &str, text: impl Display) -> &mut Self {
         self.raw("<a href=\"").raw(path).text(encode(last)).raw("\">").text(text).raw("</a>")
     }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
 }
 
 /// Percent-encodes what has a meaning in an address (RFC 3986 2.2).
@@ -67,7 +63,7 @@ pub(super) fn encode(text: &str) -> String {
         if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
             out.push(char::from(byte));
         } else {
-            drop(write!(out, "%{byte:02X}"));
+            let _ = write!(out, "%{byte:02X}");
         }
     }
     out
@@ -75,7 +71,14 @@ pub(super) fn encode(text: &str) -> String {
 
 impl IntoResponse for Html {
     fn into_response(self) -> Response {
-        ([(header::CONTENT_TYPE, "text/html; charset=utf-8"), (header::CACHE_CONTROL, "no-store")], self.0).into_response()
+        (
+            [
+                (header::CONTENT_TYPE, "text/html; charset=utf-8"),
+                (header::CACHE_CONTROL, "no-store"),
+            ],
+            self.0,
+        )
+            .into_response()
     }
 }
 
@@ -87,7 +90,10 @@ mod tests {
     fn text_from_outside_is_never_markup() {
         let mut html = Html::new();
         html.raw("<b title=\"").text("\"><script>alert('x')</script>\u{1b}[0m").raw("\">");
-        assert_eq!(html.0, "<b title=\"&quot;&gt;&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;\u{fffd}[0m\">");
+        assert_eq!(
+            html.0,
+            "<b title=\"&quot;&gt;&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;\u{fffd}[0m\">"
+        );
         assert_eq!(encode("a/b?c"), "a%2Fb%3Fc");
     }
 }

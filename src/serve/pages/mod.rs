@@ -37,8 +37,13 @@ pub(super) fn routes() -> Router<Views> {
         .route("/assets/script.js", get(script))
 }
 
-const NAVIGATION: [(&str, &str); 5] =
-    [("/", "Overview"), ("/requests", "Requests"), ("/slos", "SLOs"), ("/queues", "Queues"), ("/alerts", "Alerts")];
+const NAVIGATION: [(&str, &str); 5] = [
+    ("/", "Overview"),
+    ("/requests", "Requests"),
+    ("/slos", "SLOs"),
+    ("/queues", "Queues"),
+    ("/alerts", "Alerts"),
+];
 
 /// A whole page around `main`; `path` marks its place in the navigation.
 fn page(title: &str, path: &str, main: &Html) -> Html {
@@ -57,10 +62,17 @@ fn page(title: &str, path: &str, main: &Html) -> Html {
 }
 
 /// Builds a page off the async threads: it runs queries.
-async fn built(title: &'static str, path: &'static str, views: Views, main: impl FnOnce(&Views) -> Html + Send + 'static) -> Response {
+async fn built(
+    title: &'static str,
+    path: &'static str,
+    views: Views,
+    main: impl FnOnce(&Views) -> Html + Send + 'static,
+) -> Response {
     match tokio::task::spawn_blocking(move || main(&views)).await {
         Ok(main) => page(title, path, &main).into_response(),
-        Err(_) => answer::error(StatusCode::INTERNAL_SERVER_ERROR, "page", "the page could not be built"),
+        Err(_) => {
+            answer::error(StatusCode::INTERNAL_SERVER_ERROR, "page", "the page could not be built")
+        }
     }
 }
 
@@ -74,7 +86,8 @@ async fn slos_page(State(views): State<Views>) -> Response {
 }
 
 async fn queues_page(State(views): State<Views>) -> Response {
-    built("Queues", "/queues", views, |views| queues::main(&super::state_api::queues_json(views))).await
+    built("Queues", "/queues", views, |views| queues::main(&super::state_api::queues_json(views)))
+        .await
 }
 
 async fn alerts_page(State(views): State<Views>) -> Response {
@@ -87,14 +100,18 @@ async fn requests_page(State(views): State<Views>, params: Params) -> Response {
         return (StatusCode::SEE_OTHER, [(header::LOCATION, target)]).into_response();
     }
     match requests_api::page(&views, &params) {
-        Ok(found) => page("Requests", "/requests", &requests::main(&found, &params)).into_response(),
+        Ok(found) => {
+            page("Requests", "/requests", &requests::main(&found, &params)).into_response()
+        }
         Err(message) => answer::error(StatusCode::BAD_REQUEST, "bad_parameter", &message),
     }
 }
 
 async fn request_page(State(views): State<Views>, Path(key): Path<String>) -> Response {
     match requests_api::find(&views, &key) {
-        Ok(Lookup::One(found)) => page(&found.flow, "/requests", &request::main(&found)).into_response(),
+        Ok(Lookup::One(found)) => {
+            page(&found.flow, "/requests", &request::main(&found)).into_response()
+        }
         Ok(Lookup::Several(found)) => {
             page("Requests", "/requests", &requests::several(&key, &found)).into_response()
         }
@@ -120,7 +137,8 @@ async fn style() -> Response {
 }
 
 async fn script() -> Response {
-    ([(header::CONTENT_TYPE, "text/javascript; charset=utf-8")], include_str!("script.js")).into_response()
+    ([(header::CONTENT_TYPE, "text/javascript; charset=utf-8")], include_str!("script.js"))
+        .into_response()
 }
 
 /// `1.84 s`, `212 ms`, `3m 20s`: three digits that matter, a dash where nothing is known.
@@ -172,10 +190,20 @@ mod tests {
 
     #[test]
     fn amounts_are_short_and_unknown_is_never_zero() {
-        let shown: Vec<String> = [Some(0.0042), Some(0.212), Some(1.8342), Some(200.0), Some(7320.0), None].into_iter().map(duration).collect();
+        let shown: Vec<String> =
+            [Some(0.0042), Some(0.212), Some(1.8342), Some(200.0), Some(7320.0), None]
+                .into_iter()
+                .map(duration)
+                .collect();
         assert_eq!(shown, ["4.2 ms", "212 ms", "1.83 s", "3m 20s", "2h 2m", "–"]);
-        assert_eq!([number(Some(3.0)), number(Some(0.256)), number(Some(f64::NAN))], ["3", "0.26", "–"]);
-        assert_eq!([percent(Some(0.995)), percent(Some(0.0004)), percent(None)], ["99.5 %", "0.040 %", "–"]);
+        assert_eq!(
+            [number(Some(3.0)), number(Some(0.256)), number(Some(f64::NAN))],
+            ["3", "0.26", "–"]
+        );
+        assert_eq!(
+            [percent(Some(0.995)), percent(Some(0.0004)), percent(None)],
+            ["99.5 %", "0.040 %", "–"]
+        );
         assert_eq!(dollars(Some(0.000_004_2)), "$0.0000042");
     }
 }

@@ -8,11 +8,16 @@ use super::{chart, dollars, duration, number, percent};
 use crate::evaluate::AlertState;
 use crate::serve::Views;
 
-const QUANTILES: [(&str, &str); 4] = [("p50", "0.5"), ("p95", "0.95"), ("p99", "0.99"), ("p99.9", "0.999")];
+const QUANTILES: [(&str, &str); 4] =
+    [("p50", "0.5"), ("p95", "0.95"), ("p99", "0.99"), ("p99.9", "0.999")];
 
 pub(super) fn main(views: &Views) -> Html {
     let mut html = Html::new();
-    html.add(&alerts(views)).add(&tiles(views)).add(&charts(views)).add(&flows(views)).add(&functions(views));
+    html.add(&alerts(views))
+        .add(&tiles(views))
+        .add(&charts(views))
+        .add(&flows(views))
+        .add(&functions(views));
     html
 }
 
@@ -20,7 +25,9 @@ fn alerts(views: &Views) -> Html {
     let active = views.evaluator.read().unwrap_or_else(std::sync::PoisonError::into_inner).active();
     let firing: Vec<_> = active
         .iter()
-        .filter(|alert| alert.state == AlertState::Firing && alert.labels.get("alertname") != Some("Watchdog"))
+        .filter(|alert| {
+            alert.state == AlertState::Firing && alert.labels.get("alertname") != Some("Watchdog")
+        })
         .collect();
     let mut html = Html::new();
     if firing.is_empty() {
@@ -45,12 +52,22 @@ fn tiles(views: &Views) -> Html {
     let ask = |query: &str| query::number(views, query);
     let tiles = [
         ("requests / s", number(ask("sum(rate(throughline_requests_total[5m]))"))),
-        ("not ok", percent(ask("sum(increase(throughline_requests_total{outcome!=\"ok\"}[15m])) / sum(increase(throughline_requests_total[15m]))"))),
+        (
+            "not ok",
+            percent(ask(
+                "sum(increase(throughline_requests_total{outcome!=\"ok\"}[15m])) / sum(increase(throughline_requests_total[15m]))",
+            )),
+        ),
         ("open", number(ask("sum(throughline_requests_open)"))),
         ("cold starts, 15 min", number(ask("sum(increase(throughline_cold_starts_total[15m]))"))),
         ("throttles, 15 min", number(ask("sum(increase(throughline_throttles_total[15m]))"))),
         ("retries, 15 min", number(ask("sum(increase(throughline_retries_total[15m]))"))),
-        ("queue lag p95", duration(ask("histogram_quantile(0.95, sum(rate(throughline_queue_lag_seconds[15m])))"))),
+        (
+            "queue lag p95",
+            duration(ask(
+                "histogram_quantile(0.95, sum(rate(throughline_queue_lag_seconds[15m])))",
+            )),
+        ),
         ("in dead-letter queues", number(ask("sum(throughline_dlq_depth)"))),
         ("cost, 15 min", dollars(ask("sum(increase(throughline_request_cost_usd_total[15m]))"))),
     ];
@@ -66,18 +83,40 @@ fn tiles(views: &Views) -> Html {
 fn charts(views: &Views) -> Html {
     let mut html = Html::new();
     html.raw("<div class=\"charts\">");
-    let quantile = |q: &str| query::lines(views, &format!("histogram_quantile({q}, sum(rate(throughline_request_duration_seconds[1m])))"));
-    let found: Vec<(String, Vec<Line>)> = QUANTILES.iter().map(|(name, q)| ((*name).to_owned(), quantile(q))).collect();
-    let latency: Vec<(String, &Line)> = found.iter().filter_map(|(name, lines)| Some((name.clone(), lines.first()?))).collect();
+    let quantile = |q: &str| {
+        query::lines(
+            views,
+            &format!(
+                "histogram_quantile({q}, sum(rate(throughline_request_duration_seconds[1m])))"
+            ),
+        )
+    };
+    let found: Vec<(String, Vec<Line>)> =
+        QUANTILES.iter().map(|(name, q)| ((*name).to_owned(), quantile(q))).collect();
+    let latency: Vec<(String, &Line)> =
+        found.iter().filter_map(|(name, lines)| Some((name.clone(), lines.first()?))).collect();
     html.add(&chart::lines("Duration of whole requests", &latency, duration));
     for (title, query, label) in [
-        ("Requests a second, by outcome", "sum by (outcome) (rate(throughline_requests_total[1m]))", "outcome"),
-        ("Cold starts a second, by function", "sum by (faas_name) (rate(throughline_cold_starts_total[1m]))", "faas_name"),
-        ("Queue lag, p95", "histogram_quantile(0.95, sum by (queue) (rate(throughline_queue_lag_seconds[1m])))", "queue"),
+        (
+            "Requests a second, by outcome",
+            "sum by (outcome) (rate(throughline_requests_total[1m]))",
+            "outcome",
+        ),
+        (
+            "Cold starts a second, by function",
+            "sum by (faas_name) (rate(throughline_cold_starts_total[1m]))",
+            "faas_name",
+        ),
+        (
+            "Queue lag, p95",
+            "histogram_quantile(0.95, sum by (queue) (rate(throughline_queue_lag_seconds[1m])))",
+            "queue",
+        ),
     ] {
         let found = query::lines(views, query);
         let busy = found.iter().filter(|line| line.points.iter().any(|(_, v)| *v > 0.0));
-        let named: Vec<(String, &Line)> = busy.map(|line| (line.labels.get(label).unwrap_or("all").to_owned(), line)).collect();
+        let named: Vec<(String, &Line)> =
+            busy.map(|line| (line.labels.get(label).unwrap_or("all").to_owned(), line)).collect();
         let show: fn(Option<f64>) -> String = if label == "queue" { duration } else { number };
         html.add(&chart::lines(title, &named, show));
     }
@@ -92,7 +131,9 @@ impl Columns {
     fn ask(views: &Views, label: &str, queries: &[String]) -> Self {
         let column = |query: &String| {
             let found = query::instant(views, query).into_iter();
-            found.filter_map(|(labels, value)| Some((labels.get(label)?.to_owned(), value))).collect()
+            found
+                .filter_map(|(labels, value)| Some((labels.get(label)?.to_owned(), value)))
+                .collect()
         };
         Self(queries.iter().map(column).collect())
     }
@@ -110,7 +151,9 @@ impl Columns {
 }
 
 fn quantile_queries(metric: &str, label: &str) -> impl Iterator<Item = String> {
-    QUANTILES.iter().map(move |(_, q)| format!("histogram_quantile({q}, sum by ({label}) (rate({metric}[15m])))"))
+    QUANTILES.iter().map(move |(_, q)| {
+        format!("histogram_quantile({q}, sum by ({label}) (rate({metric}[15m])))")
+    })
 }
 
 fn flows(views: &Views) -> Html {

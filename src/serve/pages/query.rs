@@ -15,13 +15,16 @@ pub(super) struct Line {
 /// The present value of every series of a query; none where it fails (the page shows a dash).
 pub(super) fn instant(views: &Views, query: &str) -> Vec<(Labels, f64)> {
     let Ok(parsed) = Query::parse(query) else { return Vec::new() };
-    let Ok(answer) = parsed.instant(views.clock.now(), &Options::default(), &select_from(&views.series)) else {
+    let Ok(answer) =
+        parsed.instant(views.clock.now(), &Options::default(), &select_from(&views.series))
+    else {
         return Vec::new();
     };
     match answer.output {
-        Output::Vector(series) => {
-            series.into_iter().filter_map(|one| Some((one.labels.clone(), float(&one.samples.last()?.value)?))).collect()
-        }
+        Output::Vector(series) => series
+            .into_iter()
+            .filter_map(|one| Some((one.labels.clone(), float(&one.samples.last()?.value)?)))
+            .collect(),
         Output::Scalar(_, value) => vec![(Labels::default(), value)],
         Output::String(..) | Output::Matrix(_) => Vec::new(),
     }
@@ -39,11 +42,18 @@ pub(super) fn lines(views: &Views, query: &str) -> Vec<Line> {
     let end = views.clock.now().as_millis() / STEP_MS * STEP_MS;
     let Ok(parsed) = Query::parse(query) else { return Vec::new() };
     let range = Range { start: end - SPAN_MS, end, step: STEP_MS };
-    let Ok(answer) = parsed.range(range, &Options::default(), &select_from(&views.series)) else { return Vec::new() };
+    let Ok(answer) = parsed.range(range, &Options::default(), &select_from(&views.series)) else {
+        return Vec::new();
+    };
     let Output::Matrix(series) = answer.output else { return Vec::new() };
     let line = |one: crate::series::RawSeries| Line {
         labels: one.labels,
-        points: one.samples.iter().filter_map(|s| Some((s.t, float(&s.value)?))).filter(|(_, v)| v.is_finite()).collect(),
+        points: one
+            .samples
+            .iter()
+            .filter_map(|s| Some((s.t, float(&s.value)?)))
+            .filter(|(_, v)| v.is_finite())
+            .collect(),
     };
     series.into_iter().map(line).collect()
 }

@@ -12,7 +12,11 @@ pub(super) fn main(queues: &Value) -> Html {
         let value = |name: &str| queue[name].as_f64();
         let lag = |name: &str| duration(queue["lag_seconds"][name].as_f64());
         let name = queue["queue"].as_str().unwrap_or_default();
-        html.raw("<tr><td>").link("/requests?queue=", name, name).raw("</td>").cell("n", number(value("depth"))).cell("n", duration(value("oldest_age_seconds")));
+        html.raw("<tr><td>")
+            .link("/requests?queue=", name, name)
+            .raw("</td>")
+            .cell("n", number(value("depth")))
+            .cell("n", duration(value("oldest_age_seconds")));
         html.cell("n", lag("p50")).cell("n", lag("p95")).cell("n", lag("p99"));
         html.cell("", queue["dead_letter_queue"].as_str().unwrap_or("–"));
         for column in ["dlq_depth", "dlq_arrivals_1h"] {

@@ -25,20 +25,40 @@ pub(super) fn main(page: &Page, params: &Params) -> Html {
 /// A key that belongs to several requests.
 pub(super) fn several(key: &str, requests: &[Request]) -> Html {
     let mut html = Html::new();
-    html.raw("<h1>Several requests</h1><p><code>").text(key).raw("</code> belongs to these:</p>").add(&table(requests));
+    html.raw("<h1>Several requests</h1><p><code>")
+        .text(key)
+        .raw("</code> belongs to these:</p>")
+        .add(&table(requests));
     html
 }
 
 fn filters(params: &Params) -> Html {
     let mut html = Html::new();
     html.raw("<form class=\"filters\">");
-    for (name, hint) in [("flow", "flow"), ("function", "function"), ("queue", "queue"), ("min_duration", "longer than, as 500ms")] {
-        html.raw("<input name=\"").raw(name).raw("\" placeholder=\"").raw(hint).raw("\" aria-label=\"").raw(hint).raw("\" value=\"");
+    for (name, hint) in [
+        ("flow", "flow"),
+        ("function", "function"),
+        ("queue", "queue"),
+        ("min_duration", "longer than, as 500ms"),
+    ] {
+        html.raw("<input name=\"")
+            .raw(name)
+            .raw("\" placeholder=\"")
+            .raw(hint)
+            .raw("\" aria-label=\"")
+            .raw(hint)
+            .raw("\" value=\"");
         html.text(params.get(name).unwrap_or_default()).raw("\">");
     }
-    html.raw("<select name=\"outcome\" aria-label=\"outcome\"><option value=\"\">any outcome</option>");
+    html.raw(
+        "<select name=\"outcome\" aria-label=\"outcome\"><option value=\"\">any outcome</option>",
+    );
     for outcome in Outcome::ALL {
-        let mark = if params.get("outcome") == Some(outcome.as_str()) { "<option selected>" } else { "<option>" };
+        let mark = if params.get("outcome") == Some(outcome.as_str()) {
+            "<option selected>"
+        } else {
+            "<option>"
+        };
         html.raw(mark).raw(outcome.as_str()).raw("</option>");
     }
     html.raw("</select><button>Show</button></form>");
@@ -52,8 +72,12 @@ fn table(requests: &[Request]) -> Html {
         let start = request.start.to_string().get(11..23).unwrap_or_default().to_owned();
         html.raw("<tr><td class=\"time\">").link("/requests/", &request.id, start).raw("</td>");
         html.cell("", &request.flow).raw("<td>").add(&outcome(request)).raw("</td>");
-        html.cell("n", duration_of(request.duration)).cell("n", super::duration(request.response.map(|d| d.as_secs_f64())));
-        html.cell("n", request.hops.len()).cell("", slowest(request)).cell("n", dollars(request.cost_usd)).raw("</tr>");
+        html.cell("n", duration_of(request.duration))
+            .cell("n", super::duration(request.response.map(|d| d.as_secs_f64())));
+        html.cell("n", request.hops.len())
+            .cell("", slowest(request))
+            .cell("n", dollars(request.cost_usd))
+            .raw("</tr>");
     }
     html.raw("</tbody></table>");
     html
@@ -73,12 +97,19 @@ pub(super) fn outcome(request: &Request) -> Html {
 
 pub(super) fn badge(outcome: Outcome) -> Html {
     let mut html = Html::new();
-    html.raw("<span class=\"badge ").raw(outcome.as_str()).raw("\">").raw(outcome.as_str()).raw("</span>");
+    html.raw("<span class=\"badge ")
+        .raw(outcome.as_str())
+        .raw("\">")
+        .raw(outcome.as_str())
+        .raw("</span>");
     html
 }
 
 fn slowest(request: &Request) -> String {
-    let Some(part) = request.critical_path.iter().max_by_key(|part| part.duration) else { return String::new() };
-    let function = request.hops.iter().find(|hop| hop.id == part.hop).map_or("", |hop| &*hop.function);
+    let Some(part) = request.critical_path.iter().max_by_key(|part| part.duration) else {
+        return String::new();
+    };
+    let function =
+        request.hops.iter().find(|hop| hop.id == part.hop).map_or("", |hop| &*hop.function);
     format!("{function} {} {}", part.part.as_str().replace('_', " "), duration_of(part.duration))
 }

@@ -22,7 +22,11 @@ fn one(html: &mut Html, slo: &Value) {
     let text = |name: &str| slo[name].as_str().unwrap_or_default().to_owned();
     let value = |name: &str| slo[name].as_f64();
     let left = value("budget_left_ratio");
-    html.raw("<section class=\"slo\"><h2>").text(text("name")).raw(" <small>").text(text("service")).raw("</small></h2><dl class=\"tiles\">");
+    html.raw("<section class=\"slo\"><h2>")
+        .text(text("name"))
+        .raw(" <small>")
+        .text(text("service"))
+        .raw("</small></h2><dl class=\"tiles\">");
     let tiles = [
         ("target", percent(value("target"))),
         ("window", text("window")),
@@ -30,12 +34,20 @@ fn one(html: &mut Html, slo: &Value) {
         ("error ratio", percent(value("error_ratio"))),
         ("budget left", percent(left)),
         ("minutes left", number(value("budget_left_minutes"))),
-        ("exhausted at", slo["exhausted_at"].as_str().map_or_else(|| "–".to_owned(), |at| at.get(..19).unwrap_or(at).to_owned())),
+        (
+            "exhausted at",
+            slo["exhausted_at"]
+                .as_str()
+                .map_or_else(|| "–".to_owned(), |at| at.get(..19).unwrap_or(at).to_owned()),
+        ),
     ];
     for (name, value) in tiles {
         html.raw("<div><dt>").raw(name).raw("</dt><dd>").text(value).raw("</dd></div>");
     }
-    html.raw("</dl>").add(&chart::bar(left.unwrap_or(0.0), if left.is_some_and(|left| left < 0.25) { "run failed" } else { "run" }));
+    html.raw("</dl>").add(&chart::bar(
+        left.unwrap_or(0.0),
+        if left.is_some_and(|left| left < 0.25) { "run failed" } else { "run" },
+    ));
     html.raw("<table><thead><tr><th>window");
     let burns = slo["burn_rates"].as_object();
     let windows: Vec<(&String, &Value)> = burns.into_iter().flatten().collect();

@@ -21,7 +21,7 @@ const resource = (name) => resourceFromAttributes({ "service.name": "shop", "faa
 const tracer = (name, exporter) =>
   new NodeTracerProvider({ resource: resource(name), spanProcessors: [new BatchSpanProcessor(exporter())] });
 
-const logs = new LoggerProvider({ resource: resource("proto-web"), processors: [new BatchLogRecordProcessor(new OTLPLogExporter({ url: `${base}/v1/logs` }))] });
+const logs = new LoggerProvider({ resource: resource("proto-web"), processors: [new BatchLogRecordProcessor({ exporter: new OTLPLogExporter({ url: `${base}/v1/logs` }) })] });
 const reader = new PeriodicExportingMetricReader({ exporter: new OTLPMetricExporter({ url: `${base}/v1/metrics` }), exportIntervalMillis: 60000 });
 const meters = new MeterProvider({ resource: resource("proto-web"), readers: [reader] });
 const counter = meters.getMeter("shop").createCounter("node.orders");

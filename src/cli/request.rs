@@ -1,0 +1,221 @@
+//! `throughline request KEY`: one reconstructed request of a running daemon, as a text waterfall.
+//!
+//! Exits with an error where no request, or more than one, belongs to the key; the candidates are
+//! printed.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use serde::Deserialize;
+
+use super::waterfall::{self, Ink};
+use crate::correlate::{Outcome, Request};
+use crate::signal::Timestamp;
+
+/// A daemon that does not answer by then is not there.
+const ANSWER_MAX: Duration = Duration::from_secs(30);
+/// Columns where the terminal does not tell how many it has.
+const WIDTH: usize = 100;
+/// Longest text of an answer that is shown, in characters.
+const SHOWN_MAX: usize = 300;
+
+/// Which request, and where from.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "Examples:
+  throughline request 4f1d0c9e8b7a6d5c4f1d0c9e8b7a6d5c
+  throughline request order-4711 --json | jq .hops")]
+pub(super) struct RequestArgs {
+    /// Any id that belongs to it: its own, or a correlation, trace, invocation or message id.
+    pub key: String,
+    /// Where the daemon's web port is.
+    #[arg(long, default_value = "http://127.0.0.1:9595")]
+    pub url: String,
+    /// A file with the token of a daemon that wants one.
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// The daemon's answer as it is.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What the daemon said.
+#[derive(Debug)]
+struct Answer {
+    status: u16,
+    body: String,
+}
+
+/// Asks the daemon and prints the request.
+///
+/// # Errors
+/// Where the daemon cannot be reached or refuses, and where the key leads to no single request.
+pub(super) async fn run(args: &RequestArgs) -> anyhow::Result<()> {
+    let answer = ask(args).await?;
+    let mut out = std::io::stdout().lock();
+    if args.json && matches!(answer.status, 200 | 300) {
+        writeln!(out, "{}", answer.body)?;
+    }
+    let text = show(&args.key, &answer, page())?;
+    if !args.json {
+        out.write_all(text.text.as_bytes())?;
+    }
+    match text.n_candidates {
+        0 => Ok(()),
+        n => bail!("{n} requests belong to `{}`; ask for one of their ids", args.key),
+    }
+}
+
+async fn ask(args: &RequestArgs) -> anyhow::Result<Answer> {
+    // A second installation is refused and changes nothing.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let mut url = reqwest::Url::parse(&args.url)
+        .with_context(|| format!("`{}` is no URL like http://127.0.0.1:9595", args.url))?;
+    match url.path_segments_mut() {
+        Ok(mut path) => path.pop_if_empty().extend(["api", "requests"]).push(&args.key),
+        Err(()) => bail!("`{}` is no URL of a daemon", args.url),
+    };
+    let client = reqwest::Client::builder()
+        .timeout(ANSWER_MAX)
+        .redirect(reqwest::redirect::Policy::none())
+        .build()?;
+    let mut request = client.get(url);
+    if let Some(file) = &args.token_file {
+        let token = std::fs::read_to_string(file)
+            .with_context(|| format!("cannot read the token in {}", file.display()))?;
+        request = request.bearer_auth(token.trim());
+    }
+    let answer = request.send().await.with_context(|| {
+        format!("no daemon answers at {}; start it with `throughline run`, or give --url", args.url)
+    })?;
+    Ok(Answer { status: answer.status().as_u16(), body: answer.text().await? })
+}
+
+/// Where it is printed.
+#[derive(Clone, Copy, Debug)]
+struct Page {
+    width: usize,
+    ink: Ink,
+}
+
+fn page() -> Page {
+    let columns = std::env::var("COLUMNS").ok().and_then(|text| text.trim().parse().ok());
+    // https://no-color.org: present and not empty.
+    let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let ink = if std::io::stdout().is_terminal() && !no_color { Ink::Color } else { Ink::Plain };
+    Page { width: columns.unwrap_or(WIDTH), ink }
+}
+
+/// What is printed.
+#[derive(Debug)]
+struct Shown {
+    text: String,
+    /// Requests of which one must be chosen; 0 where the request itself is shown.
+    n_candidates: usize,
+}
+
+#[derive(Deserialize)]
+struct Candidates {
+    requests: Vec<Candidate>,
+}
+
+#[derive(Deserialize)]
+struct Candidate {
+    id: String,
+    flow: String,
+    start: Timestamp,
+    outcome: Outcome,
+}
+
+fn show(key: &str, answer: &Answer, page: Page) -> anyhow::Result<Shown> {
+    let unread = || format!("cannot read the daemon's answer: {}", shorten(&answer.body));
+    match answer.status {
+        200 => {
+            let request: Request = serde_json::from_str(&answer.body).with_context(unread)?;
+            let text = waterfall::render(&request, page.width, page.ink);
+            Ok(Shown { text, n_candidates: 0 })
+        }
+        300 => {
+            let Candidates { requests } =
+                serde_json::from_str(&answer.body).with_context(unread)?;
+            let lines = requests.iter().map(|one| {
+                let (id, flow) = (waterfall::printable(&one.id), waterfall::printable(&one.flow));
+                format!("{id}  {}  {:<13} {flow}\n", one.start, one.outcome.as_str())
+            });
+            Ok(Shown { text: lines.collect(), n_candidates: requests.len().max(1) })
+        }
+        404 => bail!("no request is known by `{key}`"),
+        401 | 403 => bail!("the daemon wants a token with the scope `read`; give --token-file"),
+        status => bail!("the daemon answered {status}: {}", shorten(&answer.body)),
+    }
+}
+
+fn shorten(body: &str) -> String {
+    waterfall::printable(body).chars().take(SHOWN_MAX).collect()
+}
+
+#[cfg(test)]
+#[expect(clippy::needless_raw_string_hashes, reason = "expect_test writes its texts so")]
+mod tests {
+    use expect_test::{Expect, expect};
+
+    use super::*;
+
+    #[expect(clippy::needless_pass_by_value, reason = "expect_test's own style")]
+    fn check(status: u16, body: &str, expect: Expect) {
+        let answer = Answer { status, body: body.to_owned() };
+        let page = Page { width: 80, ink: Ink::Plain };
+        let shown = match show("order-1", &answer, page) {
+            Ok(shown) => format!("{} candidates\n{}", shown.n_candidates, shown.text),
+            Err(error) => format!("error: {error}\n"),
+        };
+        expect.assert_eq(&shown);
+    }
+
+    #[test]
+    fn a_key_of_several_requests_lists_them() {
+        check(
+            300,
+            r#"{"requests":[{"id":"aa","flow":"POST /orders","start":"2026-11-25T10:00:00Z","outcome":"ok"},
+               {"id":"bb","flow":"x\u001b[2Jy","start":"2026-11-25T10:00:01Z","outcome":"timeout"}]}"#,
+            expect![[r#"
+                2 candidates
+                aa  2026-11-25T10:00:00.000000000Z  ok            POST /orders
+                bb  2026-11-25T10:00:01.000000000Z  timeout       x�[2Jy
+            "#]],
+        );
+    }
+
+    #[test]
+    fn other_answers_say_what_to_do() {
+        check(
+            404,
+            r#"{"error":{"code":"not_found","message":"…"}}"#,
+            expect![[r#"
+            error: no request is known by `order-1`
+        "#]],
+        );
+        check(
+            401,
+            "",
+            expect![[r#"
+            error: the daemon wants a token with the scope `read`; give --token-file
+        "#]],
+        );
+        check(
+            500,
+            "the disk is full",
+            expect![[r#"
+            error: the daemon answered 500: the disk is full
+        "#]],
+        );
+        check(
+            200,
+            "<html>",
+            expect![[r#"
+            error: cannot read the daemon's answer: <html>
+        "#]],
+        );
+    }
+}

@@ -1,0 +1,373 @@
+//! Facts of one invocation in, what they add up to out: a pure function of the set.
+//!
+//! Fields merge by fixed precedence, platform report before span before log, and among equals by time
+//! and content; never by arrival.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::judge::judge;
+use super::known::{Ending, Init, Known, Origin, Place, Pointer, Sent};
+use super::request::{Call, Evidence};
+use super::runs::Parts;
+use crate::number::u32_from_usize;
+use crate::signal::{
+    ErrorKind, Facts, MessageRef, Platform, PlatformStage, Text, Timestamp, TraceId, Via,
+};
+
+/// Calls of one invocation that are kept; the rest only shows in its duration.
+const CALLS_MAX: usize = 1_000;
+
+/// How an invocation is named.
+#[derive(Clone, Debug)]
+pub(super) struct Naming {
+    pub(super) id: Text,
+    pub(super) invocation_id: Option<Text>,
+    pub(super) run: u32,
+}
+
+pub(super) fn assemble(mut parts: Parts<'_>, naming: Naming) -> Known {
+    parts.sort();
+    let timing = timing(&parts);
+    let billed = last_told(&parts, |event| event.billed);
+    let (cold_start, init) = cold_start(&parts, billed);
+    let told = tell(&parts);
+    Known {
+        id: naming.id,
+        function: function(&parts),
+        service: first_source(&parts, |source| source.service.clone()),
+        version: first_source(&parts, |source| source.version.clone()),
+        instance: first_source(&parts, |source| source.instance.clone()),
+        invocation_id: naming.invocation_id,
+        run: naming.run,
+        start: timing.start,
+        end: timing.end,
+        ending: timing.ending,
+        last: timing.last,
+        verdict: judge(&parts),
+        cold_start,
+        init,
+        billed,
+        memory_size_bytes: last_told(&parts, |event| event.memory_size_bytes)
+            .or_else(|| first_source(&parts, |source| source.memory_bytes)),
+        memory_used_bytes: last_told(&parts, |event| event.memory_used_bytes),
+        route: route(&parts),
+        trigger: all_facts(&parts).find_map(|facts| facts.trigger),
+        workflow: all_facts(&parts).find_map(|facts| facts.workflow.clone()),
+        received: received(&parts),
+        sent: sent(&parts),
+        pointers: pointers(&parts, &told.places),
+        places: told.places,
+        correlation_ids: told.correlation_ids,
+        traces: told.traces,
+        origins: origins(&parts),
+        calls: calls(&parts),
+        throttled_by: throttled_by(&parts),
+        n_spans: u32_from_usize(parts.spans.len()),
+        n_logs: u32_from_usize(parts.logs.len()),
+        news: news(&parts),
+        is_reported: parts.platform.iter().any(|fact| fact.event.stage > PlatformStage::Start),
+    }
+}
+
+/// Facts of heads, then of other spans, then of logs.
+fn all_facts<'p>(parts: &'p Parts<'_>) -> impl Iterator<Item = &'p Facts> {
+    let heads = parts.heads.iter().map(|span| span.facts());
+    let spans = parts.spans.iter().map(|member| member.span.facts());
+    heads.chain(spans).chain(parts.logs.iter().map(|record| record.log.facts()))
+}
+
+fn first_source<T>(
+    parts: &Parts<'_>,
+    field: impl Fn(&super::fact::Source) -> Option<T>,
+) -> Option<T> {
+    let platform = parts.platform.iter().map(|fact| &fact.source);
+    let heads = parts.heads.iter().map(|span| &span.source);
+    let logs = parts.logs.iter().map(|record| &record.log.source);
+    platform.chain(heads).chain(logs).find_map(|source| field(source))
+}
+
+fn function(parts: &Parts<'_>) -> Text {
+    let platform = parts.platform.iter().find_map(|fact| fact.source.function.as_ref());
+    let head = || parts.heads.iter().find_map(|span| span.function());
+    let log = || parts.logs.iter().find_map(|record| record.log.function());
+    let named = platform.or_else(head).or_else(log).cloned();
+    named
+        .or_else(|| first_source(parts, |source| source.service.clone()))
+        .unwrap_or_else(|| Text::from("unknown"))
+}
+
+fn last_of<'p>(parts: &'p Parts<'_>, stage: PlatformStage) -> Option<&'p Platform> {
+    parts.platform.iter().rev().map(|fact| &fact.event).find(|event| event.stage == stage)
+}
+
+/// A field of the platform's account, by the last event that tells it: two sources may report one run.
+fn last_told<T>(parts: &Parts<'_>, field: impl Fn(&Platform) -> Option<T>) -> Option<T> {
+    parts.platform.iter().rev().find_map(|fact| field(&fact.event))
+}
+
+fn first_of<'p>(parts: &'p Parts<'_>, stage: PlatformStage) -> Option<&'p Platform> {
+    parts.platform.iter().map(|fact| &fact.event).find(|event| event.stage == stage)
+}
+
+struct Timing {
+    start: Timestamp,
+    end: Option<Timestamp>,
+    ending: Ending,
+    last: Timestamp,
+}
+
+fn timing(parts: &Parts<'_>) -> Timing {
+    let report = last_of(parts, PlatformStage::Report);
+    let done = last_of(parts, PlatformStage::RuntimeDone);
+    let run = report.and_then(|e| e.duration).or(done.and_then(|e| e.duration));
+    let head_start = parts.heads.iter().map(|span| span.start).min();
+    let head_end = parts.heads.iter().map(|span| span.end).max();
+    let log = log_extent(parts);
+    let over = done.or(report).map(|event| event.time);
+    let start = first_of(parts, PlatformStage::Start)
+        .map(|event| event.time)
+        .or(head_start)
+        .or(over.map(|time| time.saturating_sub(run.unwrap_or_default())))
+        .or(log.start)
+        .or(parts.platform.first().map(|fact| fact.event.time))
+        .unwrap_or_default();
+    let by_duration = run.map(|run| start.saturating_add(run));
+    let told = by_duration.or(head_end).or(over).or(log.told_end).map(|end| end.max(start));
+    let last = last_time(parts).max(start);
+    let ending = match told {
+        Some(_) => Ending::Told,
+        None if first_of(parts, PlatformStage::Start).is_some() => Ending::Awaited,
+        None => Ending::Unseen,
+    };
+    let end = told.or((ending == Ending::Unseen).then_some(last));
+    Timing { start, end, ending, last }
+}
+
+struct LogExtent {
+    start: Option<Timestamp>,
+    /// The end that a record with a duration tells.
+    told_end: Option<Timestamp>,
+}
+
+fn log_extent(parts: &Parts<'_>) -> LogExtent {
+    let logs = || parts.logs.iter().map(|record| record.log);
+    let began = |log: &super::fact::LogFact| {
+        log.time.saturating_sub(log.facts().duration.unwrap_or(Duration::ZERO))
+    };
+    let timed = logs().filter(|log| log.facts().duration.is_some());
+    LogExtent { start: logs().map(began).min(), told_end: timed.map(|log| log.time).max() }
+}
+
+fn last_time(parts: &Parts<'_>) -> Timestamp {
+    let platform = parts.platform.iter().map(|fact| fact.event.time);
+    let spans = parts.spans.iter().map(|member| member.span.end);
+    let logs = parts.logs.iter().map(|record| record.log.time);
+    platform.chain(spans).chain(logs).max().unwrap_or_default()
+}
+
+fn news(parts: &Parts<'_>) -> Duration {
+    let platform = parts.platform.iter().map(|fact| fact.mark.age);
+    let spans = parts.spans.iter().map(|member| member.span.mark.age);
+    let logs = parts.logs.iter().map(|record| record.log.mark.age);
+    platform.chain(spans).chain(logs).max().unwrap_or_default()
+}
+
+fn cold_start(parts: &Parts<'_>, billed: Option<Duration>) -> (Option<bool>, Option<Init>) {
+    let duration = parts.platform.iter().find_map(|fact| fact.event.init_duration);
+    let told = all_facts(parts).find_map(|facts| facts.cold_start);
+    if duration.is_some() {
+        return (Some(true), Some(Init { duration, end: None }));
+    }
+    let told = told.or(billed.map(|_| false));
+    (told, (told == Some(true)).then_some(Init { duration: None, end: None }))
+}
+
+fn route(parts: &Parts<'_>) -> Option<Text> {
+    all_facts(parts).enumerate().find_map(|(idx, facts)| {
+        // A client span's route is another's; only the head's, or a record's, is our own.
+        let is_member = idx >= parts.heads.len() && idx < parts.heads.len() + parts.spans.len();
+        let http = facts.http.as_ref().filter(|_| !is_member)?;
+        let (method, route) = (http.method.as_ref()?, http.route.as_ref()?);
+        Some(Text::from(format!("{method} {route}")))
+    })
+}
+
+fn merge_message(into: &mut MessageRef, other: &MessageRef) {
+    into.queue = into.queue.take().or_else(|| other.queue.clone());
+    if into.via == Via::Unknown {
+        into.via = other.via;
+    }
+    into.sent = match (into.sent, other.sent) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    };
+    into.receive_count = into.receive_count.max(other.receive_count);
+    into.dead_letter_source =
+        into.dead_letter_source.take().or_else(|| other.dead_letter_source.clone());
+    into.trace = into.trace.or(other.trace);
+    into.failed |= other.failed;
+}
+
+fn received(parts: &Parts<'_>) -> Vec<MessageRef> {
+    let mut messages: BTreeMap<Text, MessageRef> = BTreeMap::new();
+    let mut add = |message: &MessageRef, failed: bool| {
+        let known = messages.entry(Text::clone(&message.id)).or_insert_with(|| {
+            let mut first = message.clone();
+            first.failed = false;
+            first
+        });
+        merge_message(known, message);
+        known.failed |= failed;
+    };
+    for member in &parts.spans {
+        let is_head = parts.heads.iter().any(|head| std::ptr::eq(*head, member.span));
+        for message in &member.span.facts().received {
+            add(message, member.span.failed && !is_head);
+        }
+    }
+    for record in &parts.logs {
+        let facts = record.log.facts();
+        facts.received.iter().for_each(|message| add(message, facts.error.is_some()));
+    }
+    messages.into_values().collect()
+}
+
+fn sent(parts: &Parts<'_>) -> Vec<Sent> {
+    let mut messages: BTreeMap<Text, Sent> = BTreeMap::new();
+    let mut add = |message: &MessageRef, time: Timestamp, under: Option<&Text>| {
+        let at = message.sent.unwrap_or(time);
+        let known = messages.entry(Text::clone(&message.id)).or_insert_with(|| Sent {
+            id: Text::clone(&message.id),
+            queue: None,
+            via: message.via,
+            at,
+            under: None,
+        });
+        known.queue = known.queue.take().or_else(|| message.queue.clone());
+        known.under = known.under.take().or_else(|| under.cloned());
+        known.at = known.at.min(at);
+        if known.via == Via::Unknown {
+            known.via = message.via;
+        }
+    };
+    for member in &parts.spans {
+        let span = member.span;
+        span.facts().sent.iter().for_each(|m| add(m, span.start, member.under.as_ref()));
+    }
+    for record in &parts.logs {
+        let log = record.log;
+        log.facts().sent.iter().for_each(|m| add(m, log.time, record.under.as_ref()));
+    }
+    messages.into_values().collect()
+}
+
+struct Told {
+    places: Vec<Place>,
+    correlation_ids: Vec<Text>,
+    traces: Vec<TraceId>,
+}
+
+fn tell(parts: &Parts<'_>) -> Told {
+    let mut places: BTreeMap<(TraceId, crate::signal::SpanId), Option<Text>> = BTreeMap::new();
+    let mut traces = BTreeSet::new();
+    for member in &parts.spans {
+        places.insert((member.span.trace, member.span.span), member.under.clone());
+        traces.insert(member.span.trace);
+    }
+    for fact in &parts.platform {
+        let Some(trace) = fact.event.trace else { continue };
+        traces.insert(trace.trace_id);
+        if let Some(span) = fact.event.span_id {
+            places.entry((trace.trace_id, span)).or_insert(None);
+        }
+    }
+    traces.extend(parts.logs.iter().filter_map(|r| r.log.trace).map(|trace| trace.trace_id));
+    let ids: BTreeSet<Text> =
+        all_facts(parts).flat_map(|facts| facts.correlation_ids.iter().cloned()).collect();
+    let place = |((trace, span), under)| Place { trace, span, under };
+    Told {
+        places: places.into_iter().map(place).collect(),
+        correlation_ids: ids.into_iter().collect(),
+        traces: traces.into_iter().collect(),
+    }
+}
+
+fn pointers(parts: &Parts<'_>, places: &[Place]) -> Vec<Pointer> {
+    let mut found = BTreeSet::new();
+    let mut add = |trace: TraceId, span, evidence, message: Option<Text>| {
+        let key = (trace, span);
+        if places.binary_search_by_key(&key, |place| (place.trace, place.span)).is_err() {
+            found.insert(Pointer { trace, span, evidence, message });
+        }
+    };
+    for head in &parts.heads {
+        if let Some(parent) = head.parent {
+            add(head.trace, parent, Evidence::Trace, None);
+        }
+    }
+    for fact in &parts.platform {
+        if let Some(trace) = fact.event.trace
+            && let Some(parent) = trace.span_id
+        {
+            add(trace.trace_id, parent, Evidence::Trace, None);
+        }
+    }
+    for member in &parts.spans {
+        let only = match member.span.facts().received.as_slice() {
+            [message] => Some(&message.id),
+            _ => None,
+        };
+        for link in &member.span.links {
+            let message = link.message_id.as_ref().or(only).or(member.under.as_ref());
+            add(link.trace_id, link.span_id, Evidence::Link, message.cloned());
+        }
+    }
+    for message in all_facts(parts).flat_map(|facts| &facts.received) {
+        if let Some(trace) = message.trace
+            && let Some(span) = trace.span_id
+        {
+            add(trace.trace_id, span, Evidence::Link, Some(Text::clone(&message.id)));
+        }
+    }
+    found.into_iter().collect()
+}
+
+fn origins(parts: &Parts<'_>) -> Vec<Origin> {
+    let mut found = BTreeSet::new();
+    for message in all_facts(parts).flat_map(|facts| &facts.received) {
+        if let Some(trace) = message.trace {
+            found.insert(Origin { trace: trace.trace_id, message: Some(Text::clone(&message.id)) });
+        }
+    }
+    for link in parts.spans.iter().flat_map(|member| &member.span.links) {
+        let message = link.message_id.clone();
+        found.insert(Origin { trace: link.trace_id, message });
+    }
+    found.into_iter().collect()
+}
+
+fn calls(parts: &Parts<'_>) -> Vec<Call> {
+    let calls = parts.spans.iter().filter_map(|member| {
+        let span = member.span;
+        let peer = span.facts().peer.as_ref()?;
+        Some(Call {
+            peer: Text::clone(&peer.name),
+            operation: Text::clone(&peer.operation),
+            start: span.start,
+            duration: span.end.since(span.start),
+            ok: !span.failed,
+        })
+    });
+    calls.take(CALLS_MAX).collect()
+}
+
+fn throttled_by(parts: &Parts<'_>) -> Vec<Text> {
+    let throttled = parts.spans.iter().filter_map(|member| {
+        let facts = member.span.facts();
+        let peer = facts.peer.as_ref()?;
+        let error = facts.error.as_ref()?;
+        (error.kind == ErrorKind::Throttled).then(|| Text::clone(&peer.name))
+    });
+    throttled.take(CALLS_MAX).collect()
+}

@@ -1,0 +1,414 @@
+//! Cells: the sets of facts from which invocations are worked out.
+//!
+//! Facts come in by their route and go out when their invocation is final. A cell that changed is dirty
+//! until the next tick works its invocations out anew.
+
+use std::collections::{BTreeSet, HashMap};
+
+use serde::{Deserialize, Serialize};
+
+use super::assemble::{Naming, assemble};
+use super::dedup;
+use super::fact::{LogFact, Mark, PlatformFact, SpanFact};
+use super::graph::Cell;
+use super::known::Known;
+use super::runs::{BundleFacts, Member, Parts, Record, RecordCell, RunCell};
+use super::tell::hex;
+use super::traces::{Alias, Bundle, BundleKey, TraceCell};
+use crate::number::u32_from_usize;
+use crate::signal::{Fnv128, Text, Timestamp, TraceId};
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct Cells {
+    pub(super) traces: HashMap<TraceId, TraceCell>,
+    pub(super) runs: HashMap<Text, RunCell>,
+    pub(super) records: HashMap<(Text, Text), RecordCell>,
+    pub(super) dirty: BTreeSet<Cell>,
+}
+
+/// A fact of a signal, ready to be held.
+#[derive(Debug)]
+pub(super) enum Fact {
+    Span(SpanFact),
+    Log(LogFact),
+    Platform(PlatformFact),
+}
+
+impl Fact {
+    pub(super) fn mark(&self) -> &Mark {
+        match self {
+            Self::Span(fact) => &fact.mark,
+            Self::Log(fact) => &fact.mark,
+            Self::Platform(fact) => &fact.mark,
+        }
+    }
+
+    pub(super) fn canonical(&self) -> Vec<u8> {
+        match self {
+            Self::Span(fact) => fact.canonical(),
+            Self::Log(fact) => fact.canonical(),
+            Self::Platform(fact) => fact.canonical(),
+        }
+    }
+}
+
+/// What a final invocation leaves behind.
+#[derive(Debug, Default)]
+pub(super) struct Remains {
+    pub(super) marks: Vec<Mark>,
+    /// Tombstone keys.
+    pub(super) keys: Vec<u128>,
+}
+
+impl Cells {
+    pub(super) fn has(&self, cell: &Cell) -> bool {
+        match cell {
+            Cell::Run(id) => self.runs.contains_key(id),
+            Cell::Trace(trace) => self.traces.contains_key(trace),
+            Cell::Records(function, key) => {
+                self.records.contains_key(&(Text::clone(function), Text::clone(key)))
+            }
+        }
+    }
+
+    pub(super) fn insert(&mut self, cell: &Cell, fact: Fact) {
+        self.dirty.insert(cell.clone());
+        match (cell, fact) {
+            (Cell::Trace(trace), Fact::Span(fact)) => {
+                self.traces.entry(*trace).or_default().spans.insert(fact.span, fact);
+            }
+            (Cell::Trace(trace), Fact::Log(fact)) => {
+                self.traces.entry(*trace).or_default().logs.push(fact);
+            }
+            (Cell::Run(id), Fact::Log(fact)) => {
+                self.runs.entry(Text::clone(id)).or_default().logs.push(fact);
+            }
+            (Cell::Run(id), Fact::Platform(fact)) => {
+                self.add_alias(&fact);
+                self.runs.entry(Text::clone(id)).or_default().platform.push(fact);
+            }
+            (Cell::Records(function, key), Fact::Log(fact)) => {
+                let key = (Text::clone(function), Text::clone(key));
+                self.records.entry(key).or_default().logs.push(fact);
+            }
+            // No other kind is routed there.
+            _ => debug_assert!(false, "a fact went to a cell that cannot hold it"),
+        }
+    }
+
+    fn add_alias(&mut self, fact: &PlatformFact) {
+        let (Some(trace), Some(span)) = (fact.event.trace, fact.event.span_id) else { return };
+        let Some(id) = fact.event.invocation_id.clone() else { return };
+        let alias = Alias { invocation_id: id, function: fact.source.function.clone() };
+        let cell = self.traces.entry(trace.trace_id).or_default();
+        if cell.aliases.entry(span).or_default().insert(alias) {
+            self.dirty.insert(Cell::Trace(trace.trace_id));
+        }
+    }
+
+    /// Takes the fact with this identity out of its cell.
+    pub(super) fn take_fact(&mut self, cell: &Cell, identity: u128) -> Option<Fact> {
+        let is_it = |mark: &Mark| mark.identity == Some(identity);
+        let take_log = |logs: &mut Vec<LogFact>| {
+            let idx = logs.iter().position(|log| is_it(&log.mark))?;
+            Some(Fact::Log(logs.swap_remove(idx)))
+        };
+        let taken = match cell {
+            Cell::Trace(trace) => {
+                let cell = self.traces.get_mut(trace)?;
+                let span = cell.spans.values().find(|span| is_it(&span.mark)).map(|span| span.span);
+                match span {
+                    Some(span) => cell.spans.remove(&span).map(Fact::Span),
+                    None => take_log(&mut cell.logs),
+                }
+            }
+            Cell::Run(id) => {
+                let cell = self.runs.get_mut(id)?;
+                match cell.platform.iter().position(|fact| is_it(&fact.mark)) {
+                    Some(idx) => Some(Fact::Platform(cell.platform.swap_remove(idx))),
+                    None => take_log(&mut cell.logs),
+                }
+            }
+            Cell::Records(function, key) => take_log(
+                &mut self.records.get_mut(&(Text::clone(function), Text::clone(key)))?.logs,
+            ),
+        };
+        self.dirty.insert(cell.clone());
+        taken
+    }
+
+    /// Cuts a trace into bundles anew, hands those with a request id to their runs, and tells the
+    /// invocations of the rest.
+    pub(super) fn derive_trace(&mut self, trace: TraceId) -> Vec<Known> {
+        let Some(cell) = self.traces.get_mut(&trace) else { return Vec::new() };
+        let new = cell.cut();
+        let old = std::mem::replace(&mut cell.bundles, new);
+        let runs = |bundles: &std::collections::BTreeMap<BundleKey, Bundle>| {
+            let with_run =
+                bundles.iter().filter_map(|(key, b)| Some((b.run.clone()?, key.clone())));
+            with_run.collect::<Vec<_>>()
+        };
+        let new_runs = runs(&cell.bundles);
+        for (run, key) in runs(&old) {
+            if let Some(cell) = self.runs.get_mut(&run) {
+                cell.bundles.remove(&(trace, key));
+            }
+            self.dirty.insert(Cell::Run(run));
+        }
+        for (run, key) in new_runs {
+            self.runs.entry(Text::clone(&run)).or_default().bundles.insert((trace, key));
+            self.dirty.insert(Cell::Run(run));
+        }
+        let Some(cell) = self.traces.get(&trace) else { return Vec::new() };
+        let own = cell.bundles.iter().filter(|(_, bundle)| bundle.run.is_none());
+        let known = own.map(|(key, bundle)| {
+            let mut parts = Parts::default();
+            parts.add_bundle(bundle_facts(cell, trace, key, bundle));
+            let id = bundle_id(trace, key);
+            assemble(parts, Naming { id, invocation_id: None, run: 1 })
+        });
+        known.collect()
+    }
+
+    pub(super) fn derive_run(&self, id: &Text) -> Vec<Known> {
+        let Some(cell) = self.runs.get(id) else { return Vec::new() };
+        let named = self.named_attempts(id, cell);
+        named.into_iter().map(|(naming, parts)| assemble(parts, naming)).collect()
+    }
+
+    pub(super) fn derive_records(
+        &self,
+        key: &(Text, Text),
+        gap: std::time::Duration,
+    ) -> Vec<Known> {
+        let Some(cell) = self.records.get(key) else { return Vec::new() };
+        let named = name_records(key, cell, gap);
+        named.into_iter().map(|(naming, parts)| assemble(parts, naming)).collect()
+    }
+
+    fn named_attempts<'a>(&'a self, id: &Text, cell: &'a RunCell) -> Vec<(Naming, Parts<'a>)> {
+        let bundles = cell.bundles.iter().filter_map(|(trace, key)| {
+            let traced = self.traces.get(trace)?;
+            Some(bundle_facts(traced, *trace, key, traced.bundles.get(key)?))
+        });
+        let mut named = Vec::new();
+        for (class, attempts) in cell.split(bundles.collect()).into_iter().enumerate() {
+            for (idx, parts) in attempts.into_iter().enumerate() {
+                let mut hash = Fnv128::default().field(b"run").field(id.as_bytes());
+                if class > 0 {
+                    hash = hash.field(&u32_from_usize(class).to_be_bytes());
+                }
+                if idx > 0 || cell.n_sealed > 0 {
+                    hash = hash.field(&first_time(&parts).as_nanos().to_be_bytes());
+                }
+                let run = u32_from_usize(idx).saturating_add(cell.n_sealed).saturating_add(1);
+                let naming =
+                    Naming { id: hex(hash.finish()), invocation_id: Some(Text::clone(id)), run };
+                named.push((naming, parts));
+            }
+        }
+        named
+    }
+
+    /// Takes the facts of a final invocation out.
+    pub(super) fn bury(&mut self, cell: &Cell, node: &Known, gap: std::time::Duration) -> Remains {
+        match cell {
+            Cell::Trace(trace) => self.bury_traced(*trace, node),
+            Cell::Run(id) => self.bury_run(id, node),
+            Cell::Records(function, key) => {
+                self.bury_records(&(Text::clone(function), Text::clone(key)), node, gap)
+            }
+        }
+    }
+
+    fn bury_traced(&mut self, trace: TraceId, node: &Known) -> Remains {
+        let mut remains = Remains::default();
+        let Some(cell) = self.traces.get_mut(&trace) else { return remains };
+        let is_it = |(key, bundle): &(&BundleKey, &Bundle)| {
+            bundle.run.is_none() && bundle_id(trace, key) == node.id
+        };
+        if let Some(key) = cell.bundles.iter().find(is_it).map(|(key, _)| key.clone()) {
+            take_bundle(cell, trace, &key, &mut remains);
+        }
+        cell.nodes.retain(|(id, _)| *id != node.id);
+        if cell.is_empty() {
+            self.traces.remove(&trace);
+        }
+        remains
+    }
+
+    fn bury_run(&mut self, id: &Text, node: &Known) -> Remains {
+        let mut remains = Remains { marks: Vec::new(), keys: vec![dedup::run_key(id)] };
+        let Some(cell) = self.runs.get(id) else { return remains };
+        let mut named = self.named_attempts(id, cell);
+        let Some(idx) = named.iter().position(|(naming, _)| naming.id == node.id) else {
+            return remains;
+        };
+        let (_, parts) = named.swap_remove(idx);
+        let platform: BTreeSet<_> = parts.platform.iter().map(|f| f.mark.hash).collect();
+        let logs: BTreeSet<_> = parts.logs.iter().map(|r| (r.log.time, r.log.mark.hash)).collect();
+        let bundles = parts.bundles;
+        let mut aliases = Vec::new();
+        if let Some(cell) = self.runs.get_mut(id) {
+            cell.platform.retain(|fact| {
+                let is_kept = !platform.contains(&fact.mark.hash);
+                if !is_kept {
+                    remains.marks.push(fact.mark);
+                    aliases.extend(fact.event.trace.zip(fact.event.span_id));
+                }
+                is_kept
+            });
+            cell.logs.retain(|log| {
+                let is_kept = !logs.contains(&(log.time, log.mark.hash));
+                if !is_kept {
+                    remains.marks.push(log.mark);
+                }
+                is_kept
+            });
+            cell.bundles.retain(|bundle| !bundles.contains(bundle));
+            cell.nodes.retain(|(known, _)| *known != node.id);
+            cell.n_sealed = cell.n_sealed.saturating_add(1);
+            if cell.is_empty() {
+                self.runs.remove(id);
+            }
+        }
+        for (trace, key) in bundles {
+            if let Some(cell) = self.traces.get_mut(&trace) {
+                take_bundle(cell, trace, &key, &mut remains);
+            }
+            self.prune_trace(trace);
+        }
+        for (trace, span) in aliases {
+            if let Some(cell) = self.traces.get_mut(&trace.trace_id) {
+                cell.aliases.remove(&span);
+                remains.keys.push(dedup::span_key(&trace.trace_id.0, &span.0));
+            }
+            self.prune_trace(trace.trace_id);
+        }
+        remains
+    }
+
+    fn prune_trace(&mut self, trace: TraceId) {
+        if self.traces.get(&trace).is_some_and(TraceCell::is_empty) {
+            self.traces.remove(&trace);
+        }
+    }
+
+    fn bury_records(
+        &mut self,
+        key: &(Text, Text),
+        node: &Known,
+        gap: std::time::Duration,
+    ) -> Remains {
+        let mut remains = Remains::default();
+        let Some(cell) = self.records.get(key) else { return remains };
+        remains.keys.push(dedup::record_key(&key.0, &key.1));
+        let named = name_records(key, cell, gap);
+        let Some((_, parts)) = named.into_iter().find(|(naming, _)| naming.id == node.id) else {
+            return remains;
+        };
+        let logs: BTreeSet<_> = parts.logs.iter().map(|r| (r.log.time, r.log.mark.hash)).collect();
+        if let Some(cell) = self.records.get_mut(key) {
+            cell.logs.retain(|log| {
+                let is_kept = !logs.contains(&(log.time, log.mark.hash));
+                if !is_kept {
+                    remains.marks.push(log.mark);
+                }
+                is_kept
+            });
+            cell.nodes.retain(|(id, _)| *id != node.id);
+            cell.n_sealed = cell.n_sealed.saturating_add(1);
+            if cell.logs.is_empty() {
+                self.records.remove(key);
+            }
+        }
+        remains
+    }
+}
+
+fn name_records<'a>(
+    key: &(Text, Text),
+    cell: &'a RecordCell,
+    gap: std::time::Duration,
+) -> Vec<(Naming, Parts<'a>)> {
+    let name = |(idx, parts): (usize, Parts<'a>)| {
+        let hash = Fnv128::default().field(b"log").field(key.0.as_bytes()).field(key.1.as_bytes());
+        let is_first = idx == 0 && cell.n_sealed == 0;
+        let start = first_time(&parts).as_nanos().to_be_bytes();
+        let hash = if is_first { hash } else { hash.field(&start) };
+        (Naming { id: hex(hash.finish()), invocation_id: None, run: 1 }, parts)
+    };
+    cell.split(gap).into_iter().enumerate().map(name).collect()
+}
+
+/// The time that names a later attempt.
+fn first_time(parts: &Parts<'_>) -> Timestamp {
+    let platform = parts.platform.iter().map(|fact| fact.event.time);
+    let heads = parts.heads.iter().map(|head| head.start);
+    let logs = parts.logs.iter().map(|record| record.log.time);
+    platform.chain(heads).chain(logs).min().unwrap_or_default()
+}
+
+fn bundle_id(trace: TraceId, key: &BundleKey) -> Text {
+    let hash = match key {
+        BundleKey::Head(span) => Fnv128::default().field(b"span").field(&trace.0).field(&span.0),
+        BundleKey::Platform(span) => {
+            Fnv128::default().field(b"platform").field(&trace.0).field(&span.0)
+        }
+        BundleKey::Records(function) => {
+            Fnv128::default().field(b"trace").field(&trace.0).field(function.as_bytes())
+        }
+    };
+    hex(hash.finish())
+}
+
+fn bundle_facts<'a>(
+    cell: &'a TraceCell,
+    trace: TraceId,
+    key: &BundleKey,
+    bundle: &Bundle,
+) -> BundleFacts<'a> {
+    let head = match key {
+        BundleKey::Head(span) => cell.spans.get(span),
+        _ => None,
+    };
+    let under = |span| head.and_then(|head| cell.message_above(span, head.span));
+    let members = bundle.members.iter().filter_map(|span| cell.spans.get(span));
+    let logs = bundle.logs.iter().filter_map(|&idx| cell.logs.get(idx));
+    BundleFacts {
+        key: (trace, key.clone()),
+        head,
+        spans: members.map(|span| Member { span, under: under(span.span) }).collect(),
+        logs: logs
+            .map(|log| Record {
+                log,
+                under: log.trace.and_then(|trace| trace.span_id).and_then(under),
+            })
+            .collect(),
+    }
+}
+
+/// Takes a bundle's facts out of its trace; positions of the remaining records move, so the rest is
+/// cut anew.
+fn take_bundle(cell: &mut TraceCell, trace: TraceId, key: &BundleKey, remains: &mut Remains) {
+    let Some(bundle) = cell.bundles.remove(key) else { return };
+    for span in bundle.members {
+        if let Some(fact) = cell.spans.remove(&span) {
+            remains.marks.push(fact.mark);
+            remains.keys.push(dedup::span_key(&trace.0, &span.0));
+        }
+    }
+    let gone: BTreeSet<usize> = bundle.logs.into_iter().collect();
+    if !gone.is_empty() {
+        let mut idx = 0;
+        cell.logs.retain(|log| {
+            let is_kept = !gone.contains(&idx);
+            idx += 1;
+            if !is_kept {
+                remains.marks.push(log.mark);
+            }
+            is_kept
+        });
+        cell.bundles = cell.cut();
+    }
+}

@@ -1,0 +1,236 @@
+//! What has been seen: identities of signals, ids of deliveries, bodies, and tombstones.
+//!
+//! A signal or a delivery comes in; a verdict goes out. Nothing here ever decides by arrival order
+//! which content wins: it only tells a repeat (same content) from a conflict (other content), and a
+//! repeat of something held from a repeat of something that is final and gone (`late`).
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::fact::Age;
+use super::graph::Cell;
+use crate::signal::{Batch, Fnv128, Receiver, SignalKind, Text, Timestamp};
+
+/// How long ids of deliveries and tombstones are remembered: longer than Firehose's retry time of
+/// two hours.
+pub(super) const REMEMBERED: Duration = Duration::from_mins(150);
+/// How long a byte-identical body without an id counts as a repeat.
+const BODY_REMEMBERED: Duration = Duration::from_mins(15);
+/// Identities and tombstones that are no longer held by an open request: about 64 MB.
+const PASSED_MAX: usize = 1_000_000;
+/// Deliveries remembered by their declared id, and bodies remembered by their hash, each.
+const DELIVERIES_MAX: usize = 500_000;
+
+/// What is known of a signal or a delivery that comes in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Seen {
+    New,
+    Duplicate,
+    Conflict,
+    Late,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+enum Life {
+    /// A fact that a correctable invocation holds, and where it lies.
+    Held(Cell),
+    /// Taken and handed on (a metric point, an event that changes nothing).
+    Passed(Age),
+    /// Its invocation is final.
+    Sealed,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Identity {
+    hash: u64,
+    life: Life,
+}
+
+/// A final invocation: what belongs to it and comes now is late.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Tombstone {
+    function: Option<Text>,
+    /// Facts up to here are its own; later ones begin a new attempt.
+    until: Timestamp,
+}
+
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+enum Passing {
+    Identity(u128),
+    Tombstone(u128),
+}
+
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+struct Delivery {
+    body_hash: u128,
+    age: Age,
+}
+
+/// Everything that has been seen and may be seen again.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct Memory {
+    identities: HashMap<u128, Identity>,
+    tombstones: HashMap<u128, Tombstone>,
+    passing: VecDeque<(Age, Passing)>,
+    declared: HashMap<u128, Delivery>,
+    declared_order: VecDeque<(Age, u128)>,
+    bodies: HashMap<(Receiver, u128), Age>,
+    bodies_order: VecDeque<(Age, (Receiver, u128))>,
+    /// Entries forgotten early because a bound was met.
+    pub(super) forgotten: u64,
+}
+
+impl Memory {
+    /// Judges a whole delivery, and remembers it.
+    pub(super) fn delivery(&mut self, batch: &Batch, age: Age) -> Seen {
+        if let Some(id) = batch.declared_id {
+            if let Some(first) = self.declared.get(&id) {
+                let same = first.body_hash == batch.body_hash;
+                return if same { Seen::Duplicate } else { Seen::Conflict };
+            }
+            self.declared.insert(id, Delivery { body_hash: batch.body_hash, age });
+            self.declared_order.push_back((age, id));
+            return Seen::New;
+        }
+        let known = |signal: &crate::signal::Signal| {
+            signal.identity.is_some() || signal.kind.event_time() > Timestamp::EPOCH
+        };
+        // A hash of 0 is a body that nobody hashed.
+        if batch.body_hash == 0 || batch.signals.is_empty() || !batch.signals.iter().all(known) {
+            return Seen::New;
+        }
+        let key = (batch.receiver, batch.body_hash);
+        if self.bodies.contains_key(&key) {
+            return Seen::Duplicate;
+        }
+        self.bodies.insert(key, age);
+        self.bodies_order.push_back((age, key));
+        Seen::New
+    }
+
+    /// Judges a signal by its identity; remembers nothing.
+    pub(super) fn signal(&self, identity: u128, hash: u64, lateness: Duration, age: Age) -> Seen {
+        let Some(known) = self.identities.get(&identity) else { return Seen::New };
+        match &known.life {
+            Life::Sealed => Seen::Late,
+            Life::Passed(at) if age.saturating_sub(*at) > lateness => Seen::Late,
+            _ if known.hash == hash => Seen::Duplicate,
+            _ => Seen::Conflict,
+        }
+    }
+
+    /// Remembers a fact for as long as its invocation is held.
+    pub(super) fn hold(&mut self, identity: u128, hash: u64, cell: Cell) {
+        self.identities.insert(identity, Identity { hash, life: Life::Held(cell) });
+    }
+
+    /// Where a held fact lies.
+    pub(super) fn place(&self, identity: u128) -> Option<&Cell> {
+        match &self.identities.get(&identity)?.life {
+            Life::Held(cell) => Some(cell),
+            _ => None,
+        }
+    }
+
+    /// Remembers a signal that is not held.
+    pub(super) fn pass(&mut self, identity: u128, hash: u64, age: Age) {
+        self.identities.insert(identity, Identity { hash, life: Life::Passed(age) });
+        self.passing.push_back((age, Passing::Identity(identity)));
+    }
+
+    /// A fact's invocation is final: a repeat is late from now on.
+    pub(super) fn seal(&mut self, identity: u128, age: Age) {
+        if let Some(known) = self.identities.get_mut(&identity) {
+            known.life = Life::Sealed;
+            self.passing.push_back((age, Passing::Identity(identity)));
+        }
+    }
+
+    /// Leaves a tombstone: what belongs to `key` and happened up to `until` is late.
+    pub(super) fn bury(&mut self, key: u128, function: Option<Text>, until: Timestamp, age: Age) {
+        let stone = Tombstone { function, until };
+        if let Some(old) = self.tombstones.insert(key, stone) {
+            if let Some(new) = self.tombstones.get_mut(&key) {
+                new.until = new.until.max(old.until);
+            }
+        } else {
+            self.passing.push_back((age, Passing::Tombstone(key)));
+        }
+    }
+
+    /// Whether something of `function` that happened at `time` belongs to a final invocation.
+    pub(super) fn is_buried(&self, key: u128, function: Option<&Text>, time: Timestamp) -> bool {
+        self.tombstones.get(&key).is_some_and(|stone| {
+            let agrees = match (&stone.function, function) {
+                (Some(a), Some(b)) => a == b,
+                _ => true,
+            };
+            agrees && time <= stone.until
+        })
+    }
+
+    /// Forgets what is old enough, and the oldest where a bound is met.
+    pub(super) fn expire(&mut self, age: Age) {
+        while let Some(&(at, what)) = self.passing.front() {
+            let is_old = age.saturating_sub(at) >= REMEMBERED;
+            if !is_old && self.passing.len() <= PASSED_MAX {
+                break;
+            }
+            self.passing.pop_front();
+            self.forgotten += u64::from(!is_old);
+            match what {
+                Passing::Identity(id) => drop(self.identities.remove(&id)),
+                Passing::Tombstone(key) => drop(self.tombstones.remove(&key)),
+            }
+        }
+        while let Some(&(at, id)) = self.declared_order.front() {
+            let is_old = age.saturating_sub(at) >= REMEMBERED;
+            if !is_old && self.declared_order.len() <= DELIVERIES_MAX {
+                break;
+            }
+            self.declared_order.pop_front();
+            self.forgotten += u64::from(!is_old);
+            self.declared.remove(&id);
+        }
+        while let Some(&(at, key)) = self.bodies_order.front() {
+            let is_old = age.saturating_sub(at) >= BODY_REMEMBERED;
+            if !is_old && self.bodies_order.len() <= DELIVERIES_MAX {
+                break;
+            }
+            self.bodies_order.pop_front();
+            self.forgotten += u64::from(!is_old);
+            self.bodies.remove(&key);
+        }
+    }
+}
+
+/// The tombstone key of a platform request id.
+pub(super) fn run_key(invocation_id: &str) -> u128 {
+    Fnv128::default().field(b"run").field(invocation_id.as_bytes()).finish()
+}
+
+/// The tombstone key of a span.
+pub(super) fn span_key(trace: &[u8], span: &[u8]) -> u128 {
+    Fnv128::default().field(b"span").field(trace).field(span).finish()
+}
+
+/// The tombstone key of records that only a function and a key join.
+pub(super) fn record_key(function: &str, key: &str) -> u128 {
+    Fnv128::default().field(b"log").field(function.as_bytes()).field(key.as_bytes()).finish()
+}
+
+/// The identity under which a signal is remembered. Asynchronous retries reuse the platform's
+/// request id, so a platform event is known by its time as well: the second attempt's report is no
+/// repeat of the first's.
+pub(super) fn identity_of(identity: Option<u128>, kind: &SignalKind) -> Option<u128> {
+    let identity = identity?;
+    Some(match kind {
+        SignalKind::Platform(event) => Fnv128::default()
+            .field(&identity.to_be_bytes())
+            .field(&event.time.as_nanos().to_be_bytes())
+            .finish(),
+        _ => identity,
+    })
+}

@@ -1,0 +1,133 @@
+//! From cells that changed to the graph: invocations that are new, different or gone.
+
+use super::engine::Engine;
+use super::graph::{Cell, NodeId, Touched};
+use super::known::Known;
+use super::request::Change;
+use super::runs::RunCell;
+use super::traces::TraceCell;
+use crate::signal::Text;
+
+impl Engine {
+    /// Works out the invocations of all dirty cells. Traces come first: they feed the runs.
+    pub(super) fn derive(&mut self, changes: &mut Vec<Change>) -> Touched {
+        let mut touched = Touched::default();
+        let dirty = std::mem::take(&mut self.held.cells.dirty);
+        for cell in dirty {
+            if let Cell::Trace(trace) = cell {
+                let known = self.held.cells.derive_trace(trace);
+                self.update(&cell, known, &mut touched, changes);
+            } else {
+                self.held.cells.dirty.insert(cell);
+            }
+        }
+        let gap = self.rules.config.settle_after;
+        for cell in std::mem::take(&mut self.held.cells.dirty) {
+            let known = match &cell {
+                Cell::Trace(_) => continue,
+                Cell::Run(id) => self.held.cells.derive_run(id),
+                Cell::Records(function, key) => {
+                    self.held.cells.derive_records(&(Text::clone(function), Text::clone(key)), gap)
+                }
+            };
+            self.update(&cell, known, &mut touched, changes);
+        }
+        self.held.environments.assign(&mut self.held.graph, &mut touched);
+        touched
+    }
+
+    fn nodes_of(&mut self, cell: &Cell) -> Option<&mut Vec<(Text, NodeId)>> {
+        let cells = &mut self.held.cells;
+        match cell {
+            Cell::Trace(trace) => cells.traces.get_mut(trace).map(|cell| &mut cell.nodes),
+            Cell::Run(id) => cells.runs.get_mut(id).map(|cell| &mut cell.nodes),
+            Cell::Records(function, key) => cells
+                .records
+                .get_mut(&(Text::clone(function), Text::clone(key)))
+                .map(|cell| &mut cell.nodes),
+        }
+    }
+
+    /// Makes the graph hold exactly these invocations of a cell.
+    fn update(
+        &mut self,
+        cell: &Cell,
+        known: Vec<Known>,
+        touched: &mut Touched,
+        changes: &mut Vec<Change>,
+    ) {
+        let mut old = self.nodes_of(cell).map(std::mem::take).unwrap_or_default();
+        let mut new = Vec::with_capacity(known.len());
+        for known in known {
+            if self.held.learned.learn(&known) {
+                touched.views.extend(&self.held.unsure);
+            }
+            let id = Text::clone(&known.id);
+            let known_before = old.iter().position(|(old, _)| *old == id);
+            let node = if let Some(idx) = known_before {
+                let (_, node) = old.swap_remove(idx);
+                self.replace(node, known, touched);
+                node
+            } else {
+                let node = self.held.graph.add(known, cell.clone(), touched);
+                self.arrive(node);
+                node
+            };
+            new.push((id, node));
+        }
+        // Runs of one request id follow each other: all look for their causes again.
+        touched.rewire.extend(new.iter().map(|(_, node)| *node));
+        for (_, node) in old {
+            self.remove(node, touched, changes);
+        }
+        if let Some(nodes) = self.nodes_of(cell) {
+            *nodes = new;
+        }
+        self.prune(cell);
+    }
+
+    fn arrive(&mut self, id: NodeId) {
+        if let Some(node) = self.held.graph.nodes.get(&id) {
+            self.held.environments.arrive(id, &node.known);
+        }
+    }
+
+    fn replace(&mut self, id: NodeId, known: Known, touched: &mut Touched) {
+        if let Some(node) = self.held.graph.nodes.get(&id) {
+            self.held.environments.leave(id, &node.known);
+        }
+        self.held.graph.replace(id, known, touched, &self.rules);
+        self.arrive(id);
+    }
+
+    fn remove(&mut self, id: NodeId, touched: &mut Touched, changes: &mut Vec<Change>) {
+        if let Some(node) = self.held.graph.nodes.get(&id) {
+            self.held.environments.leave(id, &node.known);
+        }
+        let Some(node) = self.held.graph.remove(id, touched, &self.rules) else { return };
+        if node.said.invocation.is_some() {
+            changes.push(Change::InvocationGone(node.known.id));
+        }
+        changes.extend(node.said.deliveries.into_keys().map(Change::DeliveryGone));
+    }
+
+    /// Forgets a cell that a change of route has emptied.
+    fn prune(&mut self, cell: &Cell) {
+        let cells = &mut self.held.cells;
+        match cell {
+            Cell::Trace(trace) if cells.traces.get(trace).is_some_and(TraceCell::is_empty) => {
+                cells.traces.remove(trace);
+            }
+            Cell::Run(id) if cells.runs.get(id).is_some_and(RunCell::is_empty) => {
+                cells.runs.remove(id);
+            }
+            Cell::Records(function, key) => {
+                let key = (Text::clone(function), Text::clone(key));
+                if cells.records.get(&key).is_some_and(|cell| cell.logs.is_empty()) {
+                    cells.records.remove(&key);
+                }
+            }
+            _ => {}
+        }
+    }
+}

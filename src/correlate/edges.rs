@@ -1,0 +1,168 @@
+//! Cause edges by evidence: parent span, then link or message header, then message id, then a shared
+//! correlation id.
+//!
+//! A node and the indexes come in; its causes go out, one edge for each cause and message.
+
+use std::collections::BTreeMap;
+
+use super::graph::{Edge, Graph, Node, NodeId};
+use super::known::{Known, Pointer};
+use super::request::Evidence;
+use super::rules::Rules;
+use super::weak::WeakKey;
+use crate::signal::{Text, Via};
+
+/// Causes that rest on more than a shared id.
+pub(super) fn strong(graph: &Graph, id: NodeId, node: &Node, rules: &Rules) -> Vec<Edge> {
+    let known = &node.known;
+    if known.received.iter().any(|message| rules.begins_request(message)) {
+        return Vec::new();
+    }
+    let mut found = Found::default();
+    for pointer in &known.pointers {
+        if let Some(edge) = by_pointer(graph, pointer, known)
+            && edge.cause != id
+        {
+            found.add(edge);
+        }
+    }
+    for message in &known.received {
+        let Some(point) = graph.messages.get(&message.id).filter(|point| point.is_telling()) else {
+            continue;
+        };
+        for &sender in point.senders.iter().filter(|&&sender| sender != id) {
+            let Some(sent) = graph.nodes.get(&sender).and_then(|n| n.known.sent(&message.id))
+            else {
+                continue;
+            };
+            let via = if message.via == Via::Unknown { sent.via } else { message.via };
+            found.add(Edge {
+                cause: sender,
+                message: Some(Text::clone(&message.id)),
+                evidence: Evidence::MessageId,
+                via,
+                under: sent.under.clone(),
+                is_sealed: false,
+            });
+        }
+    }
+    if found.edges.is_empty() && known.run > 1 {
+        found.edges.extend(
+            earlier_run(graph, id, known).map(|edge| ((edge.cause, edge.message.clone()), edge)),
+        );
+    }
+    found.finish()
+}
+
+fn by_pointer(graph: &Graph, pointer: &Pointer, known: &Known) -> Option<Edge> {
+    let cause = graph.span_owner(pointer.trace, pointer.span)?;
+    let places = &graph.nodes.get(&cause)?.known.places;
+    let key = (pointer.trace, pointer.span);
+    let place = places.binary_search_by_key(&key, |place| (place.trace, place.span)).ok()?;
+    let under = places.get(place).and_then(|place| place.under.clone());
+    let only = match known.received.as_slice() {
+        [message] => Some(Text::clone(&message.id)),
+        _ => None,
+    };
+    let message = pointer.message.clone().or(only);
+    let carried = message.as_ref().and_then(|id| known.received(id)).map(|message| message.via);
+    let via = carried.filter(|&via| via != Via::Unknown).unwrap_or_else(|| arrival(known));
+    Some(Edge { cause, message, evidence: pointer.evidence, via, under, is_sealed: false })
+}
+
+/// How work reached an invocation, as far as it tells itself.
+pub(super) fn arrival(known: &Known) -> Via {
+    let carried = known.received.iter().map(|message| message.via).find(|&v| v != Via::Unknown);
+    let http = known.route.as_ref().map(|_| Via::Http);
+    known.trigger.or(carried).or(http).unwrap_or(Via::Unknown)
+}
+
+/// A later run of a request id follows the one before it, where nothing else tells its cause.
+fn earlier_run(graph: &Graph, id: NodeId, known: &Known) -> Option<Edge> {
+    let name = known.invocation_id.as_ref()?;
+    let earlier = graph.named(name).filter(|&other| other != id).filter_map(|other| {
+        let node = graph.nodes.get(&other)?;
+        let is_earlier = node.known.function == known.function
+            && node.known.invocation_id == known.invocation_id
+            && node.known.run < known.run;
+        is_earlier.then_some((node.known.run, other))
+    });
+    let (_, cause) = earlier.max()?;
+    Some(Edge {
+        cause,
+        message: None,
+        evidence: Evidence::MessageId,
+        via: arrival(known),
+        under: None,
+        is_sealed: false,
+    })
+}
+
+/// The edge that a shared key makes.
+pub(super) fn weak(cause: NodeId, key: &WeakKey, node: &Node, is_join: bool) -> Vec<Edge> {
+    let known = &node.known;
+    let edge = |message: Option<Text>, evidence, via| Edge {
+        cause,
+        message,
+        evidence,
+        via,
+        under: None,
+        is_sealed: false,
+    };
+    match key {
+        WeakKey::Correlation(_) => vec![edge(None, Evidence::CorrelationId, Via::Unknown)],
+        WeakKey::Execution(_) => vec![edge(None, Evidence::CorrelationId, Via::Workflow)],
+        WeakKey::Trace(trace) if is_join => {
+            let of_trace = known.origins.iter().filter(|origin| origin.trace == *trace);
+            let via = arrival(known);
+            of_trace.map(|origin| edge(origin.message.clone(), Evidence::Link, via)).collect()
+        }
+        WeakKey::Trace(_) => vec![edge(None, Evidence::Trace, arrival(known))],
+    }
+}
+
+/// Edges by cause and message, the strongest evidence of each.
+#[derive(Default)]
+struct Found {
+    edges: BTreeMap<(NodeId, Option<Text>), Edge>,
+}
+
+impl Found {
+    fn add(&mut self, edge: Edge) {
+        match self.edges.entry((edge.cause, edge.message.clone())) {
+            std::collections::btree_map::Entry::Vacant(slot) => {
+                slot.insert(edge);
+            }
+            std::collections::btree_map::Entry::Occupied(mut slot) => {
+                let known = slot.get_mut();
+                known.evidence = known.evidence.min(edge.evidence);
+                if known.via == Via::Unknown {
+                    known.via = edge.via;
+                }
+                known.under = known.under.take().or(edge.under);
+            }
+        }
+    }
+
+    /// Where messages tell what a cause carried, the general edge from it only lends its evidence: a
+    /// batch does not belong to one sender because its span has one parent.
+    fn finish(self) -> Vec<Edge> {
+        let general: BTreeMap<NodeId, Evidence> = self
+            .edges
+            .values()
+            .filter(|edge| edge.message.is_none())
+            .map(|edge| (edge.cause, edge.evidence))
+            .collect();
+        let mut edges: Vec<Edge> = self.edges.into_values().collect();
+        let labelled: std::collections::BTreeSet<NodeId> =
+            edges.iter().filter(|edge| edge.message.is_some()).map(|edge| edge.cause).collect();
+        edges.retain(|edge| edge.message.is_some() || !labelled.contains(&edge.cause));
+        for edge in &mut edges {
+            if let Some(&evidence) = general.get(&edge.cause) {
+                edge.evidence = edge.evidence.min(evidence);
+            }
+        }
+        edges.sort();
+        edges
+    }
+}

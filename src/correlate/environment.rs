@@ -1,0 +1,148 @@
+//! Environments: inits that the platform tells without saying whose run they precede.
+//!
+//! Init events and starts of invocations of one (function, instance) come in; each init goes to the
+//! first invocation that starts when it is over, at most ten seconds later.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::fact::Age;
+use super::graph::{Graph, NodeId, Touched};
+use super::known::{Init, Known};
+use crate::signal::{Platform, PlatformStage, Text, Timestamp};
+
+/// An init that ended longer before a run belongs to none.
+const BEFORE_MAX: Duration = Duration::from_secs(10);
+/// Platforms round times to milliseconds: an init may seem to end just after the run began.
+const ROUNDING: Duration = Duration::from_millis(100);
+/// Init events held; beyond it the oldest goes first.
+const EVENTS_MAX: usize = 100_000;
+
+type Place = (Text, Option<Text>);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+struct Event {
+    time: Timestamp,
+    stage: PlatformStage,
+    duration: Option<Duration>,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Environment {
+    events: BTreeSet<Event>,
+    starts: BTreeSet<(Timestamp, Text, NodeId)>,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct Environments {
+    places: HashMap<Place, Environment>,
+    order: VecDeque<(Age, Place, Event)>,
+    dirty: BTreeSet<Place>,
+}
+
+impl Environments {
+    pub(super) fn add(
+        &mut self,
+        function: Text,
+        instance: Option<Text>,
+        event: &Platform,
+        age: Age,
+    ) {
+        let place = (function, instance);
+        let duration = event.duration.or(event.init_duration);
+        let event = Event { time: event.time, stage: event.stage, duration };
+        if self.places.entry(place.clone()).or_default().events.insert(event) {
+            self.dirty.insert(place.clone());
+            self.order.push_back((age, place, event));
+        }
+    }
+
+    pub(super) fn arrive(&mut self, id: NodeId, known: &Known) {
+        let place = (Text::clone(&known.function), known.instance.clone());
+        let starts = &mut self.places.entry(place.clone()).or_default().starts;
+        starts.insert((known.start, Text::clone(&known.id), id));
+        self.dirty.insert(place);
+    }
+
+    pub(super) fn leave(&mut self, id: NodeId, known: &Known) {
+        let place = (Text::clone(&known.function), known.instance.clone());
+        if let Some(environment) = self.places.get_mut(&place) {
+            environment.starts.remove(&(known.start, Text::clone(&known.id), id));
+            self.dirty.insert(place);
+        }
+    }
+
+    /// Gives every init of the environments that changed to its invocation.
+    pub(super) fn assign(&mut self, graph: &mut Graph, touched: &mut Touched) {
+        for place in std::mem::take(&mut self.dirty) {
+            let Some(environment) = self.places.get(&place) else { continue };
+            if environment.starts.is_empty() && environment.events.is_empty() {
+                self.places.remove(&place);
+                continue;
+            }
+            let owners = environment.owners();
+            for &(_, _, id) in &environment.starts {
+                let Some(node) = graph.nodes.get_mut(&id) else { continue };
+                let init = owners.get(&id).copied();
+                if node.environment_init != init {
+                    node.environment_init = init;
+                    touched.views.extend(node.owners.keys());
+                }
+            }
+        }
+    }
+
+    /// Forgets events that no invocation can still follow.
+    pub(super) fn expire(&mut self, age: Age, kept: Duration) {
+        while let Some((at, _, _)) = self.order.front() {
+            if age.saturating_sub(*at) < kept && self.order.len() <= EVENTS_MAX {
+                break;
+            }
+            let Some((_, place, event)) = self.order.pop_front() else { break };
+            if let Some(environment) = self.places.get_mut(&place) {
+                environment.events.remove(&event);
+                if environment.starts.is_empty() && environment.events.is_empty() {
+                    self.places.remove(&place);
+                }
+            }
+        }
+    }
+}
+
+impl Environment {
+    fn owners(&self) -> BTreeMap<NodeId, Init> {
+        let mut owners = BTreeMap::new();
+        for init in self.inits() {
+            let Some(end) = init.end else { continue };
+            let from = (end.saturating_sub(ROUNDING), Text::default(), NodeId::default());
+            if let Some((start, _, id)) = self.starts.range(from..).next()
+                && start.since(end) <= BEFORE_MAX
+            {
+                owners.insert(*id, Init { end: Some(end.min(*start)), ..init });
+            }
+        }
+        owners
+    }
+
+    /// A report tells an init with its start, if that is known; a start without a report one that is
+    /// only known to have begun.
+    fn inits(&self) -> Vec<Init> {
+        let mut inits = Vec::new();
+        let mut begun: Option<Timestamp> = None;
+        for event in &self.events {
+            if event.stage == PlatformStage::InitStart {
+                inits.extend(begun.map(|at| Init { duration: None, end: Some(at) }));
+                begun = Some(event.time);
+                continue;
+            }
+            let start = begun.take();
+            let duration = event.duration.or_else(|| start.map(|start| event.time.since(start)));
+            let end = start.zip(event.duration).map(|(start, d)| start.saturating_add(d));
+            inits.push(Init { duration, end: Some(end.unwrap_or(event.time)) });
+        }
+        inits.extend(begun.map(|at| Init { duration: None, end: Some(at) }));
+        inits
+    }
+}

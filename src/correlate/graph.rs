@@ -1,0 +1,524 @@
+//! The graph: invocations, the indexes that join them, and the cause edges between them.
+//!
+//! Invocations as their facts tell them come in; edges go out. A node's number is never used twice, so
+//! a number that leads nowhere means final and gone, never somebody else.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use serde::{Deserialize, Serialize};
+
+use super::edges;
+use super::known::{Init, Known};
+use super::reach::Owner;
+use super::request::Evidence;
+use super::rules::Rules;
+use super::weak::{Functions, Lead, WeakKey, WeakSet};
+use crate::signal::{SpanId, Text, TraceId, Via};
+
+/// Takings of one message, and its senders; what more invocations share is no message id and joins
+/// nothing. Law 4: without it one constant id would cost the square of its uses.
+pub(super) const TAKINGS_MAX: usize = 1_000;
+
+/// Names one invocation for as long as it is held.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+pub(super) struct NodeId(u64);
+
+/// Which facts an invocation is made of.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub(super) enum Cell {
+    Run(Text),
+    Trace(TraceId),
+    Records(Text, Text),
+}
+
+/// A cause: `cause` made the node that holds the edge happen.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(super) struct Edge {
+    pub(super) cause: NodeId,
+    /// The message that carried the cause; None: the whole invocation.
+    pub(super) message: Option<Text>,
+    pub(super) evidence: Evidence,
+    pub(super) via: Via,
+    /// What the cause was processing: only requests of this message continue here.
+    pub(super) under: Option<Text>,
+    /// The cause is final and gone; the edge stays so that the others keep their share.
+    pub(super) is_sealed: bool,
+}
+
+/// What was last said of an invocation and of its messages, as digests.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct Said {
+    pub(super) invocation: Option<u64>,
+    pub(super) deliveries: BTreeMap<Text, u64>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Node {
+    pub(super) known: Known,
+    pub(super) cell: Cell,
+    /// The init that events of its environment tell.
+    pub(super) environment_init: Option<Init>,
+    strong: Vec<Edge>,
+    /// Sorted.
+    pub(super) causes: Vec<Edge>,
+    pub(super) effects: BTreeSet<NodeId>,
+    keys: Vec<WeakKey>,
+    joins: Vec<WeakKey>,
+    /// The requests that it is part of, by their entries.
+    pub(super) owners: BTreeMap<NodeId, Owner>,
+    pub(super) said: Said,
+}
+
+impl Node {
+    pub(super) fn cold_start(&self) -> Option<bool> {
+        self.environment_init.map(|_| true).or(self.known.cold_start)
+    }
+
+    /// The init that came before it, by its own report or by its environment.
+    pub(super) fn init(&self) -> Option<Init> {
+        match (self.known.init, self.environment_init) {
+            (Some(own), Some(environment)) => Some(Init {
+                duration: own.duration.or(environment.duration),
+                end: own.end.or(environment.end),
+            }),
+            (own, environment) => own.or(environment),
+        }
+    }
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct SpanPoint {
+    owners: BTreeSet<NodeId>,
+    pointers: BTreeSet<NodeId>,
+}
+
+impl SpanPoint {
+    fn is_empty(&self) -> bool {
+        self.owners.is_empty() && self.pointers.is_empty()
+    }
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct MessagePoint {
+    pub(super) senders: BTreeSet<NodeId>,
+    pub(super) receivers: BTreeSet<NodeId>,
+}
+
+impl MessagePoint {
+    /// Whether it still names one message.
+    pub(super) fn is_telling(&self) -> bool {
+        self.senders.len() <= TAKINGS_MAX && self.receivers.len() <= TAKINGS_MAX
+    }
+
+    /// Whether what changes here can change anything: also when the bound is being crossed.
+    fn is_watched(&self) -> bool {
+        self.senders.len() <= TAKINGS_MAX + 1 && self.receivers.len() <= TAKINGS_MAX + 1
+    }
+}
+
+/// What one tick has to look at again.
+#[derive(Debug, Default)]
+pub(super) struct Touched {
+    /// Nodes whose causes may have changed.
+    pub(super) rewire: BTreeSet<NodeId>,
+    /// Nodes whose place in requests may have changed.
+    pub(super) moved: BTreeSet<NodeId>,
+    /// Entries whose reach may have changed.
+    pub(super) entries: BTreeSet<NodeId>,
+    /// Entries whose view may have changed.
+    pub(super) views: BTreeSet<NodeId>,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct Graph {
+    next: u64,
+    pub(super) nodes: HashMap<NodeId, Node>,
+    spans: HashMap<(TraceId, SpanId), SpanPoint>,
+    pub(super) messages: HashMap<Text, MessagePoint>,
+    weak: HashMap<WeakKey, WeakSet>,
+    /// Correlation, execution, invocation and trace ids, and ids of hops.
+    names: HashMap<Text, BTreeSet<NodeId>>,
+    /// Keys whose set is quarantined now, with the size of the set.
+    pub(super) quarantined: BTreeMap<WeakKey, usize>,
+}
+
+impl Graph {
+    pub(super) fn add(&mut self, known: Known, cell: Cell, touched: &mut Touched) -> NodeId {
+        self.next += 1;
+        let id = NodeId(self.next);
+        let node = Node {
+            known,
+            cell,
+            environment_init: None,
+            strong: Vec::new(),
+            causes: Vec::new(),
+            effects: BTreeSet::new(),
+            keys: Vec::new(),
+            joins: Vec::new(),
+            owners: BTreeMap::new(),
+            said: Said::default(),
+        };
+        self.nodes.insert(id, node);
+        self.index(id, touched);
+        id
+    }
+
+    /// Replaces what is known of a node. False where it is the same.
+    pub(super) fn replace(
+        &mut self,
+        id: NodeId,
+        known: Known,
+        touched: &mut Touched,
+        rules: &Rules,
+    ) -> bool {
+        if self.nodes.get(&id).is_none_or(|node| node.known == known) {
+            return false;
+        }
+        self.unindex(id, touched);
+        self.leave_weak(id, touched, rules);
+        if let Some(node) = self.nodes.get_mut(&id) {
+            node.known = known;
+            touched.views.extend(node.owners.keys());
+        }
+        self.index(id, touched);
+        true
+    }
+
+    /// Takes a node out because its facts now tell otherwise.
+    pub(super) fn remove(
+        &mut self,
+        id: NodeId,
+        touched: &mut Touched,
+        rules: &Rules,
+    ) -> Option<Node> {
+        self.unindex(id, touched);
+        self.leave_weak(id, touched, rules);
+        let node = self.nodes.remove(&id)?;
+        for edge in &node.causes {
+            if let Some(cause) = self.nodes.get_mut(&edge.cause) {
+                cause.effects.remove(&id);
+            }
+        }
+        touched.rewire.extend(&node.effects);
+        touched.entries.extend(node.owners.keys());
+        touched.entries.insert(id);
+        touched.rewire.remove(&id);
+        touched.moved.remove(&id);
+        Some(node)
+    }
+
+    /// Takes a node out because it is final: what it caused keeps its edges.
+    pub(super) fn seal(&mut self, id: NodeId) -> Option<Node> {
+        let mut nobody = Touched::default();
+        self.unindex(id, &mut nobody);
+        self.retire(id);
+        let node = self.nodes.remove(&id)?;
+        for effect in &node.effects {
+            if let Some(effect) = self.nodes.get_mut(effect) {
+                let own = |edge: &&mut Edge| edge.cause == id;
+                effect.strong.iter_mut().filter(own).for_each(|edge| edge.is_sealed = true);
+                effect.causes.iter_mut().filter(own).for_each(|edge| edge.is_sealed = true);
+            }
+        }
+        for edge in &node.causes {
+            if let Some(cause) = self.nodes.get_mut(&edge.cause) {
+                cause.effects.remove(&id);
+            }
+        }
+        Some(node)
+    }
+
+    /// The live node that a span belongs to.
+    pub(super) fn span_owner(&self, trace: TraceId, span: SpanId) -> Option<NodeId> {
+        let point = self.spans.get(&(trace, span))?;
+        let order = |id: &&NodeId| self.nodes.get(id).map(|node| node.known.order());
+        point.owners.iter().filter(|id| order(id).is_some()).min_by_key(order).copied()
+    }
+
+    pub(super) fn named(&self, name: &str) -> impl Iterator<Item = NodeId> {
+        let by_name = self.names.get(name).into_iter().flatten();
+        let by_message = self.messages.get(name).into_iter();
+        let ends = by_message.flat_map(|point| point.senders.iter().chain(&point.receivers));
+        by_name.chain(ends).copied()
+    }
+
+    fn names_of(known: &Known) -> Vec<Text> {
+        let mut names = known.correlation_ids.clone();
+        names.push(Text::clone(&known.id));
+        names.extend(known.invocation_id.clone());
+        names.extend(known.workflow.as_ref().map(|workflow| Text::clone(&workflow.execution_id)));
+        names.extend(known.traces.iter().map(|trace| Text::from(trace.to_string())));
+        names
+    }
+
+    fn index(&mut self, id: NodeId, touched: &mut Touched) {
+        let Some(node) = self.nodes.get(&id) else { return };
+        let known = &node.known;
+        for place in &known.places {
+            let point = self.spans.entry((place.trace, place.span)).or_default();
+            point.owners.insert(id);
+            touched.rewire.extend(&point.pointers);
+        }
+        for pointer in &known.pointers {
+            self.spans.entry((pointer.trace, pointer.span)).or_default().pointers.insert(id);
+        }
+        for sent in &known.sent {
+            let point = self.messages.entry(Text::clone(&sent.id)).or_default();
+            point.senders.insert(id);
+            touch_message(point, &self.nodes, touched);
+        }
+        for message in &known.received {
+            let point = self.messages.entry(Text::clone(&message.id)).or_default();
+            point.receivers.insert(id);
+            touch_message(point, &self.nodes, touched);
+        }
+        for name in Self::names_of(known) {
+            self.names.entry(name).or_default().insert(id);
+        }
+        touched.rewire.insert(id);
+        touched.moved.insert(id);
+    }
+
+    fn unindex(&mut self, id: NodeId, touched: &mut Touched) {
+        let Some(node) = self.nodes.get(&id) else { return };
+        let known = &node.known;
+        for place in &known.places {
+            let key = (place.trace, place.span);
+            let Some(point) = self.spans.get_mut(&key) else { continue };
+            point.owners.remove(&id);
+            touched.rewire.extend(&point.pointers);
+            if point.is_empty() {
+                self.spans.remove(&key);
+            }
+        }
+        for pointer in &known.pointers {
+            let key = (pointer.trace, pointer.span);
+            let Some(point) = self.spans.get_mut(&key) else { continue };
+            point.pointers.remove(&id);
+            if point.is_empty() {
+                self.spans.remove(&key);
+            }
+        }
+        let sent = node.known.sent.iter().map(|sent| &sent.id);
+        for message in sent.chain(node.known.received.iter().map(|message| &message.id)) {
+            let Some(point) = self.messages.get_mut(message) else { continue };
+            point.senders.remove(&id);
+            point.receivers.remove(&id);
+            touch_message(point, &self.nodes, touched);
+            if point.senders.is_empty() && point.receivers.is_empty() {
+                self.messages.remove(message);
+            }
+        }
+        for name in Self::names_of(&node.known) {
+            if let Some(ids) = self.names.get_mut(&name) {
+                ids.remove(&id);
+                if ids.is_empty() {
+                    self.names.remove(&name);
+                }
+            }
+        }
+    }
+
+    /// Works out the causes of all nodes that were touched.
+    pub(super) fn wire(&mut self, touched: &mut Touched, rules: &Rules) {
+        let mut reweak = std::mem::take(&mut touched.rewire);
+        for id in reweak.clone() {
+            let Some(node) = self.nodes.get(&id) else { continue };
+            let mut strong = edges::strong(self, id, node, rules);
+            keep_sealed(&node.strong, &mut strong);
+            let is_parentless = strong.is_empty()
+                && !node.known.received.iter().any(|message| rules.begins_request(message));
+            let is_member = !node.keys.is_empty() || !node.joins.is_empty();
+            if let Some(node) = self.nodes.get_mut(&id) {
+                node.strong = strong;
+            }
+            if is_parentless && !is_member {
+                self.enter_weak(id, touched, rules);
+            } else if !is_parentless && is_member {
+                self.leave_weak(id, touched, rules);
+            }
+            reweak.append(&mut touched.rewire);
+        }
+        for id in reweak {
+            let Some(node) = self.nodes.get(&id) else { continue };
+            let mut causes = node.strong.clone();
+            if causes.is_empty() {
+                causes = self.weak_causes(id, node, rules);
+                keep_sealed(&node.causes, &mut causes);
+            }
+            if causes != node.causes {
+                self.set_causes(id, &causes, touched);
+            }
+        }
+    }
+
+    fn set_causes(&mut self, id: NodeId, causes: &[Edge], touched: &mut Touched) {
+        let Some(node) = self.nodes.get_mut(&id) else { return };
+        touched.entries.extend(node.owners.keys());
+        touched.entries.insert(id);
+        touched.moved.insert(id);
+        let old = std::mem::replace(&mut node.causes, causes.to_vec());
+        for edge in &old {
+            if let Some(cause) = self.nodes.get_mut(&edge.cause) {
+                cause.effects.remove(&id);
+            }
+        }
+        for edge in causes {
+            if let Some(cause) = self.nodes.get_mut(&edge.cause) {
+                cause.effects.insert(id);
+            }
+        }
+    }
+
+    fn lead(&self, key: &WeakKey, rules: &Rules) -> Lead {
+        let functions = Functions(&self.nodes);
+        self.weak.get(key).map_or(Lead::Nobody, |set| set.lead(key, &functions, &rules.config))
+    }
+
+    /// What a key decides may have changed: everybody who carries it looks again.
+    fn weak_changed(&mut self, key: &WeakKey, before: Lead, after: Lead, touched: &mut Touched) {
+        let Some(set) = self.weak.get(key) else { return };
+        if before != after {
+            touched.rewire.extend(set.everybody());
+        }
+    }
+
+    fn note_quarantine(&mut self, key: &WeakKey, lead: Lead) {
+        if lead == Lead::Quarantined {
+            let n = self.weak.get(key).map_or(0, WeakSet::len);
+            self.quarantined.insert(key.clone(), n);
+        } else {
+            self.quarantined.remove(key);
+        }
+    }
+
+    fn enter_weak(&mut self, id: NodeId, touched: &mut Touched, rules: &Rules) {
+        let Some(node) = self.nodes.get(&id) else { return };
+        let known = node.known.clone();
+        let mut keys: Vec<WeakKey> =
+            known.correlation_ids.iter().cloned().map(WeakKey::Correlation).collect();
+        keys.extend(
+            known.workflow.iter().map(|w| WeakKey::Execution(Text::clone(&w.execution_id))),
+        );
+        keys.extend(known.traces.iter().copied().map(WeakKey::Trace));
+        let mut joins: Vec<WeakKey> =
+            known.origins.iter().map(|o| WeakKey::Trace(o.trace)).collect();
+        joins.dedup();
+        for key in &keys {
+            let before = self.lead(key, rules);
+            self.weak.entry(key.clone()).or_default().add(id, &known);
+            let after = self.lead(key, rules);
+            self.weak_changed(key, before, after, touched);
+            self.note_quarantine(key, after);
+        }
+        for key in &joins {
+            self.weak.entry(key.clone()).or_default().join(id);
+        }
+        if let Some(node) = self.nodes.get_mut(&id) {
+            node.keys = keys;
+            node.joins = joins;
+        }
+    }
+
+    fn leave_weak(&mut self, id: NodeId, touched: &mut Touched, rules: &Rules) {
+        let Some(node) = self.nodes.get_mut(&id) else { return };
+        let keys = std::mem::take(&mut node.keys);
+        let joins = std::mem::take(&mut node.joins);
+        let known = node.known.clone();
+        for key in keys {
+            let before = self.lead(&key, rules);
+            let Some(set) = self.weak.get_mut(&key) else { continue };
+            set.remove(id, &known);
+            let after = self.lead(&key, rules);
+            self.weak_changed(&key, before, after, touched);
+            self.note_quarantine(&key, after);
+            self.weak_prune(&key);
+        }
+        for key in joins {
+            if let Some(set) = self.weak.get_mut(&key) {
+                set.leave(id);
+            }
+            self.weak_prune(&key);
+        }
+    }
+
+    fn retire(&mut self, id: NodeId) {
+        let Some(node) = self.nodes.get_mut(&id) else { return };
+        let keys = std::mem::take(&mut node.keys);
+        let joins = std::mem::take(&mut node.joins);
+        let known = node.known.clone();
+        for key in &keys {
+            if let Some(set) = self.weak.get_mut(key) {
+                set.retire(id, &known);
+            }
+        }
+        for key in joins {
+            if let Some(set) = self.weak.get_mut(&key) {
+                set.leave(id);
+            }
+            self.weak_prune(&key);
+        }
+        if let Some(node) = self.nodes.get_mut(&id) {
+            node.keys = keys;
+        }
+    }
+
+    /// Forgets how many final invocations carried a key.
+    pub(super) fn forget_retired(&mut self, key: &WeakKey) {
+        if let Some(set) = self.weak.get_mut(key) {
+            set.forget_retired();
+        }
+        self.weak_prune(key);
+    }
+
+    fn weak_prune(&mut self, key: &WeakKey) {
+        if self.weak.get(key).is_some_and(WeakSet::is_empty) {
+            self.weak.remove(key);
+            self.quarantined.remove(key);
+        }
+    }
+
+    fn weak_causes(&self, id: NodeId, node: &Node, rules: &Rules) -> Vec<Edge> {
+        let mut found: BTreeSet<Edge> = BTreeSet::new();
+        for key in node.keys.iter().chain(&node.joins) {
+            let Lead::First(first) = self.lead(key, rules) else { continue };
+            if first == id {
+                continue;
+            }
+            let is_join = node.joins.contains(key) && !node.keys.contains(key);
+            found.extend(edges::weak(first, key, node, is_join));
+        }
+        // One message or none from one cause: an edge for each message makes the general one idle.
+        let labelled: BTreeSet<NodeId> =
+            found.iter().filter(|edge| edge.message.is_some()).map(|edge| edge.cause).collect();
+        found.retain(|edge| edge.message.is_some() || !labelled.contains(&edge.cause));
+        let mut causes: Vec<Edge> = found.into_iter().collect();
+        causes.dedup_by(|a, b| a.cause == b.cause && a.message == b.message);
+        causes
+    }
+
+    /// The weak keys that a final node leaves counts under.
+    pub(super) fn keys_of(node: &Node) -> &[WeakKey] {
+        &node.keys
+    }
+}
+
+/// A message has a new sender or taking, or lost one: its other takings look different.
+fn touch_message(point: &MessagePoint, nodes: &HashMap<NodeId, Node>, touched: &mut Touched) {
+    if !point.is_watched() {
+        return;
+    }
+    touched.rewire.extend(&point.receivers);
+    for other in point.receivers.iter().chain(&point.senders) {
+        touched.views.extend(nodes.get(other).into_iter().flat_map(|node| node.owners.keys()));
+    }
+}
+
+fn keep_sealed(old: &[Edge], new: &mut Vec<Edge>) {
+    let sealed = old.iter().filter(|edge| edge.is_sealed).cloned();
+    new.extend(sealed);
+    new.sort();
+    new.dedup_by(|a, b| a.cause == b.cause && a.message == b.message);
+}

@@ -1,0 +1,237 @@
+//! One invocation's place in one request.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::cost;
+use super::edges;
+use super::graph::{Edge, Node, NodeId};
+use super::known::{Ending, Known};
+use super::messages::Life;
+use super::reach::Labels;
+use super::request::{Hop, Outcome, State};
+use super::settle::Ground;
+use crate::signal::{MessageRef, Text, Timestamp};
+
+/// An init that ended longer before the run is no part of the request.
+const INIT_BEFORE_MAX: Duration = Duration::from_secs(10);
+
+/// What a piece of work is: its attempts share the key, the last one decides.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Piece {
+    Message(Text, Text),
+    Run(Text, Text),
+    Step(Text, Text, Text),
+    Invocation(Text),
+}
+
+/// A try of a piece of work; of all tries the greatest order is the last.
+#[derive(Clone, Debug)]
+pub(super) struct Try {
+    pub(super) piece: Piece,
+    pub(super) order: (u32, Timestamp, Text),
+    pub(super) outcome: Outcome,
+}
+
+/// A hop, with what the critical path and the request's outcome need to know of it.
+#[derive(Debug)]
+pub(super) struct Placed {
+    pub(super) hop: Hop,
+    pub(super) node: NodeId,
+    pub(super) init: Option<(Timestamp, Timestamp)>,
+    pub(super) sent: Option<Timestamp>,
+    /// The hop that caused it, by id.
+    pub(super) cause: Option<Text>,
+    /// The attempt before it, by id.
+    pub(super) earlier: Option<Text>,
+    pub(super) tries: Vec<Try>,
+    /// A message of it ends in a dead-letter queue.
+    pub(super) is_dead_lettered: bool,
+    /// Its start, or the last that is known of it.
+    pub(super) last_end: Timestamp,
+}
+
+/// Start and end of the init before a run.
+pub(super) fn init_of(node: &Node) -> Option<(Timestamp, Timestamp)> {
+    let init = node.init()?;
+    let end = init.end.unwrap_or(node.known.start).min(node.known.start);
+    if node.known.start.since(end) > INIT_BEFORE_MAX {
+        return None;
+    }
+    Some((end.saturating_sub(init.duration?), end))
+}
+
+/// Whether the end of a started invocation should have come.
+pub(super) fn lacks_end(ground: Ground<'_>, known: &Known) -> bool {
+    known.ending == Ending::Awaited
+        && (ground.rules.patience(&known.function).is_some()
+            || ground.learned.shows_ends(&known.function))
+}
+
+/// An invocation's own outcome.
+pub(super) fn own_outcome(ground: Ground<'_>, known: &Known, state: State) -> Outcome {
+    match known.verdict.outcome {
+        Outcome::Ok if state != State::Open && lacks_end(ground, known) => Outcome::Incomplete,
+        own => own,
+    }
+}
+
+struct Taken<'a> {
+    message: &'a MessageRef,
+    life: Life,
+    idx: usize,
+}
+
+pub(super) fn place(
+    ground: Ground<'_>,
+    entry: NodeId,
+    id: NodeId,
+    reach: &BTreeSet<NodeId>,
+    state: State,
+) -> Option<Placed> {
+    let node = ground.graph.nodes.get(&id)?;
+    let known = &node.known;
+    let labels = &node.owners.get(&entry)?.labels;
+    let taken = taken(ground, known, labels);
+    let causes: Vec<&Edge> = node
+        .causes
+        .iter()
+        .filter(|edge| id != entry && reach.contains(&edge.cause))
+        .filter(|edge| edge.message.as_ref().is_none_or(|message| labels.has(message)))
+        .collect();
+    let own = own_outcome(ground, known, state);
+    let first = taken.iter().min_by_key(|taken| {
+        let taking = taken.life.takings.get(taken.idx);
+        (taking.and_then(|t| t.sent).unwrap_or(Timestamp::MAX), &taken.message.id)
+    });
+    let first_taking = first.and_then(|taken| taken.life.takings.get(taken.idx));
+    let outcome = taken.iter().map(|taken| taken.life.outcome(taken.idx)).max().unwrap_or(own);
+    let outcome = outcome.max(if taken.is_empty() { own } else { Outcome::Ok });
+    let attempt = taken.iter().map(|taken| taken.life.attempt(taken.idx)).max();
+    let init = init_of(node);
+    let strongest = causes.iter().min_by_key(|edge| (edge.evidence, edge.via));
+    let sent = first_taking.and_then(|taking| taking.sent);
+    let hop = Hop {
+        id: Text::clone(&known.id),
+        causes: cause_ids(ground, &causes),
+        via: strongest.map_or_else(|| edges::arrival(known), |edge| edge.via),
+        evidence: strongest.map(|edge| edge.evidence),
+        function: Text::clone(&known.function),
+        service: known.service.clone(),
+        version: known.version.clone(),
+        invocation_id: known.invocation_id.clone(),
+        attempt: attempt.unwrap_or_else(|| own_attempt(known)),
+        start: known.start,
+        end: known.end,
+        duration: known.end.map(|end| end.since(known.start)),
+        queue: first_taking.and_then(|taking| taking.queue.clone()),
+        queue_wait: sent.map(|sent| known.start.since(sent)),
+        cold_start: node.cold_start(),
+        init: init.map(|(from, to)| to.since(from)),
+        outcome,
+        error: known.verdict.text.clone().filter(|_| outcome != Outcome::Ok),
+        message_ids: taken.iter().map(|taken| Text::clone(&taken.message.id)).collect(),
+        shared: node.owners.len() > 1,
+        spans: known.n_spans,
+        logs: known.n_logs,
+        billed: known.billed,
+        cost_usd: cost::whole(known, ground.rules).map(|c| cost::usd(cost::share(c, node, entry))),
+    };
+    Some(Placed {
+        node: id,
+        init,
+        sent,
+        cause: primary_cause(ground, &causes, first.map(|taken| &taken.message.id)),
+        earlier: earlier(ground, known, first),
+        tries: tries(known, &taken, own),
+        is_dead_lettered: taken.iter().any(|taken| taken.life.ends_dead_lettered()),
+        last_end: known.end.unwrap_or(known.last),
+        hop,
+    })
+}
+
+/// The messages of an invocation that are this request's, where they tell of takings.
+fn taken<'a>(ground: Ground<'_>, known: &'a Known, labels: &Labels) -> Vec<Taken<'a>> {
+    let ours = known.received.iter().filter(|message| labels.has(&message.id));
+    let taken = ours.filter_map(|message| {
+        let life = Life::of(ground.graph, &message.id, ground.rules);
+        let idx = life.position(&known.id)?;
+        Some(Taken { message, life, idx })
+    });
+    taken.collect()
+}
+
+/// The attempt by the platform's request id or the workflow's own count.
+pub(super) fn own_attempt(known: &Known) -> u32 {
+    let step = known.workflow.as_ref().and_then(|workflow| workflow.retry_count);
+    known.run.max(step.unwrap_or(0).saturating_add(1))
+}
+
+fn cause_ids(ground: Ground<'_>, causes: &[&Edge]) -> Vec<Text> {
+    let ids: BTreeSet<Text> = causes
+        .iter()
+        .filter_map(|edge| Some(Text::clone(&ground.graph.nodes.get(&edge.cause)?.known.id)))
+        .collect();
+    ids.into_iter().collect()
+}
+
+/// The cause that sent the first message, else the last that began.
+fn primary_cause(ground: Ground<'_>, causes: &[&Edge], message: Option<&Text>) -> Option<Text> {
+    let known = |edge: &Edge| ground.graph.nodes.get(&edge.cause).map(|node| &node.known);
+    let ranked = causes.iter().filter_map(|edge| {
+        let cause = known(edge)?;
+        Some((message.is_some() && edge.message.as_ref() == message, cause.order(), &cause.id))
+    });
+    ranked.max().map(|(_, _, id)| Text::clone(id))
+}
+
+fn earlier(ground: Ground<'_>, known: &Known, first: Option<&Taken<'_>>) -> Option<Text> {
+    if let Some(taken) = first {
+        let before = taken.life.takings.iter().take(taken.idx).rev();
+        let mut same = before.filter(|t| t.function == known.function && t.dead_letter.is_none());
+        return same.next().map(|taking| Text::clone(&taking.id));
+    }
+    let name = known.invocation_id.as_ref().filter(|_| known.run > 1)?;
+    let others = ground.graph.named(name).filter_map(|id| ground.graph.nodes.get(&id));
+    let before = others.map(|node| &node.known).filter(|other| {
+        other.function == known.function
+            && other.invocation_id == known.invocation_id
+            && other.run < known.run
+    });
+    before.max_by_key(|other| other.run).map(|other| Text::clone(&other.id))
+}
+
+fn tries(known: &Known, taken: &[Taken<'_>], own: Outcome) -> Vec<Try> {
+    let order = |n: u32| (n, known.start, Text::clone(&known.id));
+    if !taken.is_empty() {
+        let tries = taken.iter().map(|taken| Try {
+            piece: Piece::Message(Text::clone(&known.function), Text::clone(&taken.message.id)),
+            order: order(0),
+            outcome: taken.life.outcome(taken.idx),
+        });
+        return tries.collect();
+    }
+    let (piece, n) = match (&known.workflow, &known.invocation_id) {
+        (Some(step), _) => {
+            let state = Text::clone(&step.state);
+            let piece =
+                Piece::Step(Text::clone(&step.execution_id), state, Text::clone(&known.function));
+            (piece, step.retry_count.unwrap_or(0))
+        }
+        (None, Some(id)) => (Piece::Run(Text::clone(&known.function), Text::clone(id)), known.run),
+        (None, None) => (Piece::Invocation(Text::clone(&known.id)), 0),
+    };
+    vec![Try { piece, order: order(n), outcome: own }]
+}
+
+/// The worst of all pieces of work, each judged by its last try.
+pub(super) fn worst<'a>(tries: impl Iterator<Item = &'a Try>) -> Outcome {
+    let mut last: BTreeMap<&Piece, &Try> = BTreeMap::new();
+    for one in tries {
+        let known = last.entry(&one.piece).or_insert(one);
+        if one.order > known.order {
+            *known = one;
+        }
+    }
+    last.values().map(|one| one.outcome).max().unwrap_or(Outcome::Ok)
+}

@@ -1,0 +1,138 @@
+//! What the facts of one invocation add up to. Inert: [`super::assemble`] makes it, the graph joins it.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::fact::Age;
+use super::request::{Call, Evidence, Outcome};
+use crate::signal::{ErrorKind, MessageRef, SpanId, Text, Timestamp, TraceId, Via, Workflow};
+
+/// One invocation as its own facts tell it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Known {
+    /// 32 hex digits; also the id of the request that it is the entry of.
+    pub(super) id: Text,
+    pub(super) function: Text,
+    pub(super) service: Option<Text>,
+    pub(super) version: Option<Text>,
+    pub(super) instance: Option<Text>,
+    pub(super) invocation_id: Option<Text>,
+    /// From 1: the n-th run under one platform request id.
+    pub(super) run: u32,
+    pub(super) start: Timestamp,
+    /// The end where told; the last record where nothing ever tells; None while it is awaited.
+    pub(super) end: Option<Timestamp>,
+    pub(super) ending: Ending,
+    /// Time of the last fact.
+    pub(super) last: Timestamp,
+    pub(super) verdict: Verdict,
+    pub(super) cold_start: Option<bool>,
+    pub(super) init: Option<Init>,
+    pub(super) billed: Option<Duration>,
+    pub(super) memory_size_bytes: Option<u64>,
+    pub(super) memory_used_bytes: Option<u64>,
+    /// `METHOD route`, where both are known.
+    pub(super) route: Option<Text>,
+    pub(super) trigger: Option<Via>,
+    pub(super) workflow: Option<Workflow>,
+    /// Sorted by id, each once.
+    pub(super) received: Vec<MessageRef>,
+    /// Sorted by id, each once.
+    pub(super) sent: Vec<Sent>,
+    /// Outward pointers to spans that may have caused it; sorted.
+    pub(super) pointers: Vec<Pointer>,
+    /// The spans that are part of it; sorted.
+    pub(super) places: Vec<Place>,
+    pub(super) correlation_ids: Vec<Text>,
+    /// Traces that it is part of; sorted.
+    pub(super) traces: Vec<TraceId>,
+    /// Traces that its messages came from; sorted.
+    pub(super) origins: Vec<Origin>,
+    pub(super) calls: Vec<Call>,
+    pub(super) throttled_by: Vec<Text>,
+    pub(super) n_spans: u32,
+    pub(super) n_logs: u32,
+    /// When its last fact came.
+    pub(super) news: Age,
+    /// The platform tells the ends of this function.
+    pub(super) is_reported: bool,
+}
+
+/// What is known of an invocation's end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Ending {
+    /// A span, a report or a record tells it.
+    Told,
+    /// The platform told the start, so it may tell the end.
+    Awaited,
+    /// Nothing tells: the last record stands in.
+    Unseen,
+}
+
+/// How it went, by its own facts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Verdict {
+    pub(super) outcome: Outcome,
+    pub(super) kind: Option<ErrorKind>,
+    pub(super) text: Option<Text>,
+}
+
+/// An init that came before a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Init {
+    pub(super) duration: Option<Duration>,
+    /// None: at the invocation's start.
+    pub(super) end: Option<Timestamp>,
+}
+
+/// A message that the invocation sent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Sent {
+    pub(super) id: Text,
+    pub(super) queue: Option<Text>,
+    pub(super) via: Via,
+    pub(super) at: Timestamp,
+    /// Sent while this message was processed.
+    pub(super) under: Option<Text>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(super) struct Pointer {
+    pub(super) trace: TraceId,
+    pub(super) span: SpanId,
+    /// `Trace` for a parent, `Link` for a link or a message's own header.
+    pub(super) evidence: Evidence,
+    /// The message that carried it.
+    pub(super) message: Option<Text>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(super) struct Place {
+    pub(super) trace: TraceId,
+    pub(super) span: SpanId,
+    pub(super) under: Option<Text>,
+}
+
+/// The trace of a message that was taken up.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(super) struct Origin {
+    pub(super) trace: TraceId,
+    pub(super) message: Option<Text>,
+}
+
+impl Known {
+    pub(super) fn order(&self) -> (Timestamp, &Text) {
+        (self.start, &self.id)
+    }
+
+    pub(super) fn received(&self, message: &str) -> Option<&MessageRef> {
+        let idx = self.received.binary_search_by(|known| (*known.id).cmp(message)).ok()?;
+        self.received.get(idx)
+    }
+
+    pub(super) fn sent(&self, message: &str) -> Option<&Sent> {
+        let idx = self.sent.binary_search_by(|known| (*known.id).cmp(message)).ok()?;
+        self.sent.get(idx)
+    }
+}

@@ -1,0 +1,144 @@
+//! The life of one message: who took it up, how each try went, whether it was dead-lettered.
+//!
+//! A message id and the graph come in; takings in order of time go out. An outcome belongs to a message
+//! in an invocation: a batch may succeed while one of its messages fails.
+
+use super::graph::Graph;
+use super::request::{DeadLetter, Outcome};
+use super::rules::Rules;
+use crate::signal::{Text, Timestamp};
+
+/// One invocation that took the message up.
+#[derive(Clone, Debug)]
+pub(super) struct Taking {
+    pub(super) id: Text,
+    pub(super) function: Text,
+    pub(super) start: Timestamp,
+    pub(super) queue: Option<Text>,
+    pub(super) sent: Option<Timestamp>,
+    receive_count: Option<u32>,
+    pub(super) dead_letter: Option<DeadLetter>,
+    /// By the invocation, and by what names the message.
+    own: Outcome,
+    is_incomplete: bool,
+}
+
+/// All takings of one message, in order of (start, id).
+#[derive(Clone, Debug)]
+pub(super) struct Life {
+    pub(super) takings: Vec<Taking>,
+}
+
+impl Life {
+    pub(super) fn of(graph: &Graph, message: &Text, rules: &Rules) -> Self {
+        let Some(point) = graph.messages.get(message).filter(|point| point.is_telling()) else {
+            return Self { takings: Vec::new() };
+        };
+        let sent = || {
+            let nodes = point.senders.iter().filter_map(|id| graph.nodes.get(id));
+            nodes.filter_map(|node| node.known.sent(message))
+        };
+        let sent_queue = sent().filter_map(|sent| sent.queue.as_ref()).min().cloned();
+        let sent_at = sent().map(|sent| sent.at).min();
+        let mut takings: Vec<Taking> = Vec::new();
+        for node in point.receivers.iter().filter_map(|id| graph.nodes.get(id)) {
+            let known = &node.known;
+            let Some(own) = known.received(message) else { continue };
+            let verdict = known.verdict.outcome;
+            takings.push(Taking {
+                id: Text::clone(&known.id),
+                function: Text::clone(&known.function),
+                start: known.start,
+                queue: own.queue.clone().or_else(|| sent_queue.clone()),
+                sent: own.sent.or(sent_at),
+                receive_count: own.receive_count,
+                dead_letter: rules.dead_letter(own),
+                own: if verdict == Outcome::Ok && own.failed { Outcome::Error } else { verdict },
+                is_incomplete: known.end.is_none(),
+            });
+        }
+        takings.sort_by(|a, b| (a.start, &a.id).cmp(&(b.start, &b.id)));
+        Self { takings }
+    }
+
+    pub(super) fn position(&self, id: &str) -> Option<usize> {
+        self.takings.iter().position(|taking| *taking.id == *id)
+    }
+
+    /// The taking after which the message fell into the dead-letter queue that `idx` reads.
+    fn fell_after(&self, idx: usize) -> Option<usize> {
+        let letter = self.takings.get(idx)?.dead_letter.as_ref()?;
+        let before = || {
+            self.takings.iter().enumerate().take(idx).rev().filter(|(_, taking)| {
+                let same = taking.queue.as_ref().is_none_or(|queue| *queue == letter.source_queue);
+                taking.dead_letter.is_none() && same
+            })
+        };
+        let failed = before().find(|(_, taking)| taking.own != Outcome::Ok);
+        failed.or_else(|| before().next()).map(|(idx, _)| idx)
+    }
+
+    fn is_dead_lettered_next(&self, idx: usize) -> bool {
+        (idx + 1..self.takings.len()).any(|letter| self.fell_after(letter) == Some(idx))
+    }
+
+    /// How this try of the message went.
+    pub(super) fn outcome(&self, idx: usize) -> Outcome {
+        match self.takings.get(idx) {
+            Some(_) if self.is_dead_lettered_next(idx) => Outcome::DeadLettered,
+            Some(taking) => taking.own,
+            None => Outcome::Ok,
+        }
+    }
+
+    /// From 1; the broker's own count where it tells one.
+    pub(super) fn attempt(&self, idx: usize) -> u32 {
+        let Some(taking) = self.takings.get(idx) else { return 1 };
+        let earlier = self.takings.iter().take(idx);
+        let same = earlier.filter(|other| {
+            other.function == taking.function
+                && other.dead_letter.is_some() == taking.dead_letter.is_some()
+        });
+        let rank = u32::try_from(same.count()).unwrap_or(u32::MAX).saturating_add(1);
+        if taking.dead_letter.is_some() { rank } else { taking.receive_count.unwrap_or(rank) }
+    }
+
+    /// Whether a later taking by the same function, or a dead letter, took this one's place.
+    pub(super) fn is_superseded(&self, idx: usize) -> bool {
+        let Some(taking) = self.takings.get(idx) else { return false };
+        self.is_dead_lettered_next(idx)
+            || self.takings.iter().skip(idx + 1).any(|later| {
+                later.function == taking.function
+                    && later.dead_letter.is_some() == taking.dead_letter.is_some()
+            })
+    }
+
+    /// The message was taken up again after a success that nothing contradicts.
+    pub(super) fn is_duplicate(&self, idx: usize) -> bool {
+        let Some(taking) = self.takings.get(idx) else { return false };
+        self.takings.iter().enumerate().take(idx).any(|(earlier, other)| {
+            other.function == taking.function
+                && (other.queue == taking.queue)
+                && other.dead_letter.is_some() == taking.dead_letter.is_some()
+                && !other.is_incomplete
+                && self.outcome(earlier) == Outcome::Ok
+        })
+    }
+
+    /// The dead-letter queue that `idx` reads, with the function that failed.
+    pub(super) fn dead_letter(&self, idx: usize) -> Option<DeadLetter> {
+        let mut letter = self.takings.get(idx)?.dead_letter.clone()?;
+        if let Some(taking) = self.fell_after(idx).and_then(|idx| self.takings.get(idx)) {
+            letter.function = Text::clone(&taking.function);
+        }
+        Some(letter)
+    }
+
+    /// Whether the message is in the hands of a dead-letter queue at the last.
+    pub(super) fn ends_dead_lettered(&self) -> bool {
+        let last = self.takings.iter().rposition(|taking| taking.dead_letter.is_some());
+        last.is_some_and(|last| {
+            self.takings.iter().skip(last + 1).all(|later| later.own != Outcome::Ok)
+        })
+    }
+}

@@ -1,0 +1,159 @@
+//! Letting go: requests that are no longer correctable, memory that is full, things that expire.
+//!
+//! A final request leaves its invocations behind only as long as another request still holds them; a
+//! final invocation leaves tombstones, so that what comes later for it is late, never new.
+
+use super::dedup::REMEMBERED;
+use super::engine::{Engine, Quiet};
+use super::fact::Age;
+use super::graph::{Graph, NodeId};
+use super::known::Known;
+use super::request::{Change, Request, State};
+use super::runs::SAME_START;
+use crate::signal::{Text, Timestamp};
+
+impl Engine {
+    /// Makes requests final, and the invocations that nobody else holds.
+    pub(super) fn seal(&mut self, finals: Vec<(NodeId, Request)>, changes: &mut Vec<Change>) {
+        for (entry, mut request) in finals {
+            let Some(held) = self.held.requests.remove(&entry) else { continue };
+            self.held.due.remove(&(held.due, entry));
+            self.held.unsure.remove(&entry);
+            request.state = State::Final;
+            for id in &held.reach {
+                self.leave_stubs(*id, entry, &held.id);
+            }
+            let mut gone = Vec::new();
+            for id in held.reach {
+                let Some(node) = self.held.graph.nodes.get_mut(&id) else { continue };
+                if let Some(owner) = node.owners.get_mut(&entry) {
+                    owner.is_sealed = true;
+                }
+                if node.owners.values().all(|owner| owner.is_sealed) {
+                    gone.push(id);
+                }
+            }
+            changes.push(Change::RequestFinal(Box::new(request)));
+            for id in gone {
+                self.bury(id, changes);
+            }
+        }
+    }
+
+    /// By what something later may still continue this request.
+    fn leave_stubs(&mut self, id: NodeId, entry: NodeId, request: &Text) {
+        let Some(node) = self.held.graph.nodes.get(&id) else { return };
+        let Some(owner) = node.owners.get(&entry) else { return };
+        let age = self.held.age;
+        let pending = age.saturating_add(self.rules.config.pending_max);
+        let stubs = &mut self.held.stubs;
+        for sent in &node.known.sent {
+            let is_ours = sent.under.as_ref().is_none_or(|under| owner.labels.has(under));
+            let point = self.held.graph.messages.get(&sent.id);
+            if is_ours && point.is_none_or(|point| point.receivers.is_empty()) {
+                stubs.leave(Text::clone(&sent.id), request, pending);
+            }
+        }
+        if let Some(workflow) = &node.known.workflow {
+            stubs.leave(Text::clone(&workflow.execution_id), request, pending);
+        }
+        for trace in &node.known.traces {
+            stubs.leave(trace.to_string().into(), request, age.saturating_add(REMEMBERED));
+        }
+    }
+
+    /// Makes one invocation final.
+    fn bury(&mut self, id: NodeId, changes: &mut Vec<Change>) {
+        let Some(node) = self.held.graph.seal(id) else { return };
+        let age = self.held.age;
+        self.held.environments.leave(id, &node.known);
+        for key in Graph::keys_of(&node) {
+            self.held.retired.push_back((age, key.clone()));
+        }
+        if node.said.invocation.is_some() {
+            changes.push(Change::InvocationFinal(Text::clone(&node.known.id)));
+        }
+        changes.extend(node.said.deliveries.keys().cloned().map(Change::DeliveryFinal));
+        let gap = self.rules.config.settle_after;
+        let remains = self.held.cells.bury(&node.cell, &node.known, gap);
+        for mark in remains.marks {
+            if let Some(identity) = mark.identity {
+                self.held.memory.seal(identity, age);
+            }
+            let weight = u64::from(mark.bytes) + super::intake::HOLDING_BYTES;
+            self.held.bytes = self.held.bytes.saturating_sub(weight);
+        }
+        let until = last_moment(&node.known, gap);
+        for key in remains.keys {
+            self.held.memory.bury(key, Some(Text::clone(&node.known.function)), until, age);
+        }
+    }
+
+    /// When memory is full, the oldest settled requests become final early.
+    pub(super) fn relieve(&mut self, changes: &mut Vec<Change>) {
+        if !self.is_full() {
+            return;
+        }
+        let settled =
+            self.held.requests.iter().filter(|(_, held)| held.summary.state != State::Open);
+        let mut settled: Vec<(Age, NodeId)> =
+            settled.map(|(&id, held)| (held.summary.news, id)).collect();
+        settled.sort();
+        for (news, entry) in settled {
+            if !self.is_full() {
+                break;
+            }
+            let lateness = self.held.age.saturating_sub(news);
+            let (_, least) = self.held.notes.early.get_or_insert((self.held.now, lateness));
+            *least = (*least).min(lateness);
+            if let Some(request) = self.view_of(entry) {
+                self.seal(vec![(entry, request)], changes);
+            }
+        }
+    }
+
+    /// Forgets what is old enough.
+    pub(super) fn expire(&mut self, changes: &mut Vec<Change>) {
+        let age = self.held.age;
+        let mut gone = Vec::new();
+        while let Some(&(due, id)) = self.held.orphans.first() {
+            if due > age {
+                break;
+            }
+            self.held.orphans.pop_first();
+            let Some(node) = self.held.graph.nodes.get(&id) else { continue };
+            let news = node.known.news.saturating_add(self.rules.config.allowed_lateness);
+            if !node.owners.values().all(|owner| owner.is_sealed) {
+                continue;
+            }
+            if news > age {
+                self.held.orphans.insert((news, id));
+            } else {
+                self.tell(id, Some(Quiet), changes);
+                gone.push(id);
+            }
+        }
+        for id in gone {
+            self.bury(id, changes);
+        }
+        self.held.memory.expire(age);
+        self.held.stubs.expire(age);
+        let config = &self.rules.config;
+        let kept = config.allowed_lateness.saturating_add(config.incomplete_after);
+        self.held.environments.expire(age, kept);
+        while let Some((at, key)) = self.held.retired.front() {
+            if age.saturating_sub(*at) < REMEMBERED {
+                break;
+            }
+            self.held.graph.forget_retired(key);
+            self.held.retired.pop_front();
+        }
+    }
+}
+
+/// Facts up to here belong to a final invocation.
+fn last_moment(known: &Known, gap: Age) -> Timestamp {
+    let last = known.end.unwrap_or(known.last).max(known.last);
+    let slack = if known.invocation_id.is_some() { SAME_START } else { gap };
+    last.saturating_add(slack)
+}

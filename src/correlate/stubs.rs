@@ -1,0 +1,59 @@
+//! What stays of a final request: the tokens by which something later may still continue it.
+//!
+//! A message that nobody took up, a workflow's execution and a trace come in with the request's id;
+//! what is asked for by the same token later gets that id. A stub never holds facts.
+
+use std::collections::{BTreeSet, HashMap};
+
+use serde::{Deserialize, Serialize};
+
+use super::fact::Age;
+use super::known::Known;
+use crate::signal::Text;
+
+/// Stubs held; beyond it the next to expire goes first.
+const STUBS_MAX: usize = 200_000;
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct Stubs {
+    requests: HashMap<Text, (Text, Age)>,
+    expiry: BTreeSet<(Age, Text)>,
+    /// Stubs forgotten early because the bound was met.
+    pub(super) forgotten: u64,
+}
+
+impl Stubs {
+    pub(super) fn leave(&mut self, token: Text, request: &Text, until: Age) {
+        if let Some((_, old)) =
+            self.requests.insert(Text::clone(&token), (Text::clone(request), until))
+        {
+            self.expiry.remove(&(old, Text::clone(&token)));
+        }
+        self.expiry.insert((until, token));
+    }
+
+    pub(super) fn expire(&mut self, age: Age) {
+        while let Some((until, _)) = self.expiry.first() {
+            let is_old = *until <= age;
+            if !is_old && self.expiry.len() <= STUBS_MAX {
+                break;
+            }
+            self.forgotten += u64::from(!is_old);
+            if let Some((_, token)) = self.expiry.pop_first() {
+                self.requests.remove(&token);
+            }
+        }
+    }
+
+    /// The final request that an entry continues.
+    pub(super) fn continued_by(&self, known: &Known) -> Option<Text> {
+        let request = |token: &str| Some(Text::clone(&self.requests.get(token)?.0));
+        let messages = known.received.iter().find_map(|message| request(&message.id));
+        let workflow = || known.workflow.as_ref().and_then(|w| request(&w.execution_id));
+        let traces = known.traces.iter().chain(known.origins.iter().map(|o| &o.trace));
+        let continued = messages.or_else(workflow);
+        let continued =
+            continued.or_else(|| traces.map(ToString::to_string).find_map(|t| request(&t)));
+        continued.filter(|id| *id != known.id)
+    }
+}

@@ -1,0 +1,107 @@
+//! An invocation and its messages as measuring counts them: once, however many requests share them.
+
+use super::fact::Age;
+use super::graph::Node;
+use super::hop::{init_of, lacks_end, own_attempt, own_outcome};
+use super::known::Ending;
+use super::messages::Life;
+use super::request::{CausedBy, Delivery, Invocation, Outcome, State};
+use super::settle::Ground;
+use crate::signal::{Fnv128, Text};
+
+/// A hash as an id: 32 hex digits.
+pub(super) fn hex(hash: u128) -> Text {
+    Text::from(format!("{hash:032x}"))
+}
+
+/// Whether an invocation counts now: it told its end, or it has been quiet for long enough that
+/// nothing more is expected.
+pub(super) fn is_countable(ground: Ground<'_>, node: &Node) -> bool {
+    let known = &node.known;
+    let quiet: Age = known.news.saturating_add(ground.rules.config.settle_after);
+    match known.ending {
+        Ending::Told => true,
+        Ending::Awaited if lacks_end(ground, known) => {
+            let patience = ground.rules.patience(&known.function);
+            let patience = patience.unwrap_or(ground.rules.config.incomplete_after);
+            known.news.saturating_add(patience) <= ground.age
+        }
+        Ending::Awaited | Ending::Unseen => quiet <= ground.age,
+    }
+}
+
+pub(super) fn invocation(ground: Ground<'_>, node: &Node) -> Invocation {
+    let known = &node.known;
+    let outcome = own_outcome(ground, known, State::Finished);
+    let lives = known.received.iter().filter_map(|message| {
+        let life = Life::of(ground.graph, &message.id, ground.rules);
+        let idx = life.position(&known.id)?;
+        Some(life.attempt(idx))
+    });
+    let init = init_of(node);
+    Invocation {
+        id: Text::clone(&known.id),
+        function: Text::clone(&known.function),
+        version: known.version.clone(),
+        start: known.start,
+        end: known.end.unwrap_or(known.last),
+        duration: known.end.map(|end| end.since(known.start)),
+        outcome,
+        error_kind: known.verdict.kind.filter(|_| outcome != Outcome::Ok),
+        attempt: lives.max().unwrap_or(1).max(own_attempt(known)),
+        init: init.map(|(from, to)| to.since(from)),
+        cold_start: node.cold_start().unwrap_or(false),
+        billed: known.billed,
+        memory_size_bytes: ground.rules.memory_bytes(known),
+        memory_used_bytes: known.memory_used_bytes,
+        timeout: ground.rules.timeout(&known.function),
+        exemplar: exemplar(node),
+        calls: known.calls.clone(),
+        throttled_by: known.throttled_by.clone(),
+        caused_by: caused_by(ground, node),
+        uncorrelated: 0,
+    }
+}
+
+/// A trace id, else the id of the earliest request.
+fn exemplar(node: &Node) -> Text {
+    if let Some(trace) = node.known.traces.first() {
+        return Text::from(trace.to_string());
+    }
+    let earliest = node.owners.values().min_by(|a, b| (a.start, &a.id).cmp(&(b.start, &b.id)));
+    earliest.map_or_else(|| Text::clone(&node.known.id), |owner| Text::clone(&owner.id))
+}
+
+fn caused_by(ground: Ground<'_>, node: &Node) -> Option<CausedBy> {
+    let causes = node.causes.iter().filter_map(|edge| {
+        let cause = &ground.graph.nodes.get(&edge.cause)?.known;
+        Some((edge.evidence, cause.order(), edge.via, &cause.function))
+    });
+    let (_, _, via, function) = causes.min()?;
+    Some(CausedBy { function: Text::clone(function), via })
+}
+
+/// The messages that an invocation took up, where their queue is known.
+pub(super) fn deliveries(ground: Ground<'_>, node: &Node) -> Vec<Delivery> {
+    let known = &node.known;
+    let deliveries = known.received.iter().filter_map(|message| {
+        let life = Life::of(ground.graph, &message.id, ground.rules);
+        let idx = life.position(&known.id)?;
+        let taking = life.takings.get(idx)?;
+        let hash =
+            Fnv128::default().field(message.id.as_bytes()).field(known.id.as_bytes()).finish();
+        let dead_letter = life.dead_letter(idx);
+        let queue = dead_letter.as_ref().map(|letter| &letter.queue).or(taking.queue.as_ref())?;
+        Some(Delivery {
+            id: hex(hash),
+            queue: Text::clone(queue),
+            function: Text::clone(&known.function),
+            taken_up: taking.start,
+            lag: taking.sent.map(|sent| taking.start.since(sent)),
+            duplicate: life.is_duplicate(idx),
+            dead_letter,
+            exemplar: exemplar(node),
+        })
+    });
+    deliveries.collect()
+}

@@ -1,0 +1,229 @@
+//! When requests end: settling, losses, retries, lateness.
+
+use expect_test::expect;
+
+use super::*;
+
+#[test]
+fn a_request_is_open_until_it_is_quiet() {
+    let mut world = World::new(Config::default());
+    world.hear(&[span("checkout", [1, 1, 0], 0, 100)]).wait(9);
+    assert_eq!(world.engine.open_by_flow(), [("checkout".into(), 1)]);
+    assert!(world.requests.is_empty());
+    assert_eq!(world.invocations.len(), 1, "an invocation counts at once");
+    world.wait(2);
+    assert_eq!(world.engine.open_by_flow(), [("checkout".into(), 0)]);
+    assert_eq!(world.requests.len(), 1);
+}
+
+#[test]
+fn a_lost_message_makes_the_request_incomplete_and_names_it() {
+    let mut world = World::new(Config::default());
+    world.hear(&[
+        span("checkout", [1, 1, 0], 0, 100).sent("m1", "orders"),
+        span("fulfil", [2, 1, 0], 500, 800).received("m1", "orders"),
+        span("checkout", [3, 1, 0], 1000, 1100).sent("m2", "orders"),
+    ]);
+    world.wait(299);
+    assert_eq!(world.requests.len(), 1);
+    world.wait(3);
+    expect![[r#"
+        checkout: ok finished 0+800
+          checkout#1 ok 0+100
+          fulfil#1 ok 500+300 <- checkout#1 queue by MessageId orders wait=500 [m1]
+        checkout: incomplete finished 1000+100
+          checkout#1 ok 1000+100
+          missing after checkout#1: a consumer of message m2 on orders
+    "#]]
+    .assert_eq(&world.shown());
+    assert_eq!(world.engine.findings()[0].kind, "incomplete_request");
+}
+
+#[test]
+fn a_message_to_nobody_is_not_waited_for_until_somebody_takes_from_its_queue() {
+    let mut world = World::new(Config::default());
+    world.hear(&[span("checkout", [3, 1, 0], 1000, 1100).sent("m2", "orders")]).wait(20);
+    assert_eq!(world.requests.values().next().unwrap().outcome.as_str(), "ok");
+    world.hear(&[span("fulfil", [2, 1, 0], 500, 800).received("m1", "orders")]).wait(320);
+    let outcomes: Vec<&str> = world.requests.values().map(|r| r.outcome.as_str()).collect();
+    assert!(outcomes.contains(&"incomplete"), "{outcomes:?}");
+}
+
+#[test]
+fn a_start_without_an_end_is_incomplete_where_ends_are_told() {
+    let mut world = World::new(Config::default());
+    world.hear(&[
+        start("checkout", "r1", 0),
+        report("checkout", "r1", 100, 100),
+        start("checkout", "r2", 1000),
+        start("silent", "r3", 2000),
+    ]);
+    world.wait(320);
+    expect![[r#"
+        checkout: ok finished 0+100
+          checkout#1 ok 0+100
+        checkout: incomplete finished 1000+0
+          checkout#1 incomplete 1000+-1
+          missing after checkout#1: the end of invocation r2 of checkout
+        silent: ok finished 2000+0
+          silent#1 ok 2000+-1
+    "#]]
+    .assert_eq(&world.shown());
+}
+
+#[test]
+fn a_retry_that_succeeds_makes_the_request_ok() {
+    check(
+        &[
+            span("checkout", [1, 1, 0], 0, 100).sent("m1", "orders"),
+            span("fulfil", [2, 1, 0], 500, 800)
+                .received("m1", "orders")
+                .count(1)
+                .failed("ValidationException"),
+            span("fulfil", [3, 1, 0], 2000, 2100).received("m1", "orders").count(2),
+        ],
+        &expect![[r#"
+            checkout: ok finished 0+2100
+              checkout#1 ok 0+100
+              fulfil#1 error 500+300 <- checkout#1 queue by MessageId orders wait=500 [m1] (ValidationException)
+              fulfil#2 ok 2000+100 <- checkout#1 queue by MessageId orders wait=2000 [m1]
+        "#]],
+    );
+}
+
+#[test]
+fn a_failed_message_waits_for_its_retry() {
+    let mut world = World::new(Config::default());
+    world.hear(&[
+        span("checkout", [1, 1, 0], 0, 100).sent("m1", "orders"),
+        span("fulfil", [2, 1, 0], 500, 800).received("m1", "orders").failed("KeyError"),
+    ]);
+    world.wait(179);
+    assert!(world.requests.is_empty());
+    world.wait(2);
+    assert_eq!(world.requests.values().next().unwrap().outcome.as_str(), "error");
+}
+
+#[test]
+fn attempts_that_reuse_a_request_id_are_told_apart_by_time() {
+    let failed = |told: Told| told.status(PlatformStatus::Failure);
+    check(
+        &[
+            start("notify", "r1", 0),
+            failed(report("notify", "r1", 100, 100)),
+            start("notify", "r1", 60_000),
+            log("notify", 60_050).run("r1"),
+            failed(report("notify", "r1", 60_100, 100)),
+            start("notify", "r1", 180_000),
+            report("notify", "r1", 180_100, 100).status(PlatformStatus::Success),
+        ],
+        &expect![[r#"
+            notify: ok finished 0+180100
+              notify#1 error 0+100
+              notify#2 error 60000+100 <- notify#1 unknown by MessageId
+              notify#3 ok 180000+100 <- notify#2 unknown by MessageId
+        "#]],
+    );
+}
+
+#[test]
+fn a_timeout_and_a_throttle_have_names_of_their_own() {
+    check(
+        &[
+            start("slow", "r1", 0),
+            report("slow", "r1", 3000, 3000).status(PlatformStatus::Timeout),
+            span("busy", [1, 1, 0], 5000, 5100).failed("TooManyRequestsException: Rate Exceeded"),
+        ],
+        &expect![[r#"
+            slow: timeout finished 0+3000
+              slow#1 timeout 0+3000 (the platform stopped it at its timeout)
+            busy: throttled finished 5000+100
+              busy#1 throttled 5000+100 (TooManyRequestsException: Rate Exceeded)
+        "#]],
+    );
+}
+
+#[test]
+fn what_comes_for_a_final_invocation_is_late_and_a_new_invocation_continues_its_request() {
+    let mut world = World::new(Config::default());
+    world.hear(&[span("checkout", [1, 1, 0], 0, 100).run("r1").sent("m1", "orders")]);
+    world.wait(920);
+    assert_eq!(world.n_finals, 1);
+    let first = world.requests.keys().next().cloned().unwrap();
+    world.hear(&[
+        span("checkout", [1, 1, 0], 0, 100).run("r1").sent("m1", "orders"),
+        report("checkout", "r1", 100, 100),
+        log("checkout", 50).run("r1"),
+        log("checkout", 50).traced(1, 1),
+        span("fulfil", [2, 1, 0], 900_000, 900_100).received("m1", "orders"),
+    ]);
+    world.wait(20);
+    let counts = &world.engine.ledger().receivers[&Receiver::OtlpHttp];
+    assert_eq!((counts.late, counts.applied, counts.received), (4, 2, 6));
+    let continued: Vec<_> = world.requests.values().filter_map(|r| r.continues.clone()).collect();
+    assert_eq!(continued, [first]);
+    assert_eq!(world.invocations.len(), 2);
+}
+
+#[test]
+fn nothing_is_held_when_all_is_final() {
+    let mut world = World::new(Config::default());
+    world.hear(&[
+        start("checkout", "r1", 0),
+        span("checkout", [1, 1, 0], 0, 100).run("r1").sent("m1", "orders").correlation("c"),
+        report("checkout", "r1", 100, 100),
+        log("checkout", 50).run("r1"),
+        log("checkout", 50).correlation("c"),
+        log("checkout", 50).traced(1, 1),
+        span("fulfil", [2, 1, 0], 500, 800).received("m1", "orders").correlation("c"),
+    ]);
+    world.wait_for_the_end();
+    let held = &world.engine.held;
+    assert_eq!(held.bytes, 0);
+    assert!(held.graph.nodes.is_empty() && held.graph.messages.is_empty());
+    assert!(held.cells.traces.is_empty() && held.cells.runs.is_empty());
+    assert!(held.cells.records.is_empty() && held.requests.is_empty() && held.due.is_empty());
+}
+
+#[test]
+fn full_memory_makes_settled_requests_final_early_and_then_refuses_new_ones() {
+    let mut world = World::new(Config { memory_max_bytes: 4_000, ..Config::default() });
+    world.hear(&[span("a", [1, 1, 0], 0, 100), span("b", [2, 1, 0], 0, 100)]).wait(20);
+    let more: Vec<Told> = (10..30).map(|n| span("c", [n, 1, 0], 0, 100)).collect();
+    world.hear(&more);
+    assert!(world.engine.is_full());
+    world.hear(&[span("c", [10, 2, 1], 20, 30)]).wait(1);
+    assert_eq!(world.n_finals, 2);
+    let counts = &world.engine.ledger().receivers[&Receiver::OtlpHttp];
+    assert!(counts.dropped["memory"] > 0);
+    assert!(counts.is_balanced());
+    let kinds: Vec<_> = world.engine.findings().iter().map(|finding| finding.kind).collect();
+    assert_eq!(kinds, ["effective_lateness", "memory"]);
+}
+
+#[test]
+fn time_that_nobody_watched_ages_nothing() {
+    let mut world = World::new(Config::default());
+    world.hear(&[span("checkout", [1, 1, 0], 0, 100)]).wait(3);
+    world.secs += 36_000;
+    world.wait(5);
+    assert!(world.requests.is_empty());
+    world.wait(5);
+    assert_eq!(world.requests.len(), 1);
+}
+
+#[test]
+fn an_engine_comes_back_as_it_was_saved() {
+    let told = [
+        span("checkout", [1, 1, 0], 0, 100).sent("m1", "orders"),
+        span("fulfil", [2, 1, 0], 500, 800).received("m1", "orders"),
+    ];
+    let mut world = World::new(Config::default());
+    world.hear(&told).wait(5);
+    let saved = world.engine.save();
+    world.engine = Engine::restore(Config::default(), &saved).unwrap();
+    world.hear(&told).wait(10);
+    assert_eq!(world.requests.len(), 1);
+    assert_eq!(world.engine.ledger().receivers[&Receiver::OtlpHttp].duplicate, 2);
+    assert!(Engine::restore(Config::default(), &saved[..saved.len() / 2]).is_err());
+}

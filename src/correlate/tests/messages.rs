@@ -1,0 +1,155 @@
+//! Messages: batches, duplicates, dead letters.
+
+use expect_test::expect;
+
+use super::super::config::QueueConfig;
+use super::*;
+
+fn with_dlq() -> Config {
+    let queue = QueueConfig {
+        name: "orders".into(),
+        dlq: Some("orders-dlq".into()),
+        max_receive_count: Some(3),
+        visibility_timeout: None,
+        starts_request: false,
+    };
+    Config { queues: vec![queue], ..Config::default() }
+}
+
+fn deliveries(world: &World) -> String {
+    let mut deliveries: Vec<&Delivery> = world.deliveries.values().collect();
+    deliveries.sort_by_key(|delivery| (delivery.taken_up, Text::clone(&delivery.id)));
+    let mut text = String::new();
+    for delivery in deliveries {
+        let lag = delivery.lag.map_or(-1.0, millis);
+        write!(text, "{} to {} lag={lag:.0}", delivery.queue, delivery.function).unwrap();
+        if delivery.duplicate {
+            text.push_str(" duplicate");
+        }
+        if let Some(letter) = &delivery.dead_letter {
+            write!(text, " dead letter of {} by {}", letter.source_queue, letter.function).unwrap();
+        }
+        text.push('\n');
+    }
+    text
+}
+
+fn poisoned() -> Vec<Told> {
+    vec![
+        span("checkout", [1, 1, 0], 0, 100).sent("m1", "orders"),
+        span("fulfil", [2, 1, 0], 500, 800).received("m1", "orders").count(1).failed("KeyError"),
+        span("fulfil", [3, 1, 0], 30_500, 30_800)
+            .received("m1", "orders")
+            .count(2)
+            .failed("KeyError"),
+        span("drain", [4, 1, 0], 60_000, 60_100).received("m1", "orders-dlq"),
+    ]
+}
+
+#[test]
+fn a_dead_letter_makes_the_request_dead_lettered_and_names_who_failed() {
+    let mut world = World::new(with_dlq());
+    world.hear(&poisoned()).wait(20);
+    expect![[r#"
+        checkout: dead_lettered finished 0+60100
+          checkout#1 ok 0+100
+          fulfil#1 error 500+300 <- checkout#1 queue by MessageId orders wait=500 [m1] (KeyError)
+          fulfil#2 dead_lettered 30500+300 <- checkout#1 queue by MessageId orders wait=30500 [m1] (KeyError)
+          drain#1 ok 60000+100 <- checkout#1 queue by MessageId orders-dlq wait=60000 [m1]
+    "#]]
+    .assert_eq(&world.shown());
+    expect![[r#"
+        orders to fulfil lag=500
+        orders to fulfil lag=30500
+        orders-dlq to drain lag=60000 dead letter of orders by fulfil
+    "#]]
+    .assert_eq(&deliveries(&world));
+}
+
+#[test]
+fn a_dead_letter_is_known_by_its_source_without_configuration() {
+    let mut world = World::new(Config::default());
+    let mut told = poisoned();
+    let last = told.pop().unwrap();
+    told.push(last.facts(|f| f.received[0].dead_letter_source = Some("orders".into())));
+    world.hear(&told).wait(20);
+    assert_eq!(world.requests.values().next().unwrap().outcome.as_str(), "dead_lettered");
+}
+
+#[test]
+fn a_dead_letter_blames_a_batch_that_said_it_was_fine() {
+    let mut world = World::new(with_dlq());
+    world.hear(&[
+        span("checkout", [1, 1, 0], 0, 100).sent("m1", "orders"),
+        span("checkout", [5, 1, 0], 1, 101).sent("m2", "orders"),
+        span("fulfil", [2, 1, 0], 500, 800).received("m1", "orders").received("m2", "orders"),
+        span("drain", [4, 1, 0], 60_000, 60_100).received("m1", "orders-dlq"),
+    ]);
+    world.wait(20);
+    let mut outcomes: Vec<_> = world.requests.values().map(|r| r.outcome.as_str()).collect();
+    outcomes.sort_unstable();
+    assert_eq!(outcomes, ["dead_lettered", "ok"]);
+}
+
+#[test]
+fn one_message_of_a_batch_fails_alone() {
+    let mut world = World::new(Config::default());
+    world.hear(&[
+        span("checkout", [1, 1, 0], 0, 100).sent("m1", "orders"),
+        span("checkout", [5, 1, 0], 1, 101).sent("m2", "orders"),
+        span("fulfil", [2, 1, 0], 500, 800)
+            .run("b")
+            .received("m1", "orders")
+            .received("m2", "orders"),
+        log("fulfil", 600).run("b").received("m1", "orders").failed("KeyError"),
+    ]);
+    world.wait(200);
+    expect![[r#"
+        checkout: error finished 0+800
+          checkout#1 ok 0+100
+          fulfil#1 error 500+300 <- checkout#1 queue by MessageId orders wait=500 [m1] shared
+        checkout: ok finished 1+799
+          checkout#1 ok 1+100
+          fulfil#1 ok 500+300 <- checkout#1 queue by MessageId orders wait=499 [m2] shared
+    "#]]
+    .assert_eq(&world.shown());
+}
+
+#[test]
+fn a_message_taken_up_again_after_a_success_is_a_duplicate_delivery() {
+    let mut world = World::new(Config::default());
+    world.hear(&[
+        span("checkout", [1, 1, 0], 0, 100).sent("m1", "orders").sent("m2", "orders"),
+        span("fulfil", [2, 1, 0], 500, 800).received("m1", "orders"),
+        span("fulfil", [3, 1, 0], 900, 1000).received("m1", "orders"),
+        span("fulfil", [4, 1, 0], 500, 800).received("m2", "orders").failed("KeyError"),
+        span("fulfil", [5, 1, 0], 1200, 1300).received("m2", "orders"),
+    ]);
+    world.wait(20);
+    expect![[r#"
+        orders to fulfil lag=500
+        orders to fulfil lag=500
+        orders to fulfil lag=900 duplicate
+        orders to fulfil lag=1200
+    "#]]
+    .assert_eq(&deliveries(&world));
+}
+
+#[test]
+fn a_message_id_that_everybody_uses_joins_nothing() {
+    let mut world =
+        World::new(Config { settle_after: Duration::from_secs(1), ..Config::default() });
+    let mut told = Vec::new();
+    for a in 1..=11_u8 {
+        for b in 1..=100_u8 {
+            let mut one = span("checkout", [1, 1, 0], 0, 100).sent("1", "orders");
+            one = one.span(|span| {
+                span.trace_id = TraceId([a, b, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1]);
+            });
+            told.push(one);
+        }
+    }
+    told.push(span("fulfil", [200, 1, 0], 500, 800).received("1", "orders"));
+    world.hear(&told).wait(3);
+    assert_eq!(world.requests.len(), 1101);
+}

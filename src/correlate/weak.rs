@@ -1,0 +1,127 @@
+//! Correlation ids: parentless invocations that carry one, which of them comes first, and when an id
+//! is too common to mean anything.
+//!
+//! Quarantine is a property of the set of invocations that carry the id, so order cannot matter.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::Config;
+use super::graph::NodeId;
+use super::known::Known;
+use crate::signal::{Text, Timestamp, TraceId};
+
+/// What parentless invocations have in common, weakest evidence of all.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub(super) enum WeakKey {
+    Correlation(Text),
+    /// A workflow's execution: unique by nature, so entries of one function are no sign of misuse.
+    Execution(Text),
+    /// A trace in which the parent span itself is not seen (lost, sampled away, or the platform's own).
+    Trace(TraceId),
+}
+
+/// Whom a key names as the cause of all others that carry it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lead {
+    Nobody,
+    Quarantined,
+    First(NodeId),
+}
+
+/// The parentless invocations that carry one key.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct WeakSet {
+    members: BTreeSet<(Timestamp, Text, NodeId)>,
+    /// Invocations that only name the key as the origin of a message: never first.
+    joiners: BTreeSet<NodeId>,
+    by_function: BTreeMap<Text, usize>,
+    /// Members that are final and gone; they still count.
+    retired: BTreeMap<Text, usize>,
+    n_retired: usize,
+}
+
+impl WeakSet {
+    pub(super) fn lead(&self, key: &WeakKey, functions: &Functions<'_>, config: &Config) -> Lead {
+        let Some((_, _, first)) = self.members.first() else { return Lead::Nobody };
+        if self.members.len() + self.n_retired > config.joins_max {
+            return Lead::Quarantined;
+        }
+        if let Some(function) = functions.of(*first)
+            && !matches!(key, WeakKey::Execution(_))
+        {
+            let live = self.by_function.get(function).copied().unwrap_or(0);
+            let gone = self.retired.get(function).copied().unwrap_or(0);
+            if live + gone > config.entries_max {
+                return Lead::Quarantined;
+            }
+        }
+        Lead::First(*first)
+    }
+
+    pub(super) fn add(&mut self, id: NodeId, known: &Known) {
+        if self.members.insert((known.start, Text::clone(&known.id), id)) {
+            *self.by_function.entry(Text::clone(&known.function)).or_default() += 1;
+        }
+    }
+
+    pub(super) fn remove(&mut self, id: NodeId, known: &Known) {
+        if self.members.remove(&(known.start, Text::clone(&known.id), id))
+            && let Some(n) = self.by_function.get_mut(&known.function)
+        {
+            *n = n.saturating_sub(1);
+            if *n == 0 {
+                self.by_function.remove(&known.function);
+            }
+        }
+    }
+
+    /// A member is final: it goes, but it still counts towards quarantine.
+    pub(super) fn retire(&mut self, id: NodeId, known: &Known) {
+        let n = self.members.len();
+        self.remove(id, known);
+        if self.members.len() < n {
+            *self.retired.entry(Text::clone(&known.function)).or_default() += 1;
+            self.n_retired += 1;
+        }
+    }
+
+    pub(super) fn join(&mut self, id: NodeId) {
+        self.joiners.insert(id);
+    }
+
+    pub(super) fn leave(&mut self, id: NodeId) {
+        self.joiners.remove(&id);
+    }
+
+    pub(super) fn forget_retired(&mut self) {
+        self.retired.clear();
+        self.n_retired = 0;
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.members.is_empty() && self.joiners.is_empty() && self.n_retired == 0
+    }
+
+    /// Everybody whose cause the key may decide.
+    pub(super) fn everybody(&self) -> impl Iterator<Item = NodeId> {
+        self.members.iter().map(|&(_, _, id)| id).chain(self.joiners.iter().copied())
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.members.len() + self.n_retired
+    }
+}
+
+/// Looks up the function of a node while a set is borrowed.
+#[derive(Debug)]
+pub(super) struct Functions<'a>(
+    pub(super) &'a std::collections::HashMap<NodeId, super::graph::Node>,
+);
+
+impl Functions<'_> {
+    fn of(&self, id: NodeId) -> Option<&Text> {
+        self.0.get(&id).map(|node| &node.known.function)
+    }
+}

@@ -1,0 +1,121 @@
+//! The disk, as an edge: what is written, what is synced. The production one here, a simulated one in
+//! the tests.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use super::Error;
+
+/// A folder of append-only files. Nothing is durable before it is synced: a file's bytes by
+/// [`Disk::sync`], its name by [`Disk::sync_dir`].
+pub(super) trait Disk: Send + 'static {
+    /// Names of all files.
+    fn list(&mut self) -> io::Result<Vec<String>>;
+    fn read(&mut self, name: &str) -> io::Result<Vec<u8>>;
+    /// Makes an empty file; one of that name is emptied.
+    fn create(&mut self, name: &str) -> io::Result<()>;
+    fn append(&mut self, name: &str, bytes: &[u8]) -> io::Result<()>;
+    /// `fdatasync`.
+    fn sync(&mut self, name: &str) -> io::Result<()>;
+    fn sync_dir(&mut self) -> io::Result<()>;
+    fn rename(&mut self, from: &str, to: &str) -> io::Result<()>;
+    fn remove(&mut self, name: &str) -> io::Result<()>;
+    /// For errors.
+    fn path(&self, name: &str) -> PathBuf;
+}
+
+/// A real folder, mode 0700, files 0600.
+#[derive(Debug)]
+pub(super) struct RealDisk {
+    dir: PathBuf,
+    /// The file that is appended to.
+    open: Option<(String, File)>,
+}
+
+impl RealDisk {
+    pub(super) fn open(dir: &Path) -> Result<Self, Error> {
+        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
+        made.map_err(|source| Error::Io { path: dir.to_owned(), source })?;
+        Ok(Self { dir: dir.to_owned(), open: None })
+    }
+
+    /// One daemon a folder: the lock lasts as long as the file is open.
+    pub(super) fn lock(&self) -> Result<File, Error> {
+        let path = self.dir.join("lock");
+        let io_error = |source| Error::Io { path: path.clone(), source };
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(io_error)?;
+        match file.try_lock() {
+            Ok(()) => Ok(file),
+            Err(TryLockError::WouldBlock) => Err(Error::Locked(self.dir.clone())),
+            Err(TryLockError::Error(source)) => Err(io_error(source)),
+        }
+    }
+
+    fn file(&mut self, name: &str) -> io::Result<&mut File> {
+        if self.open.as_ref().is_none_or(|(open, _)| open != name) {
+            let file = OpenOptions::new().append(true).open(self.dir.join(name))?;
+            self.open = Some((name.to_owned(), file));
+        }
+        self.open.as_mut().map(|(_, file)| file).ok_or_else(|| io::Error::other("no file is open"))
+    }
+}
+
+impl Disk for RealDisk {
+    fn list(&mut self) -> io::Result<Vec<String>> {
+        fs::read_dir(&self.dir)?
+            .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
+            .collect()
+    }
+
+    fn read(&mut self, name: &str) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        File::open(self.dir.join(name))?.read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    fn create(&mut self, name: &str) -> io::Result<()> {
+        let file = OpenOptions::new()
+            .create(true)
+            .write(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(self.dir.join(name))?;
+        drop(file);
+        self.open = None;
+        Ok(())
+    }
+
+    fn append(&mut self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        self.file(name)?.write_all(bytes)
+    }
+
+    fn sync(&mut self, name: &str) -> io::Result<()> {
+        self.file(name)?.sync_data()
+    }
+
+    fn sync_dir(&mut self) -> io::Result<()> {
+        File::open(&self.dir)?.sync_all()
+    }
+
+    fn rename(&mut self, from: &str, to: &str) -> io::Result<()> {
+        self.open = None;
+        fs::rename(self.dir.join(from), self.dir.join(to))
+    }
+
+    fn remove(&mut self, name: &str) -> io::Result<()> {
+        self.open = None;
+        fs::remove_file(self.dir.join(name))
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+}

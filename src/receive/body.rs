@@ -1,0 +1,104 @@
+//! A body from the socket to plain bytes: admitted, bounded in size and time, decompressed.
+
+use std::borrow::Cow;
+
+use axum::body::Body;
+use axum::http::{HeaderMap, header};
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt as _;
+
+use super::admission::Admitted;
+use super::answer::Failure;
+use super::{Desk, Refusal};
+use crate::normalize::inflate::{InflateError, inflate};
+use crate::number::usize_from_u64;
+
+/// Bytes and the right to hold them.
+#[derive(Debug)]
+pub(super) struct Held {
+    pub(super) bytes: Bytes,
+    packed: bool,
+    #[expect(dead_code, reason = "held for its drop")]
+    admitted: Vec<Admitted>,
+}
+
+/// Reads a whole body as its headers announce it.
+pub(super) async fn read(desk: &Desk, headers: &HeaderMap, body: Body) -> Result<Held, Failure> {
+    let max = desk.limits.body_bytes_max;
+    let announced = headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|bytes| usize_from_u64(bytes) > max) {
+        return Err(Failure::TooLarge { max });
+    }
+    let encoding = headers
+        .get(header::CONTENT_ENCODING)
+        .map(|value| value.to_str().unwrap_or("?").trim().to_ascii_lowercase());
+    let packed = match encoding.as_deref() {
+        None | Some("" | "identity") => false,
+        Some("gzip" | "x-gzip" | "zstd" | "deflate") => true,
+        Some(other) => return Err(Failure::Encoding(other.to_owned())),
+    };
+    let reading = stream(desk, body, announced.map_or(0, usize_from_u64));
+    let (bytes, admitted) = tokio::time::timeout(desk.limits.body_timeout, reading)
+        .await
+        .map_err(|_elapsed| Failure::TooSlow)??;
+    Ok(Held { bytes, packed, admitted })
+}
+
+impl Held {
+    /// The plain bytes.
+    pub(super) async fn unpack(&self, desk: &Desk) -> Result<Held, Failure> {
+        if !self.packed {
+            return Ok(Held { bytes: self.bytes.clone(), packed: false, admitted: Vec::new() });
+        }
+        let (raw, max) = (self.bytes.clone(), desk.limits.body_bytes_max);
+        let unpacking = tokio::task::spawn_blocking(move || unpack(&raw, max));
+        let bytes =
+            unpacking.await.map_err(|_panicked| Failure::Refused(Refusal::Overloaded))??;
+        let admitted =
+            desk.admission.admit(bytes.len()).ok_or(Failure::Refused(Refusal::Overloaded))?;
+        Ok(Held { bytes, packed: false, admitted: vec![admitted] })
+    }
+}
+
+/// Reads frame by frame; what was not announced is admitted as it comes.
+async fn stream(
+    desk: &Desk,
+    mut body: Body,
+    announced: usize,
+) -> Result<(Bytes, Vec<Admitted>), Failure> {
+    let admit = |bytes| desk.admission.admit(bytes).ok_or(Failure::Refused(Refusal::Overloaded));
+    let mut admitted = vec![admit(announced)?];
+    let mut room = announced;
+    let mut all = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.map_err(|error| Failure::Broken(error.to_string()))?.into_data()
+        else {
+            continue;
+        };
+        if all.len() + data.len() > desk.limits.body_bytes_max {
+            return Err(Failure::TooLarge { max: desk.limits.body_bytes_max });
+        }
+        if all.len() + data.len() > room {
+            admitted.push(admit(data.len())?);
+            room += data.len();
+        }
+        all.extend_from_slice(&data);
+    }
+    Ok((all.freeze(), admitted))
+}
+
+fn unpack(raw: &[u8], max: usize) -> Result<Bytes, Failure> {
+    let undecodable = |message: String| Failure::Undecodable { offset: 0, message };
+    match inflate(raw, max) {
+        Ok(Cow::Owned(plain)) => Ok(Bytes::from(plain)),
+        // An empty body is sent with any encoding.
+        Ok(Cow::Borrowed([])) => Ok(Bytes::new()),
+        Ok(Cow::Borrowed(_)) => {
+            Err(undecodable("the body is not packed as its content-encoding says".to_owned()))
+        }
+        Err(InflateError::TooLarge { max }) => Err(Failure::TooLarge { max }),
+        Err(error @ InflateError::Corrupt { .. }) => Err(undecodable(format!("the body {error}"))),
+    }
+}

@@ -1,0 +1,90 @@
+//! Plain bytes to a normalized batch, by the endpoint they came to.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::answer::Failure;
+use super::{Desk, Refusal};
+use crate::normalize::otlp::{self, Encoding, OtlpSignal};
+use crate::normalize::{Normalized, Origin, Undecodable, firehose, json_log, lambda_telemetry};
+use crate::signal::Receiver;
+
+/// Bodies from here on are decoded off the async threads.
+const INLINE_BYTES_MAX: usize = 64 * 1024;
+
+/// What a body is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Endpoint {
+    Otlp { signal: OtlpSignal, encoding: Encoding, receiver: Receiver },
+    Json,
+    Firehose,
+    Telemetry,
+}
+
+impl Endpoint {
+    pub(super) const fn receiver(self) -> Receiver {
+        match self {
+            Self::Otlp { receiver, .. } => receiver,
+            Self::Json => Receiver::Json,
+            Self::Firehose => Receiver::Firehose,
+            Self::Telemetry => Receiver::Telemetry,
+        }
+    }
+}
+
+/// A decoded delivery.
+#[derive(Debug)]
+pub(super) struct Decoded {
+    pub(super) normalized: Normalized,
+    /// The id inside the body, where the protocol has one there.
+    pub(super) request_id: Option<String>,
+}
+
+/// Decodes; a panic inside is our fault, so the client is asked to come again.
+pub(super) async fn decode(
+    desk: &Arc<Desk>,
+    endpoint: Endpoint,
+    bytes: Bytes,
+    origin: Origin,
+) -> Result<Decoded, Failure> {
+    let large = bytes.len() > INLINE_BYTES_MAX;
+    let desk = Arc::clone(desk);
+    let run = move || {
+        std::panic::catch_unwind(AssertUnwindSafe(|| read(&desk, endpoint, &bytes, &origin)))
+            .map_err(drop)
+    };
+    let outcome =
+        if large { tokio::task::spawn_blocking(run).await.unwrap_or(Err(())) } else { run() };
+    match outcome {
+        Ok(Ok(decoded)) => Ok(decoded),
+        Ok(Err(Undecodable { offset, message })) => Err(Failure::Undecodable { offset, message }),
+        Err(()) => {
+            tracing::error!(event = "receive.decoder.failed", ?endpoint);
+            Err(Failure::Refused(Refusal::Overloaded))
+        }
+    }
+}
+
+fn read(
+    desk: &Desk,
+    endpoint: Endpoint,
+    bytes: &[u8],
+    origin: &Origin,
+) -> Result<Decoded, Undecodable> {
+    let config = desk.shared.normalize.load();
+    let plain = |normalized| Decoded { normalized, request_id: None };
+    match endpoint {
+        Endpoint::Otlp { signal, encoding, receiver } => {
+            otlp::normalize(&otlp::Body { bytes, signal, encoding, receiver }, origin, &config)
+                .map(plain)
+        }
+        Endpoint::Json => json_log::normalize(bytes, origin, &config).map(plain),
+        Endpoint::Telemetry => lambda_telemetry::normalize(bytes, origin, &config).map(plain),
+        Endpoint::Firehose => {
+            let delivery = firehose::normalize(bytes, origin, &config, desk.limits.body_bytes_max)?;
+            Ok(Decoded { normalized: delivery.normalized, request_id: Some(delivery.request_id) })
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! Everything that comes by HTTP: routes, headers, answers of success.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use axum::{Json, Router};
+use opentelemetry_proto::tonic::collector::{logs, metrics, trace};
+use prost::Message as _;
+use serde_json::json;
+
+use super::answer::{Failure, protobuf};
+use super::decode::{Decoded, Endpoint, decode};
+use super::{Desk, body, declared, hash};
+use crate::normalize::otlp::{Encoding, OtlpSignal};
+use crate::normalize::{Origin, Rejection};
+use crate::signal::Receiver;
+
+/// Rejections that an answer names; the rest is in their number.
+const ERRORS_MAX: usize = 100;
+
+pub(super) fn router(desk: Arc<Desk>) -> Router {
+    Router::new()
+        .route("/v1/traces", post(traces))
+        .route("/v1/logs", post(logs))
+        .route("/v1/metrics", post(metrics))
+        .route("/ingest/json", post(json_logs))
+        .route("/ingest/aws/firehose", post(firehose))
+        .route("/ingest/aws/telemetry", post(telemetry))
+        .fallback(|| async { plain(StatusCode::NOT_FOUND, "not_found", "no such path") })
+        .method_not_allowed_fallback(|| async {
+            plain(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "this path takes POST")
+        })
+        .with_state(desk)
+}
+
+fn plain(status: StatusCode, code: &str, message: &str) -> Response {
+    (status, Json(json!({"error": {"code": code, "message": message}}))).into_response()
+}
+
+async fn traces(State(desk): State<Arc<Desk>>, request: Request) -> Response {
+    otlp(desk, OtlpSignal::Traces, request).await
+}
+
+async fn logs(State(desk): State<Arc<Desk>>, request: Request) -> Response {
+    otlp(desk, OtlpSignal::Logs, request).await
+}
+
+async fn metrics(State(desk): State<Arc<Desk>>, request: Request) -> Response {
+    otlp(desk, OtlpSignal::Metrics, request).await
+}
+
+async fn json_logs(State(desk): State<Arc<Desk>>, request: Request) -> Response {
+    take(desk, Endpoint::Json, request).await
+}
+
+async fn firehose(State(desk): State<Arc<Desk>>, request: Request) -> Response {
+    take(desk, Endpoint::Firehose, request).await
+}
+
+async fn telemetry(State(desk): State<Arc<Desk>>, request: Request) -> Response {
+    take(desk, Endpoint::Telemetry, request).await
+}
+
+async fn otlp(desk: Arc<Desk>, signal: OtlpSignal, request: Request) -> Response {
+    let kind = text(request.headers(), header::CONTENT_TYPE).unwrap_or_default();
+    let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let receiver = Receiver::OtlpHttp;
+    let encoding = match kind.as_str() {
+        "application/x-protobuf" | "application/protobuf" => Encoding::Protobuf,
+        "application/json" => Encoding::Json,
+        _ => {
+            let endpoint = Endpoint::Otlp { signal, encoding: Encoding::Json, receiver };
+            return Failure::ContentType(kind).http(endpoint, "", desk.shared.clock.now());
+        }
+    };
+    take(desk, Endpoint::Otlp { signal, encoding, receiver }, request).await
+}
+
+fn text(headers: &HeaderMap, name: impl header::AsHeaderName) -> Option<&str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+/// The whole way of one delivery: token, body, decoding, disk, answer.
+async fn take(desk: Arc<Desk>, endpoint: Endpoint, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let header_id =
+        text(&parts.headers, "x-amz-firehose-request-id").unwrap_or_default().to_owned();
+    match delivered(&desk, endpoint, &parts.headers, body).await {
+        Ok(delivered) => success(&desk, endpoint, delivered),
+        Err(failure) => failure.http(endpoint, &header_id, desk.shared.clock.now()),
+    }
+}
+
+/// What an answer of success tells.
+struct Delivered {
+    accepted: usize,
+    rejections: Vec<Rejection>,
+    request_id: Option<String>,
+}
+
+async fn delivered(
+    desk: &Arc<Desk>,
+    endpoint: Endpoint,
+    headers: &HeaderMap,
+    body: axum::body::Body,
+) -> Result<Delivered, Failure> {
+    let secret = match endpoint {
+        Endpoint::Firehose => {
+            text(headers, "x-amz-firehose-access-key").or_else(|| bearer(headers))
+        }
+        _ => bearer(headers),
+    };
+    let principal = desk.authenticate(secret).ok_or(Failure::Unauthorized)?;
+    let raw = body::read(desk, headers, body).await?;
+    let receiver = endpoint.receiver();
+    let held = desk.booked(receiver, &raw.bytes, raw.unpack(desk).await).await?;
+    let outcome = decode(desk, endpoint, held.bytes.clone(), origin(desk, endpoint, headers)).await;
+    let decoded = desk.booked(receiver, &held.bytes, outcome).await?;
+    let Decoded { normalized, request_id } = decoded;
+    let mut batch = normalized.batch;
+    batch.body_hash = hash(&held.bytes);
+    let id = match endpoint {
+        Endpoint::Firehose => {
+            let source = text(headers, "x-amz-firehose-source-arn").unwrap_or_default();
+            text(headers, "x-amz-firehose-request-id")
+                .or(request_id.as_deref())
+                .map(|id| format!("{source} {id}"))
+        }
+        _ => text(headers, "idempotency-key").map(str::to_owned),
+    };
+    batch.declared_id = id.map(|id| declared(&principal, receiver, &id));
+    let accepted = batch.signals.len();
+    desk.deliver(batch).await.map_err(Failure::Refused)?;
+    Ok(Delivered { accepted, rejections: normalized.rejections, request_id })
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    text(headers, header::AUTHORIZATION)?.strip_prefix("Bearer ")
+}
+
+fn origin(desk: &Desk, endpoint: Endpoint, headers: &HeaderMap) -> Origin {
+    let common = text(headers, "x-amz-firehose-common-attributes")
+        .filter(|_| endpoint == Endpoint::Firehose);
+    let common = common.and_then(|json| serde_json::from_str::<serde_json::Value>(json).ok());
+    let pairs = common
+        .as_ref()
+        .and_then(|value| value["commonAttributes"].as_object())
+        .into_iter()
+        .flatten();
+    Origin {
+        arrived: desk.shared.clock.now(),
+        function: text(headers, "lambda-function-name").map(str::to_owned),
+        attributes: pairs
+            .filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())))
+            .collect(),
+    }
+}
+
+fn success(desk: &Desk, endpoint: Endpoint, delivered: Delivered) -> Response {
+    let Delivered { accepted, rejections, request_id } = delivered;
+    match endpoint {
+        Endpoint::Otlp { signal, encoding, .. } => export_response(signal, encoding, &rejections),
+        Endpoint::Json => {
+            let errors: Vec<&Rejection> = rejections.iter().take(ERRORS_MAX).collect();
+            Json(json!({"accepted": accepted, "rejected": rejections.len(), "errors": errors})).into_response()
+        }
+        Endpoint::Firehose => {
+            Json(json!({"requestId": request_id.unwrap_or_default(), "timestamp": desk.shared.clock.now().as_millis()})).into_response()
+        }
+        Endpoint::Telemetry => Json(json!({})).into_response(),
+    }
+}
+
+/// The first reasons and the number, for `partial_success.error_message`.
+pub(super) fn reasons(rejections: &[Rejection]) -> String {
+    let shown: Vec<String> = rejections
+        .iter()
+        .take(5)
+        .map(|rejection| format!("{}: {}", rejection.index, rejection.message))
+        .collect();
+    shown.join("; ")
+}
+
+fn export_response(signal: OtlpSignal, encoding: Encoding, rejections: &[Rejection]) -> Response {
+    if encoding == Encoding::Json {
+        let name = match signal {
+            OtlpSignal::Traces => "rejectedSpans",
+            OtlpSignal::Logs => "rejectedLogRecords",
+            OtlpSignal::Metrics => "rejectedDataPoints",
+        };
+        if rejections.is_empty() {
+            return Json(json!({})).into_response();
+        }
+        return Json(json!({"partialSuccess": {name: rejections.len().to_string(), "errorMessage": reasons(rejections)}})).into_response();
+    }
+    protobuf(export_bytes(signal, rejections))
+}
+
+/// The encoded `Export…ServiceResponse`.
+pub(super) fn export_bytes(signal: OtlpSignal, rejections: &[Rejection]) -> Vec<u8> {
+    let rejected = i64::try_from(rejections.len()).unwrap_or(i64::MAX);
+    let error_message = reasons(rejections);
+    let some = rejected > 0;
+    match signal {
+        OtlpSignal::Traces => {
+            let partial_success = some.then_some(trace::v1::ExportTracePartialSuccess {
+                rejected_spans: rejected,
+                error_message,
+            });
+            trace::v1::ExportTraceServiceResponse { partial_success }.encode_to_vec()
+        }
+        OtlpSignal::Logs => {
+            let partial_success = some.then_some(logs::v1::ExportLogsPartialSuccess {
+                rejected_log_records: rejected,
+                error_message,
+            });
+            logs::v1::ExportLogsServiceResponse { partial_success }.encode_to_vec()
+        }
+        OtlpSignal::Metrics => {
+            let partial_success = some.then_some(metrics::v1::ExportMetricsPartialSuccess {
+                rejected_data_points: rejected,
+                error_message,
+            });
+            metrics::v1::ExportMetricsServiceResponse { partial_success }.encode_to_vec()
+        }
+    }
+}

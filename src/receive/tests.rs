@@ -1,0 +1,377 @@
+//! Tests of the answers, over real sockets on loopback.
+
+use std::io::Write as _;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use expect_test::{Expect, expect};
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
+use prost::Message as _;
+use sha2::{Digest as _, Sha256};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::sync::mpsc;
+
+use super::{Config, Delivery, Limits, Receivers, Refusal, Shared, Token};
+use crate::clock::Clock;
+use crate::normalize;
+use crate::signal::Batch;
+
+/// Receivers whose deliveries all have the same fate.
+struct Desk {
+    receivers: Receivers,
+    batches: Arc<Mutex<Vec<Batch>>>,
+}
+
+async fn desk(fate: Result<(), Refusal>, tokens: &[&str], limits: Limits) -> Desk {
+    let (accepted, mut deliveries) = mpsc::channel::<Delivery>(16);
+    let batches = Arc::new(Mutex::new(Vec::new()));
+    let kept = Arc::clone(&batches);
+    tokio::spawn(async move {
+        while let Some(Delivery { batch, answer }) = deliveries.recv().await {
+            kept.lock().expect("not poisoned").push(batch);
+            let _ = answer.send(fate);
+        }
+    });
+    let any = "127.0.0.1:0".parse().expect("an address");
+    let token = |text: &&str| Token {
+        name: (*text).to_owned(),
+        sha256: Sha256::digest(text.as_bytes()).into(),
+    };
+    let config = Config {
+        otlp_grpc: any,
+        ingest: any,
+        tokens: tokens.iter().map(token).collect(),
+        requires_token: !tokens.is_empty(),
+        limits,
+    };
+    let shared = Shared {
+        normalize: Arc::new(ArcSwap::from_pointee(normalize::Config::default())),
+        clock: Clock::wall(),
+        accepted,
+    };
+    Desk { receivers: Receivers::bind(config, shared).await.expect("free ports"), batches }
+}
+
+fn client() -> reqwest::Client {
+    // Other tests may have installed the provider already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::new()
+}
+
+/// One request as `path | header: value | … | body`; its answer as status, the headers that matter, body.
+async fn ask(desk: &Desk, request: &str) -> String {
+    let mut parts: Vec<&str> = request.split(" | ").collect();
+    let body = parts.pop().unwrap_or_default().to_owned().into_bytes();
+    ask_bytes(desk, &parts, body).await
+}
+
+async fn ask_bytes(desk: &Desk, parts: &[&str], body: Vec<u8>) -> String {
+    let (path, headers) = parts.split_first().expect("a path");
+    let mut sending = client().post(format!("http://{}{path}", desk.receivers.ingest())).body(body);
+    for header in headers {
+        let (name, value) = header.split_once(": ").expect("a header");
+        sending = sending.header(name, value);
+    }
+    let answer = sending.send().await.expect("an answer");
+    let status = answer.status().as_u16();
+    let retry = answer.headers().get("retry-after").map(|_| " retry-after").unwrap_or_default();
+    let text = answer.bytes().await.expect("a body");
+    // The time of day is the only thing that changes.
+    let shown = String::from_utf8_lossy(&text).into_owned();
+    let shown = match serde_json::from_str::<serde_json::Value>(&shown) {
+        Ok(mut json) => {
+            if json.get("timestamp").is_some() {
+                json["timestamp"] = "…".into();
+            }
+            json.to_string()
+        }
+        Err(_) => shown.escape_debug().to_string(),
+    };
+    format!("{status}{retry} {shown}")
+}
+
+async fn check(desk: &Desk, requests: &[&str], expect: Expect) {
+    let mut shown = String::new();
+    for request in requests {
+        shown.push_str(&ask(desk, request).await);
+        shown.push('\n');
+    }
+    expect.assert_eq(&shown);
+}
+
+fn traces(n: u8) -> Vec<u8> {
+    let span = |i: u8| Span {
+        trace_id: vec![1; 16],
+        span_id: vec![i + 1; 8],
+        start_time_unix_nano: 1_790_000_000_000_000_000,
+        end_time_unix_nano: 1_790_000_000_000_000_001,
+        ..Span::default()
+    };
+    let scope_spans =
+        vec![ScopeSpans { spans: (0..n).map(span).collect(), ..ScopeSpans::default() }];
+    ExportTraceServiceRequest {
+        resource_spans: vec![ResourceSpans { scope_spans, ..ResourceSpans::default() }],
+    }
+    .encode_to_vec()
+}
+
+#[tokio::test]
+async fn success_is_told_in_each_protocols_own_words() {
+    let desk = desk(Ok(()), &[], Limits::default()).await;
+    check(
+        &desk,
+        &[
+            r#"/v1/traces | content-type: application/json | {"resourceSpans":[]}"#,
+            r#"/ingest/json | {"message":"a","level":"INFO"}"#,
+            r#"/ingest/aws/firehose | x-amz-firehose-request-id: 7 | {"requestId":"7","timestamp":1,"records":[]}"#,
+            r"/ingest/aws/telemetry | []",
+        ],
+        expect![[r#"
+            200 {}
+            200 {"accepted":1,"errors":[],"rejected":0}
+            200 {"requestId":"7","timestamp":"…"}
+            200 {}
+        "#]],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn bad_input_is_told_where_and_never_harms_its_neighbours() {
+    let desk = desk(Ok(()), &[], Limits::default()).await;
+    check(
+        &desk,
+        &[
+            "/ingest/json | {\"message\":\"good\",\"level\":\"INFO\"}\n{\"message\":\"cut\n{\"message\":\"good too\",\"level\":\"INFO\"}",
+            "/ingest/json | \u{1}\u{2}",
+            "/v1/traces | content-type: application/json | {\"resourceSpans\": 5}",
+            "/v1/traces | content-type: text/plain | x",
+            "/v1/logs | content-type: application/json | content-encoding: br | x",
+            "/v1/logs | content-type: application/json | content-encoding: gzip | x",
+            "/ingest/aws/firehose | x-amz-firehose-request-id: 9 | nonsense",
+            "/nowhere | x",
+        ],
+        expect![[r#"
+            200 {"accepted":2,"errors":[{"index":1,"message":"JSON is cut off: EOF while parsing a string at line 1 column 15"}],"rejected":1}
+            400 {"accepted":0,"errors":[{"index":0,"message":"byte 0: neither JSON nor a log line of a known format"}],"rejected":0}
+            400 {"code":3,"message":"byte 18: not OTLP/JSON: a list expected at byte 18"}
+            415 {"code":3,"message":"content type `text/plain` is not taken here"}
+            415 {"code":3,"message":"content encoding `br` is not known; send gzip, zstd, deflate or none"}
+            400 {"code":3,"message":"byte 0: the body is not packed as its content-encoding says"}
+            400 {"errorMessage":"byte 1: no Firehose delivery: expected ident at line 1 column 2","requestId":"9","timestamp":"…"}
+            404 {"error":{"code":"not_found","message":"no such path"}}
+        "#]],
+    )
+    .await;
+    let batches = desk.batches.lock().expect("not poisoned");
+    let undecodable = batches.iter().filter(|batch| batch.undecodable_bytes.is_some()).count();
+    assert_eq!(undecodable, 4, "undecodable bodies are in the books");
+}
+
+#[tokio::test]
+async fn transient_trouble_may_always_be_retried() {
+    for refusal in [Refusal::Draining, Refusal::DiskFull, Refusal::Poisoned, Refusal::Overloaded] {
+        let desk = desk(Err(refusal), &[], Limits::default()).await;
+        for request in [
+            r#"/v1/traces | content-type: application/json | {"resourceSpans":[]}"#,
+            r#"/ingest/json | {"message":"a","level":"INFO"}"#,
+            r#"/ingest/aws/firehose | {"requestId":"7","timestamp":1,"records":[]}"#,
+            r"/ingest/aws/telemetry | []",
+        ] {
+            let answer = ask(&desk, request).await;
+            assert!(answer.starts_with("503 retry-after"), "{refusal:?} {request}: {answer}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_token_is_checked_before_anything_else() {
+    let desk = desk(Ok(()), &["s3cret"], Limits::default()).await;
+    check(
+        &desk,
+        &[
+            r#"/ingest/json | {"message":"a","level":"INFO"}"#,
+            r#"/ingest/json | authorization: Bearer wrong | {"message":"a","level":"INFO"}"#,
+            r#"/ingest/json | authorization: Bearer s3cret | {"message":"a","level":"INFO"}"#,
+            r#"/ingest/aws/firehose | x-amz-firehose-request-id: 1 | {"requestId":"1","timestamp":1,"records":[]}"#,
+            r#"/ingest/aws/firehose | x-amz-firehose-access-key: s3cret | {"requestId":"1","timestamp":1,"records":[]}"#,
+        ],
+        expect![[r#"
+            401 {"error":{"code":"unauthorized","message":"a token is needed: send `Authorization: Bearer TOKEN`"}}
+            401 {"error":{"code":"unauthorized","message":"a token is needed: send `Authorization: Bearer TOKEN`"}}
+            200 {"accepted":1,"errors":[],"rejected":0}
+            401 {"errorMessage":"a token is needed: send `Authorization: Bearer TOKEN`","requestId":"1","timestamp":"…"}
+            200 {"requestId":"1","timestamp":"…"}
+        "#]],
+    )
+    .await;
+    assert_eq!(desk.batches.lock().expect("not poisoned").len(), 2);
+}
+
+#[tokio::test]
+async fn bodies_have_a_bound_packed_and_unpacked() {
+    let limits = Limits { body_bytes_max: 100_000, ..Limits::default() };
+    let desk = desk(Ok(()), &[], limits).await;
+    let mut bomb = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    bomb.write_all(&vec![b' '; 10_000_000]).expect("memory");
+    let bomb = bomb.finish().expect("memory");
+    assert!(bomb.len() < 100_000);
+    let answer = ask_bytes(
+        &desk,
+        &["/v1/logs", "content-type: application/x-protobuf", "content-encoding: gzip"],
+        bomb,
+    )
+    .await;
+    assert!(answer.starts_with("413 "), "{answer}");
+    let answer = ask_bytes(&desk, &["/ingest/json"], vec![b' '; 200_000]).await;
+    assert!(answer.starts_with("413 "), "{answer}");
+    let nested = "[".repeat(10_000).into_bytes();
+    let answer = ask_bytes(&desk, &["/ingest/json"], nested).await;
+    assert!(answer.starts_with("400 "), "{answer}");
+}
+
+#[tokio::test]
+async fn what_is_in_flight_has_a_bound() {
+    let limits = Limits { in_flight_bytes_max: 10_240, ..Limits::default() };
+    let desk = desk(Ok(()), &[], limits).await;
+    let answer = ask_bytes(&desk, &["/ingest/json"], vec![b' '; 20_000]).await;
+    assert!(answer.starts_with("503 retry-after"), "{answer}");
+    let answer = ask(&desk, r#"/ingest/json | {"message":"a","level":"INFO"}"#).await;
+    assert!(answer.starts_with("200 "), "room comes back: {answer}");
+}
+
+#[tokio::test]
+async fn every_encoding_gives_the_same_batch() {
+    let desk = desk(Ok(()), &[], Limits::default()).await;
+    let plain = traces(3);
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(&plain).expect("memory");
+    let mut zlib = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::default());
+    zlib.write_all(&plain).expect("memory");
+    let packed = [
+        ("identity", plain.clone()),
+        ("gzip", gzip.finish().expect("memory")),
+        ("deflate", zlib.finish().expect("memory")),
+        ("zstd", zstd::bulk::compress(&plain, 1).expect("memory")),
+    ];
+    for (name, body) in packed {
+        let encoding = format!("content-encoding: {name}");
+        let answer = ask_bytes(
+            &desk,
+            &["/v1/traces", "content-type: application/x-protobuf", &encoding],
+            body,
+        )
+        .await;
+        assert!(answer.starts_with("200 "), "{name}: {answer}");
+    }
+    let batches = desk.batches.lock().expect("not poisoned");
+    assert_eq!(batches.len(), 4);
+    assert!(batches.iter().all(
+        |batch| batch.signals == batches[0].signals && batch.body_hash == batches[0].body_hash
+    ));
+}
+
+#[tokio::test]
+async fn a_delivery_is_named_by_its_protocol_or_its_key() {
+    let desk = desk(Ok(()), &[], Limits::default()).await;
+    for request in [
+        r#"/ingest/json | idempotency-key: k | {"message":"a","level":"INFO"}"#,
+        r#"/ingest/json | idempotency-key: k | {"message":"a","level":"INFO"}"#,
+        r#"/ingest/json | {"message":"a","level":"INFO"}"#,
+        r#"/ingest/aws/firehose | x-amz-firehose-request-id: k | {"requestId":"k","timestamp":1,"records":[]}"#,
+    ] {
+        ask(&desk, request).await;
+    }
+    let batches = desk.batches.lock().expect("not poisoned");
+    let ids: Vec<Option<u128>> = batches.iter().map(|batch| batch.declared_id).collect();
+    assert_eq!(ids[0], ids[1]);
+    assert_eq!(ids[2], None);
+    assert!(
+        ids[3].is_some() && ids[3] != ids[0],
+        "the same id at another door is another delivery"
+    );
+}
+
+#[tokio::test]
+async fn a_client_that_sends_no_headers_is_cut() {
+    let limits = Limits { header_timeout: Duration::from_millis(100), ..Limits::default() };
+    let desk = desk(Ok(()), &[], limits).await;
+    let mut slow =
+        tokio::net::TcpStream::connect(desk.receivers.ingest()).await.expect("a connection");
+    slow.write_all(b"POST /ingest/json HTTP/1.1\r\nhost: x\r\n").await.expect("sent");
+    let mut rest = Vec::new();
+    let ended = tokio::time::timeout(Duration::from_secs(20), slow.read_to_end(&mut rest)).await;
+    assert!(ended.is_ok(), "the connection is closed");
+}
+
+/// A gRPC call by hand: one length-prefixed message over HTTP/2.
+async fn call(
+    desk: &Desk,
+    method: &str,
+    encoding: Option<&str>,
+    message: &[u8],
+) -> (Option<String>, Vec<u8>) {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let client = reqwest::Client::builder().http2_prior_knowledge().build().expect("a client");
+    let mut body = vec![u8::from(encoding.is_some())];
+    body.extend_from_slice(&u32::try_from(message.len()).expect("short").to_be_bytes());
+    body.extend_from_slice(message);
+    let mut request = client
+        .post(format!(
+            "http://{}/opentelemetry.proto.collector.{method}/Export",
+            desk.receivers.otlp_grpc()
+        ))
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+        .body(body);
+    if let Some(encoding) = encoding {
+        request = request.header("grpc-encoding", encoding);
+    }
+    let answer = request.send().await.expect("an answer");
+    let header = |name: &str| {
+        answer.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
+    };
+    let status = header("grpc-status").map(|status| {
+        let details =
+            if header("grpc-status-details-bin").is_some() { " with details" } else { "" };
+        format!("{status}{details}")
+    });
+    (status, answer.bytes().await.expect("a body").to_vec())
+}
+
+#[tokio::test]
+async fn grpc_takes_every_encoding_and_answers_by_the_matrix() {
+    let good = desk(Ok(()), &[], Limits::default()).await;
+    let packed = zstd::bulk::compress(&traces(2), 1).expect("memory");
+    for (encoding, message) in [(None, traces(2)), (Some("zstd"), packed)] {
+        let (status, body) = call(&good, "trace.v1.TraceService", encoding, &message).await;
+        assert_eq!(
+            (status, body),
+            (None, vec![0; 5]),
+            "an empty response message, its status in the trailers"
+        );
+    }
+    assert_eq!(
+        good.batches
+            .lock()
+            .expect("not poisoned")
+            .iter()
+            .map(|batch| batch.signals.len())
+            .sum::<usize>(),
+        4
+    );
+    let (status, _) = call(&good, "trace.v1.TraceService", None, b"\xff\xff").await;
+    assert_eq!(status.as_deref(), Some("3"), "INVALID_ARGUMENT");
+    let (status, _) = call(&good, "profiles.v1.ProfilesService", None, b"").await;
+    assert_eq!(status.as_deref(), Some("12"), "UNIMPLEMENTED");
+
+    let refusing = desk(Err(Refusal::DiskFull), &[], Limits::default()).await;
+    let (status, _) = call(&refusing, "trace.v1.TraceService", None, &traces(1)).await;
+    assert_eq!(status.as_deref(), Some("14 with details"), "UNAVAILABLE with RetryInfo");
+
+    let closed = desk(Ok(()), &["s3cret"], Limits::default()).await;
+    let (status, _) = call(&closed, "trace.v1.TraceService", None, &traces(1)).await;
+    assert_eq!(status.as_deref(), Some("16"), "UNAUTHENTICATED");
+}

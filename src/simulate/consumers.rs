@@ -1,0 +1,221 @@
+//! What happens to orders: `fulfil` takes them up in batches, and what fails three times ends in the
+//! dead-letter queue, where `dlq-inspector` finds it.
+
+use std::time::Duration;
+
+use super::config::Fault;
+use super::instances::{Started, whole_millis};
+use super::plan::{Function, ORDERS, ORDERS_DLQ, RECEIVES_MAX, SHOP_EVENTS, VISIBILITY_TIMEOUT};
+use super::run::{Failure, Message, Nature, Position, Run, Step, Taken, What};
+use super::world::{Event, World};
+use crate::correlate::request::Evidence;
+use crate::signal::{Timestamp, Via};
+
+/// Invocations of `fulfil` at once (an event source mapping's maximum concurrency).
+const CONCURRENCY: usize = 20;
+const INVENTORY: Duration = Duration::from_millis(18);
+const INVENTORY_SLOWER: u32 = 60;
+/// Longest answer of the inventory: its client gives up, so that a batch of five stays in its timeout.
+const INVENTORY_MAX: Duration = Duration::from_secs(5);
+const FIRST_TRY_FAILS: f64 = 0.55;
+const DELIVERED_AGAIN: f64 = 0.2;
+
+impl World {
+    pub(super) fn poll_orders(&mut self, now: Timestamp) {
+        if !self.orders.is_due(now) {
+            return;
+        }
+        let backlog = self.is_active(Fault::QueueBacklog, now);
+        if let Some(free) = self.orders.busy(if backlog { 1 } else { CONCURRENCY }, now) {
+            return self.plan(free, Event::PollOrders);
+        }
+        let (dead, batch): (Vec<Message>, Vec<Message>) =
+            self.orders.take(now).into_iter().partition(|m| m.n_receives >= RECEIVES_MAX);
+        for message in dead {
+            self.dead_letter(message, now);
+        }
+        if !batch.is_empty() {
+            self.fulfil(now, batch);
+        }
+        if let Some(look) = self.orders.next_look(now) {
+            self.plan(look, Event::PollOrders);
+        }
+    }
+
+    fn fulfil(&mut self, now: Timestamp, batch: Vec<Message>) {
+        let Some(started) = self.acquire(Function::Fulfil, now) else {
+            for message in batch {
+                self.put_back(message, now.saturating_add(Duration::from_secs(1)));
+            }
+            return;
+        };
+        let mut run = self.begin(Function::Fulfil, Via::Queue, started);
+        let mut cursor = run.start.saturating_add(self.work(Function::Fulfil));
+        for mut message in batch {
+            message.n_receives += 1;
+            let taken = self.fulfil_one(&run, message, &mut cursor);
+            run.taken.push(taken);
+        }
+        run.end = cursor.saturating_add(self.work(Function::Fulfil));
+        run.correlation_id = only_correlation_id(&run);
+        self.orders.occupy(run.end);
+        self.finish(&run);
+        let is_linked = self.is_traced(Function::Fulfil);
+        let evidence = |message: &Message| match message.position {
+            Some(_) if is_linked => Evidence::Link,
+            _ => Evidence::MessageId,
+        };
+        self.book.taken(&run, evidence, self.style);
+        for taken in run.taken {
+            self.after_fulfil(taken, now, run.end);
+        }
+    }
+
+    /// One order: the inventory is asked, and the shop is told.
+    fn fulfil_one(&mut self, run: &Run, message: Message, cursor: &mut Timestamp) -> Taken {
+        let start = *cursor;
+        let span = self.span_id();
+        let mut taken =
+            Taken { message, span, start, end: start, failure: None, steps: Vec::new() };
+        let slower = self.is_active(Fault::QueueBacklog, start);
+        let inventory = INVENTORY * if slower { INVENTORY_SLOWER } else { 1 };
+        let reserve = What::Database { operation: "UpdateItem", table: "inventory-table" };
+        if taken.message.nature == Nature::Again {
+            *cursor = cursor.saturating_add(self.random.latency(Duration::from_millis(2)));
+            taken.end = *cursor;
+            return taken;
+        }
+        let mut step = self.call(reserve, inventory, cursor);
+        step.end = step.end.min(start.saturating_add(INVENTORY_MAX));
+        *cursor = step.end;
+        taken.failure = self.verdict(&taken.message, start);
+        step.failure.clone_from(&taken.failure);
+        taken.steps.push(step);
+        if taken.failure.is_none() {
+            let id = self.random.uuid();
+            let put = What::Send { message_id: id.clone(), queue: SHOP_EVENTS, via: Via::EventBus };
+            let step = self.call(put, Duration::from_millis(9), cursor);
+            self.announce(run, &taken.message, id, &step);
+            taken.steps.push(step);
+        }
+        *cursor = cursor.saturating_add(Duration::from_millis(1));
+        taken.end = *cursor;
+        taken
+    }
+
+    fn verdict(&mut self, message: &Message, now: Timestamp) -> Option<Failure> {
+        if message.nature == Nature::Poison {
+            let text = "order line 1: `quantity` must be a positive number";
+            return Some(Failure::new("ValidationError", text));
+        }
+        let stormy = self.is_active(Fault::RetryStorm, now) && message.n_receives == 1;
+        (stormy && self.random.chance(FIRST_TRY_FAILS))
+            .then(|| Failure::new("ConnectionError", "connect ECONNREFUSED 10.0.7.21:6379"))
+    }
+
+    /// Tells the bus, which will invoke two functions.
+    fn announce(&mut self, run: &Run, order: &Message, id: String, step: &Step) {
+        let position = Position { trace: run.position.trace, span: step.span };
+        let sent = whole_millis(step.start);
+        let event = Message {
+            id,
+            queue: SHOP_EVENTS,
+            via: Via::EventBus,
+            sent,
+            n_receives: 0,
+            dead_letter_source: None,
+            position: self.is_traced(Function::Fulfil).then_some(position),
+            correlation_id: order.correlation_id.clone(),
+            request: order.request,
+            cause: run.invocation_id.clone(),
+            nature: Nature::Sound,
+        };
+        self.book.expect(order.request, 2);
+        for function in [Function::NotifyCustomer, Function::Loyalty] {
+            self.plan_delivery(function, event.clone(), sent);
+        }
+    }
+
+    fn after_fulfil(&mut self, taken: Taken, received: Timestamp, end: Timestamp) {
+        let message = taken.message;
+        if taken.failure.is_some() {
+            return self.put_back(message, received.saturating_add(VISIBILITY_TIMEOUT).max(end));
+        }
+        let again = message.nature == Nature::Sound
+            && self.is_active(Fault::DuplicateDelivery, end)
+            && self.random.chance(DELIVERED_AGAIN);
+        if again {
+            let wait = self.random.millis(1_000, 4_000);
+            let visible = whole_millis(end.saturating_add(wait));
+            self.put_back(Message { nature: Nature::Again, ..message }, visible);
+        } else {
+            self.book.settle(message.request);
+        }
+    }
+
+    fn put_back(&mut self, message: Message, visible: Timestamp) {
+        if let Some(look) = self.orders.put(message, visible) {
+            self.plan(look, Event::PollOrders);
+        }
+    }
+
+    /// The redrive policy moves the message; it keeps its id and its sent timestamp.
+    fn dead_letter(&mut self, message: Message, now: Timestamp) {
+        self.book.dead_letter(&message);
+        let fallen = Message {
+            queue: ORDERS_DLQ,
+            n_receives: 0,
+            dead_letter_source: Some(ORDERS),
+            ..message
+        };
+        if let Some(look) = self.dead_letters.put(fallen, now) {
+            self.plan(look, Event::PollDeadLetters);
+        }
+    }
+
+    pub(super) fn poll_dead_letters(&mut self, now: Timestamp) {
+        if !self.dead_letters.is_due(now) {
+            return;
+        }
+        if let Some(started) = self.acquire(Function::DlqInspector, now) {
+            let batch = self.dead_letters.take(now);
+            self.inspect(started, batch);
+        }
+        if let Some(look) = self.dead_letters.next_look(now) {
+            self.plan(look, Event::PollDeadLetters);
+        }
+    }
+
+    fn inspect(&mut self, started: Started, batch: Vec<Message>) {
+        let mut run = self.begin(Function::DlqInspector, Via::Queue, started);
+        let mut cursor = run.start.saturating_add(self.work(Function::DlqInspector));
+        for mut message in batch {
+            message.n_receives += 1;
+            let start = cursor;
+            let put = What::Database { operation: "PutItem", table: "parked-orders-table" };
+            let steps = vec![self.call(put, Duration::from_millis(7), &mut cursor)];
+            let span = self.span_id();
+            run.taken.push(Taken { message, span, start, end: cursor, failure: None, steps });
+        }
+        run.end = cursor.saturating_add(self.work(Function::DlqInspector));
+        run.correlation_id = only_correlation_id(&run);
+        self.finish(&run);
+        let is_linked = self.is_traced(Function::DlqInspector);
+        let evidence = |message: &Message| match message.position {
+            Some(_) if is_linked => Evidence::Link,
+            _ => Evidence::MessageId,
+        };
+        self.book.taken(&run, evidence, self.style);
+        for taken in run.taken {
+            self.book.settle(taken.message.request);
+        }
+    }
+}
+
+/// The correlation id of a run that works for one message alone.
+pub(super) fn only_correlation_id(run: &Run) -> Option<String> {
+    match run.taken.as_slice() {
+        [only] => Some(only.message.correlation_id.clone()),
+        _ => None,
+    }
+}

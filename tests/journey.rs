@@ -1,0 +1,234 @@
+//! The whole daemon in one process, over its own sockets: in by HTTP, out by its APIs, over a restart.
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use throughline::clock::Clock;
+use throughline::config::Config;
+use throughline::pipeline::{Pipeline, Settings, Stopped};
+
+/// Waiting for what a tick brings: long enough for a busy machine, never slept through when it comes.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+fn config(dir: &Path, sets: &[&str]) -> Config {
+    let mut all: Vec<String> = ["otlp_grpc", "ingest", "web"]
+        .iter()
+        .map(|name| format!("listen.{name}=127.0.0.1:0"))
+        .collect();
+    all.push(format!("data_dir={}", dir.display()));
+    all.push("correlate.settle_after=1s".to_owned());
+    all.extend(sets.iter().map(ToString::to_string));
+    Config::load(None, &all).expect("a good configuration")
+}
+
+struct Daemon {
+    pipeline: Pipeline,
+    client: reqwest::Client,
+}
+
+impl Daemon {
+    async fn start(dir: &Path, sets: &[&str]) -> Self {
+        // Another test may have installed it.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let pipeline = Pipeline::start(Settings::new(config(dir, sets), Clock::wall()))
+            .await
+            .expect("it starts");
+        Self { pipeline, client: reqwest::Client::new() }
+    }
+
+    async fn post(&self, path: &str, function: &str, body: Value) -> u16 {
+        let url = format!("http://{}{path}", self.pipeline.addresses().ingest);
+        let sent =
+            self.client.post(url).header("lambda-function-name", function).json(&body).send().await;
+        sent.expect("an answer").status().as_u16()
+    }
+
+    async fn get(&self, path: &str) -> (u16, Value) {
+        let url = format!("http://{}{path}", self.pipeline.addresses().web);
+        let answer = self.client.get(url).send().await.expect("an answer");
+        (answer.status().as_u16(), answer.json().await.unwrap_or(Value::Null))
+    }
+
+    /// Asks until the answer satisfies; the last answer is the error.
+    async fn until(&self, path: &str, satisfied: impl Fn(&Value) -> bool) -> Value {
+        let asking = async {
+            loop {
+                let (_, answer) = self.get(path).await;
+                if satisfied(&answer) {
+                    return answer;
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        match tokio::time::timeout(PATIENCE, asking).await {
+            Ok(answer) => answer,
+            Err(_elapsed) => panic!("{path} stays {}", self.get(path).await.1),
+        }
+    }
+
+    async fn stop(self) {
+        assert_eq!(self.pipeline.stop().await, Stopped::Drained);
+    }
+}
+
+/// One invocation as the Telemetry API tells it, with what its log says.
+#[expect(clippy::needless_pass_by_value, reason = "written in place")]
+fn invocation(id: &str, at: &str, says: Value) -> Value {
+    let time = |offset: &str| format!("2026-11-25T{at}.{offset}Z");
+    let recent = |offset: &str| recent(&time(offset));
+    let mut log =
+        json!({"timestamp": recent("050"), "level": "INFO", "requestId": id, "message": "working"});
+    for (name, value) in says.as_object().expect("an object") {
+        log[name] = value.clone();
+    }
+    json!([
+        {"time": recent("000"), "type": "platform.start", "record": {"requestId": id, "version": "1"}},
+        {"time": recent("050"), "type": "function", "record": log},
+        {"time": recent("100"), "type": "platform.runtimeDone", "record": {"requestId": id, "status": "success"}},
+        {"time": recent("100"), "type": "platform.report", "record": {"requestId": id, "status": "success",
+            "metrics": {"durationMs": 100.0, "billedDurationMs": 100, "memorySizeMB": 1024, "maxMemoryUsedMB": 80}}},
+    ])
+}
+
+static BASE: std::sync::OnceLock<throughline::signal::Timestamp> = std::sync::OnceLock::new();
+
+/// The same moment on the present day's clock: a minute ago, keeping the seconds apart.
+fn recent(time: &str) -> String {
+    let zero =
+        throughline::signal::Timestamp::parse_rfc3339("2026-11-25T10:00:00Z").expect("a time");
+    let written = throughline::signal::Timestamp::parse_rfc3339(time).expect("a time");
+    let base = BASE.get_or_init(|| Clock::wall().now().saturating_sub(Duration::from_mins(1)));
+    base.saturating_add(written.since(zero)).to_string()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_crosses_a_queue_by_message_id_and_survives_a_restart() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let daemon = Daemon::start(dir.path(), &[]).await;
+    let sent =
+        invocation("r-1", "10:00:00", json!({"sentMessageId": "m-1", "correlation_id": "o-1"}));
+    let taken = invocation("r-2", "10:00:02", json!({"messageId": "m-1"}));
+    assert_eq!(daemon.post("/ingest/aws/telemetry", "checkout", sent.clone()).await, 200);
+    assert_eq!(daemon.post("/ingest/aws/telemetry", "fulfil", taken).await, 200);
+
+    let finished = |answer: &Value| {
+        answer["requests"][0]["state"] == "finished"
+            && answer["requests"][0]["hops"].as_array().is_some_and(|hops| hops.len() == 2)
+    };
+    let found = daemon.until("/api/requests", finished).await;
+    let request = &found["requests"][0];
+    assert_eq!(request["flow"], "checkout");
+    assert_eq!(request["outcome"], "ok");
+    assert_eq!(request["hops"][1]["evidence"], "message_id", "{request}");
+    let parts: f64 = request["critical_path"]
+        .as_array()
+        .expect("a path")
+        .iter()
+        .filter_map(|part| part["ms"].as_f64())
+        .sum();
+    assert!(
+        (parts - request["duration_ms"].as_f64().expect("a duration")).abs() < 1e-6,
+        "the path adds up"
+    );
+    for key in ["m-1", "o-1", "r-2"] {
+        let (status, one) = daemon.get(&format!("/api/requests/{key}")).await;
+        assert_eq!((status, &one["id"]), (200, &request["id"]), "{key}");
+    }
+    let count = |answer: &Value| answer["data"]["result"][0]["value"][1] == "1";
+    daemon
+        .until("/api/v1/query?query=throughline_requests_total%7Boutcome=%22ok%22%7D", count)
+        .await;
+    let (_, books) = daemon.get("/api/ledger").await;
+    assert_eq!(books["receivers"]["telemetry"]["applied"], 8);
+    daemon.stop().await;
+
+    let again = Daemon::start(dir.path(), &[]).await;
+    assert_eq!(again.get("/api/ledger").await.1, books, "the books are what they were");
+    let found_again = again.until("/api/requests", finished).await;
+    assert_eq!(found_again["requests"][0]["hops"], request["hops"]);
+    again
+        .until("/api/v1/query?query=throughline_requests_total%7Boutcome=%22ok%22%7D", count)
+        .await;
+    // The same signals again: known, and counted as such.
+    assert_eq!(again.post("/ingest/aws/telemetry", "checkout", sent).await, 200);
+    let repeated =
+        again.until("/api/ledger", |books| books["receivers"]["telemetry"]["received"] == 12).await;
+    assert_eq!(repeated["receivers"]["telemetry"]["applied"], 8, "{repeated}");
+    again.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_tokens_every_path_but_health_needs_one() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let daemon = Daemon::start(
+        dir.path(),
+        &["auth.tokens=[{name: a, token: s3cret, scope: [ingest, read]}]"],
+    )
+    .await;
+    assert_eq!(
+        daemon.post("/ingest/json", "f", json!({"message": "x", "level": "INFO"})).await,
+        401
+    );
+    for (path, status) in [
+        ("/", 401),
+        ("/api/ledger", 401),
+        ("/metrics", 401),
+        ("/-/healthy", 200),
+        ("/-/ready", 200),
+    ] {
+        assert_eq!(daemon.get(path).await.0, status, "{path}");
+    }
+    let url = |path: &str| format!("http://{}{path}", daemon.pipeline.addresses().web);
+    let read = daemon
+        .client
+        .get(url("/api/ledger"))
+        .bearer_auth("s3cret")
+        .send()
+        .await
+        .expect("an answer");
+    assert_eq!(read.status(), 200);
+    let write =
+        daemon.client.post(url("/-/reload")).bearer_auth("s3cret").send().await.expect("an answer");
+    assert_eq!(write.status(), 401, "a token that may read may not write");
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_taken_port_or_a_locked_folder_is_told_plainly() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let daemon = Daemon::start(dir.path(), &[]).await;
+    let web = format!("listen.web={}", daemon.pipeline.addresses().web);
+    let other = tempfile::tempdir().expect("a folder");
+    let taken = Pipeline::start(Settings::new(config(other.path(), &[&web]), Clock::wall()))
+        .await
+        .expect_err("the port is taken");
+    assert!(taken[0].contains("cannot listen on"), "{taken:?}");
+    let locked = Pipeline::start(Settings::new(config(dir.path(), &[]), Clock::wall()))
+        .await
+        .expect_err("the folder is locked");
+    assert!(locked[0].contains("in use by another daemon"), "{locked:?}");
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn grafana_finds_what_it_asks_for() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let daemon = Daemon::start(dir.path(), &[]).await;
+    let (_, sum) = daemon.get("/api/v1/query?query=1%2B1&time=4").await;
+    assert_eq!(
+        sum,
+        json!({"status": "success", "data": {"resultType": "scalar", "result": [4, "2"]}})
+    );
+    let (_, build) = daemon.get("/api/v1/status/buildinfo").await;
+    assert!(build["data"]["version"].is_string() && build["data"].get("features").is_none());
+    let (status, probe) = daemon
+        .get("/api/v1/query_exemplars?query=test&start=1795600000000&end=1795600060000")
+        .await;
+    assert_eq!((status, probe), (200, json!({"status": "success", "data": []})));
+    let (status, bad) = daemon.get("/api/v1/query?query=rate(x").await;
+    assert_eq!((status, &bad["errorType"]), (400, &json!("bad_data")));
+    assert_eq!(daemon.get("/api/nothing").await.0, 404);
+    assert_eq!(daemon.get("/api/requests/unknown").await.0, 404);
+    daemon.stop().await;
+}
