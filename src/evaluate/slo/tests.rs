@@ -205,6 +205,7 @@ fn the_daemon_records_no_ratio_without_traffic() {
     let loaded = load("slo.yaml", SLOTH).expect("loads");
     let ratio = loaded.rules.lines().skip_while(|line| !line.contains("ratio_rate5m")).take(5);
     expect![[r#"
+        rules:
           - record: slo:sli_error:ratio_rate5m
             expr: |
               ((sum(rate(http_total{code=~"5.."}[5m])))
@@ -279,6 +280,7 @@ fn an_open_slo_file_becomes_rules() {
     let rules = generated(OPEN_SLO);
     let ratio = rules.lines().skip_while(|line| !line.contains("ratio_rate5m")).take(16);
     expect![[r#"
+        rules:
           - record: slo:sli_error:ratio_rate5m
             expr: |
               ((
