@@ -134,6 +134,7 @@ impl Alert {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
     use std::time::Duration;
 
     use expect_test::{Expect, expect};
@@ -151,7 +152,9 @@ mod tests {
         for word in results.split_whitespace() {
             if word == "!" {
                 alerts.clear();
-                journal.iter().for_each(|transition| replay(&mut alerts, transition));
+                for transition in &journal {
+                    replay(&mut alerts, transition);
+                }
                 continue;
             }
             let at = Timestamp::from_millis(seconds * 1000);
@@ -164,7 +167,7 @@ mod tests {
                 replay(&mut alerts, &transition);
                 let name = transition.labels.get("x").unwrap_or_default().to_owned();
                 let since = transition.active_at.as_secs();
-                shown.push_str(&format!("{seconds}s {name} {:?} since {since}s\n", transition.to));
+                let _ = writeln!(shown, "{seconds}s {name} {:?} since {since}s", transition.to);
                 journal.push(transition);
             }
             seconds += 10;
@@ -188,12 +191,12 @@ mod tests {
         check(
             ages(0, 0),
             "- a ab b -",
-            &expect![[r#"
+            &expect![[r"
             10s a Firing since 10s
             20s b Firing since 20s
             30s a Inactive since 10s
             40s b Inactive since 20s
-        "#]],
+        "]],
         );
     }
 
@@ -202,13 +205,13 @@ mod tests {
         check(
             ages(20, 0),
             "a a - a a a a -",
-            &expect![[r#"
+            &expect![[r"
             0s a Pending since 0s
             20s a Inactive since 0s
             30s a Pending since 30s
             50s a Firing since 30s
             70s a Inactive since 30s
-        "#]],
+        "]],
         );
     }
 
@@ -217,11 +220,11 @@ mod tests {
         check(
             ages(30, 0),
             "a a ! a a -",
-            &expect![[r#"
+            &expect![[r"
             0s a Pending since 0s
             30s a Firing since 0s
             40s a Inactive since 0s
-        "#]],
+        "]],
         );
     }
 
@@ -230,10 +233,10 @@ mod tests {
         check(
             ages(0, 0),
             "a ! a ! -",
-            &expect![[r#"
+            &expect![[r"
             0s a Firing since 0s
             20s a Inactive since 0s
-        "#]],
+        "]],
         );
     }
 
@@ -242,10 +245,10 @@ mod tests {
         check(
             ages(0, 20),
             "a - a - - - -",
-            &expect![[r#"
+            &expect![[r"
             0s a Firing since 0s
             50s a Inactive since 0s
-        "#]],
+        "]],
         );
     }
 }

@@ -69,12 +69,12 @@ pub(crate) fn parse(file: &str, text: &str) -> Result<Vec<Group>, Vec<Diagnostic
 fn read(file: &str, text: &str) -> (Option<RawFile>, Vec<Diagnostic>) {
     let mut errors = Vec::new();
     let mut readable = text.to_owned();
-    if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
-        return (None, errors);
-    }
     while errors.len() < FORM_ERRORS_MAX {
-        let error = match serde_saphyr::from_str::<RawFile>(&readable) {
-            Ok(raw) => return (Some(raw), errors),
+        let error = match serde_saphyr::from_multiple::<RawFile>(&readable) {
+            Ok(documents) => {
+                let groups = documents.into_iter().filter_map(|raw| raw.groups).flatten().collect();
+                return (Some(RawFile { groups: Some(groups) }), errors);
+            }
             Err(error) => Diagnostic::yaml(file, text, &error),
         };
         let is_key = error.message.contains("unknown field") || error.message.contains("duplicate");
@@ -301,9 +301,9 @@ mod tests {
         let text = "groups:\n- name: g\n  rules:\n  - alert: A\n    expr: up == 0\n  - alert: A\n    expr: up == 1\n    for: 5m\n";
         check(
             text,
-            &expect![[r#"
+            &expect![[r"
             g/A: up == 0
-            g/A#2: up == 1"#]],
+            g/A#2: up == 1"]],
         );
     }
 
@@ -366,7 +366,7 @@ groups:
         let text = "groups:\n- name: g\n  rules:\n  - expr: up\n  - alert: A\n  - alert: B\n    record: c\n    expr: up\n- name: g\n";
         check(
             text,
-            &expect![[r#"
+            &expect![[r"
             rules.yaml:4:5: a rule has `record` or `alert`
                   - expr: up
                     ^
@@ -378,7 +378,7 @@ groups:
                            ^
             rules.yaml:9:9: a group named `g` is already in this file
                 - name: g
-                        ^"#]],
+                        ^"]],
         );
     }
 
@@ -386,11 +386,20 @@ groups:
     fn a_key_that_is_there_twice_is_an_error() {
         check(
             "groups:\n- name: g\n  name: h\n  rules: []\n",
-            &expect![[r#"
+            &expect![[r"
             rules.yaml:3:3: duplicate mapping key: name
                   name: h
-                  ^"#]],
+                  ^"]],
         );
+    }
+
+    #[test]
+    fn groups_of_every_document_are_read() {
+        let text = "groups:\n- name: g\n  rules: [{alert: A, expr: up}]\n---\ngroups:\n- name: h\n  rules: [{alert: B, expr: up +}]\n";
+        check(text, &expect![[r"
+            rules.yaml:7:32: unexpected end of input
+                  rules: [{alert: B, expr: up +}]
+                                               ^"]]);
     }
 
     #[test]

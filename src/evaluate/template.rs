@@ -87,7 +87,7 @@ impl Template {
         let mut trees = vec![(MAIN.to_owned(), body)];
         trees.extend(defines.into_iter().map(|define| (define.name.to_string(), define.body)));
         for (_, tree) in &mut trees {
-            list(tree).map_err(|Error { at, message }| Error {
+            Walk::new().list(tree).map_err(|Error { at, message }| Error {
                 at: at.saturating_sub(VARIABLES.len()),
                 message,
             })?;
@@ -243,12 +243,9 @@ fn action_length(inner: &str) -> Option<usize> {
     let mut escaped = false;
     for (at, c) in inner.char_indices() {
         match quote {
-            Some('`') if c == '`' => quote = None,
-            Some('`') => {}
-            Some(_) if escaped => escaped = false,
-            Some(_) if c == '\\' => escaped = true,
-            Some(q) if c == q => quote = None,
-            Some(_) => {}
+            Some(q) if c == q && !escaped => quote = None,
+            // Raw text has no escapes.
+            Some(q) => escaped = c == '\\' && q != '`' && !escaped,
             None if matches!(c, '"' | '`' | '\'') => quote = Some(c),
             None if c == '}' && inner.get(at..).is_some_and(|tail| tail.starts_with("}}")) => {
                 return Some(at);
@@ -259,52 +256,80 @@ fn action_length(inner: &str) -> Option<usize> {
     None
 }
 
-// The walk: the parser bounds how deep a tree is (100), so recursion is bounded.
-
-fn list(nodes: &mut ListNode) -> Result<(), Error> {
-    nodes.nodes.iter_mut().try_for_each(node)
+/// Corrects a tree and checks what gotmpl leaves to the run. The parser bounds how deep a tree is
+/// (100), so recursion is bounded.
+struct Walk {
+    /// Variables in scope, as Go's parser keeps them.
+    variables: Vec<String>,
 }
 
-fn node(node: &mut Node) -> Result<(), Error> {
-    match node {
-        Node::List(nodes) => list(nodes),
-        Node::Action(action) => {
-            pipe(&mut action.pipe)?;
-            if action.pipe.decl.is_empty() {
-                let args = vec![Expr::Identifier(action.pos, SHOW.into())];
-                action.pipe.commands.push(CommandNode { pos: action.pos, args });
-            }
-            Ok(())
-        }
-        Node::If(branch) | Node::Range(branch) | Node::With(branch) => walk_branch(branch),
-        Node::Template(call) => call.pipe.as_mut().map_or(Ok(()), pipe),
-        Node::Define(define) => list(&mut define.body),
-        Node::Text(_) | Node::Break(_) | Node::Continue(_) => Ok(()),
+impl Walk {
+    /// A body sees only `$`, the whole input.
+    fn new() -> Self {
+        Self { variables: vec!["$".to_owned()] }
     }
-}
 
-fn walk_branch(branch: &mut BranchNode) -> Result<(), Error> {
-    pipe(&mut branch.pipe)?;
-    list(&mut branch.body)?;
-    branch.else_body.as_mut().map_or(Ok(()), list)
-}
+    /// What a list declares ends with it.
+    fn list(&mut self, list: &mut ListNode) -> Result<(), Error> {
+        let n_outer = self.variables.len();
+        list.nodes.iter_mut().try_for_each(|node| self.node(node))?;
+        self.variables.truncate(n_outer);
+        Ok(())
+    }
 
-fn pipe(pipe: &mut PipeNode) -> Result<(), Error> {
-    pipe.commands.iter_mut().flat_map(|command| command.args.iter_mut()).try_for_each(expr)
-}
-
-fn expr(node: &mut Expr) -> Result<(), Error> {
-    match node {
-        Expr::Identifier(pos, name) if !is_function(name) => {
-            Err(Error { at: pos.offset, message: format!("there is no function `{name}`") })
-        }
-        Expr::Pipe(_, inner) => pipe(inner),
-        Expr::Chain(_, inner, _) => expr(inner),
-        _ => {
-            if let Some(read) = label_read(node) {
-                *node = read;
+    fn node(&mut self, node: &mut Node) -> Result<(), Error> {
+        match node {
+            Node::List(list) => self.list(list),
+            Node::Action(action) => {
+                self.pipe(&mut action.pipe)?;
+                if action.pipe.decl.is_empty() {
+                    let args = vec![Expr::Identifier(action.pos, SHOW.into())];
+                    action.pipe.commands.push(CommandNode { pos: action.pos, args });
+                }
+                Ok(())
             }
-            Ok(())
+            Node::If(branch) | Node::Range(branch) | Node::With(branch) => self.branch(branch),
+            Node::Template(call) => call.pipe.as_mut().map_or(Ok(()), |pipe| self.pipe(pipe)),
+            Node::Define(define) => Self::new().list(&mut define.body),
+            Node::Text(_) | Node::Break(_) | Node::Continue(_) => Ok(()),
+        }
+    }
+
+    fn branch(&mut self, branch: &mut BranchNode) -> Result<(), Error> {
+        let n_outer = self.variables.len();
+        self.pipe(&mut branch.pipe)?;
+        self.list(&mut branch.body)?;
+        branch.else_body.as_mut().map_or(Ok(()), |list| self.list(list))?;
+        self.variables.truncate(n_outer);
+        Ok(())
+    }
+
+    fn pipe(&mut self, pipe: &mut PipeNode) -> Result<(), Error> {
+        for expr in pipe.commands.iter_mut().flat_map(|command| command.args.iter_mut()) {
+            self.expr(expr)?;
+        }
+        if !pipe.is_assign {
+            self.variables.extend(pipe.decl.iter().map(ToString::to_string));
+        }
+        Ok(())
+    }
+
+    fn expr(&mut self, node: &mut Expr) -> Result<(), Error> {
+        match node {
+            Expr::Identifier(pos, name) if !is_function(name) => {
+                Err(Error { at: pos.offset, message: format!("there is no function `{name}`") })
+            }
+            Expr::Variable(pos, name, _) if !self.variables.iter().any(|held| *held == **name) => {
+                Err(Error { at: pos.offset, message: format!("there is no variable `{name}`") })
+            }
+            Expr::Pipe(_, inner) => self.pipe(inner),
+            Expr::Chain(_, inner, _) => self.expr(inner),
+            _ => {
+                if let Some(read) = label_read(node) {
+                    *node = read;
+                }
+                Ok(())
+            }
         }
     }
 }
@@ -434,7 +459,7 @@ mod tests {
         ];
         check(
             &values.map(|value| (all, value)),
-            &expect![[r#"
+            &expect![[r"
             {{ humanize $value }} {{ humanize1024 $value }} {{ humanizeDuration $value }} {{ humanizePercentage $value }} {{ humanizeTimestamp $value }} [0] => 0 0 0s 0% 1970-01-01 00:00:00 +0000 UTC
             {{ humanize $value }} {{ humanize1024 $value }} {{ humanizeDuration $value }} {{ humanizePercentage $value }} {{ humanizeTimestamp $value }} [1] => 1 1 1s 100% 1970-01-01 00:00:01 +0000 UTC
             {{ humanize $value }} {{ humanize1024 $value }} {{ humanizeDuration $value }} {{ humanizePercentage $value }} {{ humanizeTimestamp $value }} [1234567] => 1.235M 1.177Mi 14d 6h 56m 7s 1.235e+08% 1970-01-15 06:56:07 +0000 UTC
@@ -445,7 +470,7 @@ mod tests {
             {{ humanize $value }} {{ humanize1024 $value }} {{ humanizeDuration $value }} {{ humanizePercentage $value }} {{ humanizeTimestamp $value }} [-123.456789] => -123.5 -123.5 -2m 3s -1.235e+04% 1970-01-01 00:00:00 +0000 UTC
             {{ humanize $value }} {{ humanize1024 $value }} {{ humanizeDuration $value }} {{ humanizePercentage $value }} {{ humanizeTimestamp $value }} [NaN] => NaN NaN NaN NaN% NaN
             {{ humanize $value }} {{ humanize1024 $value }} {{ humanizeDuration $value }} {{ humanizePercentage $value }} {{ humanizeTimestamp $value }} [inf] => +Inf +Inf +Inf +Inf% +Inf
-            {{ humanize $value }} {{ humanize1024 $value }} {{ humanizeDuration $value }} {{ humanizePercentage $value }} {{ humanizeTimestamp $value }} [1435065584.128] => 1.435G 1.337Gi 16609d 13h 19m 44s 1.435e+11% 2015-06-23 13:19:44.128 +0000 UTC"#]],
+            {{ humanize $value }} {{ humanize1024 $value }} {{ humanizeDuration $value }} {{ humanizePercentage $value }} {{ humanizeTimestamp $value }} [1435065584.128] => 1.435G 1.337Gi 16609d 13h 19m 44s 1.435e+11% 2015-06-23 13:19:44.128 +0000 UTC"]],
         );
     }
 
@@ -497,20 +522,24 @@ mod tests {
             "a {{ else }}",
             "{{ $labels.x",
             "{{ nosuch $value }}",
+            "{{ $label.x }}",
+            "{{ range $i, $s := query \"up\" }}{{ $i }}{{ end }}{{ $i }}",
             "x\n  {{ $labels.a | }}",
             "{{/* a }} comment */}}fine {{ \"}}\" }}",
         ];
         check(
             &cases.map(|text| (text, 1.0)),
             &expect![[r#"
-            {{ if $value }}open [1] => error at 0: `if` is not closed by `{{ end }}`
-            a{{ end }} [1] => error at 1: `end` closes nothing
-            a {{ else }} [1] => error at 2: `else` without `if`
-            {{ $labels.x [1] => error at 0: the action is not closed by `}}`
-            {{ nosuch $value }} [1] => error at 3: there is no function `nosuch`
-            x
-              {{ $labels.a | }} [1] => error at 2: empty command
-            {{/* a }} comment */}}fine {{ "}}" }} [1] => fine }}"#]],
+                {{ if $value }}open [1] => error at 0: `if` is not closed by `{{ end }}`
+                a{{ end }} [1] => error at 1: `end` closes nothing
+                a {{ else }} [1] => error at 2: `else` without `if`
+                {{ $labels.x [1] => error at 0: the action is not closed by `}}`
+                {{ nosuch $value }} [1] => error at 3: there is no function `nosuch`
+                {{ $label.x }} [1] => error at 3: there is no variable `$label`
+                {{ range $i, $s := query "up" }}{{ $i }}{{ end }}{{ $i }} [1] => error at 52: there is no variable `$i`
+                x
+                  {{ $labels.a | }} [1] => error at 2: empty command
+                {{/* a }} comment */}}fine {{ "}}" }} [1] => fine }}"#]],
         );
     }
 }

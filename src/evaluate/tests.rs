@@ -1,6 +1,7 @@
 //! The evaluator as a whole: series in, transitions out, through journal, reload and restart.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -65,16 +66,14 @@ impl World {
             self.evaluator.apply(&transition);
             let corrected = if transition.corrected { " corrected" } else { "" };
             let (labels, at) = (&transition.labels, transition.at.as_secs());
-            self.shown.push_str(&format!(
-                "{seconds}s {labels} {:?} at {at}s{corrected}\n",
-                transition.to
-            ));
+            let _ =
+                writeln!(self.shown, "{seconds}s {labels} {:?} at {at}s{corrected}", transition.to);
             self.journal.push(transition);
         }
         for sample in found.recorded {
             let at = sample.at.as_secs();
-            self.shown
-                .push_str(&format!("{seconds}s {} = {:?} at {at}s\n", sample.labels, sample.value));
+            let _ =
+                writeln!(self.shown, "{seconds}s {} = {:?} at {at}s", sample.labels, sample.value);
             let value = sample.value.unwrap_or(f64::from_bits(STALE_NAN_BITS));
             let stored = Sample { t: sample.at.as_millis(), value: SampleValue::Float(value) };
             series.lock().expect("no panic").entry(sample.labels).or_default().push(stored);
@@ -180,7 +179,7 @@ fn the_offset_follows_lateness_and_evaluation_time_never_goes_back() {
     world.set(1000, "x", 1.0);
     world.evaluate(1020);
     world.evaluate(1030);
-    world.lateness = Duration::from_secs(60);
+    world.lateness = Duration::from_mins(1);
     world.set(1001, "x", 0.0);
     world.evaluate(1040);
     world.lateness = Duration::ZERO;
@@ -267,8 +266,11 @@ fn alert_series_end_with_a_marker() {
     let mut world = World::new(&alert("x > 0", "    for: 10s\n"));
     let now = Timestamp::EPOCH;
     let show = |world: &World| {
-        let samples = world.evaluator.alert_series(now);
-        samples.iter().map(|(labels, value)| format!("{labels} {value}\n")).collect::<String>()
+        let mut shown = String::new();
+        for (labels, value) in world.evaluator.alert_series(now) {
+            let _ = writeln!(shown, "{labels} {value}");
+        }
+        shown
     };
     let mut shown = String::new();
     world.set(1000, "x", 1.0);
@@ -279,7 +281,7 @@ fn alert_series_end_with_a_marker() {
     world.set(1020, "x", 0.0);
     for seconds in [1020, 1030, 1040, 1050, 1060] {
         world.evaluate(seconds);
-        shown.push_str(&format!("{seconds}s\n{}", show(&world)));
+        let _ = write!(shown, "{seconds}s\n{}", show(&world));
     }
     expect![[r#"
         ALERTS{alertname="A", alertstate="pending", job="a"} 1
@@ -305,10 +307,24 @@ fn alert_series_end_with_a_marker() {
 }
 
 #[test]
+fn the_http_api_filters_rules() {
+    let rules = alert("x > 0", "  - record: a:x\n    expr: x\n");
+    let mut world = World::new(&rules);
+    world.set(1000, "x", 1.5);
+    world.evaluate(1000);
+    let only = RuleFilter { kind: Some("record".to_owned()), ..RuleFilter::default() };
+    let shown = world.evaluator.rules_json(&only);
+    assert_eq!(shown["groups"][0]["rules"].as_array().map(Vec::len), Some(1));
+    let none = RuleFilter { rule_names: vec!["B".to_owned()], ..RuleFilter::default() };
+    assert_eq!(world.evaluator.rules_json(&none)["groups"], serde_json::json!([]));
+    assert_eq!(world.evaluator.alerts_json()["alerts"].as_array().map(Vec::len), Some(1));
+}
+
+#[test]
 fn the_http_api_s_shapes_are_prometheus_s() {
     let rules = alert(
         "x > 0",
-        "    for: 20s\n    labels: {severity: page}\n    annotations: {summary: '{{ $value }}'}\n  - record: a:x\n    expr: x\n",
+        "    for: 20s\n    labels: {severity: page}\n    annotations: {summary: '{{ $value }}'}\n  - record: a:x\n    expr: x",
     );
     let mut world = World::new(&rules);
     world.set(1000, "x", 1.5);
@@ -374,12 +390,4 @@ fn the_http_api_s_shapes_are_prometheus_s() {
           ]
         }"#]]
     .assert_eq(&serde_json::to_string_pretty(&shown).expect("json"));
-    let only = RuleFilter { kind: Some("record".to_owned()), ..RuleFilter::default() };
-    assert_eq!(
-        world.evaluator.rules_json(&only)["groups"][0]["rules"].as_array().map(Vec::len),
-        Some(1)
-    );
-    let none = RuleFilter { rule_names: vec!["B".to_owned()], ..RuleFilter::default() };
-    assert_eq!(world.evaluator.rules_json(&none)["groups"], serde_json::json!([]));
-    assert_eq!(world.evaluator.alerts_json()["alerts"].as_array().map(Vec::len), Some(1));
 }

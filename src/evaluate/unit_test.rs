@@ -18,7 +18,7 @@ use super::rule::{Group, Kind};
 use super::{AlertState, Config, Evaluator, rule_file};
 use crate::promql::{self, Options, Output, Query};
 use crate::series::{Histogram, Sample, SampleValue};
-use crate::signal::{Labels, format_duration};
+use crate::signal::{Labels, Text, format_duration};
 
 /// Evaluations of one test: a year of minutes, so that a slip in a unit does not run for ever.
 const EVALUATIONS_MAX: u128 = 600_000;
@@ -200,7 +200,8 @@ impl Run<'_> {
                 let firing =
                     alerts.into_iter().flatten().filter(|(_, a)| a.state == AlertState::Firing);
                 got.extend(firing.map(|(labels, alert)| {
-                    let notes = alert.annotations.iter().map(|(k, v)| (k.clone(), v.clone()));
+                    let notes =
+                        alert.annotations.iter().map(|(k, v)| (Text::clone(k), Text::clone(v)));
                     shown(labels, &notes.collect::<Vec<_>>())
                 }));
             }
@@ -325,7 +326,7 @@ fn approach(expected: &mut [Valued], got: &[Valued]) {
     }
 }
 
-fn shown(labels: &Labels, annotations: &[(crate::signal::Text, crate::signal::Text)]) -> String {
+fn shown(labels: &Labels, annotations: &[(Text, Text)]) -> String {
     let mut notes = annotations.to_vec();
     notes.sort();
     let notes: Vec<String> =

@@ -97,6 +97,7 @@ struct Metric {
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[expect(clippy::struct_field_names, reason = "OpenSLO names it so")]
 struct MetricSource {
     #[expect(dead_code, reason = "there is one source here: our own series")]
     metric_source_ref: Option<String>,

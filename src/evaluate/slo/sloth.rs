@@ -253,7 +253,7 @@ pub(super) fn in_window(query: &str, window: &str) -> String {
         if inner.trim().trim_matches('-').trim() == ".window" {
             out.push_str(window);
         } else {
-            out.push_str(&format!("{{{{{inner}}}}}"));
+            out.extend(["{{", inner, "}}"]);
         }
         rest = after;
     }

@@ -21,6 +21,7 @@ pub(super) struct TestFile {
 }
 
 #[derive(Debug)]
+#[expect(clippy::struct_field_names, reason = "the names of promtool's format")]
 pub(super) struct Test {
     pub(super) name: Option<String>,
     pub(super) start: Timestamp,

@@ -63,9 +63,9 @@ tests:
 ";
     check(
         test,
-        &expect![[r#"
+        &expect![[r"
         7 passed
-    "#]],
+    "]],
     );
 }
 
@@ -100,24 +100,24 @@ tests:
 fn errors_of_the_files_are_failures() {
     check(
         "rule_files: [none.yaml]\n",
-        &expect![[r#"
+        &expect![[r"
         0 passed
-        cannot read the rule file none.yaml: entity not found"#]],
+        cannot read the rule file none.yaml: entity not found"]],
     );
     check(
         "tests: [{interval: x}]\n",
-        &expect![[r#"
+        &expect![[r"
         0 passed
         dir/test.yaml:1:20: `x` is no duration; write 30s, 5m or 1h30m
             tests: [{interval: x}]
-                               ^"#]],
+                               ^"]],
     );
     check(
         "test: []\n",
-        &expect![[r#"
+        &expect![[r"
         0 passed
         dir/test.yaml:1:1: unknown field `test`, expected one of rule_files, evaluation_interval, group_eval_order, fuzzy_compare, tests
             test: []
-            ^"#]],
+            ^"]],
     );
 }
