@@ -61,10 +61,10 @@ impl Daemon {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         };
-        match tokio::time::timeout(PATIENCE, asking).await {
-            Ok(answer) => answer,
-            Err(_elapsed) => panic!("{path} stays {}", self.get(path).await.1),
+        if let Ok(answer) = tokio::time::timeout(PATIENCE, asking).await {
+            return answer;
         }
+        panic!("{path} stays {}", self.get(path).await.1)
     }
 
     async fn stop(self) {
