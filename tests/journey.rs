@@ -272,6 +272,44 @@ async fn with_tokens_every_path_but_health_needs_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_bad_configuration_is_refused_at_a_reload_and_the_old_one_stays() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let rules = dir.path().join("rules.yaml");
+    let rule = |name: &str| {
+        format!("groups: [{{name: g, rules: [{{alert: {name}, expr: vector(1)}}]}}]\n")
+    };
+    std::fs::write(&rules, rule("First")).expect("a writable folder");
+    let sets = [format!("rules.files=['{}']", rules.display())];
+    let sets: Vec<&str> = sets.iter().map(String::as_str).collect();
+    // Another test may have installed it.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let all = Settings::new(config(&dir.path().join("data"), &sets), Clock::wall());
+    let source = Some((None, sets.iter().map(ToString::to_string).collect()));
+    let pipeline = Pipeline::start(Settings { source, ..all }).await.expect("it starts");
+    let daemon = Daemon { pipeline, client: reqwest::Client::new() };
+    let reload = async || {
+        let url = format!("http://{}/-/reload", daemon.pipeline.addresses().web);
+        let answer = daemon.client.post(url).send().await.expect("an answer");
+        (answer.status().as_u16(), answer.text().await.expect("text"))
+    };
+    let names = async || {
+        daemon.get("/api/v1/rules").await.1["data"]["groups"][0]["rules"][0]["name"].clone()
+    };
+
+    std::fs::write(&rules, "groups: [{name: g, rules: [{alert: Broken, expr: 'rate('}]}]\n")
+        .expect("a writable folder");
+    let (status, text) = reload().await;
+    assert_eq!(status, 400);
+    assert!(text.contains("rules.yaml:1:"), "{text}");
+    assert_eq!(names().await, "First");
+
+    std::fs::write(&rules, rule("Second")).expect("a writable folder");
+    assert_eq!(reload().await.0, 200);
+    assert_eq!(names().await, "Second");
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_taken_port_or_a_locked_folder_is_told_plainly() {
     let dir = tempfile::tempdir().expect("a folder");
     let daemon = Daemon::start(dir.path(), &[]).await;
