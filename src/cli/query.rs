@@ -10,7 +10,7 @@ use super::{block_on, say};
 
 #[derive(Args, Debug)]
 pub(super) struct QueryArgs {
-    /// The expression, as rate(throughline_requests_total[5m])
+    /// The expression, as `rate(throughline_requests_total[5m])`
     promql: String,
     /// The daemon's web address.
     #[arg(long, default_value = "http://127.0.0.1:9595")]

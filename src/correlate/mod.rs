@@ -2,8 +2,8 @@
 //!
 //! Batches and ticks come in; changes of requests, invocations and messages go out. The engine holds
 //! *facts* and works everything else out from the set of them, so neither order of arrival nor repeats
-//! can show (laws 1 and 2). In the order of the work: [`intake`] judges every signal once and puts its
-//! fact into a cell; [`derive`] works out the invocations of cells that changed; `graph` and `edges`
+//! can show (laws 1 and 2). In the order of the work: `intake` judges every signal once and puts its
+//! fact into a cell; `derive` works out the invocations of cells that changed; `graph` and `edges`
 //! join invocations by evidence; `reach` says which request holds which; `settle` says when a request
 //! is over; `view` shows it; `sealing` lets it go. Nothing here reads a clock, waits, or depends on a
 //! hash map's order.

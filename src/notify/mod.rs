@@ -1,6 +1,6 @@
 //! Notify: alert changes to delivered messages.
 //!
-//! What comes in: journaled [`Transition`]s and [`Receipt`]s, and time. What goes out: [`Message`]s
+//! What comes in: journaled alert transitions and [`Receipt`]s, and time. What goes out: [`Message`]s
 //! that are due. The [`Dispatcher`] is pure; [`webhook`] does the sending at the edge. Never is a
 //! message made from a transition that is not on disk, and never does one message go out under two ids.
 

@@ -1,7 +1,7 @@
 //! Execution environments: which instance takes an invocation, and whether it must begin with an init.
 //!
 //! An instance runs one invocation at a time and is reclaimed when it was idle for
-//! [`KEEP_ALIVE`](super::plan::KEEP_ALIVE). At most [`CONCURRENCY_MAX`] of a function run at once.
+//! [`KEEP_ALIVE`]. At most [`CONCURRENCY_MAX`] of a function run at once.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
