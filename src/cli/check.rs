@@ -19,9 +19,10 @@ pub(super) struct CheckArgs {
 
 pub(super) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     let checked = Config::load(args.config.as_deref(), &[])
-        .and_then(|config| Settings::new(config, Clock::wall()).evaluator().map(|_evaluator| ()));
+        .and_then(|config| Settings::new(config, Clock::wall()).evaluator());
     match checked {
-        Ok(()) => {
+        Ok(evaluator) => {
+            evaluator.warnings().iter().for_each(|warning| say_error(&format!("warning: {warning}")));
             say("ok");
             Ok(ExitCode::SUCCESS)
         }

@@ -47,7 +47,7 @@ pub(super) fn run(args: &DemoArgs) -> anyhow::Result<ExitCode> {
     config.correlate.queues = scenario::queues();
     config.correlate.functions = scenario::functions();
     config.rules.slo_files = vec![("demo.yaml".to_owned(), crate::evaluate::pack::DEMO_SLOS.to_owned())];
-    let _guard = internal_telemetry::start(LogFormat::Text, &config.listen.ingest.to_string());
+    let _guard = internal_telemetry::start(LogFormat::Text, "warn", &config.listen.ingest.to_string());
     let clock = Clock::accelerated(BEHIND, args.speed.max(1.0));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let (start, end) = (clock.now(), clock.now().saturating_add(LASTS));

@@ -23,6 +23,8 @@ pub(super) struct Inbox(Arc<Mutex<Kept>>);
 struct Kept {
     lines: VecDeque<Line>,
     seen: HashSet<String>,
+    /// The alerts that fire, by their fingerprint: a message about a group repeats those that are known.
+    firing: HashSet<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -51,6 +53,11 @@ impl Inbox {
         }
         for alert in message["alerts"].as_array().into_iter().flatten() {
             let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+            let (fingerprint, fires) = (text(&alert["fingerprint"]), alert["status"] == "firing");
+            let news = if fires { kept.firing.insert(fingerprint) } else { kept.firing.remove(&fingerprint) };
+            if !news {
+                continue;
+            }
             let line = Line {
                 status: text(&alert["status"]),
                 name: text(&alert["labels"]["alertname"]),
@@ -114,6 +121,6 @@ mod tests {
         inbox.keep("1", &message);
         inbox.keep("1", &message);
         inbox.keep("2", &message);
-        assert_eq!(inbox.0.lock().map(|kept| kept.lines.len()).unwrap_or(0), 2);
+        assert_eq!(inbox.0.lock().map_or(0, |kept| kept.lines.len()), 2);
     }
 }

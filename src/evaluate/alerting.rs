@@ -118,7 +118,8 @@ impl Alert {
             return None;
         }
         let ages_from = before.as_ref().map_or(transition.active_at, |alert| alert.ages_from);
-        let evidence = transition.evidence.clone().or_else(|| before.and_then(|alert| alert.evidence));
+        let evidence =
+            transition.evidence.clone().or_else(|| before.and_then(|alert| alert.evidence));
         Some(Self {
             state: transition.to,
             annotations: transition.annotations.clone(),
@@ -133,6 +134,7 @@ impl Alert {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
     use std::time::Duration;
 
     use expect_test::{Expect, expect};
@@ -150,7 +152,9 @@ mod tests {
         for word in results.split_whitespace() {
             if word == "!" {
                 alerts.clear();
-                journal.iter().for_each(|transition| replay(&mut alerts, transition));
+                for transition in &journal {
+                    replay(&mut alerts, transition);
+                }
                 continue;
             }
             let at = Timestamp::from_millis(seconds * 1000);
@@ -163,7 +167,7 @@ mod tests {
                 replay(&mut alerts, &transition);
                 let name = transition.labels.get("x").unwrap_or_default().to_owned();
                 let since = transition.active_at.as_secs();
-                shown.push_str(&format!("{seconds}s {name} {:?} since {since}s\n", transition.to));
+                let _ = writeln!(shown, "{seconds}s {name} {:?} since {since}s", transition.to);
                 journal.push(transition);
             }
             seconds += 10;
@@ -184,26 +188,67 @@ mod tests {
 
     #[test]
     fn an_alert_without_for_fires_at_once() {
-        check(ages(0, 0), "- a ab b -", &expect![[r#""#]]);
+        check(
+            ages(0, 0),
+            "- a ab b -",
+            &expect![[r"
+            10s a Firing since 10s
+            20s b Firing since 20s
+            30s a Inactive since 10s
+            40s b Inactive since 20s
+        "]],
+        );
     }
 
     #[test]
     fn an_alert_fires_only_after_for() {
-        check(ages(20, 0), "a a - a a a a -", &expect![[r#""#]]);
+        check(
+            ages(20, 0),
+            "a a - a a a a -",
+            &expect![[r"
+            0s a Pending since 0s
+            20s a Inactive since 0s
+            30s a Pending since 30s
+            50s a Firing since 30s
+            70s a Inactive since 30s
+        "]],
+        );
     }
 
     #[test]
     fn a_pending_alert_survives_a_restart() {
-        check(ages(30, 0), "a a ! a a -", &expect![[r#""#]]);
+        check(
+            ages(30, 0),
+            "a a ! a a -",
+            &expect![[r"
+            0s a Pending since 0s
+            30s a Firing since 0s
+            40s a Inactive since 0s
+        "]],
+        );
     }
 
     #[test]
     fn a_firing_alert_survives_a_restart_and_fires_once() {
-        check(ages(0, 0), "a ! a ! -", &expect![[r#""#]]);
+        check(
+            ages(0, 0),
+            "a ! a ! -",
+            &expect![[r"
+            0s a Firing since 0s
+            20s a Inactive since 0s
+        "]],
+        );
     }
 
     #[test]
     fn keep_firing_for_bridges_gaps() {
-        check(ages(0, 20), "a - a - - - -", &expect![[r#""#]]);
+        check(
+            ages(0, 20),
+            "a - a - - - -",
+            &expect![[r"
+            0s a Firing since 0s
+            50s a Inactive since 0s
+        "]],
+        );
     }
 }

@@ -55,7 +55,9 @@ pub(crate) fn evaluate(
         match &rule.kind {
             Kind::Alert(alerting) => alerts(group, (rule, alerting), state, at, &world)
                 .map(|transitions| (transitions, Vec::new())),
-            Kind::Record => record(group, rule, state, at, &world).map(|samples| (Vec::new(), samples)),
+            Kind::Record => {
+                record(group, rule, state, at, &world).map(|samples| (Vec::new(), samples))
+            }
         }
     };
     out.recorded = recorded;
@@ -155,7 +157,9 @@ fn found(
             .map(|(name, template)| (Text::clone(name), texts.expand(template).into()))
             .collect();
         if !seen.insert(labels.clone()) {
-            return Err(format!("two results have the labels {labels} once the alert's are applied"));
+            return Err(format!(
+                "two results have the labels {labels} once the alert's are applied"
+            ));
         }
         all.push(Found { labels, annotations, value });
         within_limit(group, all.len())?;
@@ -183,7 +187,9 @@ fn record(
             labels = labels.with(name, template.text());
         }
         if now.insert(labels.clone(), value).is_some() {
-            return Err(format!("two results have the labels {labels} once the rule's are applied"));
+            return Err(format!(
+                "two results have the labels {labels} once the rule's are applied"
+            ));
         }
         within_limit(group, now.len())?;
     }
@@ -192,7 +198,11 @@ fn record(
     let ended = gone.into_iter().filter(|labels| !now.contains_key(labels));
     let mut samples: Vec<Recorded> =
         ended.map(|labels| Recorded { labels, at, value: None }).collect();
-    samples.extend(now.into_iter().map(|(labels, value)| Recorded { labels, at, value: Some(value) }));
+    samples.extend(now.into_iter().map(|(labels, value)| Recorded {
+        labels,
+        at,
+        value: Some(value),
+    }));
     Ok(samples)
 }
 

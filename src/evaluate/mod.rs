@@ -147,7 +147,8 @@ impl Evaluator {
         self.groups = groups;
         self.slos = slos;
         self.warnings = warnings;
-        let groups: BTreeSet<(&Text, &Text)> = self.groups.iter().map(|g| (&g.file, &g.name)).collect();
+        let groups: BTreeSet<(&Text, &Text)> =
+            self.groups.iter().map(|g| (&g.file, &g.name)).collect();
         self.group_states.retain(|(file, name), _| groups.contains(&(file, name)));
         Ok(())
     }
@@ -238,14 +239,17 @@ impl Evaluator {
     /// Alerts and recorded series of rules that no file has any more.
     fn end_removed(&mut self, now: Timestamp) -> Evaluation {
         let mut ended = Evaluation::default();
-        let known: BTreeSet<&RuleKey> = self.groups.iter().flat_map(|g| &g.rules).map(|r| &r.key).collect();
+        let known: BTreeSet<&RuleKey> =
+            self.groups.iter().flat_map(|g| &g.rules).map(|r| &r.key).collect();
         self.rule_states.retain(|key, state| {
             if known.contains(key) {
                 return true;
             }
             let at = state.evaluated_at.unwrap_or(now);
             let alerts = state.alerts.iter();
-            ended.transitions.extend(alerts.map(|(l, alert)| alerting::resolve(key, l, alert, at.max(now))));
+            ended
+                .transitions
+                .extend(alerts.map(|(l, alert)| alerting::resolve(key, l, alert, at.max(now))));
             let series = std::mem::take(&mut state.recorded).into_iter();
             ended.recorded.extend(series.map(|labels| Recorded { labels, at: now, value: None }));
             // Until the transitions come back from the journal they are proposed again.
@@ -265,19 +269,18 @@ impl Evaluator {
     pub fn apply(&mut self, transition: &Transition) {
         let state = self.rule_states.entry(transition.rule.clone()).or_default();
         let before = state.alerts.remove(&transition.labels);
-        let series_before = before.as_ref().map(|alert| alerts_series(&transition.labels, alert.state));
-        match Alert::apply(before, transition) {
-            Some(alert) => {
-                let series = alerts_series(&transition.labels, alert.state);
-                self.gone.remove(&series);
-                self.gone.remove(&for_state_series(&transition.labels));
-                self.gone.extend(series_before.filter(|before| *before != series).map(|s| (s, GONE_EVALUATIONS)));
-                state.alerts.insert(transition.labels.clone(), alert);
-            }
-            None => {
-                let for_state = series_before.is_some().then(|| for_state_series(&transition.labels));
-                self.gone.extend(series_before.into_iter().chain(for_state).map(|s| (s, GONE_EVALUATIONS)));
-            }
+        let series_before =
+            before.as_ref().map(|alert| alerts_series(&transition.labels, alert.state));
+        let ended = |series: Labels| (series, GONE_EVALUATIONS);
+        let for_state = for_state_series(&transition.labels);
+        if let Some(alert) = Alert::apply(before, transition) {
+            let series = alerts_series(&transition.labels, alert.state);
+            self.gone.extend(series_before.filter(|before| *before != series).map(ended));
+            self.gone.remove(&series);
+            self.gone.remove(&for_state);
+            state.alerts.insert(transition.labels.clone(), alert);
+        } else if let Some(before) = series_before {
+            self.gone.extend([before, for_state].map(ended));
         }
     }
 
@@ -362,7 +365,11 @@ fn load(config: &Config) -> Result<Loaded, Vec<Diagnostic>> {
 
 /// An error in rules that were made from an SLO file: its own query is wrong, its place is unknown.
 fn generated(name: &str, error: &Diagnostic) -> Diagnostic {
-    let message = format!("the rules made from it are wrong: {} in `{}`", error.message, error.source_line.trim());
+    let message = format!(
+        "the rules made from it are wrong: {} in `{}`",
+        error.message,
+        error.source_line.trim()
+    );
     Diagnostic::new(name, "", 0, 0, message)
 }
 

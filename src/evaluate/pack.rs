@@ -14,11 +14,17 @@ const RUNBOOKS: [(&str, &str); 17] = [
     ("DlqNotEmpty", include_str!("../../alert-rules/runbooks/DlqNotEmpty.md")),
     ("ThrottleSpike", include_str!("../../alert-rules/runbooks/ThrottleSpike.md")),
     ("RetryStorm", include_str!("../../alert-rules/runbooks/RetryStorm.md")),
-    ("TimeoutsAndNearTimeouts", include_str!("../../alert-rules/runbooks/TimeoutsAndNearTimeouts.md")),
+    (
+        "TimeoutsAndNearTimeouts",
+        include_str!("../../alert-rules/runbooks/TimeoutsAndNearTimeouts.md"),
+    ),
     ("ColdStartTail", include_str!("../../alert-rules/runbooks/ColdStartTail.md")),
     ("IncompleteRequests", include_str!("../../alert-rules/runbooks/IncompleteRequests.md")),
     ("DuplicateDeliveries", include_str!("../../alert-rules/runbooks/DuplicateDeliveries.md")),
-    ("DependencyCallsPerInvocation", include_str!("../../alert-rules/runbooks/DependencyCallsPerInvocation.md")),
+    (
+        "DependencyCallsPerInvocation",
+        include_str!("../../alert-rules/runbooks/DependencyCallsPerInvocation.md"),
+    ),
     ("ConnectionErrors", include_str!("../../alert-rules/runbooks/ConnectionErrors.md")),
     ("VersionRegression", include_str!("../../alert-rules/runbooks/VersionRegression.md")),
     ("CostSpike", include_str!("../../alert-rules/runbooks/CostSpike.md")),
@@ -56,15 +62,19 @@ mod tests {
             assert!(runbook(&rule.name).is_some(), "{}", rule.name);
             alerts.insert(rule.name.to_string());
         }
-        let pages: BTreeSet<String> =
-            RUNBOOKS.iter().map(|(name, _)| (*name).to_owned()).filter(|name| !name.starts_with("Slo")).collect();
+        let pages: BTreeSet<String> = RUNBOOKS
+            .iter()
+            .map(|(name, _)| (*name).to_owned())
+            .filter(|name| !name.starts_with("Slo"))
+            .collect();
         assert_eq!(alerts, pages);
     }
 
     #[test]
     fn without_files_the_pack_is_loaded_and_the_demo_s_objectives_are_valid() {
         let slo_files = vec![("demo.yaml".to_owned(), DEMO_SLOS.to_owned())];
-        let evaluator = Evaluator::try_new(Config { slo_files, ..Config::default() }).expect("valid");
+        let evaluator =
+            Evaluator::try_new(Config { slo_files, ..Config::default() }).expect("valid");
         assert_eq!(evaluator.objectives().len(), 2);
         assert!(evaluator.warnings().is_empty(), "{:?}", evaluator.warnings());
     }
@@ -72,7 +82,9 @@ mod tests {
     #[test]
     fn the_pack_fires_when_it_should_and_only_then() {
         let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("alert-rules");
-        let report = unit_test::run(&dir.join("throughline.test.yaml"), &|path| std::fs::read_to_string(path));
+        let report = unit_test::run(&dir.join("throughline.test.yaml"), &|path| {
+            std::fs::read_to_string(path)
+        });
         assert!(report.failures.is_empty(), "{}", report.failures.join("\n"));
         assert!(report.passed >= 30, "{} passed", report.passed);
     }

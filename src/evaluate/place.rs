@@ -17,8 +17,11 @@ pub(super) fn in_scalar(text: &str, place: &Location, value: &str, at: usize) ->
     for wanted in before.chars().filter(|c| !c.is_whitespace()) {
         source.advance_past(wanted);
     }
-    source.skip_white_space();
-    if source.peek().is_none() { start } else { source.place }
+    // An error at the end of the value stands behind its last character, not at what follows it.
+    if value.get(at..).is_some_and(|rest| !rest.trim().is_empty()) {
+        source.skip_white_space();
+    }
+    source.place
 }
 
 /// The text with the key at this place, and what belongs to it, blanked; lines stay where they are.
@@ -63,7 +66,8 @@ impl Cursor<'_> {
     fn step(&mut self) {
         let Some(c) = self.peek() else { return };
         self.offset += c.len_utf8();
-        self.place = if c == '\n' { (self.place.0 + 1, 1) } else { (self.place.0, self.place.1 + 1) };
+        self.place =
+            if c == '\n' { (self.place.0 + 1, 1) } else { (self.place.0, self.place.1 + 1) };
     }
 
     /// A quote, or the rest of the line of a block scalar's indicator.

@@ -69,12 +69,12 @@ pub(crate) fn parse(file: &str, text: &str) -> Result<Vec<Group>, Vec<Diagnostic
 fn read(file: &str, text: &str) -> (Option<RawFile>, Vec<Diagnostic>) {
     let mut errors = Vec::new();
     let mut readable = text.to_owned();
-    if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
-        return (None, errors);
-    }
     while errors.len() < FORM_ERRORS_MAX {
-        let error = match serde_saphyr::from_str::<RawFile>(&readable) {
-            Ok(raw) => return (Some(raw), errors),
+        let error = match serde_saphyr::from_multiple::<RawFile>(&readable) {
+            Ok(documents) => {
+                let groups = documents.into_iter().filter_map(|raw| raw.groups).flatten().collect();
+                return (Some(RawFile { groups: Some(groups) }), errors);
+            }
             Err(error) => Diagnostic::yaml(file, text, &error),
         };
         let is_key = error.message.contains("unknown field") || error.message.contains("duplicate");
@@ -128,8 +128,10 @@ impl Check<'_> {
             let Some(mut rule) = self.rule(raw, &shared) else { continue };
             let n = names.entry(rule.name.to_string()).or_default();
             *n += 1;
-            let own = if *n == 1 { Text::clone(&rule.name) } else { format!("{}#{n}", rule.name).into() };
-            rule.key = RuleKey { file: Text::clone(&file), group: Text::clone(&group_name), name: own };
+            let own =
+                if *n == 1 { Text::clone(&rule.name) } else { format!("{}#{n}", rule.name).into() };
+            rule.key =
+                RuleKey { file: Text::clone(&file), group: Text::clone(&group_name), name: own };
             checked.push(rule);
         }
         let limit = limit.map_or(0, |limit| limit.value);
@@ -160,7 +162,9 @@ impl Check<'_> {
         } else {
             let unfit = [("for", hold.as_ref()), ("keep_firing_for", keep_firing_for.as_ref())];
             let first_note = notes.values().next().map(|note| ("annotations", note));
-            for (key, value) in unfit.iter().filter_map(|(key, v)| v.map(|v| (*key, v))).chain(first_note) {
+            for (key, value) in
+                unfit.iter().filter_map(|(key, v)| v.map(|v| (*key, v))).chain(first_note)
+            {
                 self.error(value, format!("a recording rule has no `{key}`"));
             }
             Kind::Record
@@ -239,7 +243,8 @@ impl Check<'_> {
             match Template::parse(&value.value) {
                 Ok(template) => checked.push((name.as_str().into(), template)),
                 Err(error) => {
-                    let (line, col) = in_scalar(self.text, &value.referenced, &value.value, error.at);
+                    let (line, col) =
+                        in_scalar(self.text, &value.referenced, &value.value, error.at);
                     let message = format!("template of `{name}`: {}", error.message);
                     self.errors.push(Diagnostic::new(self.file, self.text, line, col, message));
                 }
@@ -294,9 +299,12 @@ mod tests {
     #[test]
     fn rules_of_the_same_name_have_keys_of_their_own() {
         let text = "groups:\n- name: g\n  rules:\n  - alert: A\n    expr: up == 0\n  - alert: A\n    expr: up == 1\n    for: 5m\n";
-        check(text, &expect![[r#"
+        check(
+            text,
+            &expect![[r"
             g/A: up == 0
-            g/A#2: up == 1"#]]);
+            g/A#2: up == 1"]],
+        );
     }
 
     #[test]
@@ -323,18 +331,75 @@ groups:
     for: 5m
     colour: red
 ";
-        check(text, &expect![[r#""#]]);
+        check(
+            text,
+            &expect![[r#"
+            rules.yaml:3:3: unknown field `intervall`, expected one of name, interval, query_offset, limit, labels, rules
+                  intervall: 5s
+                  ^
+            rules.yaml:6:18: unexpected end of input
+                    expr: up == (
+                                 ^
+            rules.yaml:7:10: `soon` is no duration; write 30s, 5m or 1h30m
+                    for: soon
+                         ^
+            rules.yaml:11:18: unexpected ")" in range selector, expected "]"
+                        rate(x[5m)
+                                 ^
+            rules.yaml:14:11: `1a` is no label name
+                      1a: b
+                          ^
+            rules.yaml:16:17: template of `summary`: `if` is not closed by `{{ end }}`
+                      summary: '{{ if $value }}unclosed'
+                                ^
+            rules.yaml:19:10: a recording rule has no `for`
+                    for: 5m
+                         ^
+            rules.yaml:20:5: unknown field `colour`, expected one of record, alert, expr, for, keep_firing_for, labels, annotations
+                    colour: red
+                    ^"#]],
+        );
     }
 
     #[test]
     fn a_rule_needs_a_name_and_an_expression() {
         let text = "groups:\n- name: g\n  rules:\n  - expr: up\n  - alert: A\n  - alert: B\n    record: c\n    expr: up\n- name: g\n";
-        check(text, &expect![[r#""#]]);
+        check(
+            text,
+            &expect![[r"
+            rules.yaml:4:5: a rule has `record` or `alert`
+                  - expr: up
+                    ^
+            rules.yaml:5:5: the rule has no `expr`
+                  - alert: A
+                    ^
+            rules.yaml:6:12: a rule has one of `record` and `alert`, not both
+                  - alert: B
+                           ^
+            rules.yaml:9:9: a group named `g` is already in this file
+                - name: g
+                        ^"]],
+        );
     }
 
     #[test]
     fn a_key_that_is_there_twice_is_an_error() {
-        check("groups:\n- name: g\n  name: h\n  rules: []\n", &expect![[r#""#]]);
+        check(
+            "groups:\n- name: g\n  name: h\n  rules: []\n",
+            &expect![[r"
+            rules.yaml:3:3: duplicate mapping key: name
+                  name: h
+                  ^"]],
+        );
+    }
+
+    #[test]
+    fn groups_of_every_document_are_read() {
+        let text = "groups:\n- name: g\n  rules: [{alert: A, expr: up}]\n---\ngroups:\n- name: h\n  rules: [{alert: B, expr: up +}]\n";
+        check(text, &expect![[r"
+            rules.yaml:7:32: unexpected end of input
+                  rules: [{alert: B, expr: up +}]
+                                               ^"]]);
     }
 
     #[test]

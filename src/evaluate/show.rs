@@ -6,8 +6,9 @@ use super::alerting::Alert;
 use super::evaluation::RuleState;
 use super::go_number::scientific;
 use super::rule::{Group, Kind, Rule};
+use super::template::Template;
 use super::{AlertState, Evaluator, RuleFilter};
-use crate::signal::{Labels, Timestamp, format_duration};
+use crate::signal::{Labels, Text, Timestamp, format_duration};
 
 /// What Prometheus shows for a time that was never.
 const NEVER: &str = "0001-01-01T00:00:00Z";
@@ -26,7 +27,8 @@ pub(super) fn rules(evaluator: &Evaluator, filter: &RuleFilter) -> Value {
         .groups
         .iter()
         .filter(|group| named(&filter.groups, &group.name) && named(&filter.files, &group.file));
-    let groups: Vec<Value> = wanted.filter_map(|group| group_json(evaluator, group, filter)).collect();
+    let groups: Vec<Value> =
+        wanted.filter_map(|group| group_json(evaluator, group, filter)).collect();
     json!({ "groups": groups })
 }
 
@@ -41,7 +43,7 @@ fn group_json(evaluator: &Evaluator, group: &Group, filter: &RuleFilter) -> Opti
     if is_filtered && rules.is_empty() {
         return None;
     }
-    let key = (group.file.clone(), group.name.clone());
+    let key = (Text::clone(&group.file), Text::clone(&group.name));
     let group_state = evaluator.group_states.get(&key).copied().unwrap_or_default();
     let interval = group.interval.unwrap_or(evaluator.config.evaluation_interval);
     Some(json!({
@@ -73,7 +75,7 @@ fn rule_json(rule: &Rule, held: Option<&RuleState>, filter: &RuleFilter) -> Valu
         (None, Some(_)) => "ok",
         (None, None) => "unknown",
     };
-    let texts = |pairs: &[(crate::signal::Text, super::template::Template)]| -> Value {
+    let texts = |pairs: &[(Text, Template)]| -> Value {
         Value::Object(pairs.iter().map(|(name, t)| (name.to_string(), json!(t.text()))).collect())
     };
     let mut shown = json!({
@@ -90,15 +92,17 @@ fn rule_json(rule: &Rule, held: Option<&RuleState>, filter: &RuleFilter) -> Valu
         shown["lastError"] = json!(error);
     }
     if let Kind::Alert(alerting) = &rule.kind {
-        let worst = held.alerts.values().map(|alert| alert.state).max().unwrap_or(AlertState::Inactive);
+        let worst =
+            held.alerts.values().map(|alert| alert.state).max().unwrap_or(AlertState::Inactive);
         shown["type"] = json!("alerting");
         shown["state"] = json!(state(worst));
         shown["duration"] = json!(alerting.ages.hold.as_secs_f64());
         shown["keepFiringFor"] = json!(alerting.ages.keep_firing.as_secs_f64());
         shown["annotations"] = texts(&alerting.annotations);
-        let alerts: Vec<Value> = match filter.exclude_alerts {
-            true => Vec::new(),
-            false => held.alerts.iter().map(|(labels, alert)| alert_json(labels, alert)).collect(),
+        let alerts: Vec<Value> = if filter.exclude_alerts {
+            Vec::new()
+        } else {
+            held.alerts.iter().map(|(labels, alert)| alert_json(labels, alert)).collect()
         };
         shown["alerts"] = json!(alerts);
     }

@@ -87,7 +87,7 @@ impl Template {
         let mut trees = vec![(MAIN.to_owned(), body)];
         trees.extend(defines.into_iter().map(|define| (define.name.to_string(), define.body)));
         for (_, tree) in &mut trees {
-            list(tree).map_err(|Error { at, message }| Error {
+            Walk::new().list(tree).map_err(|Error { at, message }| Error {
                 at: at.saturating_sub(VARIABLES.len()),
                 message,
             })?;
@@ -137,7 +137,8 @@ fn run(
 ) -> Result<String, TemplateError> {
     let known: BTreeMap<String, Value> =
         answers.iter().map(|(text, answer)| (text.clone(), answer_value(answer))).collect();
-    let (noted, url, now) = (Arc::clone(asked), scope.external_url.to_owned(), scope.at.as_secs_f64());
+    let (noted, url, now) =
+        (Arc::clone(asked), scope.external_url.to_owned(), scope.at.as_secs_f64());
     let prefix = path_prefix(scope.external_url).to_owned();
     let mut template = gotmpl::Template::new("")
         .max_range_iters(RANGE_MAX)
@@ -171,8 +172,7 @@ fn run(
 
 fn answer_value(answer: &[Answer]) -> Value {
     let sample = |sample: &Answer| {
-        let fields =
-            [("Labels", label_map(&sample.labels)), ("Value", Value::Float(sample.value))];
+        let fields = [("Labels", label_map(&sample.labels)), ("Value", Value::Float(sample.value))];
         let fields = fields.into_iter().map(|(name, value)| (Arc::from(name), value));
         Value::Map(Arc::new(fields.collect()))
     };
@@ -191,8 +191,7 @@ fn from_parser(text: &str, error: &TemplateError) -> Error {
         return Error { at: 0, message: error.to_string() };
     };
     let col = if *line <= 1 { col.saturating_sub(VARIABLES.len()) } else { *col };
-    let before: usize =
-        text.split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum();
+    let before: usize = text.split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum();
     let within = text.get(before..).unwrap_or_default();
     let within = within.char_indices().nth(col.saturating_sub(1)).map_or(0, |(at, _)| at);
     Error { at: before + within, message: message.clone() }
@@ -206,7 +205,10 @@ fn blocks_close(text: &str) -> Result<(), Error> {
         let start = rest + found;
         let inner = text.get(start + 2..).unwrap_or_default();
         let Some(length) = action_length(inner) else {
-            return Err(Error { at: start, message: "the action is not closed by `}}`".to_owned() });
+            return Err(Error {
+                at: start,
+                message: "the action is not closed by `}}`".to_owned(),
+            });
         };
         let action = inner.get(..length).unwrap_or_default();
         let action = action.strip_prefix('-').unwrap_or(action).trim_start();
@@ -241,12 +243,9 @@ fn action_length(inner: &str) -> Option<usize> {
     let mut escaped = false;
     for (at, c) in inner.char_indices() {
         match quote {
-            Some('`') if c == '`' => quote = None,
-            Some('`') => {}
-            Some(_) if escaped => escaped = false,
-            Some(_) if c == '\\' => escaped = true,
-            Some(q) if c == q => quote = None,
-            Some(_) => {}
+            Some(q) if c == q && !escaped => quote = None,
+            // Raw text has no escapes.
+            Some(q) => escaped = c == '\\' && q != '`' && !escaped,
             None if matches!(c, '"' | '`' | '\'') => quote = Some(c),
             None if c == '}' && inner.get(at..).is_some_and(|tail| tail.starts_with("}}")) => {
                 return Some(at);
@@ -257,52 +256,80 @@ fn action_length(inner: &str) -> Option<usize> {
     None
 }
 
-// The walk: the parser bounds how deep a tree is (100), so recursion is bounded.
-
-fn list(nodes: &mut ListNode) -> Result<(), Error> {
-    nodes.nodes.iter_mut().try_for_each(node)
+/// Corrects a tree and checks what gotmpl leaves to the run. The parser bounds how deep a tree is
+/// (100), so recursion is bounded.
+struct Walk {
+    /// Variables in scope, as Go's parser keeps them.
+    variables: Vec<String>,
 }
 
-fn node(node: &mut Node) -> Result<(), Error> {
-    match node {
-        Node::List(nodes) => list(nodes),
-        Node::Action(action) => {
-            pipe(&mut action.pipe)?;
-            if action.pipe.decl.is_empty() {
-                let args = vec![Expr::Identifier(action.pos, SHOW.into())];
-                action.pipe.commands.push(CommandNode { pos: action.pos, args });
-            }
-            Ok(())
-        }
-        Node::If(branch) | Node::Range(branch) | Node::With(branch) => walk_branch(branch),
-        Node::Template(call) => call.pipe.as_mut().map_or(Ok(()), pipe),
-        Node::Define(define) => list(&mut define.body),
-        Node::Text(_) | Node::Break(_) | Node::Continue(_) => Ok(()),
+impl Walk {
+    /// A body sees only `$`, the whole input.
+    fn new() -> Self {
+        Self { variables: vec!["$".to_owned()] }
     }
-}
 
-fn walk_branch(branch: &mut BranchNode) -> Result<(), Error> {
-    pipe(&mut branch.pipe)?;
-    list(&mut branch.body)?;
-    branch.else_body.as_mut().map_or(Ok(()), list)
-}
+    /// What a list declares ends with it.
+    fn list(&mut self, list: &mut ListNode) -> Result<(), Error> {
+        let n_outer = self.variables.len();
+        list.nodes.iter_mut().try_for_each(|node| self.node(node))?;
+        self.variables.truncate(n_outer);
+        Ok(())
+    }
 
-fn pipe(pipe: &mut PipeNode) -> Result<(), Error> {
-    pipe.commands.iter_mut().flat_map(|command| command.args.iter_mut()).try_for_each(expr)
-}
-
-fn expr(node: &mut Expr) -> Result<(), Error> {
-    match node {
-        Expr::Identifier(pos, name) if !is_function(name) => {
-            Err(Error { at: pos.offset, message: format!("there is no function `{name}`") })
-        }
-        Expr::Pipe(_, inner) => pipe(inner),
-        Expr::Chain(_, inner, _) => expr(inner),
-        _ => {
-            if let Some(read) = label_read(node) {
-                *node = read;
+    fn node(&mut self, node: &mut Node) -> Result<(), Error> {
+        match node {
+            Node::List(list) => self.list(list),
+            Node::Action(action) => {
+                self.pipe(&mut action.pipe)?;
+                if action.pipe.decl.is_empty() {
+                    let args = vec![Expr::Identifier(action.pos, SHOW.into())];
+                    action.pipe.commands.push(CommandNode { pos: action.pos, args });
+                }
+                Ok(())
             }
-            Ok(())
+            Node::If(branch) | Node::Range(branch) | Node::With(branch) => self.branch(branch),
+            Node::Template(call) => call.pipe.as_mut().map_or(Ok(()), |pipe| self.pipe(pipe)),
+            Node::Define(define) => Self::new().list(&mut define.body),
+            Node::Text(_) | Node::Break(_) | Node::Continue(_) => Ok(()),
+        }
+    }
+
+    fn branch(&mut self, branch: &mut BranchNode) -> Result<(), Error> {
+        let n_outer = self.variables.len();
+        self.pipe(&mut branch.pipe)?;
+        self.list(&mut branch.body)?;
+        branch.else_body.as_mut().map_or(Ok(()), |list| self.list(list))?;
+        self.variables.truncate(n_outer);
+        Ok(())
+    }
+
+    fn pipe(&mut self, pipe: &mut PipeNode) -> Result<(), Error> {
+        for expr in pipe.commands.iter_mut().flat_map(|command| command.args.iter_mut()) {
+            self.expr(expr)?;
+        }
+        if !pipe.is_assign {
+            self.variables.extend(pipe.decl.iter().map(ToString::to_string));
+        }
+        Ok(())
+    }
+
+    fn expr(&mut self, node: &mut Expr) -> Result<(), Error> {
+        match node {
+            Expr::Identifier(pos, name) if !is_function(name) => {
+                Err(Error { at: pos.offset, message: format!("there is no function `{name}`") })
+            }
+            Expr::Variable(pos, name, _) if !self.variables.iter().any(|held| *held == **name) => {
+                Err(Error { at: pos.offset, message: format!("there is no variable `{name}`") })
+            }
+            Expr::Pipe(_, inner) => self.pipe(inner),
+            Expr::Chain(_, inner, _) => self.expr(inner),
+            _ => {
+                if let Some(read) = label_read(node) {
+                    *node = read;
+                }
+                Ok(())
+            }
         }
     }
 }
@@ -369,13 +396,17 @@ mod tests {
         };
         match Template::parse(text) {
             Err(error) => format!("error at {}: {}", error.at, error.message),
-            Ok(template) => template.expand(&scope).unwrap_or_else(|error| format!("failed: {error}")),
+            Ok(template) => {
+                template.expand(&scope).unwrap_or_else(|error| format!("failed: {error}"))
+            }
         }
     }
 
     fn check(cases: &[(&str, f64)], expect: &Expect) {
-        let lines: Vec<String> =
-            cases.iter().map(|(text, value)| format!("{text} [{value}] => {}", render(text, *value))).collect();
+        let lines: Vec<String> = cases
+            .iter()
+            .map(|(text, value)| format!("{text} [{value}] => {}", render(text, *value)))
+            .collect();
         expect.assert_eq(&lines.join("\n"));
     }
 
@@ -385,22 +416,62 @@ mod tests {
             &[
                 ("plain", 1.0),
                 ("{{ $labels.faas_name }} {{ $value }}", 0.25),
-                ("[{{ $labels.missing }}] [{{ .Labels.missing }}] [{{ index $labels \"missing\" }}]", 1.0),
+                (
+                    "[{{ $labels.missing }}] [{{ .Labels.missing }}] [{{ index $labels \"missing\" }}]",
+                    1.0,
+                ),
                 ("{{ if eq $labels.missing \"\" }}none{{ end }}", 1.0),
                 ("{{ $value }} {{ .Value }}", 1_234_567.5),
                 ("{{ $value }}", 1e-7),
-                ("{{ $externalLabels.region }} {{ $externalURL }} {{ externalURL }} {{ pathPrefix }}", 1.0),
+                (
+                    "{{ $externalLabels.region }} {{ $externalURL }} {{ externalURL }} {{ pathPrefix }}",
+                    1.0,
+                ),
                 ("{{ with $x := $labels.faas_name }}{{ $x | toUpper }}{{ end }}", 1.0),
             ],
-            &expect![[r#""#]],
+            &expect![[r#"
+                plain [1] => plain
+                {{ $labels.faas_name }} {{ $value }} [0.25] => checkout 0.25
+                [{{ $labels.missing }}] [{{ .Labels.missing }}] [{{ index $labels "missing" }}] [1] => [] [] []
+                {{ if eq $labels.missing "" }}none{{ end }} [1] => none
+                {{ $value }} {{ .Value }} [1234567.5] => 1.2345675e+06 1.2345675e+06
+                {{ $value }} [0.0000001] => 1e-07
+                {{ $externalLabels.region }} {{ $externalURL }} {{ externalURL }} {{ pathPrefix }} [1] => eu http://alerts.test/prefix/ http://alerts.test/prefix/ /prefix
+                {{ with $x := $labels.faas_name }}{{ $x | toUpper }}{{ end }} [1] => CHECKOUT"#]],
         );
     }
 
     #[test]
     fn numbers_are_made_readable() {
         let all = "{{ humanize $value }} {{ humanize1024 $value }} {{ humanizeDuration $value }} {{ humanizePercentage $value }} {{ humanizeTimestamp $value }}";
-        let values = [0.0, 1.0, 1_234_567.0, 0.0123, 0.1, 899.99, 86_400.0 + 3_661.0, -123.456_789, f64::NAN, f64::INFINITY, 1_435_065_584.128];
-        check(&values.map(|value| (all, value)), &expect![[r#""#]]);
+        let values = [
+            0.0,
+            1.0,
+            1_234_567.0,
+            0.0123,
+            0.1,
+            899.99,
+            86_400.0 + 3_661.0,
+            -123.456_789,
+            f64::NAN,
+            f64::INFINITY,
+            1_435_065_584.128,
+        ];
+        check(
+            &values.map(|value| (all, value)),
+            &expect![[r"
+            {{ humanize $value }} {{ humanize1024 $value }} {{ humanizeDuration $value }} {{ humanizePercentage $value }} {{ humanizeTimestamp $value }} [0] => 0 0 0s 0% 1970-01-01 00:00:00 +0000 UTC
+            {{ humanize $value }} {{ humanize1024 $value }} {{ humanizeDuration $value }} {{ humanizePercentage $value }} {{ humanizeTimestamp $value }} [1] => 1 1 1s 100% 1970-01-01 00:00:01 +0000 UTC
+            {{ humanize $value }} {{ humanize1024 $value }} {{ humanizeDuration $value }} {{ humanizePercentage $value }} {{ humanizeTimestamp $value }} [1234567] => 1.235M 1.177Mi 14d 6h 56m 7s 1.235e+08% 1970-01-15 06:56:07 +0000 UTC
+            {{ humanize $value }} {{ humanize1024 $value }} {{ humanizeDuration $value }} {{ humanizePercentage $value }} {{ humanizeTimestamp $value }} [0.0123] => 12.3m 0.0123 12.3ms 1.23% 1970-01-01 00:00:00.012 +0000 UTC
+            {{ humanize $value }} {{ humanize1024 $value }} {{ humanizeDuration $value }} {{ humanizePercentage $value }} {{ humanizeTimestamp $value }} [0.1] => 100m 0.1 100ms 10% 1970-01-01 00:00:00.1 +0000 UTC
+            {{ humanize $value }} {{ humanize1024 $value }} {{ humanizeDuration $value }} {{ humanizePercentage $value }} {{ humanizeTimestamp $value }} [899.99] => 900 900 14m 59s 9e+04% 1970-01-01 00:14:59.99 +0000 UTC
+            {{ humanize $value }} {{ humanize1024 $value }} {{ humanizeDuration $value }} {{ humanizePercentage $value }} {{ humanizeTimestamp $value }} [90061] => 90.06k 87.95ki 1d 1h 1m 1s 9.006e+06% 1970-01-02 01:01:01 +0000 UTC
+            {{ humanize $value }} {{ humanize1024 $value }} {{ humanizeDuration $value }} {{ humanizePercentage $value }} {{ humanizeTimestamp $value }} [-123.456789] => -123.5 -123.5 -2m 3s -1.235e+04% 1970-01-01 00:00:00 +0000 UTC
+            {{ humanize $value }} {{ humanize1024 $value }} {{ humanizeDuration $value }} {{ humanizePercentage $value }} {{ humanizeTimestamp $value }} [NaN] => NaN NaN NaN NaN% NaN
+            {{ humanize $value }} {{ humanize1024 $value }} {{ humanizeDuration $value }} {{ humanizePercentage $value }} {{ humanizeTimestamp $value }} [inf] => +Inf +Inf +Inf +Inf% +Inf
+            {{ humanize $value }} {{ humanize1024 $value }} {{ humanizeDuration $value }} {{ humanizePercentage $value }} {{ humanizeTimestamp $value }} [1435065584.128] => 1.435G 1.337Gi 16609d 13h 19m 44s 1.435e+11% 2015-06-23 13:19:44.128 +0000 UTC"]],
+        );
     }
 
     #[test]
@@ -422,7 +493,25 @@ mod tests {
             "{{ define \"t\" }}{{ .arg0 }}-{{ .arg1 }}{{ end }}{{ template \"t\" (args 1 \"b\") }}",
             "{{ humanize \"x\" }}",
         ];
-        check(&cases.map(|text| (text, 1.5)), &expect![[r#""#]]);
+        check(
+            &cases.map(|text| (text, 1.5)),
+            &expect![[r#"
+            {{ title "aa bb CC" }} {{ toUpper "aa" }} {{ toLower "AA" }} [1.5] => Aa Bb CC AA aa
+            {{ match "a+" "aa" }} {{ match "^b$" "aa" }} {{ reReplaceAll "(a)b" "x$1" "ab ab" }} [1.5] => true false xa xa
+            {{ range query "up" }}{{ .Labels.job }}={{ .Value }} {{ end }} [1.5] => b=11 a=21.5 
+            {{ range sortByLabel "job" (query "up") }}{{ .Labels.job }} {{ end }} [1.5] => a b 
+            {{ query "up" | first | value }} {{ query "up" | first | label "job" }} [1.5] => 11 b
+            {{ query "none" | first | value }} [1.5] => failed: execution error: first() called on vector with no elements
+            {{ query "unknown" }} [1.5] => failed: no answer to unknown
+            {{ with query "up" }}{{ . | first | value | humanize }}{{ end }} [1.5] => 11
+            {{ printf "%.2f %s" $value $labels.faas_name }} [1.5] => 1.50 checkout
+            {{ stripPort "1.2.3.4:80" }} {{ stripPort "[::1]:80" }} {{ stripDomain "a.b.c:80" }} {{ stripDomain "1.2.3.4" }} [1.5] => 1.2.3.4 ::1 a:80 1.2.3.4
+            {{ parseDuration "1h2m10ms" }} {{ "0.1" | humanizePercentage }} [1.5] => 3720.01 10%
+            {{ tableLink "up == 0" }} {{ graphLink "up" }} [1.5] => /graph?g0.expr=up+%3D%3D+0&g0.tab=1 /graph?g0.expr=up&g0.tab=0
+            {{ toTime 1435065584.128 }} [1.5] => 2015-06-23 13:19:44.128 +0000 UTC
+            {{ define "t" }}{{ .arg0 }}-{{ .arg1 }}{{ end }}{{ template "t" (args 1 "b") }} [1.5] => 1-b
+            {{ humanize "x" }} [1.5] => failed: execution error: `x` is no number"#]],
+        );
     }
 
     #[test]
@@ -433,9 +522,24 @@ mod tests {
             "a {{ else }}",
             "{{ $labels.x",
             "{{ nosuch $value }}",
+            "{{ $label.x }}",
+            "{{ range $i, $s := query \"up\" }}{{ $i }}{{ end }}{{ $i }}",
             "x\n  {{ $labels.a | }}",
             "{{/* a }} comment */}}fine {{ \"}}\" }}",
         ];
-        check(&cases.map(|text| (text, 1.0)), &expect![[r#""#]]);
+        check(
+            &cases.map(|text| (text, 1.0)),
+            &expect![[r#"
+                {{ if $value }}open [1] => error at 0: `if` is not closed by `{{ end }}`
+                a{{ end }} [1] => error at 1: `end` closes nothing
+                a {{ else }} [1] => error at 2: `else` without `if`
+                {{ $labels.x [1] => error at 0: the action is not closed by `}}`
+                {{ nosuch $value }} [1] => error at 3: there is no function `nosuch`
+                {{ $label.x }} [1] => error at 3: there is no variable `$label`
+                {{ range $i, $s := query "up" }}{{ $i }}{{ end }}{{ $i }} [1] => error at 52: there is no variable `$i`
+                x
+                  {{ $labels.a | }} [1] => error at 2: empty command
+                {{/* a }} comment */}}fine {{ "}}" }} [1] => fine }}"#]],
+        );
     }
 }

@@ -40,7 +40,9 @@ fn numbers(map: &mut FuncMap) {
     add(map, "parseDuration", |args| {
         let text = text(arg(args, 0));
         let parsed = parse_duration(&text);
-        parsed.map(|d| Value::Float(d.as_secs_f64())).ok_or_else(|| failed(format!("not a valid duration: {text:?}")))
+        parsed
+            .map(|d| Value::Float(d.as_secs_f64()))
+            .ok_or_else(|| failed(format!("not a valid duration: {text:?}")))
     });
 }
 
@@ -63,7 +65,8 @@ fn texts(map: &mut FuncMap) {
     add(map, "tableLink", |args| Ok(text_value(link(&text(arg(args, 0)), "1"))));
     add(map, "graphLink", |args| Ok(text_value(link(&text(arg(args, 0)), "0"))));
     add(map, "args", |args| {
-        let named = args.iter().enumerate().map(|(i, arg)| (Arc::from(format!("arg{i}")), arg.clone()));
+        let named =
+            args.iter().enumerate().map(|(i, arg)| (Arc::from(format!("arg{i}")), arg.clone()));
         Ok(Value::Map(Arc::new(named.collect())))
     });
     // Console templates are no part of this; alerts get the empty text (alert generator 1.0, 4.2).
@@ -89,7 +92,9 @@ fn samples(map: &mut FuncMap) {
         let name = text(arg(args, 0));
         let Value::List(samples) = arg(args, 1) else { return Ok(Value::Nil) };
         let mut sorted: Vec<Value> = samples.to_vec();
-        sorted.sort_by_cached_key(|sample| sample.field("Labels").map(|labels| text(&label(labels, &name))));
+        sorted.sort_by_cached_key(|sample| {
+            sample.field("Labels").map(|labels| text(&label(labels, &name)))
+        });
         Ok(Value::List(sorted.into()))
     });
 }
@@ -130,9 +135,7 @@ fn number(value: &Value) -> Result<f64, TemplateError> {
         Value::Float(x) => Ok(*x),
         Value::Int(n) => Ok(f64_from_i64(*n)),
         Value::Uint(n) => Ok(f64_from_u64(*n)),
-        Value::String(text) => {
-            text.parse().map_err(|_| failed(format!("`{text}` is no number")))
-        }
+        Value::String(text) => text.parse().map_err(|_| failed(format!("`{text}` is no number"))),
         other => Err(failed(format!("can't convert {} to float", other.type_name()))),
     }
 }

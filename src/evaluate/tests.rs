@@ -1,13 +1,14 @@
 //! The evaluator as a whole: series in, transitions out, through journal, reload and restart.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::sync::Mutex;
 use std::time::Duration;
 
 use expect_test::{Expect, expect};
 
 use super::{AlertState, Config, Evaluator, RuleFilter};
-use crate::series::{RawSeries, Sample, SampleValue};
+use crate::series::{RawSeries, STALE_NAN_BITS, Sample, SampleValue};
 use crate::signal::{Labels, Timestamp};
 
 /// An evaluator over series that a test sets, with its journal.
@@ -65,12 +66,17 @@ impl World {
             self.evaluator.apply(&transition);
             let corrected = if transition.corrected { " corrected" } else { "" };
             let (labels, at) = (&transition.labels, transition.at.as_secs());
-            self.shown.push_str(&format!("{seconds}s {labels} {:?} at {at}s{corrected}\n", transition.to));
+            let _ =
+                writeln!(self.shown, "{seconds}s {labels} {:?} at {at}s{corrected}", transition.to);
             self.journal.push(transition);
         }
         for sample in found.recorded {
             let at = sample.at.as_secs();
-            self.shown.push_str(&format!("{seconds}s {} = {:?} at {at}s\n", sample.labels, sample.value));
+            let _ =
+                writeln!(self.shown, "{seconds}s {} = {:?} at {at}s", sample.labels, sample.value);
+            let value = sample.value.unwrap_or(f64::from_bits(STALE_NAN_BITS));
+            let stored = Sample { t: sample.at.as_millis(), value: SampleValue::Float(value) };
+            series.lock().expect("no panic").entry(sample.labels).or_default().push(stored);
         }
     }
 
@@ -97,7 +103,10 @@ fn a_pending_alert_survives_a_restart() {
     world.evaluate(1010);
     world.restart(&rules);
     world.evaluate(1020);
-    world.check(&expect![[r#""#]]);
+    world.check(&expect![[r#"
+        1000s {alertname="A", job="a"} Pending at 1000s
+        1020s {alertname="A", job="a"} Firing at 1020s
+    "#]]);
 }
 
 #[test]
@@ -108,7 +117,10 @@ fn a_removed_rule_resolves() {
     world.evaluator.set_config(config("groups: []\n")).expect("valid");
     world.evaluate(1010);
     world.evaluate(1020);
-    world.check(&expect![[r#""#]]);
+    world.check(&expect![[r#"
+        1000s {alertname="A", job="a"} Firing at 1000s
+        1010s {alertname="A", job="a"} Inactive at 1010s
+    "#]]);
     assert_eq!(world.evaluator.active(), []);
 }
 
@@ -121,7 +133,9 @@ fn a_reload_keeps_the_state_of_rules_that_stay() {
     world.evaluate(1010);
     world.evaluator.set_config(config("groups: [}")).expect_err("refused");
     world.evaluate(1020);
-    world.check(&expect![[r#""#]]);
+    world.check(&expect![[r#"
+        1000s {alertname="A", job="a"} Firing at 1000s
+    "#]]);
 }
 
 #[test]
@@ -135,7 +149,12 @@ fn an_alert_made_false_by_late_data_resolves_as_corrected() {
     world.evaluate(1020);
     world.set(1030, "x", 0.0);
     world.evaluate(1030);
-    world.check(&expect![[r#""#]]);
+    world.check(&expect![[r#"
+        1000s {alertname="A", job="a"} Firing at 1000s
+        1010s {alertname="A", job="a"} Inactive at 1010s corrected
+        1020s {alertname="A", job="a"} Firing at 1020s
+        1030s {alertname="A", job="a"} Inactive at 1030s
+    "#]]);
 }
 
 #[test]
@@ -160,12 +179,15 @@ fn the_offset_follows_lateness_and_evaluation_time_never_goes_back() {
     world.set(1000, "x", 1.0);
     world.evaluate(1020);
     world.evaluate(1030);
-    world.lateness = Duration::from_secs(60);
+    world.lateness = Duration::from_mins(1);
     world.set(1001, "x", 0.0);
     world.evaluate(1040);
     world.lateness = Duration::ZERO;
     world.evaluate(1050);
-    world.check(&expect![[r#""#]]);
+    world.check(&expect![[r#"
+        1030s {alertname="A", job="a"} Firing at 1000s
+        1050s {alertname="A", job="a"} Inactive at 1050s
+    "#]]);
 }
 
 #[test]
@@ -182,12 +204,19 @@ groups:
     world.set(1000, "x", 1.0);
     world.evaluate(1000);
     world.evaluate(1400);
-    world.check(&expect![[r#""#]]);
+    world.check(&expect![[r#"
+        1000s {alertname="A", kind="test"} Firing at 1000s
+        1000s a:x = Some(2.0) at 1000s
+        1000s b:x{kind="test"} = Some(3.0) at 1000s
+        1400s {alertname="A", kind="test"} Inactive at 1400s
+        1400s a:x = None at 1400s
+        1400s b:x{kind="test"} = None at 1400s
+    "#]]);
 }
 
 #[test]
 fn a_failed_rule_says_so_and_keeps_its_alerts() {
-    let mut world = World::new(&alert("x > 0 and on (job) (y * on () z)", ""));
+    let mut world = World::new(&alert("x > 0 and on () (y * on () z)", ""));
     world.set(1000, "x", 1.0);
     world.set(1000, "y", 1.0);
     world.set(1000, "z", 1.0);
@@ -196,7 +225,9 @@ fn a_failed_rule_says_so_and_keeps_its_alerts() {
     let sample = Sample { t: 1_005_000, value: SampleValue::Float(1.0) };
     world.series.lock().expect("no panic").insert(second, vec![sample]);
     world.evaluate(1010);
-    world.check(&expect![[r#""#]]);
+    world.check(&expect![[r#"
+        1000s {alertname="A", job="a"} Firing at 1000s
+    "#]]);
     let shown = world.evaluator.rules_json(&RuleFilter::default());
     let rule = &shown["groups"][0]["rules"][0];
     assert_eq!(rule["health"], "err");
@@ -224,7 +255,10 @@ fn time_that_nobody_watched_ages_no_alert() {
     world.evaluate(10_000);
     world.evaluate(10_030);
     world.evaluate(10_060);
-    world.check(&expect![[r#""#]]);
+    world.check(&expect![[r#"
+        1000s {alertname="A"} Pending at 1000s
+        10060s {alertname="A"} Firing at 10060s
+    "#]]);
 }
 
 #[test]
@@ -232,8 +266,11 @@ fn alert_series_end_with_a_marker() {
     let mut world = World::new(&alert("x > 0", "    for: 10s\n"));
     let now = Timestamp::EPOCH;
     let show = |world: &World| {
-        let samples = world.evaluator.alert_series(now);
-        samples.iter().map(|(labels, value)| format!("{labels} {value}\n")).collect::<String>()
+        let mut shown = String::new();
+        for (labels, value) in world.evaluator.alert_series(now) {
+            let _ = writeln!(shown, "{labels} {value}");
+        }
+        shown
     };
     let mut shown = String::new();
     world.set(1000, "x", 1.0);
@@ -244,22 +281,113 @@ fn alert_series_end_with_a_marker() {
     world.set(1020, "x", 0.0);
     for seconds in [1020, 1030, 1040, 1050, 1060] {
         world.evaluate(seconds);
-        shown.push_str(&format!("{seconds}s\n{}", show(&world)));
+        let _ = write!(shown, "{seconds}s\n{}", show(&world));
     }
-    expect![[r#""#]].assert_eq(&shown);
+    expect![[r#"
+        ALERTS{alertname="A", alertstate="pending", job="a"} 1
+        ALERTS_FOR_STATE{alertname="A", job="a"} 1000
+        ALERTS{alertname="A", alertstate="firing", job="a"} 1
+        ALERTS_FOR_STATE{alertname="A", job="a"} 1000
+        ALERTS{alertname="A", alertstate="pending", job="a"} NaN
+        1020s
+        ALERTS{alertname="A", alertstate="firing", job="a"} NaN
+        ALERTS{alertname="A", alertstate="pending", job="a"} NaN
+        ALERTS_FOR_STATE{alertname="A", job="a"} NaN
+        1030s
+        ALERTS{alertname="A", alertstate="firing", job="a"} NaN
+        ALERTS{alertname="A", alertstate="pending", job="a"} NaN
+        ALERTS_FOR_STATE{alertname="A", job="a"} NaN
+        1040s
+        ALERTS{alertname="A", alertstate="firing", job="a"} NaN
+        ALERTS_FOR_STATE{alertname="A", job="a"} NaN
+        1050s
+        1060s
+    "#]]
+    .assert_eq(&shown);
+}
+
+#[test]
+fn the_http_api_filters_rules() {
+    let rules = alert("x > 0", "  - record: a:x\n    expr: x\n");
+    let mut world = World::new(&rules);
+    world.set(1000, "x", 1.5);
+    world.evaluate(1000);
+    let only = RuleFilter { kind: Some("record".to_owned()), ..RuleFilter::default() };
+    let shown = world.evaluator.rules_json(&only);
+    assert_eq!(shown["groups"][0]["rules"].as_array().map(Vec::len), Some(1));
+    let none = RuleFilter { rule_names: vec!["B".to_owned()], ..RuleFilter::default() };
+    assert_eq!(world.evaluator.rules_json(&none)["groups"], serde_json::json!([]));
+    assert_eq!(world.evaluator.alerts_json()["alerts"].as_array().map(Vec::len), Some(1));
 }
 
 #[test]
 fn the_http_api_s_shapes_are_prometheus_s() {
-    let rules = alert("x > 0", "    for: 20s\n    labels: {severity: page}\n    annotations: {summary: '{{ $value }}'}\n  - record: a:x\n    expr: x\n");
+    let rules = alert(
+        "x > 0",
+        "    for: 20s\n    labels: {severity: page}\n    annotations: {summary: '{{ $value }}'}\n  - record: a:x\n    expr: x",
+    );
     let mut world = World::new(&rules);
     world.set(1000, "x", 1.5);
     world.evaluate(1000);
     let shown = world.evaluator.rules_json(&RuleFilter::default());
-    expect![[r#""#]].assert_eq(&serde_json::to_string_pretty(&shown).expect("json"));
-    let only = RuleFilter { kind: Some("record".to_owned()), ..RuleFilter::default() };
-    assert_eq!(world.evaluator.rules_json(&only)["groups"][0]["rules"].as_array().map(Vec::len), Some(1));
-    let none = RuleFilter { rule_names: vec!["B".to_owned()], ..RuleFilter::default() };
-    assert_eq!(world.evaluator.rules_json(&none)["groups"], serde_json::json!([]));
-    assert_eq!(world.evaluator.alerts_json()["alerts"].as_array().map(Vec::len), Some(1));
+    expect![[r#"
+        {
+          "groups": [
+            {
+              "evaluationTime": 0.0,
+              "file": "r.yaml",
+              "interval": 10.0,
+              "lastEvaluation": "1970-01-01T00:16:40.000000000Z",
+              "limit": 0,
+              "missedEvaluations": 0,
+              "name": "g",
+              "rules": [
+                {
+                  "alerts": [
+                    {
+                      "activeAt": "1970-01-01T00:16:40.000000000Z",
+                      "annotations": {
+                        "summary": "1.5"
+                      },
+                      "labels": {
+                        "alertname": "A",
+                        "job": "a",
+                        "severity": "page"
+                      },
+                      "state": "pending",
+                      "value": "1.5e+00"
+                    }
+                  ],
+                  "annotations": {
+                    "summary": "{{ $value }}"
+                  },
+                  "duration": 20.0,
+                  "evaluationTime": 0.0,
+                  "health": "ok",
+                  "keepFiringFor": 0.0,
+                  "labels": {
+                    "severity": "page"
+                  },
+                  "lastEvaluation": "1970-01-01T00:16:40.000000000Z",
+                  "name": "A",
+                  "query": "x > 0",
+                  "queryOffset": "0s",
+                  "state": "pending",
+                  "type": "alerting"
+                },
+                {
+                  "evaluationTime": 0.0,
+                  "health": "ok",
+                  "labels": {},
+                  "lastEvaluation": "1970-01-01T00:16:40.000000000Z",
+                  "name": "a:x",
+                  "query": "x",
+                  "queryOffset": "0s",
+                  "type": "recording"
+                }
+              ]
+            }
+          ]
+        }"#]]
+    .assert_eq(&serde_json::to_string_pretty(&shown).expect("json"));
 }

@@ -18,7 +18,7 @@ use super::rule::{Group, Kind};
 use super::{AlertState, Config, Evaluator, rule_file};
 use crate::promql::{self, Options, Output, Query};
 use crate::series::{Histogram, Sample, SampleValue};
-use crate::signal::{Labels, format_duration};
+use crate::signal::{Labels, Text, format_duration};
 
 /// Evaluations of one test: a year of minutes, so that a slip in a unit does not run for ever.
 const EVALUATIONS_MAX: u128 = 600_000;
@@ -124,7 +124,10 @@ impl Run<'_> {
         let end = alerts.chain(exprs).max().unwrap_or_default();
         let step = self.file.evaluation_interval;
         if end.as_nanos() / step.as_nanos().max(1) > EVALUATIONS_MAX {
-            self.fail(&format!("more than {EVALUATIONS_MAX} evaluations until {}", format_duration(end)));
+            self.fail(&format!(
+                "more than {EVALUATIONS_MAX} evaluations until {}",
+                format_duration(end)
+            ));
             return;
         }
         let config = Config {
@@ -159,7 +162,10 @@ impl Run<'_> {
                 found.transitions.iter().for_each(|transition| evaluator.apply(transition));
                 found.recorded.iter().for_each(|sample| memory.record(sample));
                 for (labels, value) in evaluator.alert_series(at) {
-                    memory.put(labels, Sample { t: at.as_millis(), value: SampleValue::Float(value) });
+                    memory.put(
+                        labels,
+                        Sample { t: at.as_millis(), value: SampleValue::Float(value) },
+                    );
                 }
             }
             for (key, state) in &evaluator.rule_states {
@@ -171,7 +177,9 @@ impl Run<'_> {
                 }
             }
             let checks = &self.test.alert_rule_test;
-            for check in checks.iter().filter(|c| c.eval_time >= passed && c.eval_time < passed + step) {
+            for check in
+                checks.iter().filter(|c| c.eval_time >= passed && c.eval_time < passed + step)
+            {
                 self.alerts(check, evaluator);
             }
             passed += step;
@@ -180,12 +188,20 @@ impl Run<'_> {
 
     fn alerts(&mut self, check: &AlertCheck, evaluator: &Evaluator) {
         let mut got = Vec::new();
-        for group in evaluator.groups.iter().filter(|g| check.groupname.as_ref().is_none_or(|n| **n == *g.name)) {
-            for rule in group.rules.iter().filter(|rule| matches!(rule.kind, Kind::Alert(_)) && *rule.name == *check.alertname) {
+        for group in evaluator
+            .groups
+            .iter()
+            .filter(|g| check.groupname.as_ref().is_none_or(|n| **n == *g.name))
+        {
+            for rule in group.rules.iter().filter(|rule| {
+                matches!(rule.kind, Kind::Alert(_)) && *rule.name == *check.alertname
+            }) {
                 let alerts = evaluator.rule_states.get(&rule.key).map(|state| &state.alerts);
-                let firing = alerts.into_iter().flatten().filter(|(_, a)| a.state == AlertState::Firing);
+                let firing =
+                    alerts.into_iter().flatten().filter(|(_, a)| a.state == AlertState::Firing);
                 got.extend(firing.map(|(labels, alert)| {
-                    let notes = alert.annotations.iter().map(|(k, v)| (k.clone(), v.clone()));
+                    let notes =
+                        alert.annotations.iter().map(|(k, v)| (Text::clone(k), Text::clone(v)));
                     shown(labels, &notes.collect::<Vec<_>>())
                 }));
             }
@@ -193,7 +209,9 @@ impl Run<'_> {
         let mut expected: Vec<String> = check
             .exp_alerts
             .iter()
-            .map(|alert| shown(&alert.labels.with("alertname", &check.alertname), &alert.annotations))
+            .map(|alert| {
+                shown(&alert.labels.with("alertname", &check.alertname), &alert.annotations)
+            })
             .collect();
         got.sort();
         expected.sort();
@@ -209,7 +227,8 @@ impl Run<'_> {
         let answer = Query::parse(&check.expr)
             .map_err(|error| error.to_string())
             .and_then(|query| {
-                let answer = query.instant(at, &Options::default(), &|selection| memory.select(selection));
+                let answer =
+                    query.instant(at, &Options::default(), &|selection| memory.select(selection));
                 answer.map_err(|error| error.to_string())
             })
             .and_then(|answer| samples(answer.output));
@@ -253,7 +272,9 @@ fn samples(output: Output) -> Result<Vec<Valued>, String> {
             };
             Ok(series.into_iter().filter_map(one).collect())
         }
-        Output::String(..) | Output::Matrix(_) => Err("the result is no vector and no scalar".to_owned()),
+        Output::String(..) | Output::Matrix(_) => {
+            Err("the result is no vector and no scalar".to_owned())
+        }
     }
 }
 
@@ -275,8 +296,17 @@ fn comparable(histogram: &Histogram) -> String {
     let held = |buckets: &[(i32, f64)]| -> Vec<(i32, f64)> {
         buckets.iter().filter(|(_, count)| *count != 0.0).copied().collect()
     };
-    let Histogram { schema, zero_threshold, zero_count, count, sum, positive, negative, custom_bounds, .. } =
-        histogram;
+    let Histogram {
+        schema,
+        zero_threshold,
+        zero_count,
+        count,
+        sum,
+        positive,
+        negative,
+        custom_bounds,
+        ..
+    } = histogram;
     format!(
         "{{{{schema:{schema} count:{count} sum:{sum} z_bucket:{zero_count} z_bucket_w:{zero_threshold} buckets:{:?} n_buckets:{:?} custom_values:{custom_bounds:?}}}}}",
         held(positive),
@@ -296,10 +326,11 @@ fn approach(expected: &mut [Valued], got: &[Valued]) {
     }
 }
 
-fn shown(labels: &Labels, annotations: &[(crate::signal::Text, crate::signal::Text)]) -> String {
+fn shown(labels: &Labels, annotations: &[(Text, Text)]) -> String {
     let mut notes = annotations.to_vec();
     notes.sort();
-    let notes: Vec<String> = notes.iter().map(|(name, value)| format!("{name}={value:?}")).collect();
+    let notes: Vec<String> =
+        notes.iter().map(|(name, value)| format!("{name}={value:?}")).collect();
     format!("{labels} annotations {{{}}}", notes.join(", "))
 }
 

@@ -33,11 +33,11 @@ impl Drop for Guard {
     }
 }
 
-/// Starts logging to stderr (`RUST_LOG` filters, default `info` (`warn` for the archive's library)) and, where
+/// Starts logging to stderr from `level` on (`RUST_LOG` overrides it) and, where
 /// `OTEL_EXPORTER_OTLP_ENDPOINT` names an endpoint other than `own_ingest`, exporting own traces.
-pub fn start(format: LogFormat, own_ingest: &str) -> Guard {
+pub fn start(format: LogFormat, level: &str, own_ingest: &str) -> Guard {
     let filter = EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| EnvFilter::new("info,fjall=warn,lsm_tree=warn"));
+        .unwrap_or_else(|_| EnvFilter::new(format!("{level},fjall=warn,lsm_tree=warn")));
     let json = match format {
         LogFormat::Auto => !std::io::stderr().is_terminal(),
         LogFormat::Text => false,

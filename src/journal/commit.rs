@@ -24,6 +24,13 @@ pub(super) struct Queued<T> {
     pub(super) answer: oneshot::Sender<Result<u64, Refused>>,
 }
 
+impl<T> Queued<T> {
+    /// At most what it takes on disk; never 0, so that empty payloads end a group too.
+    const fn bytes(&self) -> usize {
+        segment::RECORD_HEAD_BYTES + self.payload.len()
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Committer<D> {
     disk: D,
@@ -53,11 +60,11 @@ impl<D: Disk> Committer<D> {
     ) {
         while let Ok(first) = queue.recv() {
             let mut group = vec![first];
-            let mut bytes = group.iter().map(|queued| queued.payload.len()).sum::<usize>();
+            let mut bytes = group.iter().map(Queued::bytes).sum::<usize>();
             while bytes < GROUP_BYTES_MAX
                 && let Ok(next) = queue.try_recv()
             {
-                bytes += next.payload.len();
+                bytes += next.bytes();
                 group.push(next);
             }
             if !self.commit(group, &mut on_commit) {
@@ -71,7 +78,7 @@ impl<D: Disk> Committer<D> {
     }
 
     /// Writes and syncs one group, then tells. False: the disk failed, nobody was told.
-    fn commit<T>(
+    pub(super) fn commit<T>(
         &mut self,
         group: Vec<Queued<T>>,
         on_commit: &mut impl FnMut(Committed<T>),

@@ -36,7 +36,14 @@ pub(super) struct RealDisk {
 
 impl RealDisk {
     pub(super) fn open(dir: &Path) -> Result<Self, Error> {
-        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
+        let missing = dir.ancestors().take_while(|path| !path.exists()).count();
+        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).and_then(|()| {
+            // A folder that is new lasts only when the one that holds it is synced.
+            dir.ancestors().skip(1).take(missing).try_for_each(|holder| {
+                let is_here = holder.as_os_str().is_empty();
+                File::open(if is_here { Path::new(".") } else { holder })?.sync_all()
+            })
+        });
         made.map_err(|source| Error::Io { path: dir.to_owned(), source })?;
         Ok(Self { dir: dir.to_owned(), open: None })
     }

@@ -200,6 +200,10 @@ impl<T: Send + 'static> Journal<T> {
         if status.poisoned.load(Ordering::Acquire) {
             return Err(Refused::Poisoned);
         }
+        if payload.len() > segment::PAYLOAD_MAX {
+            // Recovery would take it for damage: it must not be acknowledged, however essential.
+            return Err(Refused::Full);
+        }
         let bytes = u64::try_from(payload.len()).unwrap_or(u64::MAX);
         if priority == Priority::Batch {
             if status.disk_bytes.load(Ordering::Relaxed).saturating_add(bytes)

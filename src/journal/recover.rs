@@ -5,8 +5,9 @@
 //! record anywhere else is corruption: recovery stops and changes nothing.
 
 use super::disk::Disk;
-use super::segment::{self, HEADER_BYTES, Header};
+use super::segment::{self, HEADER_BYTES, Header, RECORD_HEAD_BYTES};
 use super::{Error, Recovery, Replayed};
+use crate::number::u64_from_usize;
 use crate::signal::Timestamp;
 
 /// Where the next record goes.
@@ -48,7 +49,7 @@ pub(super) fn recover(
             disk.read(name).map_err(|source| Error::Io { path: disk.path(name), source })?;
         let good = read_segment(disk, name, &bytes, &mut found, replay)?;
         if good < bytes.len() {
-            if i != last || whole_record_after(&bytes, good, found.position.next_seq) {
+            if i != last || whole_record_after(&bytes, good, &found.position) {
                 let reason = "a record does not fit its checksum or the one before it";
                 return Err(Error::Corrupt {
                     path: disk.path(name),
@@ -88,24 +89,24 @@ fn read_segment(
         // The crash came while the segment was begun; no record can have been acknowledged in it.
         return Ok(0);
     }
-    let corrupt = |disk: &mut dyn FnMut(&str) -> std::path::PathBuf, reason| Error::Corrupt {
-        path: disk(name),
-        offset: 0,
+    let path = disk.path(name);
+    let corrupt = |at: usize, reason| Error::Corrupt {
+        path: path.clone(),
+        offset: u64_from_usize(at),
         reason,
     };
-    let mut path = |name: &str| disk.path(name);
     match segment::read_header(bytes) {
         Header::Good { first_seq, chain }
             if first_seq == found.position.next_seq && chain == found.position.chain => {}
         Header::Good { .. } => {
-            return Err(corrupt(&mut path, "it does not follow the segment before it"));
+            return Err(corrupt(0, "it does not follow the segment before it"));
         }
         Header::OtherVersion(version) => {
-            return Err(Error::Version { path: path(name), found: version });
+            return Err(Error::Version { path: path.clone(), found: version });
         }
         Header::Bad(reason) => {
             let torn = bytes.iter().skip(HEADER_BYTES).all(|byte| *byte == 0);
-            return if torn { Ok(0) } else { Err(corrupt(&mut path, reason)) };
+            return if torn { Ok(0) } else { Err(corrupt(0, reason)) };
         }
     }
     let mut at = HEADER_BYTES;
@@ -114,7 +115,7 @@ fn read_segment(
         .and_then(|rest| segment::read_record(rest, found.position.chain, found.position.next_seq))
     {
         let Some(payload) = record.payload() else {
-            return Err(corrupt(&mut path, "a payload does not unpack"));
+            return Err(corrupt(at, "a payload does not unpack"));
         };
         let replayed = Replayed { seq: record.seq, log_time: record.log_time, payload: &payload };
         replay(replayed).map_err(|reason| Error::Replay { seq: record.seq, reason })?;
@@ -128,17 +129,30 @@ fn read_segment(
 }
 
 /// True if a later record of this journal lies whole behind the bad one: then the bad one was once
-/// good. Looks at every byte, with the chain of the record that stands before it there.
-fn whole_record_after(bytes: &[u8], bad: usize, next_seq: u64) -> bool {
-    let mut at = bad + 1;
-    while let Some(rest) = bytes.get(at..).filter(|rest| rest.len() >= segment::RECORD_HEAD_BYTES) {
+/// good. Such a record fits behind the checksum that the bad one bears, or should bear; or there are two
+/// of them, one behind the other. Looks at every byte, since the bad one's length may be what is wrong.
+fn whole_record_after(bytes: &[u8], bad: usize, position: &Position) -> bool {
+    let Position { next_seq, chain, .. } = *position;
+    let tail = bytes.get(bad..).unwrap_or_default();
+    let shape = segment::read_unchained(tail);
+    if let Some((record, whole)) = shape.and_then(|r| Some((r, tail.get(..r.length)?)))
+        && let Some(behind) = tail.get(record.length..)
+        && segment::read_record(behind, segment::checksum(chain, whole), next_seq + 1).is_some()
+    {
+        return true;
+    }
+    let borne = segment::stored_checksum(tail);
+    let mut at = 1;
+    while let Some(rest) = tail.get(at..).filter(|rest| rest.len() >= RECORD_HEAD_BYTES) {
+        // No more records can lie between than have place there: bytes that only look like a record
+        // seldom pass.
+        let seq_max = next_seq.saturating_add(u64_from_usize(at / RECORD_HEAD_BYTES));
         if let Some(first) = segment::read_unchained(rest)
-            && first.seq >= next_seq
-            && first.seq < next_seq.saturating_add(1 << 32)
-            && let Some(second_bytes) = rest.get(first.length..)
-            && let Some(second) = segment::read_unchained(second_bytes)
-            && second.seq == first.seq.wrapping_add(1)
-            && second.follows(second_bytes, first.crc)
+            && (next_seq..=seq_max.max(next_seq + 1)).contains(&first.seq)
+            && (first.seq == next_seq + 1 && borne.is_some_and(|borne| first.follows(rest, borne))
+                || rest.get(first.length..).is_some_and(|behind| {
+                    segment::read_record(behind, first.crc, first.seq + 1).is_some()
+                }))
         {
             return true;
         }

@@ -64,6 +64,10 @@ pub(super) fn read_header(bytes: &[u8]) -> Header {
     else {
         return Header::Bad("the header is cut short");
     };
+    if version == 0 {
+        // No version is 0: the power went while the header was written, zeros stand for the rest.
+        return Header::Bad("the header is cut short");
+    }
     if version != VERSION {
         return Header::OtherVersion(version);
     }
@@ -107,10 +111,15 @@ pub(super) fn write_record(
 }
 
 /// Of a whole record, its own checksum field left out.
-fn checksum(chain: u32, record: &[u8]) -> u32 {
+pub(super) fn checksum(chain: u32, record: &[u8]) -> u32 {
     let length = record.get(..4).unwrap_or_default();
     let rest = record.get(8..).unwrap_or_default();
     crc32c::crc32c_append(crc32c::crc32c_append(crc32c::crc32c(&chain.to_le_bytes()), length), rest)
+}
+
+/// The checksum that the record at the start of `bytes` bears, whatever else of it is wrong.
+pub(super) fn stored_checksum(bytes: &[u8]) -> Option<u32> {
+    u32_at(bytes, 4)
 }
 
 /// A record as it lies on disk.

@@ -130,6 +130,9 @@ impl Pipeline {
     /// Binds, recovers, starts. Errors are for people: what failed and what to do.
     pub async fn start(settings: Settings) -> Result<Self, Vec<String>> {
         let evaluator = settings.evaluator().map_err(|errors| shown(&errors))?;
+        for warning in evaluator.warnings() {
+            tracing::warn!(event = "evaluate.objective.found", "{warning}");
+        }
         let Settings { config, clock, source } = settings;
         let one = |error: &dyn std::fmt::Display| vec![format!("throughline: {error}")];
         let metrics = Arc::new(Metrics::try_new().map_err(|error| one(&error))?);

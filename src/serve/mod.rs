@@ -33,7 +33,7 @@ use crate::internal_telemetry::Metrics;
 use crate::notify::Dispatcher;
 use crate::promql;
 use crate::series::Series;
-use crate::signal::Diagnostic;
+use crate::signal::{Diagnostic, Timestamp};
 
 /// Queries that compute at once; more wait their turn.
 const QUERIES_MAX: usize = 4;
@@ -191,6 +191,12 @@ pub(crate) enum QueryError {
 }
 
 impl Views {
+    /// The newest whole second that a tick has closed: at it, an increase is a count and needs no
+    /// extrapolation.
+    pub(crate) fn settled(&self) -> Timestamp {
+        Timestamp::from_nanos(self.clock.now().as_secs().saturating_sub(1).saturating_mul(1_000_000_000))
+    }
+
     /// Runs a query off the async threads, at most a few at once.
     pub(crate) async fn query(
         &self,

@@ -28,7 +28,7 @@ pub(crate) async fn slos_json(views: &Views) -> Value {
     let (evaluator, series, now) = (
         std::sync::Arc::clone(&views.evaluator),
         std::sync::Arc::clone(&views.series),
-        views.clock.now(),
+        views.settled(),
     );
     let computed = tokio::task::spawn_blocking(move || {
         evaluator
@@ -69,7 +69,7 @@ fn by_label(
 
 /// Every queue that anything is known of. Values that nothing told are null.
 pub(crate) fn queues_json(views: &Views) -> Value {
-    let now = views.clock.now();
+    let now = views.settled();
     let ask = |query: &str, label: &str| by_label(views, query, label, now);
     let depth = ask("max by (queue) (throughline_queue_depth)", "queue");
     let age = ask("max by (queue) (throughline_queue_oldest_age_seconds)", "queue");

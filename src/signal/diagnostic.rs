@@ -40,7 +40,10 @@ impl Diagnostic {
     /// From the YAML reader's own error.
     pub fn yaml(file: &str, text: &str, error: &serde_saphyr::Error) -> Self {
         let plain = error.without_snippet().to_string();
-        let message = plain.split(" at line ").next().unwrap_or_default().to_owned();
+        let message = plain.split(" at line ").next().unwrap_or_default();
+        // The reader's advice is for whoever calls it, not for whoever wrote the file.
+        let message =
+            message.split(", set DuplicateKeyPolicy").next().unwrap_or_default().to_owned();
         match error.location() {
             Some(place) => Self::at(file, text, &place, message),
             None => Self::new(file, text, 0, 0, message),

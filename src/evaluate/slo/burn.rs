@@ -45,10 +45,19 @@ pub(super) fn pairs_of(severity: &str, window: Duration) -> Vec<Pair> {
 /// The condition of one alert from counters of good and of all events. Without traffic the ratio is
 /// 0/0, which is above nothing. With little traffic a single failure is a high ratio, so at least
 /// `failures_min` must have failed in the long window.
-pub(super) fn from_counters(selector: &str, pairs: &[Pair], budget: f64, failures_min: u64) -> String {
+pub(super) fn from_counters(
+    selector: &str,
+    pairs: &[Pair],
+    budget: f64,
+    failures_min: u64,
+) -> String {
     let parts = pairs.iter().map(|Pair { long, short, factor }| {
         let failed = |window: &str| {
-            format!("({} - {})", increase("events", selector, window), increase("good", selector, window))
+            format!(
+                "({} - {})",
+                increase("events", selector, window),
+                increase("good", selector, window)
+            )
         };
         let burns = |window: &str| {
             let all = increase("events", selector, window);
@@ -65,7 +74,9 @@ pub(super) fn from_counters(selector: &str, pairs: &[Pair], budget: f64, failure
 }
 
 fn increase(what: &str, selector: &str, window: &str) -> String {
-    format!("sum by (service, slo) (increase(throughline_slo_{what}_total{{{selector}}}[{window}]))")
+    format!(
+        "sum by (service, slo) (increase(throughline_slo_{what}_total{{{selector}}}[{window}]))"
+    )
 }
 
 /// Sloth's condition from its recorded ratios (`internal/alert`).
@@ -85,7 +96,8 @@ mod tests {
 
     #[test]
     fn factors_spend_the_same_share_of_any_window() {
-        let factors = |days: u64| pairs(Duration::from_hours(days * 24)).map(|(_, pair)| pair.factor);
+        let factors =
+            |days: u64| pairs(Duration::from_hours(days * 24)).map(|(_, pair)| pair.factor);
         let [page, slow_page, ticket, slow_ticket] = factors(30);
         assert_eq!(format!("{page} {slow_page} {ticket} {slow_ticket}"), "14.4 6 3 1");
         let [page, slow_page, ticket, slow_ticket] = factors(28);

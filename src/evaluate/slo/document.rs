@@ -71,7 +71,9 @@ impl Document<'_> {
             (Some("prometheus/v1"), None, None) => Format::Sloth,
             (None, Some("openslo/v1"), Some(_)) => Format::OpenSlo,
             (None, None, Some("throughline/v1")) => Format::Short,
-            (_, Some(other), _) => Format::Unknown(format!("`apiVersion: {other}` is not supported")),
+            (_, Some(other), _) => {
+                Format::Unknown(format!("`apiVersion: {other}` is not supported"))
+            }
             (Some(other), ..) => Format::Unknown(format!("`version: {other}` is not supported")),
             (_, _, Some(other)) => Format::Unknown(format!("`kind: {other}` is not supported")),
             _ => Format::Unknown("nothing says what kind of file this is".to_owned()),

@@ -97,6 +97,7 @@ struct Metric {
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[expect(clippy::struct_field_names, reason = "OpenSLO names it so")]
 struct MetricSource {
     #[expect(dead_code, reason = "there is one source here: our own series")]
     metric_source_ref: Option<String>,
@@ -140,7 +141,8 @@ pub(super) type Indicators = BTreeMap<String, Spanned<IndicatorSpec>>;
 
 pub(super) fn indicators(documents: &[Document<'_>], errors: &mut Vec<Diagnostic>) -> Indicators {
     let mut all = Indicators::new();
-    for document in documents.iter().filter(|d| d.format() == Format::OpenSlo && d.kind() == "SLI") {
+    for document in documents.iter().filter(|d| d.format() == Format::OpenSlo && d.kind() == "SLI")
+    {
         match document.read::<Object<IndicatorSpec>>() {
             Ok(object) => {
                 let name = object.metadata.name.map(|name| name.value).unwrap_or_default();
@@ -158,7 +160,9 @@ pub(super) fn compile(document: &Document<'_>, shared: &Indicators, out: &mut Co
         // Nothing in them changes a rule.
         "SLI" | "Service" | "DataSource" => return,
         other => {
-            let message = format!("the kind `{other}` is not supported: alerts are generated, and notifiers are configured in `notify`");
+            let message = format!(
+                "the kind `{other}` is not supported: alerts are generated, and notifiers are configured in `notify`"
+            );
             return out.errors.push(document.error_at_start(message));
         }
     }
@@ -199,12 +203,17 @@ impl Check<'_> {
         if name.is_empty() || service.is_empty() {
             self.error(place, "an SLO has `metadata.name` and `spec.service`");
         }
-        if let Some(policies) = spec.alert_policies.as_ref().filter(|p| p.value.as_ref().is_some_and(|p| !p.is_empty())) {
+        if let Some(policies) =
+            spec.alert_policies.as_ref().filter(|p| p.value.as_ref().is_some_and(|p| !p.is_empty()))
+        {
             self.error(&policies.referenced, "`alertPolicies` are not supported: an alert condition has one window only; the four-window alerts are generated");
         }
         match spec.budgeting_method.as_ref() {
             Some(method) if method.value != "Occurrences" => {
-                let message = format!("`budgetingMethod: {}` is not supported; use Occurrences", method.value);
+                let message = format!(
+                    "`budgetingMethod: {}` is not supported; use Occurrences",
+                    method.value
+                );
                 self.error(&method.referenced, message);
             }
             _ => {}
@@ -218,7 +227,10 @@ impl Check<'_> {
             (None, Some(name)) => {
                 let found = shared.get(&name.value);
                 if found.is_none() {
-                    self.error(&name.referenced, format!("no SLI named `{}` is in this file", name.value));
+                    self.error(
+                        &name.referenced,
+                        format!("no SLI named `{}` is in this file", name.value),
+                    );
                 }
                 found
             }
@@ -247,9 +259,15 @@ impl Check<'_> {
         };
         let TimeWindow { duration, is_rolling, calendar } = &window.value;
         if let Some(calendar) = calendar {
-            self.error(&calendar.referenced, "`calendar` windows are not supported; use `isRolling: true`");
+            self.error(
+                &calendar.referenced,
+                "`calendar` windows are not supported; use `isRolling: true`",
+            );
         } else if !is_rolling {
-            self.error(&window.referenced, "a window that is not rolling is not supported; set `isRolling: true`");
+            self.error(
+                &window.referenced,
+                "a window that is not rolling is not supported; set `isRolling: true`",
+            );
         }
         let days = parse_duration(&duration.value).filter(|d| d.as_secs() >= 86_400);
         if days.is_none() {
@@ -283,19 +301,29 @@ impl Check<'_> {
             }
         };
         if !is_objective(percent) {
-            self.error(&place, "the target is above 0 and below 1 (`target`) or 100 (`targetPercent`)");
+            self.error(
+                &place,
+                "the target is above 0 and below 1 (`target`) or 100 (`targetPercent`)",
+            );
             return None;
         }
         Some(percent)
     }
 
     /// The error ratio with `{{.window}}` where its window belongs.
-    fn ratio(&mut self, indicator: &Spanned<IndicatorSpec>, objective: &Spanned<RawObjective>) -> Option<String> {
+    fn ratio(
+        &mut self,
+        indicator: &Spanned<IndicatorSpec>,
+        objective: &Spanned<RawObjective>,
+    ) -> Option<String> {
         match (&indicator.value.ratio_metric, &indicator.value.threshold_metric) {
             (Some(ratio), None) => self.ratio_metric(ratio, &indicator.referenced),
             (None, Some(metric)) => self.threshold(metric, objective),
             _ => {
-                self.error(&indicator.referenced, "an indicator has one of `ratioMetric` and `thresholdMetric`");
+                self.error(
+                    &indicator.referenced,
+                    "an indicator has one of `ratioMetric` and `thresholdMetric`",
+                );
                 None
             }
         }
@@ -309,7 +337,10 @@ impl Check<'_> {
                 "success" => Some(format!("1 - ({query})")),
                 "failure" => Some(format!("({query})")),
                 other => {
-                    self.error(place, format!("`rawType: {other}` is neither `success` nor `failure`"));
+                    self.error(
+                        place,
+                        format!("`rawType: {other}` is neither `success` nor `failure`"),
+                    );
                     None
                 }
             };
@@ -322,7 +353,9 @@ impl Check<'_> {
         match (&metric.good, &metric.bad) {
             (Some(good), None) => {
                 let (good, total) = (self.query(good, over)?, total?);
-                Some(format!("(\n  1 - (\n    (\n      {good}\n    )\n    /\n    (\n      {total}\n    )\n  )\n)"))
+                Some(format!(
+                    "(\n  1 - (\n    (\n      {good}\n    )\n    /\n    (\n      {total}\n    )\n  )\n)"
+                ))
             }
             (None, Some(bad)) => Some(format!("({})\n/\n({})\n", self.query(bad, over)?, total?)),
             _ => {
@@ -333,10 +366,17 @@ impl Check<'_> {
     }
 
     /// The share of time in which the metric does not meet the objective's comparison.
-    fn threshold(&mut self, metric: &Spanned<Metric>, objective: &Spanned<RawObjective>) -> Option<String> {
+    fn threshold(
+        &mut self,
+        metric: &Spanned<Metric>,
+        objective: &Spanned<RawObjective>,
+    ) -> Option<String> {
         let RawObjective { op, value, .. } = &objective.value;
         let (Some(op), Some(value)) = (op, value) else {
-            self.error(&objective.referenced, "the objective of a `thresholdMetric` has `op` and `value`");
+            self.error(
+                &objective.referenced,
+                "the objective of a `thresholdMetric` has `op` and `value`",
+            );
             return None;
         };
         let sign = match op.value.as_str() {
@@ -350,13 +390,21 @@ impl Check<'_> {
             }
         };
         let query = self.query(metric, Over::Now)?;
-        Some(format!("1 - avg_over_time((({query}) {sign} bool {})[{{{{.window}}}}:])", value.value))
+        Some(format!(
+            "1 - avg_over_time((({query}) {sign} bool {})[{{{{.window}}}}:])",
+            value.value
+        ))
     }
 
     fn query(&mut self, metric: &Spanned<Metric>, over: Over) -> Option<String> {
         let MetricSource { kind, spec, .. } = &metric.value.metric_source;
-        if let Some(kind) = kind.as_ref().filter(|kind| !TYPES.contains(&kind.value.to_ascii_lowercase().as_str())) {
-            self.error(&kind.referenced, format!("the metric source type `{}` is not supported; use Prometheus", kind.value));
+        if let Some(kind) =
+            kind.as_ref().filter(|kind| !TYPES.contains(&kind.value.to_ascii_lowercase().as_str()))
+        {
+            self.error(
+                &kind.referenced,
+                format!("the metric source type `{}` is not supported; use Prometheus", kind.value),
+            );
             return None;
         }
         let Some(query) = &spec.query else {
@@ -408,12 +456,20 @@ impl Over {
     }
 }
 
-fn recipe(service: &str, name: String, (objective, window): (f64, Duration), ratio: String) -> Recipe {
+fn recipe(
+    service: &str,
+    name: String,
+    (objective, window): (f64, Duration),
+    ratio: String,
+) -> Recipe {
     let alert = |severity: &'static str, how: &str| AlertText {
         severity,
         name: format!("SloBurns{how}"),
         labels: Pairs::from([("severity".to_owned(), severity.to_owned())]),
-        annotations: Pairs::from([("runbook_url".to_owned(), format!("{{{{ $externalURL }}}}/runbooks/SloBurns{how}"))]),
+        annotations: Pairs::from([(
+            "runbook_url".to_owned(),
+            format!("{{{{ $externalURL }}}}/runbooks/SloBurns{how}"),
+        )]),
     };
     Recipe {
         id: format!("{service}-{name}"),

@@ -24,7 +24,13 @@ pub(super) struct RuleText {
 
 impl RuleText {
     pub(super) fn record(name: impl Into<String>, expr: impl Into<String>, labels: Pairs) -> Self {
-        Self { key: "record", name: name.into(), expr: expr.into(), labels, annotations: Pairs::new() }
+        Self {
+            key: "record",
+            name: name.into(),
+            expr: expr.into(),
+            labels,
+            annotations: Pairs::new(),
+        }
     }
 }
 
@@ -92,7 +98,8 @@ fn quoted(text: &str) -> String {
 fn is_plain(text: &str) -> bool {
     let starts_well = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '(');
     let word = text.to_ascii_lowercase();
-    let is_word = ["true", "false", "null", "yes", "no", "on", "off", "y", "n"].contains(&word.as_str());
+    let is_word =
+        ["true", "false", "null", "yes", "no", "on", "off", "y", "n"].contains(&word.as_str());
     starts_well
         && !is_word
         && !text.ends_with([' ', ':'])

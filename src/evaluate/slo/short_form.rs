@@ -86,12 +86,20 @@ pub(super) fn compile(document: &Document<'_>, out: &mut Compiled) {
     for raw in &spec.slos {
         let Some(slo) = slo(document, &spec, raw, out) else { continue };
         document.warn_unreachable(&raw.value.objective.referenced, &slo, out);
-        out.groups.push(RuleGroup { name: format!("slo-{}-{}", slo.service, slo.name), rules: alerts(&raw.value, &slo) });
+        out.groups.push(RuleGroup {
+            name: format!("slo-{}-{}", slo.service, slo.name),
+            rules: alerts(&raw.value, &slo),
+        });
         out.slos.push(slo);
     }
 }
 
-fn slo(document: &Document<'_>, spec: &Spec, raw: &Spanned<RawSlo>, out: &mut Compiled) -> Option<Slo> {
+fn slo(
+    document: &Document<'_>,
+    spec: &Spec,
+    raw: &Spanned<RawSlo>,
+    out: &mut Compiled,
+) -> Option<Slo> {
     let n_before = out.errors.len();
     let RawSlo { name, objective, window, availability, latency, .. } = &raw.value;
     let mut error = |place, message: String| out.errors.push(document.error(place, message));
@@ -99,13 +107,19 @@ fn slo(document: &Document<'_>, spec: &Spec, raw: &Spanned<RawSlo>, out: &mut Co
         error(&name.referenced, "the SLO has no name".to_owned());
     }
     if !is_objective(objective.value) {
-        error(&objective.referenced, "`objective` is a percentage above 0 and below 100".to_owned());
+        error(
+            &objective.referenced,
+            "`objective` is a percentage above 0 and below 100".to_owned(),
+        );
     }
     let mut parsed_window = WINDOW;
     if let Some(window) = window {
         match parse_duration(&window.value).filter(|parsed| *parsed >= WINDOW_MIN) {
             Some(parsed) => parsed_window = parsed,
-            None => error(&window.referenced, format!("`{}` is no window; write 30d, and at least 7d", window.value)),
+            None => error(
+                &window.referenced,
+                format!("`{}` is no window; write 30d, and at least 7d", window.value),
+            ),
         }
     }
     let sli = match (availability, latency) {
@@ -113,9 +127,13 @@ fn slo(document: &Document<'_>, spec: &Spec, raw: &Spanned<RawSlo>, out: &mut Co
             Some(Sli::Availability { flow: availability.flow.as_deref().map(Into::into) })
         }
         (None, Some(latency)) => {
-            let threshold = parse_duration(&latency.threshold.value).filter(|parsed| !parsed.is_zero());
+            let threshold =
+                parse_duration(&latency.threshold.value).filter(|parsed| !parsed.is_zero());
             if threshold.is_none() {
-                error(&latency.threshold.referenced, format!("`{}` is no threshold; write 500ms", latency.threshold.value));
+                error(
+                    &latency.threshold.referenced,
+                    format!("`{}` is no threshold; write 500ms", latency.threshold.value),
+                );
             }
             threshold.map(|threshold| Sli::Latency {
                 flow: latency.flow.as_deref().map(Into::into),
@@ -149,17 +167,30 @@ fn alerts(raw: &RawSlo, slo: &Slo) -> Vec<RuleText> {
         Source::Query(_) => (&None, "failed".to_owned()),
     };
     let rule = |severity: &str, name: &str, how: &str| {
-        let expr = burn::from_counters(&selector, &burn::pairs_of(severity, slo.window), slo.error_budget(), failures_min);
+        let expr = burn::from_counters(
+            &selector,
+            &burn::pairs_of(severity, slo.window),
+            slo.error_budget(),
+            failures_min,
+        );
         let mut labels = raw.labels.clone();
         labels.insert("severity".to_owned(), severity.to_owned());
         labels.extend(flow.as_ref().map(|flow| ("flow".to_owned(), flow.to_string())));
         let annotations = [
-            ("summary", format!("{{{{ $labels.service }}}}: the error budget of {{{{ $labels.slo }}}} burns {how}")),
+            (
+                "summary",
+                format!(
+                    "{{{{ $labels.service }}}}: the error budget of {{{{ $labels.slo }}}} burns {how}"
+                ),
+            ),
             (
                 "description",
                 format!(
                     "{{{{ $value | humanizePercentage }}}} of {} {bad}; the objective of {}% over {} allows {}%.",
-                    flow.as_ref().map_or_else(|| "requests".to_owned(), |flow| format!("the requests of {flow}")),
+                    flow.as_ref().map_or_else(
+                        || "requests".to_owned(),
+                        |flow| format!("the requests of {flow}")
+                    ),
                     slo.objective,
                     format_duration(slo.window),
                     trimmed(100.0 - slo.objective),
@@ -167,7 +198,8 @@ fn alerts(raw: &RawSlo, slo: &Slo) -> Vec<RuleText> {
             ),
             ("runbook_url", format!("{{{{ $externalURL }}}}/runbooks/{name}")),
         ];
-        let annotations = annotations.into_iter().map(|(name, text)| (name.to_owned(), text)).collect();
+        let annotations =
+            annotations.into_iter().map(|(name, text)| (name.to_owned(), text)).collect();
         RuleText { key: "alert", name: name.to_owned(), expr, labels, annotations }
     };
     vec![

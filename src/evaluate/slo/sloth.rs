@@ -120,7 +120,10 @@ pub(super) fn compile(document: &Document<'_>, target: Target, out: &mut Compile
         Err(error) => return out.errors.push(error),
     };
     if let Some(plugins) = &spec.slo_plugins {
-        out.errors.push(document.error(&plugins.referenced, "`slo_plugins` are programs of Sloth's; they are not supported"));
+        out.errors.push(document.error(
+            &plugins.referenced,
+            "`slo_plugins` are programs of Sloth's; they are not supported",
+        ));
     }
     for raw in &spec.slos {
         let Some(recipe) = recipe(document, &spec, raw, out) else { continue };
@@ -131,16 +134,27 @@ pub(super) fn compile(document: &Document<'_>, target: Target, out: &mut Compile
     }
 }
 
-fn recipe(document: &Document<'_>, spec: &Spec, raw: &Spanned<RawSlo>, out: &mut Compiled) -> Option<Recipe> {
+fn recipe(
+    document: &Document<'_>,
+    spec: &Spec,
+    raw: &Spanned<RawSlo>,
+    out: &mut Compiled,
+) -> Option<Recipe> {
     let n_before = out.errors.len();
     let RawSlo { name, objective, labels, sli, alerting, plugins, .. } = &raw.value;
     for (what, plugin) in [("plugins", plugins), ("sli.plugin", &sli.plugin)] {
         if let Some(plugin) = plugin {
-            out.errors.push(document.error(&plugin.referenced, format!("`{what}` is a program of Sloth's; it is not supported")));
+            out.errors.push(document.error(
+                &plugin.referenced,
+                format!("`{what}` is a program of Sloth's; it is not supported"),
+            ));
         }
     }
     if !is_objective(objective.value) {
-        out.errors.push(document.error(&objective.referenced, "`objective` is a percentage above 0 and below 100"));
+        out.errors.push(
+            document
+                .error(&objective.referenced, "`objective` is a percentage above 0 and below 100"),
+        );
     }
     let ratio = match (&sli.events, &sli.raw) {
         (Some(events), None) => {
@@ -154,7 +168,9 @@ fn recipe(document: &Document<'_>, spec: &Spec, raw: &Spanned<RawSlo>, out: &mut
             format!("({})", raw.error_ratio_query.value)
         }
         (Some(_), Some(_)) => {
-            out.errors.push(document.error(&raw.referenced, "`sli` has one of `events` and `raw`, not both"));
+            out.errors.push(
+                document.error(&raw.referenced, "`sli` has one of `events` and `raw`, not both"),
+            );
             return None;
         }
         (None, None) => {
@@ -186,20 +202,32 @@ pub(super) fn is_objective(percent: f64) -> bool {
 fn check_query(document: &Document<'_>, query: &Spanned<String>, out: &mut Compiled) {
     let filled = in_window(&query.value, "5m");
     if filled == query.value {
-        out.errors.push(document.error(&query.referenced, format!("the query has no `{WINDOW_PLACE}` where its window belongs")));
+        out.errors.push(document.error(
+            &query.referenced,
+            format!("the query has no `{WINDOW_PLACE}` where its window belongs"),
+        ));
     } else if let Err(error) = crate::promql::Query::parse(&filled) {
         out.errors.push(document.error(&query.referenced, error.message));
     }
 }
 
-fn alerts(alerting: &RawAlerting, document: &Document<'_>, raw: &Spanned<RawSlo>, out: &mut Compiled) -> Vec<AlertText> {
+fn alerts(
+    alerting: &RawAlerting,
+    document: &Document<'_>,
+    raw: &Spanned<RawSlo>,
+    out: &mut Compiled,
+) -> Vec<AlertText> {
     let mut alerts = Vec::new();
-    for (severity, alert) in [(burn::PAGE, &alerting.page_alert), (burn::TICKET, &alerting.ticket_alert)] {
+    for (severity, alert) in
+        [(burn::PAGE, &alerting.page_alert), (burn::TICKET, &alerting.ticket_alert)]
+    {
         if alert.disable {
             continue;
         }
         let Some(name) = &alerting.name else {
-            out.errors.push(document.error(&raw.referenced, "`alerting.name` is missing; it names the alerts"));
+            out.errors.push(
+                document.error(&raw.referenced, "`alerting.name` is missing; it names the alerts"),
+            );
             return alerts;
         };
         let merged = |shared: &Pairs, own: &Pairs| -> Pairs {
@@ -225,7 +253,7 @@ pub(super) fn in_window(query: &str, window: &str) -> String {
         if inner.trim().trim_matches('-').trim() == ".window" {
             out.push_str(window);
         } else {
-            out.push_str(&format!("{{{{{inner}}}}}"));
+            out.extend(["{{", inner, "}}"]);
         }
         rest = after;
     }
@@ -262,8 +290,13 @@ impl Recipe {
     }
 
     fn labels(&self, more: &[(&str, &str)]) -> Pairs {
-        let own = [("sloth_id", &*self.id), ("sloth_service", &*self.service), ("sloth_slo", &*self.name)];
-        let own = own.iter().chain(more).map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let own = [
+            ("sloth_id", &*self.id),
+            ("sloth_service", &*self.service),
+            ("sloth_slo", &*self.name),
+        ];
+        let own =
+            own.iter().chain(more).map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         self.labels.clone().into_iter().chain(own).collect::<BTreeMap<_, _>>()
     }
 
@@ -297,7 +330,9 @@ impl Recipe {
         let ratio = self.objective / 100.0;
         let days = self.window.as_secs() / 86_400;
         let burn_rate = |window: &str| {
-            format!("slo:sli_error:ratio_rate{window}{{{selector}}}\n/ on(sloth_id, sloth_slo, sloth_service) group_left\nslo:error_budget:ratio{{{selector}}}\n")
+            format!(
+                "slo:sli_error:ratio_rate{window}{{{selector}}}\n/ on(sloth_id, sloth_slo, sloth_service) group_left\nslo:error_budget:ratio{{{selector}}}\n"
+            )
         };
         let rule = |name: &str, expr: String| RuleText::record(name, expr, self.labels(&[]));
         let objective = self.objective.to_string();
@@ -313,7 +348,10 @@ impl Recipe {
             rule("slo:time_period:days", format!("vector({days})")),
             rule("slo:current_burn_rate:ratio", burn_rate("5m")),
             rule("slo:period_burn_rate:ratio", burn_rate(&window)),
-            rule("slo:period_error_budget_remaining:ratio", format!("1 - slo:period_burn_rate:ratio{{{selector}}}")),
+            rule(
+                "slo:period_error_budget_remaining:ratio",
+                format!("1 - slo:period_burn_rate:ratio{{{selector}}}"),
+            ),
             RuleText::record("sloth_slo_info", "vector(1)", self.labels(&described)),
         ]
     }

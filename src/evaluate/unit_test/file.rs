@@ -21,6 +21,7 @@ pub(super) struct TestFile {
 }
 
 #[derive(Debug)]
+#[expect(clippy::struct_field_names, reason = "the names of promtool's format")]
 pub(super) struct Test {
     pub(super) name: Option<String>,
     pub(super) start: Timestamp,
@@ -130,15 +131,16 @@ struct RawExprCheck {
 }
 
 pub(super) fn parse(name: &str, text: &str) -> Result<TestFile, Vec<Diagnostic>> {
-    let raw: RawFile = serde_saphyr::from_str(text)
-        .map_err(|error| vec![Diagnostic::yaml(name, text, &error)])?;
+    let raw: RawFile =
+        serde_saphyr::from_str(text).map_err(|error| vec![Diagnostic::yaml(name, text, &error)])?;
     let mut check = Check { name, text, errors: Vec::new() };
     let evaluation_interval = check
         .duration(raw.evaluation_interval.as_ref())
         .filter(|interval| !interval.is_zero())
         .unwrap_or(EVALUATION_INTERVAL);
     for pattern in raw.rule_files.iter().filter(|file| file.contains(['*', '?', '['])) {
-        let message = format!("`{pattern}`: patterns are not supported in `rule_files`; name the files");
+        let message =
+            format!("`{pattern}`: patterns are not supported in `rule_files`; name the files");
         check.errors.push(Diagnostic::new(name, text, 0, 0, message));
     }
     let tests = raw.tests.into_iter().map(|test| check.test(test)).collect();

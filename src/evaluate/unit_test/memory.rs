@@ -27,7 +27,8 @@ impl Memory {
         interval: Duration,
     ) -> Result<(), String> {
         let text = format!("{} {}", input.series, input.values);
-        let (labels, values) = parse_series_description(&text).map_err(|error| error.to_string())?;
+        let (labels, values) =
+            parse_series_description(&text).map_err(|error| error.to_string())?;
         self.n_samples += values.len();
         if self.n_samples > SAMPLES_MAX {
             return Err(format!("more than {SAMPLES_MAX} samples in one test"));

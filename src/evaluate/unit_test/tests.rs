@@ -61,7 +61,12 @@ tests:
     eval_time: 7m
     exp_samples: [{value: 0}]
 ";
-    check(test, &expect![[r#""#]]);
+    check(
+        test,
+        &expect![[r"
+        7 passed
+    "]],
+    );
 }
 
 #[test]
@@ -74,12 +79,45 @@ tests:
   alert_rule_test: [{eval_time: 5m, alertname: High}]
   promql_expr_test: [{expr: x, eval_time: 0, exp_samples: [{labels: x, value: 2}]}]
 ";
-    check(test, &expect![[r#""#]]);
+    check(
+        test,
+        &expect![[r#"
+        0 passed
+        wrong: alert High at 5m
+          expected:
+            nothing
+          got:
+            {alertname="High", severity="page"} annotations {summary=" is 6 in "}
+        wrong: `x` at 0s
+          expected:
+            x 2
+          got:
+            x 3"#]],
+    );
 }
 
 #[test]
 fn errors_of_the_files_are_failures() {
-    check("rule_files: [none.yaml]\n", &expect![[r#""#]]);
-    check("tests: [{interval: x}]\n", &expect![[r#""#]]);
-    check("test: []\n", &expect![[r#""#]]);
+    check(
+        "rule_files: [none.yaml]\n",
+        &expect![[r"
+        0 passed
+        cannot read the rule file none.yaml: entity not found"]],
+    );
+    check(
+        "tests: [{interval: x}]\n",
+        &expect![[r"
+        0 passed
+        dir/test.yaml:1:20: `x` is no duration; write 30s, 5m or 1h30m
+            tests: [{interval: x}]
+                               ^"]],
+    );
+    check(
+        "test: []\n",
+        &expect![[r"
+        0 passed
+        dir/test.yaml:1:1: unknown field `test`, expected one of rule_files, evaluation_interval, group_eval_order, fuzzy_compare, tests
+            test: []
+            ^"]],
+    );
 }

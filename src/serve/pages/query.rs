@@ -16,7 +16,7 @@ pub(super) struct Line {
 pub(super) fn instant(views: &Views, query: &str) -> Vec<(Labels, f64)> {
     let Ok(parsed) = Query::parse(query) else { return Vec::new() };
     let Ok(answer) =
-        parsed.instant(views.clock.now(), &Options::default(), &select_from(&views.series))
+        parsed.instant(views.settled(), &Options::default(), &select_from(&views.series))
     else {
         return Vec::new();
     };
@@ -39,7 +39,7 @@ pub(super) fn number(views: &Views, query: &str) -> Option<f64> {
 pub(super) fn lines(views: &Views, query: &str) -> Vec<Line> {
     const SPAN_MS: i64 = 15 * 60 * 1000;
     const STEP_MS: i64 = 10_000;
-    let end = views.clock.now().as_millis() / STEP_MS * STEP_MS;
+    let end = views.settled().as_millis() / STEP_MS * STEP_MS;
     let Ok(parsed) = Query::parse(query) else { return Vec::new() };
     let range = Range { start: end - SPAN_MS, end, step: STEP_MS };
     let Ok(answer) = parsed.range(range, &Options::default(), &select_from(&views.series)) else {

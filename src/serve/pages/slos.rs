@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::html::Html;
 use super::{chart, number, percent};
+use crate::signal::parse_duration;
 
 pub(super) fn main(slos: &Value) -> Html {
     let mut html = Html::new();
@@ -33,7 +34,7 @@ fn one(html: &mut Html, slo: &Value) {
         ("good of all", format!("{} of {}", number(value("good")), number(value("total")))),
         ("error ratio", percent(value("error_ratio"))),
         ("budget left", percent(left)),
-        ("minutes left", number(value("budget_left_minutes"))),
+        ("minutes left", number(value("budget_left_minutes").map(f64::round))),
         (
             "exhausted at",
             slo["exhausted_at"]
@@ -50,7 +51,8 @@ fn one(html: &mut Html, slo: &Value) {
     ));
     html.raw("<table><thead><tr><th>window");
     let burns = slo["burn_rates"].as_object();
-    let windows: Vec<(&String, &Value)> = burns.into_iter().flatten().collect();
+    let mut windows: Vec<(&String, &Value)> = burns.into_iter().flatten().collect();
+    windows.sort_by_key(|(window, _)| parse_duration(window));
     for (window, _) in &windows {
         html.raw("<th class=\"n\">").text(window);
     }

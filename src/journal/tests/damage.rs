@@ -1,0 +1,232 @@
+//! Bytes that changed, files that went or moved: shown as what they are, never as records.
+
+use std::collections::BTreeMap;
+
+use expect_test::{Expect, expect};
+
+use super::super::{Error, segment};
+use super::simulated_disk::{Platter, SimulatedDisk};
+use super::{Session, payload, recovered};
+
+/// Three segments, the last one with three records.
+fn three_segments() -> BTreeMap<String, Vec<u8>> {
+    let disk = SimulatedDisk::default();
+    let mut session = Session::open(&disk, 120).unwrap();
+    for first in [0, 3, 6] {
+        assert!(session.append((first..first + 3).map(payload).collect()));
+    }
+    drop(session);
+    let files = disk.platter().files();
+    assert_eq!(files.len(), 3);
+    files
+}
+
+/// Where the records of a segment begin, and where the last one ends.
+fn bounds(bytes: &[u8]) -> Vec<usize> {
+    let mut bounds = vec![segment::HEADER_BYTES];
+    while let Some(record) = segment::read_unchained(&bytes[*bounds.last().unwrap()..]) {
+        bounds.push(bounds.last().unwrap() + record.length);
+    }
+    bounds
+}
+
+/// Opens these files; a refusal must have changed nothing.
+#[expect(
+    clippy::panic_in_result_fn,
+    reason = "the assertion is the test's, the error the journal's"
+)]
+fn open(files: &BTreeMap<String, Vec<u8>>) -> Result<Vec<Vec<u8>>, Error> {
+    let disk = SimulatedDisk::new(Platter::holding(files));
+    let opened = recovered(&disk);
+    if opened.is_err() {
+        assert_eq!(&disk.platter().files(), files, "a refusal changes nothing");
+    }
+    opened.map(|records| records.into_iter().map(|record| record.payload).collect())
+}
+
+fn check(files: &BTreeMap<String, Vec<u8>>, expect: &Expect) {
+    let text = match open(files) {
+        Ok(records) => format!("{} records", records.len()),
+        Err(error) => error.to_string(),
+    };
+    expect.assert_eq(&text);
+}
+
+fn written(count: usize) -> Vec<Vec<u8>> {
+    (0..count).map(payload).collect()
+}
+
+#[test]
+fn a_torn_tail_is_cut_at_every_length() {
+    let mut files = three_segments();
+    let whole = files.last_entry().unwrap().get().clone();
+    let bounds = bounds(&whole);
+    for length in 0..=whole.len() {
+        files.last_entry().unwrap().get_mut().truncate(0);
+        files.last_entry().unwrap().get_mut().extend_from_slice(&whole[..length]);
+        let kept = bounds.iter().skip(1).filter(|end| **end <= length).count();
+        assert_eq!(open(&files).unwrap(), written(6 + kept), "cut at {length}");
+
+        let disk = SimulatedDisk::new(Platter::holding(&files));
+        let mut session = Session::open(&disk, 4096).unwrap();
+        let good = bounds.iter().copied().filter(|end| *end <= length).max().unwrap_or(0);
+        assert_eq!(session.recovery.torn_bytes, u64::try_from(length - good).unwrap());
+        assert!(session.append(vec![b"next".to_vec()]));
+        let after = recovered(&disk).unwrap();
+        assert_eq!(after.len(), 6 + kept + 1, "cut at {length}");
+        assert_eq!(after.last().unwrap().payload, b"next");
+    }
+}
+
+/// The last record cannot be told from a torn write, so it may be cut; nothing else may be.
+#[test]
+fn every_flipped_bit_is_detected() {
+    let files = three_segments();
+    let last = files.keys().next_back().unwrap().clone();
+    for (name, bytes) in &files {
+        let bounds = bounds(bytes);
+        let last_record = bounds[bounds.len() - 2];
+        for bit in 0..bytes.len() * 8 {
+            let mut damaged = files.clone();
+            damaged.get_mut(name).unwrap()[bit / 8] ^= 1 << (bit % 8);
+            let opened = open(&damaged);
+            let at = format!("{name}, byte {}, bit {}", bit / 8, bit % 8);
+            if *name == last && bit / 8 >= last_record {
+                assert_eq!(opened.unwrap(), written(8), "{at}");
+            } else {
+                let error = opened.map(|records| records.len()).expect_err(&at);
+                let is_named = matches!(error, Error::Corrupt { .. } | Error::Version { .. });
+                assert!(is_named, "{at}: {error}");
+            }
+        }
+    }
+}
+
+#[test]
+fn two_damaged_records_before_whole_ones_are_refused() {
+    let disk = SimulatedDisk::default();
+    let mut session = Session::open(&disk, 1 << 20).unwrap();
+    assert!(session.append((0..5).map(payload).collect()));
+    drop(session);
+    let mut files = disk.platter().files();
+    let bounds = bounds(files.first_key_value().unwrap().1);
+    let bytes = files.first_entry().unwrap().into_mut();
+    bytes[bounds[1] + 30] ^= 1;
+    bytes[bounds[2] + 30] ^= 1;
+    check(
+        &files,
+        &expect![
+            "/journal/00000000000000000001.journal is damaged at byte 59: a record does not fit its checksum or the one before it. Whole records follow, so this is no unfinished write; move the data directory aside to start anew, nothing in it was changed"
+        ],
+    );
+}
+
+#[test]
+fn damage_is_named_by_file_and_place() {
+    let mut files = three_segments();
+    let middle = files.keys().nth(1).unwrap().clone();
+    files.get_mut(&middle).unwrap()[60] ^= 4;
+    check(
+        &files,
+        &expect![
+            "/journal/00000000000000000004.journal is damaged at byte 59: a record does not fit its checksum or the one before it. Whole records follow, so this is no unfinished write; move the data directory aside to start anew, nothing in it was changed"
+        ],
+    );
+    let mut files = three_segments();
+    files.first_entry().unwrap().get_mut()[0] = b'X';
+    check(
+        &files,
+        &expect![
+            "/journal/00000000000000000001.journal is damaged at byte 0: it does not begin as a segment does. Whole records follow, so this is no unfinished write; move the data directory aside to start anew, nothing in it was changed"
+        ],
+    );
+    let mut files = three_segments();
+    files.first_entry().unwrap().get_mut()[12] ^= 1;
+    check(
+        &files,
+        &expect![
+            "/journal/00000000000000000001.journal is damaged at byte 0: the header's checksum is wrong. Whole records follow, so this is no unfinished write; move the data directory aside to start anew, nothing in it was changed"
+        ],
+    );
+}
+
+#[test]
+fn a_swapped_or_missing_segment_is_refused() {
+    let files = three_segments();
+    let names: Vec<String> = files.keys().cloned().collect();
+    let refused = |files: &BTreeMap<String, Vec<u8>>| {
+        let error = open(files).unwrap_err();
+        assert!(matches!(error, Error::Corrupt { .. }), "{error}");
+    };
+    for (a, b) in [(0, 1), (1, 2), (0, 2)] {
+        let mut swapped = files.clone();
+        swapped.insert(names[a].clone(), files[&names[b]].clone());
+        swapped.insert(names[b].clone(), files[&names[a]].clone());
+        refused(&swapped);
+    }
+    for gone in &names[..2] {
+        let mut missing = files.clone();
+        missing.remove(gone);
+        refused(&missing);
+        // Emptied, or cut between two records, is missing too.
+        for end in [0].into_iter().chain(bounds(&files[gone]).into_iter().rev().skip(1)) {
+            let mut cut = files.clone();
+            cut.get_mut(gone).unwrap().truncate(end);
+            refused(&cut);
+        }
+    }
+    let mut missing = files.clone();
+    missing.remove(&names[1]);
+    check(
+        &missing,
+        &expect![
+            "/journal/00000000000000000007.journal is damaged at byte 0: it does not follow the segment before it. Whole records follow, so this is no unfinished write; move the data directory aside to start anew, nothing in it was changed"
+        ],
+    );
+}
+
+/// The numbers are right, the chain is not.
+#[test]
+fn a_segment_of_another_journal_is_refused() {
+    let mut files = three_segments();
+    let disk = SimulatedDisk::default();
+    let mut session = Session::open(&disk, 120).unwrap();
+    for first in [100, 103, 106] {
+        assert!(session.append((first..first + 3).map(payload).collect()));
+    }
+    drop(session);
+    let other = disk.platter().files();
+    let middle = files.keys().nth(1).unwrap().clone();
+    files.insert(middle.clone(), other[&middle].clone());
+    check(
+        &files,
+        &expect![
+            "/journal/00000000000000000004.journal is damaged at byte 0: it does not follow the segment before it. Whole records follow, so this is no unfinished write; move the data directory aside to start anew, nothing in it was changed"
+        ],
+    );
+}
+
+#[test]
+fn another_version_is_refused() {
+    let mut files = three_segments();
+    files.first_entry().unwrap().get_mut()[6..10].copy_from_slice(&2_u32.to_le_bytes());
+    check(
+        &files,
+        &expect![
+            "/journal/00000000000000000001.journal: written by another version of the format (2); this one reads version 1"
+        ],
+    );
+}
+
+#[test]
+fn files_that_are_no_segments_are_left_alone() {
+    let mut files = three_segments();
+    for name in
+        ["lock", "1.journal", "0000000000000000000x.journal", "00000000000000000001.journal~"]
+    {
+        files.insert(name.to_owned(), b"not ours".to_vec());
+    }
+    let disk = SimulatedDisk::new(Platter::holding(&files));
+    assert_eq!(recovered(&disk).unwrap().len(), 9);
+    assert_eq!(disk.platter().files(), files);
+}

@@ -1,0 +1,281 @@
+//! A disk that forgets, as disks do: what was not synced may be gone after a power cut, in part or whole.
+//!
+//! What comes in: the journal's calls. What goes out: what a kernel would answer, and after
+//! [`Platter::cut_power`] what a real disk could hold. Never does it lose what was synced, unless told to.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use super::super::disk::Disk;
+
+/// What this disk does wrong.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Flaw {
+    #[default]
+    None,
+    /// Says that it synced, and did not.
+    SyncDoesNothing,
+    /// Says that it synced the directory, and did not.
+    DirectoryIsForgotten,
+}
+
+/// The operation, counted from 0, that does not succeed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Fault {
+    #[default]
+    None,
+    /// The power goes: this operation and every one after it fail, its effect may have begun.
+    PowerGoesAt(u64),
+    /// The first sync of a file from this operation on fails, once.
+    SyncFailsFrom(u64),
+    /// The first append from this operation on writes half and fails, once.
+    AppendFailsFrom(u64),
+}
+
+#[derive(Clone, Debug, Default)]
+struct Inode {
+    bytes: Vec<u8>,
+    durable: usize,
+    /// After a failed sync the kernel holds the pages for clean: no later sync writes them.
+    forgotten: bool,
+}
+
+#[derive(Clone, Debug)]
+enum Change {
+    Link(String, usize),
+    Unlink(String),
+    Rename { from: String, to: String, inode: usize },
+}
+
+impl Change {
+    fn apply(&self, names: &mut BTreeMap<String, usize>) {
+        match self {
+            Self::Link(name, inode) => drop(names.insert(name.clone(), *inode)),
+            Self::Unlink(name) => drop(names.remove(name)),
+            Self::Rename { from, to, inode } => {
+                names.remove(from);
+                names.insert(to.clone(), *inode);
+            }
+        }
+    }
+}
+
+/// Everything that the disk holds, in its cache and for good.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Platter {
+    inodes: Vec<Inode>,
+    names: BTreeMap<String, usize>,
+    durable_names: BTreeMap<String, usize>,
+    changes: Vec<Change>,
+    flaw: Flaw,
+    pub(super) fault: Fault,
+    pub(super) operations: u64,
+}
+
+impl Platter {
+    /// An empty disk with this flaw and this fault.
+    pub(super) fn with(flaw: Flaw, fault: Fault) -> Self {
+        Self { flaw, fault, ..Self::default() }
+    }
+
+    /// Names and bytes as a program sees them now.
+    pub(super) fn files(&self) -> BTreeMap<String, Vec<u8>> {
+        self.names
+            .iter()
+            .map(|(name, inode)| (name.clone(), self.inodes[*inode].bytes.clone()))
+            .collect()
+    }
+
+    /// A disk that holds these files for good.
+    pub(super) fn holding(files: &BTreeMap<String, Vec<u8>>) -> Self {
+        let mut platter = Self::default();
+        for (name, bytes) in files {
+            platter.names.insert(name.clone(), platter.inodes.len());
+            let durable = bytes.len();
+            platter.inodes.push(Inode { bytes: bytes.clone(), durable, forgotten: false });
+        }
+        platter.durable_names = platter.names.clone();
+        platter
+    }
+
+    /// What is left after the power went: what was synced, any part of the appends that were not, any
+    /// of the changes of the directory that were not. Where a file had grown, zeros may stand for what
+    /// was not written.
+    pub(super) fn cut_power(&mut self, seed: u64) {
+        let mut dice = Dice(seed);
+        let mut names = self.durable_names.clone();
+        for change in &self.changes {
+            if dice.roll(2) == 0 {
+                change.apply(&mut names);
+            }
+        }
+        for inode in &mut self.inodes {
+            let pending = inode.bytes.len() - inode.durable;
+            let kept = inode.durable + dice.roll(pending + 1);
+            let length = if dice.roll(4) == 0 { inode.bytes.len() } else { kept };
+            inode.bytes.truncate(kept);
+            inode.bytes.resize(length, 0);
+            inode.durable = length;
+            inode.forgotten = false;
+        }
+        self.durable_names.clone_from(&names);
+        self.names = names;
+        self.changes.clear();
+        self.fault = Fault::None;
+    }
+
+    fn inode(&mut self, name: &str) -> io::Result<&mut Inode> {
+        let inode = *self.names.get(name).ok_or(io::ErrorKind::NotFound)?;
+        Ok(&mut self.inodes[inode])
+    }
+
+    fn change(&mut self, change: Change) {
+        change.apply(&mut self.names);
+        self.changes.push(change);
+    }
+
+    /// Counts one operation; true if the power is gone when it ends.
+    fn power_goes(&mut self) -> bool {
+        let now = self.operations;
+        self.operations += 1;
+        matches!(self.fault, Fault::PowerGoesAt(at) if now >= at)
+    }
+
+    /// True once, for the fault that was asked for.
+    fn fails(&mut self, is_this: impl Fn(Fault) -> Option<u64>) -> bool {
+        let fails = is_this(self.fault).is_some_and(|from| self.operations > from);
+        if fails {
+            self.fault = Fault::None;
+        }
+        fails
+    }
+
+    /// True if the power was gone before the operation began: then it has no effect at all.
+    fn is_dark(&self) -> bool {
+        matches!(self.fault, Fault::PowerGoesAt(at) if self.operations > at)
+    }
+}
+
+/// The journal's handle of a [`Platter`], which outlives it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct SimulatedDisk(Arc<Mutex<Platter>>);
+
+impl SimulatedDisk {
+    pub(super) fn new(platter: Platter) -> Self {
+        Self(Arc::new(Mutex::new(platter)))
+    }
+
+    pub(super) fn platter(&self) -> MutexGuard<'_, Platter> {
+        self.0.lock().unwrap()
+    }
+
+    /// One operation: none where the power is gone already; begun and unanswered where it goes now.
+    fn operate<R>(&self, run: impl FnOnce(&mut Platter) -> io::Result<R>) -> io::Result<R> {
+        let mut platter = self.platter();
+        if platter.is_dark() {
+            return Err(io::Error::other("no power"));
+        }
+        let is_last = platter.power_goes();
+        let done = run(&mut platter);
+        if is_last { Err(io::Error::other("the power went")) } else { done }
+    }
+}
+
+impl Disk for SimulatedDisk {
+    fn list(&mut self) -> io::Result<Vec<String>> {
+        self.operate(|platter| Ok(platter.names.keys().cloned().collect()))
+    }
+
+    fn read(&mut self, name: &str) -> io::Result<Vec<u8>> {
+        self.operate(|platter| Ok(platter.inode(name)?.bytes.clone()))
+    }
+
+    fn create(&mut self, name: &str) -> io::Result<()> {
+        self.operate(|platter| {
+            platter.inodes.push(Inode::default());
+            platter.change(Change::Link(name.to_owned(), platter.inodes.len() - 1));
+            Ok(())
+        })
+    }
+
+    fn append(&mut self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        self.operate(|platter| {
+            let fails = platter.fails(|fault| match fault {
+                Fault::AppendFailsFrom(from) => Some(from),
+                _ => None,
+            });
+            let written = if fails { bytes.len() / 2 } else { bytes.len() };
+            platter.inode(name)?.bytes.extend_from_slice(&bytes[..written]);
+            if fails { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+        })
+    }
+
+    fn sync(&mut self, name: &str) -> io::Result<()> {
+        self.operate(|platter| {
+            // A sync that the power interrupts has proven nothing: the bytes stay in doubt.
+            let is_cut = matches!(platter.fault, Fault::PowerGoesAt(at) if platter.operations > at);
+            let fails = platter.fails(|fault| match fault {
+                Fault::SyncFailsFrom(from) => Some(from),
+                _ => None,
+            });
+            let flaw = platter.flaw;
+            let inode = platter.inode(name)?;
+            if fails {
+                inode.forgotten = true;
+                return Err(io::Error::other("input/output error"));
+            }
+            if flaw != Flaw::SyncDoesNothing && !inode.forgotten && !is_cut {
+                inode.durable = inode.bytes.len();
+            }
+            Ok(())
+        })
+    }
+
+    fn sync_dir(&mut self) -> io::Result<()> {
+        self.operate(|platter| {
+            let is_cut = matches!(platter.fault, Fault::PowerGoesAt(at) if platter.operations > at);
+            if platter.flaw == Flaw::None && !is_cut {
+                platter.durable_names = platter.names.clone();
+                platter.changes.clear();
+            }
+            Ok(())
+        })
+    }
+
+    fn rename(&mut self, from: &str, to: &str) -> io::Result<()> {
+        self.operate(|platter| {
+            let inode = *platter.names.get(from).ok_or(io::ErrorKind::NotFound)?;
+            platter.change(Change::Rename { from: from.to_owned(), to: to.to_owned(), inode });
+            Ok(())
+        })
+    }
+
+    fn remove(&mut self, name: &str) -> io::Result<()> {
+        self.operate(|platter| {
+            platter.inode(name)?;
+            platter.change(Change::Unlink(name.to_owned()));
+            Ok(())
+        })
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        PathBuf::from("/journal").join(name)
+    }
+}
+
+/// Even enough for choosing what survives (Steele, Lea and Flood, "Fast splittable pseudorandom number
+/// generators", 2014); the same from the same seed.
+struct Dice(u64);
+
+impl Dice {
+    /// One of 0 to `sides` - 1.
+    fn roll(&mut self, sides: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        usize::try_from((z ^ (z >> 31)) % u64::try_from(sides).unwrap()).unwrap()
+    }
+}
