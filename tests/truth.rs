@@ -2,6 +2,7 @@
 //! engine puts requests together, and they must be the ones that were staged.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::io::Read as _;
 use std::time::Duration;
 
@@ -19,12 +20,12 @@ use throughline::simulate::{
 };
 
 /// Requests of one workload; enough for several batches, retries and dead letters.
-const REQUESTS: u64 = 150;
+const REQUESTS: u64 = 70;
 /// Differences of one workload that are shown.
 const SHOWN_MAX: usize = 12;
 
 fn start() -> Timestamp {
-    Timestamp::parse_rfc3339("2026-11-25T10:00:00Z").unwrap()
+    Timestamp::parse_rfc3339("2026-11-25T10:00:00Z").expect("a time")
 }
 
 fn header<'a>(emission: &'a Emission, name: &str) -> Option<&'a str> {
@@ -36,7 +37,7 @@ fn read(emission: &Emission) -> Batch {
     let mut body = emission.body.clone();
     if header(emission, "content-encoding").is_some() {
         let mut plain = Vec::new();
-        flate2::read::GzDecoder::new(&*body).read_to_end(&mut plain).unwrap();
+        flate2::read::GzDecoder::new(&*body).read_to_end(&mut plain).expect("gzip");
         body = plain;
     }
     let config = normalize::Config::default();
@@ -49,14 +50,18 @@ fn read(emission: &Emission) -> Batch {
         "/v1/traces" => {
             let (signal, encoding) = (OtlpSignal::Traces, Encoding::Protobuf);
             let body = Body { bytes: &body, signal, encoding, receiver: Receiver::OtlpHttp };
-            (Receiver::OtlpHttp, otlp::normalize(&body, &origin, &config).unwrap())
+            (Receiver::OtlpHttp, otlp::normalize(&body, &origin, &config).expect("readable"))
         }
-        "/ingest/json" => (Receiver::Json, json_log::normalize(&body, &origin, &config).unwrap()),
-        "/ingest/aws/telemetry" => {
-            (Receiver::Telemetry, lambda_telemetry::normalize(&body, &origin, &config).unwrap())
+        "/ingest/json" => {
+            (Receiver::Json, json_log::normalize(&body, &origin, &config).expect("readable"))
         }
+        "/ingest/aws/telemetry" => (
+            Receiver::Telemetry,
+            lambda_telemetry::normalize(&body, &origin, &config).expect("readable"),
+        ),
         "/ingest/aws/firehose" => {
-            let delivery = firehose::normalize(&body, &origin, &config, 64 << 20).unwrap();
+            let delivery =
+                firehose::normalize(&body, &origin, &config, 64 << 20).expect("readable");
             (Receiver::Firehose, delivery.normalized)
         }
         other => panic!("no receiver at {other}"),
@@ -122,8 +127,8 @@ fn expected_hop(hop: &ExpectedHop, precision: Precision) -> String {
     );
     if precision == Precision::Exact {
         let wait = hop.queue_wait_ms.filter(|_| hop.queue.is_some());
-        text += &format!(" {} {} wait {wait:?}", hop.start, hop.end);
-        text += &format!(" init {:?} billed {}", hop.init_ms, hop.billed_ms);
+        let _ = write!(text, " {} {} wait {wait:?}", hop.start, hop.end);
+        let _ = write!(text, " init {:?} billed {}", hop.init_ms, hop.billed_ms);
     }
     text
 }
@@ -141,9 +146,9 @@ fn known_hop(hop: &Hop, precision: Precision) -> String {
     );
     if precision == Precision::Exact {
         let end = hop.end.map_or("?".to_owned(), |end| end.to_string());
-        text += &format!(" {} {end} wait {:?}", hop.start, hop.queue_wait.map(millis));
+        let _ = write!(text, " {} {end} wait {:?}", hop.start, hop.queue_wait.map(millis));
         let billed = hop.billed.map_or(0, |billed| billed.as_millis());
-        text += &format!(" init {:?} billed {billed}", hop.init.map(millis));
+        let _ = write!(text, " init {:?} billed {billed}", hop.init.map(millis));
     }
     text
 }
@@ -220,7 +225,7 @@ fn check(config: &SimulationConfig) {
         truth.len(),
         wrong.len(),
     );
-    assert_eq!(truth.len(), usize::try_from(REQUESTS).unwrap());
+    assert_eq!(truth.len(), usize::try_from(REQUESTS).expect("a small number"));
 }
 
 fn workload(style: StyleChoice, fault: Option<Fault>) -> SimulationConfig {
@@ -236,10 +241,20 @@ fn a_clean_workload_is_known_exactly_in_every_style() {
     }
 }
 
+/// Asynchronous retries keep their request id, and records mark no starts: without a word of the
+/// platform, nothing tells a second attempt from a first that went on.
+fn is_beyond_records(style: StyleChoice, fault: Fault) -> bool {
+    style == StyleChoice::All(Style::JsonLogs) && fault == Fault::RetryStorm
+}
+
 #[test]
-fn every_fault_is_known_exactly_in_mixed_styles() {
+fn every_fault_is_known_exactly_in_every_style() {
     for fault in Fault::ALL {
-        check(&workload(StyleChoice::Mixed, Some(fault)));
+        for style in StyleChoice::ALL {
+            if !is_beyond_records(style, fault) {
+                check(&workload(style, Some(fault)));
+            }
+        }
     }
 }
 
