@@ -24,7 +24,7 @@ outside:
 
 # Measure the journey; prints CPU seconds, memory, latencies.
 bench:
-    cargo bench
+    cargo bench --bench journey
 
 # Watch the demo.
 demo:

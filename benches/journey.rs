@@ -1,4 +1,4 @@
-//! Measures the whole journey on the real binary over loopback; `cargo bench` prints the figures.
+//! Measures the whole journey on the real binary over loopback; `cargo bench --bench journey` prints the figures.
 //!
 //! - CPU seconds for a million spans (batches of 512, 12 attributes) with a sync before every
 //!   acknowledgement, beside the same for a server that decodes and discards, in the same run.

@@ -1,6 +1,7 @@
 //! The whole daemon in one process, over its own sockets: in by HTTP, out by its APIs, over a restart.
 
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -61,10 +62,10 @@ impl Daemon {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         };
-        match tokio::time::timeout(PATIENCE, asking).await {
-            Ok(answer) => answer,
-            Err(_elapsed) => panic!("{path} stays {}", self.get(path).await.1),
+        if let Ok(answer) = tokio::time::timeout(PATIENCE, asking).await {
+            return answer;
         }
+        panic!("{path} stays {}", self.get(path).await.1)
     }
 
     async fn stop(self) {
@@ -156,6 +157,82 @@ async fn a_request_crosses_a_queue_by_message_id_and_survives_a_restart() {
         again.until("/api/ledger", |books| books["receivers"]["telemetry"]["received"] == 12).await;
     assert_eq!(repeated["receivers"]["telemetry"]["applied"], 8, "{repeated}");
     again.stop().await;
+}
+
+/// A place where webhooks arrive: the ids and bodies of what came.
+async fn pager() -> (std::net::SocketAddr, Arc<Mutex<Vec<(String, Value)>>>) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let arrived: Arc<Mutex<Vec<(String, Value)>>> = Arc::default();
+    let kept = Arc::clone(&arrived);
+    let take = async move |headers: axum::http::HeaderMap,
+                           axum::Json(message): axum::Json<Value>| {
+        let id = headers
+            .get("webhook-id")
+            .and_then(|id| id.to_str().ok())
+            .unwrap_or_default()
+            .to_owned();
+        kept.lock().expect("not poisoned").push((id, message));
+    };
+    tokio::spawn(
+        axum::serve(listener, axum::Router::new().route("/", axum::routing::post(take)))
+            .into_future(),
+    );
+    (address, arrived)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_alert_is_told_once_over_a_restart_and_keeps_its_begin() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (address, arrived) = pager().await;
+    let write = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, text).expect("a writable folder");
+        path.display().to_string()
+    };
+    let rules = write(
+        "rules.yaml",
+        "groups: [{name: g, rules: [{alert: Failed, expr: 'sum by (faas_name) (increase(throughline_invocations_total{outcome=\"error\"}[5m])) > 0', labels: {severity: page}, annotations: {summary: '{{ $labels.faas_name }} fails'}}]}]\n",
+    );
+    let notify = write(
+        "notify.yaml",
+        &format!(
+            "route: {{receiver: a, group_by: [alertname]}}\nreceivers: [{{name: a, webhook_configs: [{{url: 'http://{address}/'}}]}}]\n"
+        ),
+    );
+    let sets = [format!("rules.files=['{rules}']"), format!("notify.config={notify}")];
+    let sets: Vec<&str> = sets.iter().map(String::as_str).collect();
+    let data = dir.path().join("data");
+
+    let daemon = Daemon::start(&data, &sets).await;
+    let mut failed = invocation("r-9", "10:00:50", json!({}));
+    failed[2]["record"]["status"] = "failure".into();
+    failed[3]["record"]["status"] = "failure".into();
+    assert_eq!(daemon.post("/ingest/aws/telemetry", "charge", failed).await, 200);
+    let fires = |answer: &Value| answer["data"]["alerts"][0]["state"] == "firing";
+    let before = daemon.until("/api/v1/alerts", fires).await;
+    while arrived.lock().expect("not poisoned").is_empty() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    daemon.stop().await;
+    {
+        let arrived = arrived.lock().expect("not poisoned");
+        let alert = &arrived[0].1["alerts"][0];
+        assert_eq!(alert["annotations"]["summary"], "charge fails");
+        assert_eq!(
+            alert["evidence"]["flow"], "charge",
+            "a real request is in the message: {alert}"
+        );
+    }
+
+    let again = Daemon::start(&data, &sets).await;
+    let ticks =
+        |answer: &Value| answer["data"]["result"][0]["value"][1].as_str().is_some_and(|n| n != "0");
+    again.until("/api/v1/query?query=count_over_time(ALERTS[5s])%20%3E%202", ticks).await;
+    let after = again.until("/api/v1/alerts", fires).await;
+    assert_eq!(after["data"]["alerts"][0]["activeAt"], before["data"]["alerts"][0]["activeAt"]);
+    again.stop().await;
+    assert_eq!(arrived.lock().expect("not poisoned").len(), 1, "told once");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -22,7 +22,10 @@ pub(super) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
         .and_then(|config| Settings::new(config, Clock::wall()).evaluator());
     match checked {
         Ok(evaluator) => {
-            evaluator.warnings().iter().for_each(|warning| say_error(&format!("warning: {warning}")));
+            evaluator
+                .warnings()
+                .iter()
+                .for_each(|warning| say_error(&format!("warning: {warning}")));
             say("ok");
             Ok(ExitCode::SUCCESS)
         }

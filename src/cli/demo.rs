@@ -41,24 +41,39 @@ pub(super) struct DemoArgs {
 
 pub(super) fn run(args: &DemoArgs) -> anyhow::Result<ExitCode> {
     let data_dir = tempdir()?;
-    let mut config = Config::load(None, &[format!("data_dir={}", data_dir.0.display())])
-        .map_err(|errors| anyhow!("{}", errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")))?;
-    config.notify = notify::Config::webhook(&format!("http://{INBOX}/webhook"), Duration::from_secs(5));
+    let mut config =
+        Config::load(None, &[format!("data_dir={}", data_dir.0.display())]).map_err(|errors| {
+            anyhow!("{}", errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
+        })?;
+    config.notify =
+        notify::Config::webhook(&format!("http://{INBOX}/webhook"), Duration::from_secs(5));
     config.correlate.queues = scenario::queues();
     config.correlate.functions = scenario::functions();
-    config.rules.slo_files = vec![("demo.yaml".to_owned(), crate::evaluate::pack::DEMO_SLOS.to_owned())];
-    let _guard = internal_telemetry::start(LogFormat::Text, "warn", &config.listen.ingest.to_string());
+    config.rules.slo_files =
+        vec![("demo.yaml".to_owned(), crate::evaluate::pack::DEMO_SLOS.to_owned())];
+    let _guard =
+        internal_telemetry::start(LogFormat::Text, "warn", &config.listen.ingest.to_string());
     let clock = Clock::accelerated(BEHIND, args.speed.max(1.0));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let (start, end) = (clock.now(), clock.now().saturating_add(LASTS));
     let stage = if args.no_incidents { scenario::quiet_scenario } else { scenario::demo_scenario };
     let mut scenario = stage(args.seed, start, end);
-    scenario.faults.extend(args.fault.iter().map(|fault| FaultWindow { fault: *fault, from: start, to: end }));
+    scenario.faults.extend(args.fault.iter().map(|fault| FaultWindow {
+        fault: *fault,
+        from: start,
+        to: end,
+    }));
     runtime.block_on(play(config, clock, &scenario))
 }
 
-async fn play(config: Config, clock: Clock, scenario: &SimulationConfig) -> anyhow::Result<ExitCode> {
-    let listener = tokio::net::TcpListener::bind(INBOX).await.with_context(|| format!("cannot listen on {INBOX}; is another demo running?"))?;
+async fn play(
+    config: Config,
+    clock: Clock,
+    scenario: &SimulationConfig,
+) -> anyhow::Result<ExitCode> {
+    let listener = tokio::net::TcpListener::bind(INBOX)
+        .await
+        .with_context(|| format!("cannot listen on {INBOX}; is another demo running?"))?;
     let inbox = Inbox::default();
     let inbox_server = tokio::spawn(axum::serve(listener, inbox.router()).into_future());
     let pipeline = match Pipeline::start(Settings::new(config, clock.clone())).await {
@@ -67,9 +82,17 @@ async fn play(config: Config, clock: Clock, scenario: &SimulationConfig) -> anyh
     };
     let Listen { ingest, web, .. } = pipeline.addresses();
     say(&run::banner(&pipeline));
-    say(&format!("  alerts      http://{INBOX}  (what a pager would receive)\n\nThe demo's clock starts 15 minutes in the past. A shop takes orders; watch it at http://{web}"));
-    say("Incidents follow: a throttle burst, a poison message, a cold-start storm. Alerts appear here as they are delivered:\n");
-    let feed = tokio::spawn(demo_feed::feed(Simulation::new(scenario), format!("http://{ingest}"), clock.clone()));
+    say(&format!(
+        "  alerts      http://{INBOX}  (what a pager would receive)\n\nThe demo's clock starts 15 minutes in the past. A shop takes orders; watch it at http://{web}"
+    ));
+    say(
+        "Incidents follow: a throttle burst, a poison message, a cold-start storm. Alerts appear here as they are delivered:\n",
+    );
+    let feed = tokio::spawn(demo_feed::feed(
+        Simulation::new(scenario),
+        format!("http://{ingest}"),
+        clock.clone(),
+    ));
     let guide = tokio::spawn(guide(format!("http://{web}"), clock));
     let stopped = pipeline.run_until_signal().await;
     feed.abort();
@@ -87,7 +110,10 @@ async fn guide(web: String, clock: Clock) {
     wait(40).await;
     loop {
         if let Some(text) = figures(&web).await {
-            say(&format!("\n[{}] {text}\n", clock.now().to_string().get(11..19).unwrap_or_default()));
+            say(&format!(
+                "\n[{}] {text}\n",
+                clock.now().to_string().get(11..19).unwrap_or_default()
+            ));
         }
         wait(45).await;
     }
@@ -97,15 +123,27 @@ async fn figures(web: &str) -> Option<String> {
     let client = reqwest::Client::new();
     let mut shown = Vec::new();
     for (name, quantile) in [("p50", 0.5), ("p95", 0.95), ("p99", 0.99), ("p99.9", 0.999)] {
-        let query = format!("histogram_quantile({quantile}, sum(rate(throughline_request_duration_seconds[10m])))");
+        let query = format!(
+            "histogram_quantile({quantile}, sum(rate(throughline_request_duration_seconds[10m])))"
+        );
         let mut url = reqwest::Url::parse(&format!("{web}/api/v1/query")).ok()?;
         url.query_pairs_mut().append_pair("query", &query);
         let answer: serde_json::Value = client.get(url).send().await.ok()?.json().await.ok()?;
         let value: f64 = answer["data"]["result"][0]["value"][1].as_str()?.parse().ok()?;
         shown.push(format!("{name} {value:.2} s"));
     }
-    let slowest: serde_json::Value = client.get(format!("{web}/api/requests?flow=POST+%2Forders&min_duration=2s&limit=1")).send().await.ok()?.json().await.ok()?;
-    let request = slowest["requests"][0]["id"].as_str().map(|id| format!("\n  look at one:  throughline request {id}")).unwrap_or_default();
+    let slowest: serde_json::Value = client
+        .get(format!("{web}/api/requests?flow=POST+%2Forders&min_duration=2s&limit=1"))
+        .send()
+        .await
+        .ok()?
+        .json()
+        .await
+        .ok()?;
+    let request = slowest["requests"][0]["id"]
+        .as_str()
+        .map(|id| format!("\n  look at one:  throughline request {id}"))
+        .unwrap_or_default();
     Some(format!("requests: {}{request}", shown.join(", ")))
 }
 

@@ -1,6 +1,7 @@
 //! The demo's local page: takes the webhooks that a pager would take, and shows them.
 
 use std::collections::{HashSet, VecDeque};
+use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::extract::State;
@@ -39,7 +40,11 @@ struct Line {
 
 impl Inbox {
     pub(super) fn router(&self) -> Router {
-        Router::new().route("/", get(page)).route("/style.css", get(style)).route("/webhook", post(take)).with_state(self.clone())
+        Router::new()
+            .route("/", get(page))
+            .route("/style.css", get(style))
+            .route("/webhook", post(take))
+            .with_state(self.clone())
     }
 
     /// Keeps the alerts of a message; one with a known id is a repeat and changes nothing.
@@ -54,7 +59,11 @@ impl Inbox {
         for alert in message["alerts"].as_array().into_iter().flatten() {
             let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
             let (fingerprint, fires) = (text(&alert["fingerprint"]), alert["status"] == "firing");
-            let news = if fires { kept.firing.insert(fingerprint) } else { kept.firing.remove(&fingerprint) };
+            let news = if fires {
+                kept.firing.insert(fingerprint)
+            } else {
+                kept.firing.remove(&fingerprint)
+            };
             if !news {
                 continue;
             }
@@ -76,7 +85,11 @@ impl Inbox {
     }
 }
 
-async fn take(State(inbox): State<Inbox>, headers: HeaderMap, Json(message): Json<Value>) -> StatusCode {
+async fn take(
+    State(inbox): State<Inbox>,
+    headers: HeaderMap,
+    Json(message): Json<Value>,
+) -> StatusCode {
     let id = headers.get("webhook-id").and_then(|id| id.to_str().ok()).unwrap_or_default();
     inbox.keep(id, &message);
     StatusCode::OK
@@ -88,22 +101,36 @@ async fn style() -> Response {
 
 async fn page(State(inbox): State<Inbox>) -> Response {
     let kept = inbox.0.lock().unwrap_or_else(PoisonError::into_inner);
-    let mut html = String::from("<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta http-equiv=\"refresh\" content=\"3\"><title>Delivered alerts</title><link rel=\"stylesheet\" href=\"/style.css\"></head><body><main><h1>Delivered alerts</h1><p class=\"note\">What a pager or chat would have received from the demo.</p>");
+    let mut html = String::from(
+        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta http-equiv=\"refresh\" content=\"3\"><title>Delivered alerts</title><link rel=\"stylesheet\" href=\"/style.css\"></head><body><main><h1>Delivered alerts</h1><p class=\"note\">What a pager or chat would have received from the demo.</p>",
+    );
     for line in &kept.lines {
         let class = if line.status == "firing" { "firing" } else { "resolved" };
-        let link = line.request_url.as_ref().map(|url| format!(" <a href=\"{}\">the request</a>", escape(url))).unwrap_or_default();
-        html.push_str(&format!(
+        let link = line
+            .request_url
+            .as_ref()
+            .map(|url| format!(" <a href=\"{}\">the request</a>", escape(url)))
+            .unwrap_or_default();
+        let _ = write!(
+            html,
             "<section class=\"alert {class}\"><h2>{} <span class=\"badge {}\">{class}</span></h2><p>{}</p><p class=\"note\">{}{link}</p><p class=\"note\">since {}</p></section>",
             escape(&line.name),
             if class == "firing" { "firing" } else { "ok" },
             escape(&line.summary),
             escape(&line.evidence),
             escape(&line.starts_at),
-        ));
+        );
     }
     html.push_str("</main></body></html>");
     let policy = "default-src 'none'; style-src 'self'; frame-ancestors 'none'";
-    ([(header::CONTENT_TYPE, "text/html; charset=utf-8"), (header::CONTENT_SECURITY_POLICY, policy)], html).into_response()
+    (
+        [
+            (header::CONTENT_TYPE, "text/html; charset=utf-8"),
+            (header::CONTENT_SECURITY_POLICY, policy),
+        ],
+        html,
+    )
+        .into_response()
 }
 
 fn escape(text: &str) -> String {
@@ -117,7 +144,8 @@ mod tests {
     #[test]
     fn a_repeated_message_is_shown_once() {
         let inbox = Inbox::default();
-        let message = serde_json::json!({"alerts": [{"status": "firing", "labels": {"alertname": "A"}}]});
+        let message =
+            serde_json::json!({"alerts": [{"status": "firing", "labels": {"alertname": "A"}}]});
         inbox.keep("1", &message);
         inbox.keep("1", &message);
         inbox.keep("2", &message);

@@ -70,7 +70,9 @@ pub fn main() -> ExitCode {
         Command::Test(args) => test::run(&args),
         Command::Simulate(args) => simulate::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Slo(args) => slo::run(&args),
-        Command::Request(args) => block_on(request::run(&args)).and_then(|shown| shown).map(|()| ExitCode::SUCCESS),
+        Command::Request(args) => {
+            block_on(request::run(&args)).and_then(|shown| shown).map(|()| ExitCode::SUCCESS)
+        }
         Command::Query(args) => query::run(&args),
     };
     result.unwrap_or_else(|error| {

@@ -119,7 +119,7 @@ mod tests {
             {"metric": {"__name__": "up", "job": "a"}, "value": [1.0, "1"]},
             {"metric": {"job": "bcd"}, "value": [1.0, "NaN"]},
         ]});
-        assert_eq!(table(&data), "up{job=\"a\"}   1\n{job=\"bcd\"}  NaN");
+        assert_eq!(table(&data), "up{job=\"a\"}  1\n{job=\"bcd\"}  NaN");
         assert_eq!(table(&serde_json::json!({"resultType": "scalar", "result": [4, "2"]})), "2");
     }
 }

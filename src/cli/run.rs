@@ -36,7 +36,8 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::FAILURE);
         }
     };
-    let _guard = internal_telemetry::start(LogFormat::Auto, "info", &config.listen.ingest.to_string());
+    let _guard =
+        internal_telemetry::start(LogFormat::Auto, "info", &config.listen.ingest.to_string());
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let settings = Settings {

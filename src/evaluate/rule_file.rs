@@ -396,10 +396,13 @@ groups:
     #[test]
     fn groups_of_every_document_are_read() {
         let text = "groups:\n- name: g\n  rules: [{alert: A, expr: up}]\n---\ngroups:\n- name: h\n  rules: [{alert: B, expr: up +}]\n";
-        check(text, &expect![[r"
+        check(
+            text,
+            &expect![[r"
             rules.yaml:7:32: unexpected end of input
                   rules: [{alert: B, expr: up +}]
-                                               ^"]]);
+                                               ^"]],
+        );
     }
 
     #[test]

@@ -230,7 +230,7 @@ impl<'q> Evaluator<'q> {
         if let Kind::Call { function, args } = &expr.kind
             && function.name == "info"
         {
-            let matchers = Cow::Owned(super::info::info_matchers(args));
+            let matchers = Cow::Owned(super::info_join::info_matchers(args));
             let start = self.info_time(args, times.0)?.saturating_sub(self.lookback);
             let end = self.info_time(args, times.1)?;
             wanted.push(Wanted { id: expr.id, matchers, start, end, is_window: false });

@@ -19,7 +19,7 @@ mod distribution;
 mod evaluate;
 mod histogram;
 mod histogram_call;
-mod info;
+mod info_join;
 pub mod json;
 mod kahan;
 mod labelling;

@@ -194,7 +194,9 @@ impl Views {
     /// The newest whole second that a tick has closed: at it, an increase is a count and needs no
     /// extrapolation.
     pub(crate) fn settled(&self) -> Timestamp {
-        Timestamp::from_nanos(self.clock.now().as_secs().saturating_sub(1).saturating_mul(1_000_000_000))
+        Timestamp::from_nanos(
+            self.clock.now().as_secs().saturating_sub(1).saturating_mul(1_000_000_000),
+        )
     }
 
     /// Runs a query off the async threads, at most a few at once.
