@@ -13,7 +13,7 @@ use super::reach::Owner;
 use super::request::Evidence;
 use super::rules::Rules;
 use super::weak::{Functions, Lead, WeakKey, WeakSet};
-use crate::signal::{SpanId, Text, TraceId, Via};
+use crate::signal::{SpanId, Text, Timestamp, TraceId, Via};
 
 /// Takings of one message, and its senders; what more invocations share is no message id and joins
 /// nothing. Law 4: without it one constant id would cost the square of its uses.
@@ -81,9 +81,20 @@ impl Node {
         match (self.known.init, self.environment_init) {
             (Some(own), Some(environment)) => Some(Init {
                 duration: own.duration.or(environment.duration),
-                end: own.end.or(environment.end),
+                end: own.end.or(self.environment_end(own, environment)),
             }),
             (own, environment) => own.or(environment),
+        }
+    }
+
+    /// An init of which the environment only tells that it began, ends by the duration that the
+    /// invocation's own report tells.
+    fn environment_end(&self, own: Init, environment: Init) -> Option<Timestamp> {
+        match (environment.duration, own.duration, environment.end) {
+            (None, Some(duration), Some(begun)) => {
+                Some(begun.saturating_add(duration).min(self.known.start))
+            }
+            (_, _, end) => end,
         }
     }
 }

@@ -24,9 +24,10 @@ pub(super) fn events(run: &Run, report_wait: Duration) -> Vec<Told> {
         events.push(Told { ready, item: Item::Event(event) });
     };
     if let Some(init) = run.init {
+        // An extension subscribes during init, so that what came before comes to it afterwards.
         let begin = run.begin();
-        tell(begin, begin, "platform.initStart", init_start(run));
         let done = begin.saturating_add(init);
+        tell(begin, done, "platform.initStart", init_start(run));
         tell(done, done, "platform.initReport", init_report(init));
     }
     tell(run.start, run.start, "platform.start", start(run));

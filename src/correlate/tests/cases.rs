@@ -345,6 +345,23 @@ fn an_init_that_names_no_run_goes_to_the_first_one_after_it() {
 }
 
 #[test]
+fn an_init_of_which_only_the_begin_is_told_ends_by_the_report() {
+    let report = report("checkout", "r1", 1510, 100)
+        .platform(|event| event.init_duration = Some(Duration::from_millis(300)));
+    check(
+        &[
+            event("checkout", "", PlatformStage::InitStart, 1100),
+            start("checkout", "r1", 1410),
+            report,
+        ],
+        &expect![[r#"
+            checkout: ok finished 1100+410
+              checkout#1 ok 1410+100 init=300
+        "#]],
+    );
+}
+
+#[test]
 fn a_request_that_begins_to_share_a_hop_is_corrected_at_once() {
     let mut world = World::new(Config::default());
     world.hear(&[
