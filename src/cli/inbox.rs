@@ -142,13 +142,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_repeated_message_is_shown_once() {
+    fn an_alert_is_shown_when_it_fires_and_when_it_ends_not_when_it_is_repeated() {
         let inbox = Inbox::default();
-        let message =
-            serde_json::json!({"alerts": [{"status": "firing", "labels": {"alertname": "A"}}]});
-        inbox.keep("1", &message);
-        inbox.keep("1", &message);
-        inbox.keep("2", &message);
-        assert_eq!(inbox.0.lock().map_or(0, |kept| kept.lines.len()), 2);
+        let says =
+            |status: &str| serde_json::json!({"alerts": [{"status": status, "fingerprint": "f"}]});
+        for (id, status) in [("1", "firing"), ("1", "firing"), ("2", "firing"), ("3", "resolved")] {
+            inbox.keep(id, &says(status));
+        }
+        let kept = inbox
+            .0
+            .lock()
+            .map(|kept| kept.lines.iter().map(|line| line.status.clone()).collect::<Vec<_>>());
+        assert_eq!(kept.ok(), Some(vec!["resolved".to_owned(), "firing".to_owned()]));
     }
 }
