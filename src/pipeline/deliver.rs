@@ -69,6 +69,7 @@ pub(super) async fn run(
     while attempts.join_next().await.is_some() {}
 }
 
+#[tracing::instrument(name = "notify.attempt", skip_all, fields(receiver = %message.receiver, id = %message.id))]
 async fn attempt(
     client: &reqwest::Client,
     message: Message,

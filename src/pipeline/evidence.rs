@@ -29,20 +29,22 @@ pub(super) fn attach(transitions: &mut [Transition], engine: &Engine, external_u
 
 fn find(labels: &Labels, at: Timestamp, engine: &Engine, external_url: &str) -> Option<Evidence> {
     let text = |name: &str| labels.get(name).map(Text::from);
-    let mut filter = RequestFilter {
-        flow: text("flow"),
-        function: text("faas_name"),
-        queue: text("source_queue").or_else(|| text("queue")),
+    let all = RequestFilter {
         start: Some(at.saturating_sub(REACH)),
         limit: CANDIDATES_MAX,
         ..RequestFilter::default()
     };
-    let mut found = engine.requests(&filter);
-    if found.is_empty() && (filter.queue.is_some() || filter.function.is_some()) {
-        // The queue or function may be one that no request reached by this name; the flow still tells.
-        (filter.queue, filter.function) = (None, None);
-        found = engine.requests(&filter);
-    }
+    let named = RequestFilter {
+        flow: text("flow"),
+        function: text("faas_name"),
+        queue: text("source_queue").or_else(|| text("queue")),
+        ..all.clone()
+    };
+    // An alert about dead letters is shown by one. A queue or function may be one that no request
+    // reached by this name; the flow still tells.
+    let dead = labels.get("source_queue").map(|_| RequestFilter { outcome: Some(Outcome::DeadLettered), ..named.clone() });
+    let flow = RequestFilter { flow: text("flow"), ..all };
+    let found = dead.into_iter().chain([named, flow]).map(|filter| engine.requests(&filter)).find(|found| !found.is_empty())?;
     let function = labels.get("faas_name");
     let worst = found.iter().max_by_key(|request| rank(request, function))?;
     Some(describe(worst, external_url))

@@ -171,6 +171,7 @@ impl EvaluatorThread {
     /// disk and applied; until then no next evaluation begins.
     pub(super) fn run(self) {
         while let Ok(now) = self.ticks.recv() {
+            let _span = tracing::info_span!("evaluate.tick", %now).entered();
             let stopwatch = Clock::stopwatch();
             let series = &self.state.series;
             let read = || series.read().unwrap_or_else(PoisonError::into_inner);

@@ -91,6 +91,7 @@ impl UnaryService<Bytes> for Export {
     }
 }
 
+#[tracing::instrument(name = "receive.delivery", skip_all, fields(receiver = ?Receiver::OtlpGrpc))]
 async fn take(
     desk: &Arc<Desk>,
     signal: OtlpSignal,

@@ -84,6 +84,7 @@ fn text(headers: &HeaderMap, name: impl header::AsHeaderName) -> Option<&str> {
 }
 
 /// The whole way of one delivery: token, body, decoding, disk, answer.
+#[tracing::instrument(name = "receive.delivery", skip_all, fields(receiver = ?endpoint.receiver()))]
 async fn take(desk: Arc<Desk>, endpoint: Endpoint, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let header_id =
