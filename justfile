@@ -18,6 +18,10 @@ peers *NAMES:
 golden:
     UPDATE_GOLDEN=1 UPDATE_EXPECT=1 cargo test
 
+# Prove that the tests can fail: each mutant must be caught by the test that it names.
+mutants *NAMES:
+    tests/mutants/run {{NAMES}}
+
 # Run payloads that others wrote, from the folder in THROUGHLINE_SHARED.
 outside:
     cargo test --test outside_data
