@@ -42,9 +42,15 @@ fn find(labels: &Labels, at: Timestamp, engine: &Engine, external_url: &str) -> 
     };
     // An alert about dead letters is shown by one. A queue or function may be one that no request
     // reached by this name; the flow still tells.
-    let dead = labels.get("source_queue").map(|_| RequestFilter { outcome: Some(Outcome::DeadLettered), ..named.clone() });
+    let dead = labels
+        .get("source_queue")
+        .map(|_| RequestFilter { outcome: Some(Outcome::DeadLettered), ..named.clone() });
     let flow = RequestFilter { flow: text("flow"), ..all };
-    let found = dead.into_iter().chain([named, flow]).map(|filter| engine.requests(&filter)).find(|found| !found.is_empty())?;
+    let found = dead
+        .into_iter()
+        .chain([named, flow])
+        .map(|filter| engine.requests(&filter))
+        .find(|found| !found.is_empty())?;
     let function = labels.get("faas_name");
     let worst = found.iter().max_by_key(|request| rank(request, function))?;
     Some(describe(worst, external_url))

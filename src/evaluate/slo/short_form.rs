@@ -186,7 +186,7 @@ fn alerts(raw: &RawSlo, slo: &Slo) -> Vec<RuleText> {
             (
                 "description",
                 format!(
-                    "{{{{ $value | humanizePercentage }}}} of {} {bad}; the objective of {}% over {} allows {}%.",
+                    "{{{{ $value | humanizePercentage }}}} of {} {bad}; the objective of {}% over {} allows {}%.{}",
                     flow.as_ref().map_or_else(
                         || "requests".to_owned(),
                         |flow| format!("the requests of {flow}")
@@ -194,6 +194,7 @@ fn alerts(raw: &RawSlo, slo: &Slo) -> Vec<RuleText> {
                     slo.objective,
                     format_duration(slo.window),
                     trimmed(100.0 - slo.objective),
+                    counts(slo, &selector, if severity == burn::PAGE { "1h" } else { "1d" }),
                 ),
             ),
             ("runbook_url", format!("{{{{ $externalURL }}}}/runbooks/{name}")),
@@ -208,8 +209,36 @@ fn alerts(raw: &RawSlo, slo: &Slo) -> Vec<RuleText> {
     ]
 }
 
-/// A percentage for people: 0.1, not 0.09999999999999432.
-fn trimmed(percent: f64) -> String {
-    let shown = format!("{percent:.6}");
+/// Template text that says how many events of `recent` were bad, and how much of the budget is left.
+fn counts(slo: &Slo, selector: &str, recent: &str) -> String {
+    let window = format_duration(slo.window);
+    let sum = |what: &str, window: &str| {
+        format!("sum(increase(throughline_slo_{what}_total{{{selector}}}[{window}]))")
+    };
+    let bad = |window: &str| format!("{} - {}", sum("events", window), sum("good", window));
+    let left = format!(
+        "1 - ({}) / {} / {}",
+        bad(&window),
+        sum("events", &window),
+        trimmed(slo.error_budget())
+    );
+    let ask = |query: &str, before: &str, show: &str| {
+        format!(
+            "{{{{ with query `{query}` }}}}{before}{{{{ . | first | value | {show} }}}}{{{{ end }}}}"
+        )
+    };
+    let whole = "printf \"%.0f\"";
+    [
+        ask(&bad(recent), &format!(" In the last {recent} it was "), whole),
+        ask(&sum("events", recent), " of ", whole),
+        ask(&left, "; of the budget ", "humanizePercentage"),
+        " is left.".to_owned(),
+    ]
+    .concat()
+}
+
+/// A number for people and queries: 0.1, not 0.09999999999999432.
+fn trimmed(number: f64) -> String {
+    let shown = format!("{number:.9}");
     shown.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
