@@ -410,8 +410,14 @@ impl Engine {
         &self.held.ledger
     }
 
-    /// Whether what is held fills the memory: signals of new requests are dropped now, so admission
-    /// should refuse them.
+    /// Whether memory is short: right after a tick this means that open requests alone take three
+    /// quarters of it, and admission should refuse new work. The last quarter is for what arrives
+    /// between two ticks.
+    pub fn is_crowded(&self) -> bool {
+        self.held.bytes >= self.rules.config.memory_max_bytes / 4 * 3
+    }
+
+    /// Whether memory is full: signals of new requests are dropped, and counted.
     pub fn is_full(&self) -> bool {
         self.held.bytes >= self.rules.config.memory_max_bytes
     }

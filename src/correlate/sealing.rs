@@ -89,9 +89,9 @@ impl Engine {
         }
     }
 
-    /// When memory is full, the oldest settled requests become final early.
+    /// When memory is short, the oldest settled requests become final early.
     pub(super) fn relieve(&mut self, changes: &mut Vec<Change>) {
-        if !self.is_full() {
+        if !self.is_crowded() {
             return;
         }
         let settled =
@@ -100,7 +100,7 @@ impl Engine {
             settled.map(|(&id, held)| (held.summary.news, id)).collect();
         settled.sort();
         for (news, entry) in settled {
-            if !self.is_full() {
+            if !self.is_crowded() {
                 break;
             }
             let lateness = self.held.age.saturating_sub(news);

@@ -157,6 +157,7 @@ impl Pipeline {
         let (log, recovered) =
             recover(&config, &clock, &state, records).await.map_err(|error| one(&error))?;
         recovered.emit(&metrics);
+        let crowded = Arc::clone(&state.crowded);
         let workers = Workers {
             state,
             log: log.clone(),
@@ -174,7 +175,8 @@ impl Pipeline {
         )
         .await
         .map_err(|error| one(&error))?;
-        let forwarder = tokio::spawn(forward(deliveries, log.clone(), Arc::clone(&metrics)));
+        let forwarder =
+            tokio::spawn(forward(deliveries, log.clone(), crowded, Arc::clone(&metrics)));
         let ticker = tokio::spawn(tick(log.clone(), clock, stopping));
         ready.store(true, Ordering::Release);
         metrics.ready.set(1);
@@ -305,6 +307,7 @@ fn state(config: &Config, evaluator: Evaluator) -> Result<State, crate::archive:
         ))),
         measure: Arc::new(Mutex::new(measure)),
         archive: Arc::new(archive),
+        crowded: Arc::default(),
     })
 }
 
@@ -447,10 +450,21 @@ fn receive_config(config: &Config) -> receive::Config {
     }
 }
 
-/// Puts accepted batches into the journal, in the order they came, and answers when they are on disk.
-async fn forward(mut deliveries: mpsc::Receiver<Delivery>, log: Log, metrics: Arc<Metrics>) {
+/// Puts accepted batches into the journal and answers when they are on disk.
+/// Refuses them while open requests alone fill the engine's memory.
+async fn forward(
+    mut deliveries: mpsc::Receiver<Delivery>,
+    log: Log,
+    crowded: Arc<AtomicBool>,
+    metrics: Arc<Metrics>,
+) {
     let mut answers = JoinSet::new();
     while let Some(Delivery { batch, answer }) = deliveries.recv().await {
+        if crowded.load(Ordering::Relaxed) {
+            BatchRefused { cause: "memory" }.emit(&metrics);
+            let _ = answer.send(Err(Refusal::Overloaded));
+            continue;
+        }
         let (receiver, log, metrics) = (batch.receiver, log.clone(), Arc::clone(&metrics));
         answers.spawn(async move {
             let outcome = log.write(Entry::Batch(Box::new(batch)), Priority::Batch).await;

@@ -3,6 +3,7 @@
 //! The same [`State::apply`] runs live, right after a record is on disk, and at recovery. It does no
 //! I/O but for the archive, which replay makes anew.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use serde::{Deserialize, Serialize};
@@ -51,6 +52,9 @@ pub struct State {
     pub dispatcher: Arc<RwLock<Dispatcher>>,
     pub measure: Arc<Mutex<Measure>>,
     pub archive: Arc<Archive>,
+    /// Open requests alone fill the engine's memory: new deliveries are refused until the next tick
+    /// says otherwise.
+    pub crowded: Arc<AtomicBool>,
 }
 
 /// A panic elsewhere does not make the state wrong: every change is one record's, whole or not at all
@@ -111,7 +115,9 @@ impl State {
     fn tick(&self, log_time: Timestamp) {
         let (changes, open) = {
             let mut engine = write(&self.engine);
-            (engine.tick(log_time), engine.open_by_flow())
+            let changes = engine.tick(log_time);
+            self.crowded.store(engine.is_crowded(), Ordering::Relaxed);
+            (changes, engine.open_by_flow())
         };
         let alert_series = read(&self.evaluator).alert_series(log_time);
         {
