@@ -40,6 +40,9 @@ fn find(labels: &Labels, at: Timestamp, engine: &Engine, external_url: &str) -> 
         queue: text("source_queue").or_else(|| text("queue")),
         ..all.clone()
     };
+    if named.flow.is_none() && named.function.is_none() && named.queue.is_none() {
+        return None;
+    }
     // An alert about dead letters is shown by one. A queue or function may be one that no request
     // reached by this name; the flow still tells.
     let dead = labels

@@ -224,15 +224,14 @@ fn counts(slo: &Slo, selector: &str, recent: &str) -> String {
     );
     let ask = |query: &str, before: &str, show: &str| {
         format!(
-            "{{{{ with query `{query}` }}}}{before}{{{{ . | first | value | {show} }}}}{{{{ end }}}}"
+            "{{{{ with query `{query}` }}}}{before}{{{{ . | first | value | {show} }}}}.{{{{ end }}}}"
         )
     };
     let whole = "printf \"%.0f\"";
     [
-        ask(&bad(recent), &format!(" In the last {recent} it was "), whole),
-        ask(&sum("events", recent), " of ", whole),
-        ask(&left, "; of the budget ", "humanizePercentage"),
-        " is left.".to_owned(),
+        ask(&bad(recent), &format!(" Bad events in the last {recent}: "), whole),
+        ask(&sum("events", recent), " Events in all: ", whole),
+        ask(&left, " Budget left: ", "humanizePercentage"),
     ]
     .concat()
 }

@@ -6,7 +6,16 @@ use crate::evaluate::{ActiveAlert, AlertState};
 use crate::serve::Views;
 
 pub(super) fn main(views: &Views) -> Html {
-    let active = views.evaluator.read().unwrap_or_else(std::sync::PoisonError::into_inner).active();
+    let mut active =
+        views.evaluator.read().unwrap_or_else(std::sync::PoisonError::into_inner).active();
+    // Who is woken first stands first; what only proves that alerting works stands last.
+    active.sort_by_key(|alert| {
+        match (alert.labels.get("alertname"), alert.labels.get("severity")) {
+            (Some("Watchdog"), _) => 2,
+            (_, Some("page")) => 0,
+            _ => 1,
+        }
+    });
     let mut html = Html::new();
     html.raw("<h1>Alerts</h1>");
     if active.is_empty() {

@@ -161,6 +161,7 @@ fn duration_of(d: Duration) -> String {
 fn number(value: Option<f64>) -> String {
     match value.filter(|x| x.is_finite()) {
         None => "–".to_owned(),
+        Some(x) if x != 0.0 && x.abs() < 0.000_5 => format!("{x:.1e}"),
         Some(x) if (x - x.round()).abs() < 0.000_5 => format!("{x:.0}"),
         Some(x) if x < 10.0 => format!("{x:.2}"),
         Some(x) => format!("{x:.1}"),
@@ -197,8 +198,13 @@ mod tests {
                 .collect();
         assert_eq!(shown, ["4.2 ms", "212 ms", "1.83 s", "3m 20s", "2h 2m", "–"]);
         assert_eq!(
-            [number(Some(3.0)), number(Some(0.256)), number(Some(f64::NAN))],
-            ["3", "0.26", "–"]
+            [
+                number(Some(3.0)),
+                number(Some(0.256)),
+                number(Some(0.000_004)),
+                number(Some(f64::NAN))
+            ],
+            ["3", "0.26", "4.0e-6", "–"]
         );
         assert_eq!(
             [percent(Some(0.995)), percent(Some(0.0004)), percent(None)],
