@@ -1,5 +1,6 @@
 //! `throughline demo`: the daemon on throw-away data, fed over loopback through its own receivers.
 
+use std::fmt::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -107,7 +108,7 @@ async fn play(
 /// Says what to try once there is something to see: the figures of now, and a request by its id.
 async fn guide(web: String, clock: Clock) {
     let wait = |seconds| tokio::time::sleep(Duration::from_secs(seconds));
-    wait(40).await;
+    wait(30).await;
     loop {
         if let Some(text) = figures(&web).await {
             say(&format!(
@@ -115,36 +116,86 @@ async fn guide(web: String, clock: Clock) {
                 clock.now().to_string().get(11..19).unwrap_or_default()
             ));
         }
-        wait(45).await;
+        wait(30).await;
     }
 }
 
+/// The figures of now, as the pages show them.
 async fn figures(web: &str) -> Option<String> {
-    let client = reqwest::Client::new();
-    let mut shown = Vec::new();
-    for (name, quantile) in [("p50", 0.5), ("p95", 0.95), ("p99", 0.99), ("p99.9", 0.999)] {
-        let query = format!(
-            "histogram_quantile({quantile}, sum(rate(throughline_request_duration_seconds[10m])))"
-        );
-        let mut url = reqwest::Url::parse(&format!("{web}/api/v1/query")).ok()?;
-        url.query_pairs_mut().append_pair("query", &query);
-        let answer: serde_json::Value = client.get(url).send().await.ok()?.json().await.ok()?;
-        let value: f64 = answer["data"]["result"][0]["value"][1].as_str()?.parse().ok()?;
-        shown.push(format!("{name} {value:.2} s"));
+    let asking = Asking { client: reqwest::Client::new(), web };
+    let quantiles = asking.quantiles("throughline_request_duration_seconds", "").await?;
+    let mut text = format!("requests         {quantiles}");
+    for function in ["checkout", "payment", "fulfil"] {
+        let selector = format!("{{faas_name=\"{function}\"}}");
+        if let Some(quantiles) =
+            asking.quantiles("throughline_invocation_duration_seconds", &selector).await
+        {
+            let _ = write!(text, "\n  {function:14} {quantiles}");
+        }
     }
-    let slowest: serde_json::Value = client
-        .get(format!("{web}/api/requests?flow=POST+%2Forders&min_duration=2s&limit=1"))
-        .send()
-        .await
-        .ok()?
-        .json()
-        .await
-        .ok()?;
-    let request = slowest["requests"][0]["id"]
-        .as_str()
-        .map(|id| format!("\n  look at one:  throughline request {id}"))
-        .unwrap_or_default();
-    Some(format!("requests: {}{request}", shown.join(", ")))
+    let mut counts = Vec::new();
+    for (name, query) in [
+        ("cold starts", "sum(increase(throughline_cold_starts_total[10m]))"),
+        ("throttles", "sum(increase(throughline_throttles_total[10m]))"),
+        ("retries", "sum(increase(throughline_retries_total[10m]))"),
+        ("dead letters", "sum(increase(throughline_dlq_arrivals_total[10m]))"),
+        ("in the DLQ", "sum(throughline_dlq_depth)"),
+    ] {
+        counts.push(format!("{name} {:.0}", asking.value(query).await.unwrap_or(0.0)));
+    }
+    let lag = asking.quantiles("throughline_queue_lag_seconds", "{queue=\"orders\"}").await;
+    let _ = write!(
+        text,
+        "\n  last 10 min    {}\n  lag of orders  {}",
+        counts.join(", "),
+        lag.unwrap_or_default()
+    );
+    for slo in asking.get("/api/slos").await?["slos"].as_array().into_iter().flatten() {
+        let number = |value: &serde_json::Value| value.as_f64().unwrap_or(0.0);
+        let (name, left) =
+            (slo["name"].as_str().unwrap_or_default(), number(&slo["budget_left_ratio"]) * 100.0);
+        let _ = write!(
+            text,
+            "\n  {name:16} {left:.0} % of the budget left, burn rate {:.1} in 1 h",
+            number(&slo["burn_rates"]["1h"])
+        );
+    }
+    let slowest = asking.get("/api/requests?flow=POST+%2Forders&min_duration=2s&limit=1").await?;
+    if let Some(id) = slowest["requests"][0]["id"].as_str() {
+        let _ = write!(text, "\n  look at one:   throughline request {id}");
+    }
+    Some(text)
+}
+
+/// Questions to the demo's own daemon.
+struct Asking<'a> {
+    client: reqwest::Client,
+    web: &'a str,
+}
+
+impl Asking<'_> {
+    async fn get(&self, path: &str) -> Option<serde_json::Value> {
+        self.client.get(format!("{}{path}", self.web)).send().await.ok()?.json().await.ok()
+    }
+
+    async fn value(&self, query: &str) -> Option<f64> {
+        let mut url = reqwest::Url::parse(&format!("{}/api/v1/query", self.web)).ok()?;
+        url.query_pairs_mut().append_pair("query", query);
+        let answer: serde_json::Value =
+            self.client.get(url).send().await.ok()?.json().await.ok()?;
+        answer["data"]["result"][0]["value"][1].as_str()?.parse().ok()
+    }
+
+    /// `p50 0.10 s, p95 …` of the last ten minutes.
+    async fn quantiles(&self, metric: &str, selector: &str) -> Option<String> {
+        let mut shown = Vec::new();
+        for (name, quantile) in [("p50", 0.5), ("p95", 0.95), ("p99", 0.99), ("p99.9", 0.999)] {
+            let query =
+                format!("histogram_quantile({quantile}, sum(rate({metric}{selector}[10m])))");
+            shown.push(format!("{name} {:.2} s", self.value(&query).await?));
+        }
+        Some(shown.join(", "))
+    }
 }
 
 /// A directory of its own that goes when the demo ends.
