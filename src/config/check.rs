@@ -6,13 +6,12 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use serde_saphyr::Spanned;
-use sha2::{Digest, Sha256};
 
 use super::interpolate::interpolate;
 use super::raw::{RawConfig, RawFields, RawFunction, RawQueue, RawToken, Value, Values};
 use super::{Config, Listen, Outside, Rules, Scope, Token};
 use crate::correlate::config::{Architecture, FlowConfig, FunctionConfig, QueueConfig};
-use crate::signal::{Diagnostic, parse_bytes, parse_duration};
+use crate::signal::{Diagnostic, SecretHash, parse_bytes, parse_duration};
 use crate::{archive, correlate, normalize, notify, series};
 
 const MEMORY_MAX: u64 = 512 << 20;
@@ -298,11 +297,7 @@ impl Reader<'_> {
                     _ => None,
                 })
             });
-            tokens.push(Token {
-                name,
-                sha256: Sha256::digest(secret.as_bytes()).into(),
-                scopes: scopes.collect(),
-            });
+            tokens.push(Token { name, hash: SecretHash::of(&secret), scopes: scopes.collect() });
         }
         tokens
     }

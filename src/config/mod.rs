@@ -15,7 +15,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::signal::Diagnostic;
+use crate::signal::{Diagnostic, SecretHash};
 use crate::{archive, correlate, normalize, notify, series};
 
 /// Everything that the daemon needs to know. Private to build, public to read.
@@ -46,7 +46,7 @@ pub struct Listen {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Token {
     pub name: String,
-    pub sha256: [u8; 32],
+    pub hash: SecretHash,
     pub scopes: Vec<Scope>,
 }
 

@@ -395,7 +395,7 @@ struct Seen {
 fn views(config: &Config, state: &State, seen: Seen) -> Views {
     let has = |token: &crate::config::Token, scope| token.scopes.contains(&scope);
     let token = |token: &crate::config::Token| serve::Token {
-        sha256: token.sha256,
+        hash: token.hash,
         reads: has(token, Scope::Read) || has(token, Scope::Write),
         writes: has(token, Scope::Write),
     };
@@ -443,7 +443,7 @@ fn receive_config(config: &Config) -> receive::Config {
         otlp_grpc: config.listen.otlp_grpc,
         ingest: config.listen.ingest,
         tokens: tokens
-            .map(|token| receive::Token { name: token.name.clone(), sha256: token.sha256 })
+            .map(|token| receive::Token { name: token.name.clone(), hash: token.hash })
             .collect(),
         requires_token: !config.tokens.is_empty(),
         limits: receive::Limits::default(),

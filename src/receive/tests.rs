@@ -9,14 +9,13 @@ use expect_test::{Expect, expect};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use prost::Message as _;
-use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::mpsc;
 
 use super::{Config, Delivery, Limits, Receivers, Refusal, Shared, Token};
 use crate::clock::Clock;
 use crate::normalize;
-use crate::signal::Batch;
+use crate::signal::{Batch, SecretHash};
 
 /// Receivers whose deliveries all have the same fate.
 struct Desk {
@@ -35,10 +34,7 @@ async fn desk(fate: Result<(), Refusal>, tokens: &[&str], limits: Limits) -> Des
         }
     });
     let any = "127.0.0.1:0".parse().expect("an address");
-    let token = |text: &&str| Token {
-        name: (*text).to_owned(),
-        sha256: Sha256::digest(text.as_bytes()).into(),
-    };
+    let token = |text: &&str| Token { name: (*text).to_owned(), hash: SecretHash::of(text) };
     let config = Config {
         otlp_grpc: any,
         ingest: any,

@@ -22,8 +22,6 @@ use axum::http::{Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::{get, post};
-use sha2::{Digest, Sha256};
-use subtle::ConstantTimeEq;
 
 use crate::archive::Archive;
 use crate::clock::Clock;
@@ -33,7 +31,7 @@ use crate::internal_telemetry::Metrics;
 use crate::notify::Dispatcher;
 use crate::promql;
 use crate::series::Series;
-use crate::signal::{Diagnostic, Timestamp};
+use crate::signal::{Diagnostic, SecretHash, Timestamp};
 
 /// Queries that compute at once; more wait their turn.
 const QUERIES_MAX: usize = 4;
@@ -76,7 +74,7 @@ impl std::fmt::Debug for Views {
 /// A token that may read or write here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Token {
-    pub sha256: [u8; 32],
+    pub hash: SecretHash,
     pub reads: bool,
     pub writes: bool,
 }
@@ -118,14 +116,11 @@ async fn authorize(State(views): State<Views>, request: Request, next: Next) -> 
         return next.run(request).await;
     }
     let bearer = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let digest: Option<[u8; 32]> = bearer
-        .and_then(|text| text.strip_prefix("Bearer "))
-        .map(|token| Sha256::digest(token.as_bytes()).into());
-    // Every token is compared, in constant time, so that timing tells nothing.
-    let allowed = digest.is_some_and(|digest| {
+    let given = bearer.and_then(|text| text.strip_prefix("Bearer ")).map(SecretHash::of);
+    // Every token is compared, so that timing tells nothing.
+    let allowed = given.is_some_and(|given| {
         views.tokens.iter().fold(false, |found, token| {
-            let same: bool = token.sha256.ct_eq(&digest).into();
-            found | (same && if writes { token.writes } else { token.reads })
+            found | (token.hash.is(&given) && if writes { token.writes } else { token.reads })
         })
     });
     if allowed {

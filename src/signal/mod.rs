@@ -11,6 +11,7 @@ pub mod facts;
 pub mod id;
 pub mod labels;
 pub mod metric;
+pub mod secret_hash;
 pub mod time;
 
 pub use attributes::{Attributes, Value};
@@ -24,6 +25,7 @@ pub use facts::{ErrorFact, ErrorKind, Facts, Http, MessageRef, Peer, TraceContex
 pub use id::{Fnv128, SpanId, TraceId};
 pub use labels::{Labels, METRIC_NAME};
 pub use metric::{BucketSpan, HistogramPoint, MetricPoint, MetricValue, Temporality};
+pub use secret_hash::SecretHash;
 pub use time::Timestamp;
 
 /// Shared immutable text.
