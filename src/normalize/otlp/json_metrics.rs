@@ -138,14 +138,15 @@ fn number(
     key: &str,
     point: &mut proto::NumberDataPoint,
 ) -> Result<(), Fault> {
+    let stamped = Stamped {
+        start: &mut point.start_time_unix_nano,
+        time: &mut point.time_unix_nano,
+        flags: &mut point.flags,
+    };
+    if stamped.takes(reader, key)? {
+        return Ok(());
+    }
     match key {
-        "startTimeUnixNano" | "start_time_unix_nano" => {
-            point.start_time_unix_nano = reader.u64()?.unwrap_or_default();
-        }
-        "timeUnixNano" | "time_unix_nano" => {
-            point.time_unix_nano = reader.u64()?.unwrap_or_default();
-        }
-        "flags" => point.flags = flags(reader)?,
         "asDouble" | "as_double" => {
             point.value = reader.f64()?.map(Number::AsDouble).or(point.value);
         }
@@ -160,14 +161,15 @@ fn explicit(
     key: &str,
     point: &mut proto::HistogramDataPoint,
 ) -> Result<(), Fault> {
+    let stamped = Stamped {
+        start: &mut point.start_time_unix_nano,
+        time: &mut point.time_unix_nano,
+        flags: &mut point.flags,
+    };
+    if stamped.takes(reader, key)? {
+        return Ok(());
+    }
     match key {
-        "startTimeUnixNano" | "start_time_unix_nano" => {
-            point.start_time_unix_nano = reader.u64()?.unwrap_or_default();
-        }
-        "timeUnixNano" | "time_unix_nano" => {
-            point.time_unix_nano = reader.u64()?.unwrap_or_default();
-        }
-        "flags" => point.flags = flags(reader)?,
         "count" => point.count = reader.u64()?.unwrap_or_default(),
         "sum" => point.sum = reader.f64()?,
         "bucketCounts" | "bucket_counts" => counts(reader, &mut point.bucket_counts)?,
@@ -185,14 +187,15 @@ fn exponential(
     key: &str,
     point: &mut proto::ExponentialHistogramDataPoint,
 ) -> Result<(), Fault> {
+    let stamped = Stamped {
+        start: &mut point.start_time_unix_nano,
+        time: &mut point.time_unix_nano,
+        flags: &mut point.flags,
+    };
+    if stamped.takes(reader, key)? {
+        return Ok(());
+    }
     match key {
-        "startTimeUnixNano" | "start_time_unix_nano" => {
-            point.start_time_unix_nano = reader.u64()?.unwrap_or_default();
-        }
-        "timeUnixNano" | "time_unix_nano" => {
-            point.time_unix_nano = reader.u64()?.unwrap_or_default();
-        }
-        "flags" => point.flags = flags(reader)?,
         "count" => point.count = reader.u64()?.unwrap_or_default(),
         "sum" => point.sum = reader.f64()?,
         "scale" => point.scale = reader.i32()?.unwrap_or_default(),
@@ -225,14 +228,15 @@ fn summary(
     key: &str,
     point: &mut proto::SummaryDataPoint,
 ) -> Result<(), Fault> {
+    let stamped = Stamped {
+        start: &mut point.start_time_unix_nano,
+        time: &mut point.time_unix_nano,
+        flags: &mut point.flags,
+    };
+    if stamped.takes(reader, key)? {
+        return Ok(());
+    }
     match key {
-        "startTimeUnixNano" | "start_time_unix_nano" => {
-            point.start_time_unix_nano = reader.u64()?.unwrap_or_default();
-        }
-        "timeUnixNano" | "time_unix_nano" => {
-            point.time_unix_nano = reader.u64()?.unwrap_or_default();
-        }
-        "flags" => point.flags = flags(reader)?,
         "count" => point.count = reader.u64()?.unwrap_or_default(),
         "sum" => point.sum = reader.f64()?.unwrap_or_default(),
         "quantileValues" | "quantile_values" => reader.list(|reader| {
@@ -264,4 +268,26 @@ fn counts(reader: &mut Reader<'_>, counts: &mut Vec<u64>) -> Result<(), Fault> {
 fn flags(reader: &mut Reader<'_>) -> Result<u32, Fault> {
     let flags = reader.u64()?.unwrap_or_default();
     Ok(u32::try_from(flags & u64::from(u32::MAX)).unwrap_or_default())
+}
+
+/// The fields that a point of every shape has.
+struct Stamped<'a> {
+    start: &'a mut u64,
+    time: &'a mut u64,
+    flags: &'a mut u32,
+}
+
+impl Stamped<'_> {
+    /// Reads the value if `key` is one of these fields; says whether it was.
+    fn takes(self, reader: &mut Reader<'_>, key: &str) -> Result<bool, Fault> {
+        match key {
+            "startTimeUnixNano" | "start_time_unix_nano" => {
+                *self.start = reader.u64()?.unwrap_or_default();
+            }
+            "timeUnixNano" | "time_unix_nano" => *self.time = reader.u64()?.unwrap_or_default(),
+            "flags" => *self.flags = flags(reader)?,
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
 }
