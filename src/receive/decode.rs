@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::answer::Failure;
-use super::{Desk, Refusal};
+use super::{Desk, Refusal, hash};
 use crate::normalize::otlp::{self, Encoding, OtlpSignal};
 use crate::normalize::{Normalized, Origin, Undecodable, firehose, json_log, lambda_telemetry};
 use crate::signal::Receiver;
@@ -34,7 +34,7 @@ impl Endpoint {
     }
 }
 
-/// A decoded delivery.
+/// A decoded delivery; its batch carries the hash of the body.
 #[derive(Debug)]
 pub(super) struct Decoded {
     pub(super) normalized: Normalized,
@@ -74,17 +74,19 @@ fn read(
     origin: &Origin,
 ) -> Result<Decoded, Undecodable> {
     let config = desk.shared.normalize.load();
-    let plain = |normalized| Decoded { normalized, request_id: None };
-    match endpoint {
+    let mut request_id = None;
+    let mut normalized = match endpoint {
         Endpoint::Otlp { signal, encoding, receiver } => {
-            otlp::normalize(&otlp::Body { bytes, signal, encoding, receiver }, origin, &config)
-                .map(plain)
+            otlp::normalize(&otlp::Body { bytes, signal, encoding, receiver }, origin, &config)?
         }
-        Endpoint::Json => json_log::normalize(bytes, origin, &config).map(plain),
-        Endpoint::Telemetry => lambda_telemetry::normalize(bytes, origin, &config).map(plain),
+        Endpoint::Json => json_log::normalize(bytes, origin, &config)?,
+        Endpoint::Telemetry => lambda_telemetry::normalize(bytes, origin, &config)?,
         Endpoint::Firehose => {
             let delivery = firehose::normalize(bytes, origin, &config, desk.limits.body_bytes_max)?;
-            Ok(Decoded { normalized: delivery.normalized, request_id: Some(delivery.request_id) })
+            request_id = Some(delivery.request_id);
+            delivery.normalized
         }
-    }
+    };
+    normalized.batch.body_hash = hash(bytes);
+    Ok(Decoded { normalized, request_id })
 }

@@ -14,7 +14,7 @@ use tonic::server::{Grpc, UnaryService};
 
 use super::answer::Failure;
 use super::decode::{Endpoint, decode};
-use super::{Desk, Principal, Refusal, declared, hash, http};
+use super::{Desk, Principal, Refusal, declared, http};
 use crate::normalize::Origin;
 use crate::normalize::otlp::{Encoding, OtlpSignal};
 use crate::signal::Receiver;
@@ -106,7 +106,6 @@ async fn take(
     let outcome = decode(desk, endpoint, bytes.clone(), origin).await;
     let decoded = desk.booked(receiver, &bytes, outcome).await?.normalized;
     let mut batch = decoded.batch;
-    batch.body_hash = hash(&bytes);
     batch.declared_id = declared_id;
     desk.deliver(batch).await.map_err(Failure::Refused)?;
     Ok(http::export_bytes(signal, &decoded.rejections).into())

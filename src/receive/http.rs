@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::answer::{Failure, protobuf};
 use super::decode::{Decoded, Endpoint, decode};
-use super::{Desk, body, declared, hash};
+use super::{Desk, body, declared};
 use crate::normalize::otlp::{Encoding, OtlpSignal};
 use crate::normalize::{Origin, Rejection};
 use crate::signal::Receiver;
@@ -122,7 +122,6 @@ async fn delivered(
     let decoded = desk.booked(receiver, &held.bytes, outcome).await?;
     let Decoded { normalized, request_id } = decoded;
     let mut batch = normalized.batch;
-    batch.body_hash = hash(&held.bytes);
     let id = match endpoint {
         Endpoint::Firehose => {
             let source = text(headers, "x-amz-firehose-source-arn").unwrap_or_default();
