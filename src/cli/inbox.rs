@@ -1,7 +1,6 @@
 //! The demo's local page: takes the webhooks that a pager would take, and shows them.
 
 use std::collections::{HashSet, VecDeque};
-use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::extract::State;
@@ -12,6 +11,7 @@ use axum::{Json, Router};
 use serde_json::Value;
 
 use super::say;
+use crate::serve::pages::html::Html;
 
 /// Messages that the page keeps; older ones go.
 const MESSAGES_MAX: usize = 200;
@@ -101,40 +101,27 @@ async fn style() -> Response {
 
 async fn page(State(inbox): State<Inbox>) -> Response {
     let kept = inbox.0.lock().unwrap_or_else(PoisonError::into_inner);
-    let mut html = String::from(
-        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta http-equiv=\"refresh\" content=\"3\"><title>Delivered alerts</title><link rel=\"stylesheet\" href=\"/style.css\"></head><body><main><h1>Delivered alerts</h1><p class=\"note\">What a pager or chat would have received from the demo.</p>",
-    );
+    let mut html = Html::new();
+    html.raw("<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta http-equiv=\"refresh\" content=\"3\"><title>Delivered alerts</title><link rel=\"stylesheet\" href=\"/style.css\"></head><body><main><h1>Delivered alerts</h1><p class=\"note\">What a pager or chat would have received from the demo.</p>");
     for line in &kept.lines {
-        let class = if line.status == "firing" { "firing" } else { "resolved" };
-        let link = line
-            .request_url
-            .as_ref()
-            .map(|url| format!(" <a href=\"{}\">the request</a>", escape(url)))
-            .unwrap_or_default();
-        let _ = write!(
-            html,
-            "<section class=\"alert {class}\"><h2>{} <span class=\"badge {}\">{class}</span></h2><p>{}</p><p class=\"note\">{}{link}</p><p class=\"note\">since {}</p></section>",
-            escape(&line.name),
-            if class == "firing" { "firing" } else { "ok" },
-            escape(&line.summary),
-            escape(&line.evidence),
-            escape(&line.starts_at),
-        );
+        let (class, badge) =
+            if line.status == "firing" { ("firing", "firing") } else { ("resolved", "ok") };
+        html.raw("<section class=\"alert ").raw(class).raw("\"><h2>").text(&line.name);
+        html.raw(" <span class=\"badge ")
+            .raw(badge)
+            .raw("\">")
+            .raw(class)
+            .raw("</span></h2><p>")
+            .text(&line.summary);
+        html.raw("</p><p class=\"note\">").text(&line.evidence);
+        if let Some(url) = &line.request_url {
+            html.raw(" <a href=\"").text(url).raw("\">the request</a>");
+        }
+        html.raw("</p><p class=\"note\">since ").text(&line.starts_at).raw("</p></section>");
     }
-    html.push_str("</main></body></html>");
+    html.raw("</main></body></html>");
     let policy = "default-src 'none'; style-src 'self'; frame-ancestors 'none'";
-    (
-        [
-            (header::CONTENT_TYPE, "text/html; charset=utf-8"),
-            (header::CONTENT_SECURITY_POLICY, policy),
-        ],
-        html,
-    )
-        .into_response()
-}
-
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+    ([(header::CONTENT_SECURITY_POLICY, policy)], html).into_response()
 }
 
 #[cfg(test)]

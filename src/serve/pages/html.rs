@@ -7,21 +7,21 @@ use axum::response::{IntoResponse, Response};
 
 /// A piece of a page.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Html(String);
+pub(crate) struct Html(String);
 
 impl Html {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::default()
     }
 
     /// Markup of our own.
-    pub(super) fn raw(&mut self, markup: &'static str) -> &mut Self {
+    pub(crate) fn raw(&mut self, markup: &'static str) -> &mut Self {
         self.0.push_str(markup);
         self
     }
 
     /// Anything else; safe in text and in quoted attributes.
-    pub(super) fn text(&mut self, text: impl Display) -> &mut Self {
+    pub(crate) fn text(&mut self, text: impl Display) -> &mut Self {
         let mut plain = String::new();
         // Writing to a String cannot fail.
         let _ = write!(plain, "{text}");
@@ -40,7 +40,7 @@ impl Html {
         self
     }
 
-    pub(super) fn add(&mut self, piece: &Self) -> &mut Self {
+    pub(crate) fn add(&mut self, piece: &Self) -> &mut Self {
         self.0.push_str(&piece.0);
         self
     }

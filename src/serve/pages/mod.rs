@@ -3,7 +3,7 @@
 
 mod alerts;
 mod chart;
-mod html;
+pub(crate) mod html;
 mod overview;
 mod query;
 mod queues;
