@@ -5,12 +5,14 @@
 //! a route that silently never sends is worse than no start.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
 use serde_saphyr::Spanned;
 
 use super::matchers;
+use super::secret::Secret;
 use crate::series::Matcher;
 use crate::signal::{Diagnostic, Text};
 
@@ -66,13 +68,25 @@ pub(crate) enum GroupBy {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Receiver {
     pub name: Text,
-    pub webhooks: Vec<Webhook>,
+    pub notifiers: Vec<Arc<Notifier>>,
+}
+
+/// One way to reach people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notifier {
+    /// Whether it is told when alerts end.
+    pub send_resolved: bool,
+    pub to: To,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum To {
+    Webhook(Webhook),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Webhook {
-    pub url: Text,
-    pub send_resolved: bool,
+    pub url: Secret,
     /// Alerts in one message; 0 is no limit.
     pub max_alerts: usize,
 }
@@ -169,7 +183,8 @@ const fn yes() -> bool {
 impl Config {
     /// One receiver for everything: what the demo uses.
     pub fn webhook(url: &str, group_interval: Duration) -> Self {
-        let webhook = Webhook { url: url.into(), send_resolved: true, max_alerts: 0 };
+        let to = To::Webhook(Webhook { url: Secret::new(url), max_alerts: 0 });
+        let notifier = Arc::new(Notifier { send_resolved: true, to });
         let route = Route {
             receiver: 0,
             matchers: Vec::new(),
@@ -180,7 +195,7 @@ impl Config {
             continues: false,
             children: Vec::new(),
         };
-        let receiver = Receiver { name: "page".into(), webhooks: vec![webhook] };
+        let receiver = Receiver { name: "page".into(), notifiers: vec![notifier] };
         Self { routes: vec![route], receivers: vec![receiver], inhibit: Vec::new() }
     }
 
@@ -288,16 +303,16 @@ impl Checker<'_> {
                 format!("receiver `{name}`: `{other}` is not supported yet; use webhook_configs"),
             );
         }
-        let webhooks = raw
+        let notifiers = raw
             .value
             .webhook_configs
             .iter()
             .filter_map(|webhook| self.webhook(name, webhook))
             .collect();
-        self.config.receivers.push(Receiver { name: name.into(), webhooks });
+        self.config.receivers.push(Receiver { name: name.into(), notifiers });
     }
 
-    fn webhook(&mut self, receiver: &str, raw: &Spanned<RawWebhook>) -> Option<Webhook> {
+    fn webhook(&mut self, receiver: &str, raw: &Spanned<RawWebhook>) -> Option<Arc<Notifier>> {
         let url = match (&raw.value.url, &raw.value.url_file) {
             (Some(url), None) => url.clone(),
             (None, Some(path)) => match (self.read)(path) {
@@ -322,11 +337,9 @@ impl Checker<'_> {
             );
             return None;
         }
-        Some(Webhook {
-            url: url.into(),
-            send_resolved: raw.value.send_resolved,
-            max_alerts: raw.value.max_alerts,
-        })
+        let to =
+            To::Webhook(Webhook { url: Secret::new(&url), max_alerts: raw.value.max_alerts });
+        Some(Arc::new(Notifier { send_resolved: raw.value.send_resolved, to }))
     }
 
     fn route(

@@ -1,11 +1,13 @@
 //! The dispatcher: routes alerts into groups, decides what each notifier hears and when.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::config::{GroupBy, Route};
 use super::group::{Fingerprint, Group, Outgoing, Told, reason};
-use super::{Config, Message, Receipt, payload};
-use crate::evaluate::{AlertState, Evidence, Transition};
+use super::notice::{Alert, Notice};
+use super::{Config, Message, Receipt};
+use crate::evaluate::{AlertState, Transition};
 use crate::signal::{Fnv128, Labels, Text, Timestamp};
 
 /// Routes, groups and remembers what was told to whom. Pure: given transitions, receipts and time,
@@ -17,17 +19,6 @@ pub struct Dispatcher {
     alerts: BTreeMap<Fingerprint, Alert>,
     groups: BTreeMap<GroupKey, Group>,
     failed_for_good: u64,
-}
-
-/// An alert that fires, or that resolved and is not yet told everywhere.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Alert {
-    pub(crate) labels: Labels,
-    pub(crate) annotations: BTreeMap<Text, Text>,
-    pub(crate) started_at: Timestamp,
-    pub(crate) resolved_at: Option<Timestamp>,
-    pub(crate) corrected: bool,
-    pub(crate) evidence: Option<Evidence>,
 }
 
 /// The route's position and the group's labels.
@@ -114,7 +105,7 @@ impl Dispatcher {
         let Some(group) = self.groups.get_mut(&key) else { return };
         let Some(outgoing) = group.outbox.get_mut(&position) else { return };
         let retryable = receipt.failure.as_ref().map(|failure| failure.retryable);
-        if retryable == Some(true) && outgoing.back_off(receipt.at).is_some() {
+        if retryable == Some(true) && outgoing.back_off(receipt).is_some() {
             return;
         }
         if retryable.is_some() {
@@ -122,7 +113,9 @@ impl Dispatcher {
         }
         if let Some(outgoing) = group.outbox.remove(&position) {
             // A message that can never be delivered counts as told: sending it again would fail again.
-            group.told.insert(position, Told { at: receipt.at, ..outgoing.says });
+            let before = group.told.get(&position).and_then(|told| told.handle.clone());
+            let handle = receipt.handle.clone().or(before);
+            group.told.insert(position, Told { at: receipt.at, handle, ..outgoing.says });
         }
         self.forget_resolved(&key, receipt.at);
     }
@@ -245,7 +238,8 @@ impl Dispatcher {
             };
         }
         let mut made = Vec::new();
-        for (position, webhook) in receiver.webhooks.iter().enumerate() {
+        let group_key = group_key(&self.config.routes, key);
+        for (position, notifier) in receiver.notifiers.iter().enumerate() {
             let busy = group.outbox.get(&position);
             if busy.is_some_and(|out| {
                 out.attempts == 0
@@ -254,29 +248,23 @@ impl Dispatcher {
                 continue;
             }
             let before = group.told.get(&position);
-            let Some(why) = reason(before, &says, webhook.send_resolved, route.repeat_interval)
+            let Some(why) = reason(before, &says, notifier.send_resolved, route.repeat_interval)
             else {
                 continue;
             };
-            let group_key = group_key(&self.config.routes, key);
-            let told = payload::Told {
-                receiver,
-                webhook,
-                alerts: says
-                    .firing
-                    .iter()
-                    .chain(&says.resolved)
-                    .filter_map(|id| self.alerts.get(id))
-                    .collect(),
+            let shown = says.firing.iter().chain(&says.resolved);
+            let notice = Notice {
+                receiver: Text::clone(&receiver.name),
                 reason: why,
-                group_labels: &key.labels,
-                group_key: &group_key,
-                external_url: &self.external_url,
+                alerts: shown.filter_map(|id| self.alerts.get(id)).cloned().collect(),
+                group_labels: key.labels.clone(),
+                group_key: group_key.as_str().into(),
+                external_url: Text::clone(&self.external_url),
+                at: now,
             };
-            let id = message_id(&group_key, &receiver.name, position, now);
             let out = Outgoing {
-                id,
-                body: payload::body(&told),
+                id: message_id(&group_key, &receiver.name, position, now),
+                notice: Arc::new(notice),
                 says: says.clone(),
                 made_at: now,
                 attempts: 0,
@@ -303,9 +291,9 @@ impl Dispatcher {
     /// Drops resolved alerts that every notifier of the group knows about, and empty groups.
     fn forget_resolved(&mut self, key: &GroupKey, now: Timestamp) {
         let silent = |position: &usize| {
-            let webhook =
-                self.receiver(key.route).and_then(|receiver| receiver.webhooks.get(*position));
-            webhook.is_none_or(|webhook| !webhook.send_resolved)
+            let notifier =
+                self.receiver(key.route).and_then(|receiver| receiver.notifiers.get(*position));
+            notifier.is_none_or(|notifier| !notifier.send_resolved)
         };
         let silent: BTreeSet<usize> = self
             .groups
@@ -374,10 +362,10 @@ impl Dispatcher {
         let receiver = self.receiver(key.route)?;
         Some(Message {
             id: Text::clone(&outgoing.id),
-            receiver: Text::clone(&receiver.name),
-            url: Text::clone(&receiver.webhooks.get(position)?.url),
-            group_key: group_key(&self.config.routes, key).into(),
-            body: outgoing.body.clone(),
+            position,
+            notifier: Arc::clone(receiver.notifiers.get(position)?),
+            notice: Arc::clone(&outgoing.notice),
+            handle: self.groups.get(key)?.told.get(&position).and_then(|told| told.handle.clone()),
         })
     }
 }

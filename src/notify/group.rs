@@ -1,9 +1,14 @@
 //! One group of alerts on one route, and what each notifier was last told about it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::signal::{Text, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use super::notice::Notice;
+use super::Receipt;
+use crate::signal::{Fnv128, Text, Timestamp};
 
 /// A fingerprint of an alert's labels.
 pub(crate) type Fingerprint = u128;
@@ -12,6 +17,8 @@ pub(crate) type Fingerprint = u128;
 const RETRY_FIRST: Duration = Duration::from_secs(1);
 /// Longest pause between two attempts.
 const RETRY_PAUSE_MAX: Duration = Duration::from_mins(5);
+/// Longest pause that a notifier may ask for (`Retry-After`): a mistaken one must not silence pages.
+const RETRY_AFTER_MAX: Duration = Duration::from_mins(15);
 /// How long a message is tried before it is given up.
 const RETRY_TOTAL: Duration = Duration::from_hours(72);
 
@@ -33,6 +40,8 @@ pub(crate) struct Told {
     pub(crate) at: Timestamp,
     pub(crate) firing: BTreeSet<Fingerprint>,
     pub(crate) resolved: BTreeSet<Fingerprint>,
+    /// By what the message can be changed where it lies (Slack's channel and time).
+    pub(crate) handle: Option<Text>,
 }
 
 /// A message that waits for its receipt.
@@ -40,15 +49,15 @@ pub(crate) struct Told {
 pub(crate) struct Outgoing {
     pub(crate) id: Text,
     pub(crate) says: Told,
-    pub(crate) body: serde_json::Value,
+    pub(crate) notice: Arc<Notice>,
     pub(crate) made_at: Timestamp,
     pub(crate) attempts: u32,
     pub(crate) next_attempt: Timestamp,
 }
 
 /// Why a group is told, in Alertmanager's words (`notification_reason`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Reason {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Reason {
     First,
     NewAlerts,
     SomeResolved,
@@ -93,12 +102,26 @@ pub(crate) fn reason(
 
 impl Outgoing {
     /// After a retryable failure: when to try again. None: given up.
-    pub(crate) fn back_off(&mut self, now: Timestamp) -> Option<Timestamp> {
+    pub(crate) fn back_off(&mut self, receipt: &Receipt) -> Option<Timestamp> {
         self.attempts = self.attempts.saturating_add(1);
-        let pause = RETRY_FIRST
+        let asked = receipt.failure.as_ref().and_then(|failure| failure.retry_after);
+        let pause = asked.map_or_else(
+            || self.pause(),
+            |asked| asked.clamp(self.pause(), RETRY_AFTER_MAX),
+        );
+        self.next_attempt = receipt.at.saturating_add(pause);
+        (receipt.at.since(self.made_at) < RETRY_TOTAL).then_some(self.next_attempt)
+    }
+
+    /// Doubles with every attempt; from it goes up to a quarter, by the message's id, so that messages
+    /// that failed together do not come again together. The same again at replay.
+    fn pause(&self) -> Duration {
+        let whole = RETRY_FIRST
             .saturating_mul(1 << self.attempts.min(10).saturating_sub(1))
             .min(RETRY_PAUSE_MAX);
-        self.next_attempt = now.saturating_add(pause);
-        (now.since(self.made_at) < RETRY_TOTAL).then_some(self.next_attempt)
+        let hash =
+            Fnv128::default().field(self.id.as_bytes()).field(&self.attempts.to_le_bytes()).finish();
+        let [share, ..] = hash.to_le_bytes();
+        whole.saturating_sub(whole.saturating_mul(u32::from(share)) / 1024)
     }
 }

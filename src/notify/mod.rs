@@ -1,17 +1,23 @@
 //! Notify: alert changes to delivered messages.
 //!
 //! What comes in: journaled alert transitions and [`Receipt`]s, and time. What goes out: [`Message`]s
-//! that are due. The [`Dispatcher`] is pure; [`webhook`] does the sending at the edge. Never is a
-//! message made from a transition that is not on disk, and never does one message go out under two ids.
+//! that are due. The [`Dispatcher`] is pure, and so is the rendering of a [`Notice`] by each of the
+//! [`notifiers`]; [`send`] is the edge. Never is a message made from a transition that is not on disk,
+//! and never does one message go out under two ids.
 
 pub mod config;
-pub mod webhook;
 mod dispatcher;
 mod group;
 mod matchers;
-mod payload;
+pub mod notice;
+pub mod notifiers;
+pub mod secret;
+pub mod send;
 #[cfg(test)]
 mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +25,8 @@ use crate::signal::{Text, Timestamp};
 
 pub use config::Config;
 pub use dispatcher::{Dispatcher, GroupView};
+pub use group::Reason;
+pub use notice::Notice;
 
 /// A message that is due. It is offered again on every tick until its receipt is applied, with the
 /// same id.
@@ -26,12 +34,12 @@ pub use dispatcher::{Dispatcher, GroupView};
 pub struct Message {
     /// Stable over every attempt and across restarts: the `webhook-id` header.
     pub id: Text,
-    /// Name of the receiver in the notify configuration.
-    pub receiver: Text,
-    pub url: Text,
-    pub group_key: Text,
-    /// The webhook v4 body.
-    pub body: serde_json::Value,
+    /// Of the notifier within its receiver.
+    pub position: usize,
+    pub notifier: Arc<config::Notifier>,
+    pub notice: Arc<Notice>,
+    /// Of the message that this one can take the place of.
+    pub handle: Option<Text>,
 }
 
 /// The fate of one attempt, journaled.
@@ -41,11 +49,15 @@ pub struct Receipt {
     pub at: Timestamp,
     /// None: delivered.
     pub failure: Option<Failure>,
+    /// By what a later message can change this one, where the notifier can do that.
+    pub handle: Option<Text>,
 }
 
-/// Why an attempt did not deliver.
+/// Why an attempt did not deliver. The text names no address and no secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
     pub message: Text,
     pub retryable: bool,
+    /// How long the other side asked us to wait (`Retry-After`).
+    pub retry_after: Option<Duration>,
 }

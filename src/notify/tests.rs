@@ -76,29 +76,25 @@ fn check(script: &str, until: u64, expect: Expect) {
             }
         }
         for message in dispatcher.tick(now) {
-            let alerts = message.body["alerts"].as_array().expect("alerts").iter();
-            let shown: Vec<String> = alerts
-                .map(|a| {
-                    format!(
-                        "{}:{}",
-                        a["labels"]["alertname"].as_str().unwrap_or("?"),
-                        a["status"].as_str().unwrap_or("?")
-                    )
-                })
-                .collect();
+            let notice = &message.notice;
+            let one = |alert: &super::notice::Alert| {
+                let status = if alert.is_firing() { "firing" } else { "resolved" };
+                format!("{}:{status}", alert.labels.get("alertname").unwrap_or("?"))
+            };
+            let shown: Vec<String> = notice.alerts.iter().map(one).collect();
             let fate = if failing.is_some() { " (fails)" } else { "" };
             let id = &message.id[..4];
             writeln!(
                 out,
                 "{second}s {} {} [{}] {id}{fate}",
-                message.receiver,
+                notice.receiver,
                 shown.join(" "),
-                message.body["notification_reason"].as_str().unwrap_or("?")
+                notice.reason.as_str()
             )
             .expect("text");
             let failure =
-                failing.map(|retryable| Failure { message: "answered 500".into(), retryable });
-            dispatcher.receipt(&Receipt { id: message.id, at: now, failure });
+                failing.map(|retryable| Failure { message: "answered 500".into(), retryable, retry_after: None });
+            dispatcher.receipt(&Receipt { id: message.id, at: now, failure, handle: None });
         }
     }
     expect.assert_eq(&out);
@@ -196,6 +192,7 @@ fn a_reload_keeps_what_was_told() {
         id: Text::clone(&sent[0].id),
         at: Timestamp::from_nanos(3),
         failure: None,
+        handle: None,
     });
     dispatcher.set_config(config(ROUTES), Timestamp::from_nanos(4));
     assert_eq!(dispatcher.tick(Timestamp::from_nanos(5)), Vec::new());

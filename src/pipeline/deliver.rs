@@ -12,7 +12,7 @@ use crate::clock::Clock;
 use crate::internal_telemetry::Metrics;
 use crate::internal_telemetry::happening::MessageAttempted;
 use crate::journal::Priority;
-use crate::notify::{Message, Receipt, webhook};
+use crate::notify::{Message, Receipt, send};
 use crate::signal::Text;
 
 /// Attempts on their way at once; a dead receiver cannot hold more than these for its timeout.
@@ -28,7 +28,7 @@ pub(super) async fn run(
     clock: Clock,
     metrics: Arc<Metrics>,
 ) {
-    let client = match webhook::client() {
+    let client = match send::client() {
         Ok(client) => client,
         Err(error) => {
             tracing::error!(event = "notify.client.failed", %error);
@@ -69,7 +69,7 @@ pub(super) async fn run(
     while attempts.join_next().await.is_some() {}
 }
 
-#[tracing::instrument(name = "notify.attempt", skip_all, fields(receiver = %message.receiver, id = %message.id))]
+#[tracing::instrument(name = "notify.attempt", skip_all, fields(receiver = %message.notice.receiver, id = %message.id))]
 async fn attempt(
     client: &reqwest::Client,
     message: Message,
@@ -77,11 +77,11 @@ async fn attempt(
     clock: &Clock,
     metrics: &Metrics,
 ) -> (Text, bool) {
-    let failure = webhook::send(client, &message, clock.now()).await;
-    MessageAttempted { receiver: &message.receiver, id: &message.id, failure: failure.as_ref() }
+    let failure = send::send(client, &message, clock.now()).await;
+    MessageAttempted { receiver: &message.notice.receiver, id: &message.id, failure: failure.as_ref() }
         .emit(metrics);
     let ok = failure.is_none();
-    let receipt = Receipt { id: Text::clone(&message.id), at: clock.now(), failure };
+    let receipt = Receipt { id: Text::clone(&message.id), at: clock.now(), failure, handle: None };
     if log.write(Entry::Receipt(receipt), Priority::Essential).await.is_err() {
         tracing::warn!(event = "notify.receipt.failed", id = %message.id, "not on disk: the message may go out again, under the same id");
     }

@@ -3,41 +3,27 @@
 
 use serde_json::{Map, Value, json};
 
-use super::config::{Receiver, Webhook};
-use super::dispatcher::Alert;
-use super::group::Reason;
-use crate::signal::{Labels, Text};
+use crate::notify::notice::{Alert, Notice};
+use crate::signal::Text;
 
-/// Everything that a body says.
-pub(crate) struct Told<'a> {
-    pub(crate) receiver: &'a Receiver,
-    pub(crate) webhook: &'a Webhook,
-    /// Firing first, then resolved.
-    pub(crate) alerts: Vec<&'a Alert>,
-    pub(crate) reason: Reason,
-    pub(crate) group_labels: &'a Labels,
-    pub(crate) group_key: &'a str,
-    pub(crate) external_url: &'a str,
-}
-
-pub(crate) fn body(told: &Told<'_>) -> Value {
-    let firing = told.alerts.iter().any(|alert| alert.resolved_at.is_none());
-    let max = if told.webhook.max_alerts == 0 { usize::MAX } else { told.webhook.max_alerts };
+/// The body; at most `alerts_max` alerts are in it (0: all), and it says how many are not.
+pub(crate) fn body(notice: &Notice, alerts_max: usize) -> Value {
+    let max = if alerts_max == 0 { usize::MAX } else { alerts_max };
     let shown: Vec<Value> =
-        told.alerts.iter().take(max).map(|alert| one(alert, told.external_url)).collect();
+        notice.alerts.iter().take(max).map(|alert| one(alert, &notice.external_url)).collect();
     json!({
-        "receiver": told.receiver.name,
-        "status": if firing { "firing" } else { "resolved" },
-        "truncatedAlerts": told.alerts.len() - shown.len(),
+        "receiver": notice.receiver,
+        "status": if notice.is_firing() { "firing" } else { "resolved" },
+        "truncatedAlerts": notice.alerts.len() - shown.len(),
         "alerts": shown,
-        "notification_reason": told.reason.as_str(),
-        "groupLabels": told.group_labels,
-        "commonLabels": common(told.alerts.iter().map(|alert| alert.labels.iter().collect())),
-        "commonAnnotations": common(told.alerts.iter().map(|alert| pairs(alert).collect())),
+        "notification_reason": notice.reason.as_str(),
+        "groupLabels": notice.group_labels,
+        "commonLabels": common(notice.alerts.iter().map(|alert| alert.labels.iter().collect())),
+        "commonAnnotations": common(notice.alerts.iter().map(|alert| pairs(alert).collect())),
         "routeLabels": {},
-        "externalURL": told.external_url,
+        "externalURL": notice.external_url,
         "version": "4",
-        "groupKey": told.group_key,
+        "groupKey": notice.group_key,
     })
 }
 
