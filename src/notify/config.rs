@@ -337,8 +337,7 @@ impl Checker<'_> {
             );
             return None;
         }
-        let to =
-            To::Webhook(Webhook { url: Secret::new(&url), max_alerts: raw.value.max_alerts });
+        let to = To::Webhook(Webhook { url: Secret::new(&url), max_alerts: raw.value.max_alerts });
         Some(Arc::new(Notifier { send_resolved: raw.value.send_resolved, to }))
     }
 

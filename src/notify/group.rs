@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::notice::Notice;
 use super::Receipt;
+use super::notice::Notice;
 use crate::signal::{Fnv128, Text, Timestamp};
 
 /// A fingerprint of an alert's labels.
@@ -105,10 +105,8 @@ impl Outgoing {
     pub(crate) fn back_off(&mut self, receipt: &Receipt) -> Option<Timestamp> {
         self.attempts = self.attempts.saturating_add(1);
         let asked = receipt.failure.as_ref().and_then(|failure| failure.retry_after);
-        let pause = asked.map_or_else(
-            || self.pause(),
-            |asked| asked.clamp(self.pause(), RETRY_AFTER_MAX),
-        );
+        let pause =
+            asked.map_or_else(|| self.pause(), |asked| asked.clamp(self.pause(), RETRY_AFTER_MAX));
         self.next_attempt = receipt.at.saturating_add(pause);
         (receipt.at.since(self.made_at) < RETRY_TOTAL).then_some(self.next_attempt)
     }
@@ -119,8 +117,10 @@ impl Outgoing {
         let whole = RETRY_FIRST
             .saturating_mul(1 << self.attempts.min(10).saturating_sub(1))
             .min(RETRY_PAUSE_MAX);
-        let hash =
-            Fnv128::default().field(self.id.as_bytes()).field(&self.attempts.to_le_bytes()).finish();
+        let hash = Fnv128::default()
+            .field(self.id.as_bytes())
+            .field(&self.attempts.to_le_bytes())
+            .finish();
         let [share, ..] = hash.to_le_bytes();
         whole.saturating_sub(whole.saturating_mul(u32::from(share)) / 1024)
     }

@@ -39,11 +39,17 @@ pub async fn send(
             let status = response.status();
             // Alertmanager retries 5xx; 408 and 429 ask for it as well (RFC 9110 15.5.9, RFC 6585 4).
             let retryable = status.is_server_error() || matches!(status.as_u16(), 408 | 429);
-            Some(Failure { message: format!("answered {status}").into(), retryable, retry_after: None })
+            Some(Failure {
+                message: format!("answered {status}").into(),
+                retryable,
+                retry_after: None,
+            })
         }
         // The URL may hold a secret: it is never part of an error.
-        Err(error) => {
-            Some(Failure { message: error.without_url().to_string().into(), retryable: true, retry_after: None })
-        }
+        Err(error) => Some(Failure {
+            message: error.without_url().to_string().into(),
+            retryable: true,
+            retry_after: None,
+        }),
     }
 }

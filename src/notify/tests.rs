@@ -92,8 +92,11 @@ fn check(script: &str, until: u64, expect: Expect) {
                 notice.reason.as_str()
             )
             .expect("text");
-            let failure =
-                failing.map(|retryable| Failure { message: "answered 500".into(), retryable, retry_after: None });
+            let failure = failing.map(|retryable| Failure {
+                message: "answered 500".into(),
+                retryable,
+                retry_after: None,
+            });
             dispatcher.receipt(&Receipt { id: message.id, at: now, failure, handle: None });
         }
     }

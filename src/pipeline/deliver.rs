@@ -78,8 +78,12 @@ async fn attempt(
     metrics: &Metrics,
 ) -> (Text, bool) {
     let failure = send::send(client, &message, clock.now()).await;
-    MessageAttempted { receiver: &message.notice.receiver, id: &message.id, failure: failure.as_ref() }
-        .emit(metrics);
+    MessageAttempted {
+        receiver: &message.notice.receiver,
+        id: &message.id,
+        failure: failure.as_ref(),
+    }
+    .emit(metrics);
     let ok = failure.is_none();
     let receipt = Receipt { id: Text::clone(&message.id), at: clock.now(), failure, handle: None };
     if log.write(Entry::Receipt(receipt), Priority::Essential).await.is_err() {
