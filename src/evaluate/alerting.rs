@@ -4,6 +4,9 @@
 //! ([`Alert::apply`]), so what was sent is never ahead of what is on disk.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
 
 use super::rule::Ages;
 use super::{AlertState, Evidence, RuleKey, Transition};
@@ -13,7 +16,7 @@ use crate::signal::{Labels, Text, Timestamp};
 pub(crate) type Alerts = BTreeMap<Labels, Alert>;
 
 /// One alert that is pending or firing.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Alert {
     pub(crate) state: AlertState,
     pub(crate) annotations: BTreeMap<Text, Text>,
@@ -112,6 +115,12 @@ fn transition(
 }
 
 impl Alert {
+    /// Time passed that nobody watched: it does not count.
+    pub(crate) fn skip(&mut self, unwatched: Duration) {
+        self.ages_from = self.ages_from.saturating_add(unwatched);
+        self.kept_since = self.kept_since.map(|since| since.saturating_add(unwatched));
+    }
+
     /// Takes a journaled transition; None: the alert is over.
     pub(crate) fn apply(before: Option<Self>, transition: &Transition) -> Option<Self> {
         if transition.to == AlertState::Inactive {
@@ -135,7 +144,6 @@ impl Alert {
 #[cfg(test)]
 mod tests {
     use std::fmt::Write as _;
-    use std::time::Duration;
 
     use expect_test::{Expect, expect};
 

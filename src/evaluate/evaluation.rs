@@ -4,6 +4,7 @@
 //! or recorded samples. A rule that fails keeps its alerts as they are and says why in its health.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use super::alerting::{self, Alerts, Found};
 use super::rule::{Alerting, Group, Kind, Rule};
@@ -17,7 +18,7 @@ use crate::signal::{Labels, METRIC_NAME, Text, Timestamp};
 const SAMPLES_MAX: usize = 10_000_000;
 
 /// What a rule remembers.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
 pub(crate) struct RuleState {
     pub(crate) alerts: Alerts,
     /// Evaluation time of the last evaluation; it never goes back.
@@ -26,7 +27,9 @@ pub(crate) struct RuleState {
     pub(crate) run_at: Option<Timestamp>,
     /// Why the last evaluation failed.
     pub(crate) error: Option<String>,
-    pub(crate) query_offset: std::time::Duration,
+    pub(crate) query_offset: Duration,
+    /// How long the last evaluation took.
+    pub(crate) took: Duration,
     /// Series that a recording rule gave last time.
     pub(crate) recorded: BTreeSet<Labels>,
 }

@@ -11,8 +11,10 @@ mod evaluation;
 mod go_number;
 pub mod pack;
 mod place;
+mod round;
 mod rule;
 mod rule_file;
+mod saved;
 mod show;
 pub mod slo;
 mod template;
@@ -22,12 +24,15 @@ mod tests;
 pub mod unit_test;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use alert::{AlertState, Evidence, RuleKey, Transition};
+pub use round::{Elapsed, Finished, Round};
 
 use self::alerting::Alert;
-use self::evaluation::{RuleState, World};
+use self::evaluation::RuleState;
+use self::round::{Done, Job};
 use self::rule::Group;
 use self::slo::Slo;
 use crate::measure::Objective;
@@ -40,16 +45,13 @@ pub type Select<'a> = dyn Fn(&Selection<'_>) -> Result<Vec<RawSeries>, SelectErr
 /// p99 over 15 min of (applied - event time) of what reached a metric.
 pub type Lateness<'a> = dyn Fn(&str) -> Duration + Sync + 'a;
 
-/// `query_offset: auto` never waits longer: what is later does not count any more
-/// (`correlate.allowed_lateness`).
-const AUTO_OFFSET_MAX: Duration = Duration::from_mins(15);
-/// A pause between two evaluations that is longer than this many intervals was not watched, and ages
-/// no `for`.
-const UNWATCHED_INTERVALS: u32 = 10;
-/// The same for short intervals.
-const UNWATCHED_MIN: Duration = Duration::from_mins(1);
-/// Evaluations during which the end of an `ALERTS` series is told, so that no reader misses it.
-const GONE_EVALUATIONS: u8 = 3;
+/// A pause between two ticks that is longer was not watched (a restart, a suspended machine) and ages
+/// no alert; shorter ones are a busy machine.
+const UNWATCHED_MIN: Duration = Duration::from_secs(10);
+/// What a tick ages at most.
+const TICK: Duration = Duration::from_secs(1);
+/// Ticks during which the end of an `ALERTS` series is told, so that no reader misses it.
+const GONE_TICKS: u8 = 3;
 
 /// Checked settings; the texts are checked when they are loaded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,24 +86,28 @@ impl Default for Config {
 /// All rule groups and the state of their alerts. Pure: given time and series, gives transitions.
 #[derive(Debug, Default)]
 pub struct Evaluator {
-    config: Config,
-    groups: Vec<Group>,
+    config: Arc<Config>,
+    groups: Vec<Arc<Group>>,
     slos: Vec<Slo>,
     warnings: Vec<Diagnostic>,
     /// By file and group.
     group_states: BTreeMap<(Text, Text), GroupState>,
-    rule_states: BTreeMap<RuleKey, RuleState>,
-    /// `ALERTS` series that ended, and for how many evaluations that is still told.
+    rule_states: BTreeMap<RuleKey, Arc<RuleState>>,
+    /// `ALERTS` series that ended, and for how many ticks that is still told.
     gone: BTreeMap<Labels, u8>,
+    /// Log time of the last tick.
+    ticked_at: Option<Timestamp>,
 }
 
 /// What a group remembers.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, serde::Serialize, serde::Deserialize)]
 pub(crate) struct GroupState {
     last_tick: Option<u64>,
-    /// Intervals in which the group should have run and did not.
+    /// Intervals in which the group should have run and did not, or not to its end.
     missed: u64,
     run_at: Option<Timestamp>,
+    /// How long the last evaluation took.
+    took: Duration,
 }
 
 /// What one tick of evaluation gave. Neither has happened before it is journaled and applied.
@@ -109,6 +115,8 @@ pub(crate) struct GroupState {
 pub struct Evaluation {
     pub transitions: Vec<Transition>,
     pub recorded: Vec<Recorded>,
+    /// Groups that the round did not reach, or not to their end.
+    pub missed: u64,
 }
 
 /// A sample of a recording rule.
@@ -122,7 +130,7 @@ pub struct Recorded {
 
 /// What files became.
 struct Loaded {
-    groups: Vec<Group>,
+    groups: Vec<Arc<Group>>,
     slos: Vec<Slo>,
     warnings: Vec<Diagnostic>,
 }
@@ -143,7 +151,7 @@ impl Evaluator {
     /// Everything that is wrong with any of the files; then nothing has changed.
     pub fn set_config(&mut self, config: Config) -> Result<(), Vec<Diagnostic>> {
         let Loaded { groups, slos, warnings } = load(&config)?;
-        self.config = config;
+        self.config = Arc::new(config);
         self.groups = groups;
         self.slos = slos;
         self.warnings = warnings;
@@ -154,8 +162,8 @@ impl Evaluator {
     }
 
     /// Without files the pack is not taken: unit tests bring all their rules.
-    pub(crate) fn with_groups(groups: Vec<Group>, config: Config) -> Self {
-        Self { config, groups, ..Self::default() }
+    pub(crate) fn with_groups(groups: Vec<Arc<Group>>, config: Config) -> Self {
+        Self { config: Arc::new(config), groups, ..Self::default() }
     }
 
     /// What is suspicious about the files but no error: alerts that can never fire.
@@ -175,24 +183,70 @@ impl Evaluator {
         select: &Select<'_>,
         lateness: &Lateness<'_>,
     ) -> Evaluation {
-        self.forget_gone();
-        let mut all = self.end_removed(now);
-        for idx in 0..self.groups.len() {
-            if self.is_due(idx, now) {
-                let found = self.evaluate_group(idx, now, select, lateness);
-                all.transitions.extend(found.transitions);
-                all.recorded.extend(found.recorded);
-            }
+        let finished = self.begin(now, lateness).evaluate(select, &|| Duration::ZERO);
+        self.finish(finished)
+    }
+
+    /// What is due at `now`, those that waited longest first. [`Round::evaluate`] needs no lock;
+    /// [`Evaluator::finish`] takes back what it found.
+    pub fn begin(&mut self, now: Timestamp, lateness: &Lateness<'_>) -> Round {
+        let ended = self.end_removed(now);
+        let mut due: Vec<usize> =
+            (0..self.groups.len()).filter(|idx| self.is_due(*idx, now)).collect();
+        due.sort_by_key(|idx| {
+            self.groups.get(*idx).and_then(|group| self.group_states.get(&group.key())?.run_at)
+        });
+        let mut known: BTreeMap<String, Duration> = BTreeMap::new();
+        let mut lateness = |metric: &str| match known.get(metric) {
+            Some(late) => *late,
+            None => *known.entry(metric.to_owned()).or_insert(lateness(metric)),
+        };
+        let jobs = due.iter().filter_map(|idx| self.job(*idx, &mut lateness)).collect();
+        Round { ended, ..Round::new(now, &self.config, jobs) }
+    }
+
+    fn job(&self, idx: usize, lateness: &mut dyn FnMut(&str) -> Duration) -> Option<Job> {
+        let state =
+            |rule: &rule::Rule| self.rule_states.get(&rule.key).cloned().unwrap_or_default();
+        Some(Job::new(self.groups.get(idx)?, &self.config, lateness, state))
+    }
+
+    /// Takes back what a round found: the state of its rules. Transitions and samples are returned
+    /// and happen when they come back from the journal.
+    pub fn finish(&mut self, finished: Finished) -> Evaluation {
+        let Finished { now, groups, ended } = finished;
+        let mut all = ended;
+        for done in groups {
+            let found = self.take(done, now);
+            all.transitions.extend(found.transitions);
+            all.recorded.extend(found.recorded);
+            all.missed += found.missed;
         }
         all
+    }
+
+    fn take(&mut self, done: Done, now: Timestamp) -> Evaluation {
+        let Done { group, states, took, mut evaluation } = done;
+        let is_whole = states.len() == group.rules.len();
+        for (rule, state) in group.rules.iter().zip(states) {
+            self.rule_states.insert(rule.key.clone(), Arc::new(state));
+        }
+        let state = self.group_states.entry(group.key()).or_default();
+        state.took = took;
+        if is_whole {
+            state.run_at = Some(now);
+        } else {
+            state.missed += 1;
+            evaluation.missed += 1;
+        }
+        evaluation
     }
 
     fn is_due(&mut self, idx: usize, now: Timestamp) -> bool {
         let Some(group) = self.groups.get(idx) else { return false };
         let interval = group.interval.unwrap_or(self.config.evaluation_interval);
         let tick = group.tick(now, interval);
-        let key = (Text::clone(&group.file), Text::clone(&group.name));
-        let state = self.group_states.entry(key).or_default();
+        let state = self.group_states.entry(group.key()).or_default();
         match state.last_tick {
             // A clock that stepped back waits until it is where it was.
             Some(last) if tick <= last => return false,
@@ -203,37 +257,15 @@ impl Evaluator {
         true
     }
 
-    /// Evaluates one group whether it is due or not; each rule sees what those before it recorded.
+    /// Evaluates one group whether it is due or not.
     pub(crate) fn evaluate_group(
         &mut self,
         idx: usize,
         now: Timestamp,
         select: &Select<'_>,
-        lateness: &Lateness<'_>,
     ) -> Evaluation {
-        let mut out = Evaluation::default();
-        let Some(group) = self.groups.get(idx) else { return out };
-        let interval = group.interval.unwrap_or(self.config.evaluation_interval);
-        let config = &self.config;
-        let world = World {
-            select,
-            external_labels: &config.external_labels,
-            external_url: &config.external_url,
-        };
-        for rule in &group.rules {
-            let state = self.rule_states.entry(rule.key.clone()).or_default();
-            let auto = || rule.metrics.iter().map(|m| lateness(m)).max().unwrap_or_default();
-            let offset = group.query_offset.or(config.query_offset);
-            state.query_offset = offset.unwrap_or_else(|| auto().min(AUTO_OFFSET_MAX));
-            let at = now.saturating_sub(state.query_offset);
-            let at = state.evaluated_at.map_or(at, |last| last.max(at));
-            skip_unwatched(state, at, interval);
-            evaluation::evaluate(group, rule, state, at, (&world, &mut out));
-            state.run_at = Some(now);
-        }
-        let key = (Text::clone(&group.file), Text::clone(&group.name));
-        self.group_states.entry(key).or_default().run_at = Some(now);
-        out
+        let jobs = self.job(idx, &mut |_| Duration::ZERO).into_iter().collect();
+        self.finish(Round::new(now, &self.config, jobs).evaluate(select, &|| Duration::ZERO))
     }
 
     /// Alerts and recorded series of rules that no file has any more.
@@ -247,10 +279,9 @@ impl Evaluator {
             }
             let at = state.evaluated_at.unwrap_or(now);
             let alerts = state.alerts.iter();
-            ended
-                .transitions
-                .extend(alerts.map(|(l, alert)| alerting::resolve(key, l, alert, at.max(now))));
-            let series = std::mem::take(&mut state.recorded).into_iter();
+            let ends = alerts.map(|(l, alert)| alerting::resolve(key, l, alert, at.max(now)));
+            ended.transitions.extend(ends);
+            let series = std::mem::take(&mut Arc::make_mut(state).recorded).into_iter();
             ended.recorded.extend(series.map(|labels| Recorded { labels, at: now, value: None }));
             // Until the transitions come back from the journal they are proposed again.
             !state.alerts.is_empty()
@@ -267,11 +298,11 @@ impl Evaluator {
 
     /// Takes a transition back from the journal: live, right after it was written, and at recovery.
     pub fn apply(&mut self, transition: &Transition) {
-        let state = self.rule_states.entry(transition.rule.clone()).or_default();
+        let state = Arc::make_mut(self.rule_states.entry(transition.rule.clone()).or_default());
         let before = state.alerts.remove(&transition.labels);
         let series_before =
             before.as_ref().map(|alert| alerts_series(&transition.labels, alert.state));
-        let ended = |series: Labels| (series, GONE_EVALUATIONS);
+        let ended = |series: Labels| (series, GONE_TICKS);
         let for_state = for_state_series(&transition.labels);
         if let Some(alert) = Alert::apply(before, transition) {
             let series = alerts_series(&transition.labels, alert.state);
@@ -284,9 +315,26 @@ impl Evaluator {
         }
     }
 
+    /// A second of log time passed. Gives the samples of [`Evaluator::alert_series`]. Time that nobody
+    /// watched ages no alert: it is added to where `for` and `keep_firing_for` count from.
+    pub fn tick(&mut self, now: Timestamp) -> Vec<(Labels, f64)> {
+        let pause = self.ticked_at.map_or(Duration::ZERO, |last| now.since(last));
+        self.ticked_at = Some(self.ticked_at.map_or(now, |last| last.max(now)));
+        if pause > UNWATCHED_MIN {
+            let unwatched = pause.saturating_sub(TICK);
+            for state in self.rule_states.values_mut().filter(|state| !state.alerts.is_empty()) {
+                let alerts = Arc::make_mut(state).alerts.values_mut();
+                alerts.for_each(|alert| alert.skip(unwatched));
+            }
+        }
+        let samples = self.alert_series();
+        self.forget_gone();
+        samples
+    }
+
     /// `ALERTS` and `ALERTS_FOR_STATE` samples of what is pending or firing, and staleness markers of
     /// those that have just ended.
-    pub fn alert_series(&self, _now: Timestamp) -> Vec<(Labels, f64)> {
+    pub(crate) fn alert_series(&self) -> Vec<(Labels, f64)> {
         let mut samples = Vec::new();
         for (labels, alert) in self.rule_states.values().flat_map(|state| &state.alerts) {
             samples.push((alerts_series(labels, alert.state), 1.0));
@@ -360,7 +408,12 @@ fn load(config: &Config) -> Result<Loaded, Vec<Diagnostic>> {
             Err(found) => errors.extend(found),
         }
     }
-    if errors.is_empty() { Ok(Loaded { groups, slos, warnings }) } else { Err(errors) }
+    if !errors.is_empty() {
+        return Err(errors);
+    }
+    rule::follow_recordings(&mut groups);
+    let groups = groups.into_iter().map(Arc::new).collect();
+    Ok(Loaded { groups, slos, warnings })
 }
 
 /// An error in rules that were made from an SLO file: its own query is wrong, its place is unknown.
@@ -371,19 +424,6 @@ fn generated(name: &str, error: &Diagnostic) -> Diagnostic {
         error.source_line.trim()
     );
     Diagnostic::new(name, "", 0, 0, message)
-}
-
-/// Time that nobody watched ages no alert.
-fn skip_unwatched(state: &mut RuleState, at: Timestamp, interval: Duration) {
-    let Some(last) = state.evaluated_at else { return };
-    let pause = at.since(last);
-    if pause > UNWATCHED_MIN.max(interval.saturating_mul(UNWATCHED_INTERVALS)) {
-        let unwatched = pause.saturating_sub(interval);
-        for alert in state.alerts.values_mut() {
-            alert.ages_from = alert.ages_from.saturating_add(unwatched);
-            alert.kept_since = alert.kept_since.map(|since| since.saturating_add(unwatched));
-        }
-    }
 }
 
 fn alerts_series(labels: &Labels, state: AlertState) -> Labels {

@@ -1,5 +1,6 @@
 //! Checked rules: what rule files become. Nothing here knows YAML or time.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::RuleKey;
@@ -21,6 +22,32 @@ pub(crate) struct Group {
     pub(crate) rules: Vec<Rule>,
 }
 
+/// How many recordings may stand between a rule and what it is about.
+const CHAIN_MAX: usize = 8;
+
+/// A rule over recorded series is as late as what they are recorded from, so that is added to its
+/// metrics.
+pub(crate) fn follow_recordings(groups: &mut [Group]) {
+    let mut sources: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for rule in groups.iter().flat_map(|group| &group.rules) {
+        if matches!(rule.kind, Kind::Record) {
+            sources.entry(rule.name.to_string()).or_default().extend(rule.metrics.iter().cloned());
+        }
+    }
+    for rule in groups.iter_mut().flat_map(|group| &mut group.rules) {
+        let mut all: BTreeSet<String> = rule.metrics.iter().cloned().collect();
+        for _ in 0..CHAIN_MAX {
+            let behind = all.iter().filter_map(|metric| sources.get(metric)).flatten();
+            let more: BTreeSet<String> = behind.filter(|m| !all.contains(*m)).cloned().collect();
+            if more.is_empty() {
+                break;
+            }
+            all.extend(more);
+        }
+        rule.metrics = all.into_iter().collect();
+    }
+}
+
 impl Group {
     /// Results of one rule, whatever its group says: a rule without aggregation over every request
     /// must not fill the memory.
@@ -35,6 +62,10 @@ impl Group {
         now.as_nanos().saturating_sub(phase) / length
     }
 
+    pub(crate) fn key(&self) -> (Text, Text) {
+        (Text::clone(&self.file), Text::clone(&self.name))
+    }
+
     pub(crate) fn results_max(&self) -> usize {
         if self.limit == 0 { Self::RESULTS_MAX } else { self.limit.min(Self::RESULTS_MAX) }
     }
@@ -47,7 +78,8 @@ pub(crate) struct Rule {
     /// `alert` or `record` as the file has it.
     pub(crate) name: Text,
     pub(crate) query: Query,
-    /// Metrics that the query names: their lateness is the rule's.
+    /// Metrics that the query names, and those that they are recorded from: their lateness is the
+    /// rule's.
     pub(crate) metrics: Vec<String>,
     /// The group's labels and the rule's own, sorted by name.
     pub(crate) labels: Vec<(Text, Template)>,

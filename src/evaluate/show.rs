@@ -38,13 +38,14 @@ fn group_json(evaluator: &Evaluator, group: &Group, filter: &RuleFilter) -> Opti
         .rules
         .iter()
         .filter(|rule| is_wanted(rule, filter))
-        .map(|rule| rule_json(rule, evaluator.rule_states.get(&rule.key), filter))
+        .map(|rule| {
+            rule_json(rule, evaluator.rule_states.get(&rule.key).map(AsRef::as_ref), filter)
+        })
         .collect();
     if is_filtered && rules.is_empty() {
         return None;
     }
-    let key = (Text::clone(&group.file), Text::clone(&group.name));
-    let group_state = evaluator.group_states.get(&key).copied().unwrap_or_default();
+    let group_state = evaluator.group_states.get(&group.key()).copied().unwrap_or_default();
     let interval = group.interval.unwrap_or(evaluator.config.evaluation_interval);
     Some(json!({
         "name": *group.name,
@@ -52,7 +53,7 @@ fn group_json(evaluator: &Evaluator, group: &Group, filter: &RuleFilter) -> Opti
         "interval": interval.as_secs_f64(),
         "limit": group.limit,
         "rules": rules,
-        "evaluationTime": 0.0,
+        "evaluationTime": group_state.took.as_secs_f64(),
         "lastEvaluation": time(group_state.run_at),
         "missedEvaluations": group_state.missed,
     }))
@@ -83,7 +84,7 @@ fn rule_json(rule: &Rule, held: Option<&RuleState>, filter: &RuleFilter) -> Valu
         "query": rule.query.to_string(),
         "labels": texts(&rule.labels),
         "health": health,
-        "evaluationTime": 0.0,
+        "evaluationTime": held.took.as_secs_f64(),
         "lastEvaluation": time(held.run_at),
         "queryOffset": format_duration(held.query_offset),
         "type": "recording",

@@ -61,6 +61,7 @@ impl World {
         };
         let lateness = self.lateness;
         let now = Timestamp::from_millis(seconds * 1000);
+        self.evaluator.tick(now);
         let found = self.evaluator.evaluate(now, &select, &|_| lateness);
         for transition in found.transitions {
             self.evaluator.apply(&transition);
@@ -252,22 +253,88 @@ fn time_that_nobody_watched_ages_no_alert() {
     let mut world = World::new(&alert("vector(1)", "    for: 1m\n"));
     world.evaluate(1000);
     world.evaluate(1010);
-    world.evaluate(10_000);
-    world.evaluate(10_030);
-    world.evaluate(10_060);
+    for seconds in [10_000, 10_010, 10_020, 10_030, 10_040, 10_050] {
+        world.evaluate(seconds);
+    }
     world.check(&expect![[r#"
         1000s {alertname="A"} Pending at 1000s
-        10060s {alertname="A"} Firing at 10060s
+        10050s {alertname="A"} Firing at 10050s
     "#]]);
+}
+
+#[test]
+fn a_saved_evaluator_goes_on_where_it_was() {
+    let rules =
+        alert("x > 0", "    for: 30s\n    keep_firing_for: 30s\n  - {record: 'a:x', expr: x}\n");
+    let run = |saves: &[i64]| {
+        let mut world = World::new(&rules);
+        for seconds in (1000..1150).step_by(10) {
+            world.set(seconds, "x", if (1010..1060).contains(&seconds) { 1.0 } else { 0.0 });
+            world.evaluate(seconds);
+            if saves.contains(&seconds) {
+                let saved = world.evaluator.save().expect("small");
+                world.evaluator = Evaluator::try_new(config(&rules)).expect("valid rules");
+                world.evaluator.restore(&saved).expect("ours");
+                assert_eq!(world.evaluator.save(), Ok(saved));
+            }
+        }
+        world.shown
+    };
+    let straight = run(&[]);
+    assert!(straight.contains("Firing") && straight.contains("Inactive"), "{straight}");
+    for seconds in (1000..1150).step_by(10) {
+        assert_eq!(run(&[seconds]), straight, "saved at {seconds}");
+    }
+    let mut world = World::new(&rules);
+    assert!(world.evaluator.restore(b"something else").is_err());
+}
+
+#[test]
+fn a_rule_is_as_late_as_what_its_series_are_recorded_from() {
+    let rules = "\
+groups:
+- name: g
+  rules:
+  - {record: 'b:x', expr: 'a:x + 1'}
+  - {record: 'a:x', expr: sum(x)}
+  - {alert: A, expr: 'b:x > 2'}
+";
+    let evaluator = Evaluator::try_new(config(rules)).expect("valid rules");
+    let metrics: Vec<_> =
+        evaluator.groups[0].rules.iter().map(|rule| rule.metrics.join(" ")).collect();
+    assert_eq!(metrics, ["a:x x", "x", "a:x b:x x"]);
+}
+
+#[test]
+fn what_a_round_did_not_reach_is_missed_and_comes_first_in_the_next() {
+    let group = |name: &str| {
+        format!("- {{name: {name}, interval: 1s, rules: [{{alert: {name}, expr: vector(1)}}]}}\n")
+    };
+    let rules = format!("groups:\n{}{}", group("a"), group("b"));
+    let mut evaluator = Evaluator::try_new(config(&rules)).expect("valid rules");
+    let select = |_: &crate::series::Selection<'_>| Ok(Vec::new());
+    let at = |seconds: i64| Timestamp::from_millis(seconds * 1000);
+    // The first group is evaluated; then all time is used up.
+    let n_asked = std::sync::atomic::AtomicU64::new(0);
+    let elapsed = || match n_asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed) {
+        0..=3 => Duration::ZERO,
+        _ => Duration::from_mins(1),
+    };
+    let round = evaluator.begin(at(1000), &|_| Duration::ZERO).on_threads(1);
+    let finished = round.evaluate(&select, &elapsed);
+    let first = evaluator.finish(finished);
+    assert_eq!((first.transitions.len(), first.missed), (1, 1));
+    let next = evaluator.begin(at(1001), &|_| Duration::ZERO);
+    let order: Vec<&str> = next.groups().collect();
+    assert_eq!(order, ["b", "a"]);
 }
 
 #[test]
 fn alert_series_end_with_a_marker() {
     let mut world = World::new(&alert("x > 0", "    for: 10s\n"));
-    let now = Timestamp::EPOCH;
     let show = |world: &World| {
         let mut shown = String::new();
-        for (labels, value) in world.evaluator.alert_series(now) {
+        for (labels, value) in world.evaluator.alert_series() {
             let _ = writeln!(shown, "{labels} {value}");
         }
         shown

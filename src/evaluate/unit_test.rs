@@ -10,6 +10,7 @@ mod memory;
 use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use self::file::{AlertCheck, ExprCheck, Test, TestFile};
@@ -84,7 +85,7 @@ fn groups(
     path: &Path,
     file: &TestFile,
     read: &dyn Fn(&Path) -> io::Result<String>,
-) -> Result<Vec<Group>, Vec<String>> {
+) -> Result<Vec<Arc<Group>>, Vec<String>> {
     let dir = path.parent().unwrap_or_else(|| Path::new(""));
     let (mut all, mut failures) = (Vec::new(), Vec::new());
     for rule_file in &file.rule_files {
@@ -98,7 +99,7 @@ fn groups(
     }
     let order = |group: &Group| file.group_eval_order.iter().position(|name| **name == *group.name);
     all.sort_by_key(|group| order(group).map_or((1, 0), |at| (0, at)));
-    if failures.is_empty() { Ok(all) } else { Err(failures) }
+    if failures.is_empty() { Ok(all.into_iter().map(Arc::new).collect()) } else { Err(failures) }
 }
 
 /// One test of a file.
@@ -110,7 +111,7 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    fn all(&mut self, groups: &[Group]) {
+    fn all(&mut self, groups: &[Arc<Group>]) {
         let interval = self.test.interval.unwrap_or(self.file.evaluation_interval);
         let mut memory = Memory::default();
         for input in &self.test.input_series {
@@ -157,11 +158,10 @@ impl Run<'_> {
             let at = self.test.start.saturating_add(passed);
             evaluator.forget_gone();
             for idx in 0..evaluator.groups.len() {
-                let found =
-                    evaluator.evaluate_group(idx, at, &|s| memory.select(s), &|_| Duration::ZERO);
+                let found = evaluator.evaluate_group(idx, at, &|s| memory.select(s));
                 found.transitions.iter().for_each(|transition| evaluator.apply(transition));
                 found.recorded.iter().for_each(|sample| memory.record(sample));
-                for (labels, value) in evaluator.alert_series(at) {
+                for (labels, value) in evaluator.alert_series() {
                     memory.put(
                         labels,
                         Sample { t: at.as_millis(), value: SampleValue::Float(value) },

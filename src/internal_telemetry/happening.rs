@@ -85,12 +85,18 @@ impl RecordApplied {
 #[derive(Debug)]
 pub struct RulesEvaluated {
     pub took: Duration,
+    /// Groups that were due and not evaluated to their end.
+    pub missed: u64,
 }
 
 impl RulesEvaluated {
     pub fn emit(&self, metrics: &Metrics) {
         metrics.evaluations.inc();
         metrics.evaluation_duration.observe(self.took.as_secs_f64());
+        if self.missed > 0 {
+            metrics.evaluations_missed.inc_by(self.missed);
+            warn!(event = "evaluate.groups.missed", groups = self.missed);
+        }
     }
 }
 

@@ -119,7 +119,7 @@ impl State {
             self.crowded.store(engine.is_crowded(), Ordering::Relaxed);
             (changes, engine.open_by_flow())
         };
-        let alert_series = read(&self.evaluator).alert_series(log_time);
+        let alert_series = write(&self.evaluator).tick(log_time);
         {
             let (mut measure, mut series) = (self.measure(), write(&self.series));
             measure.apply(&changes, &mut series, log_time);

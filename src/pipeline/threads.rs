@@ -175,14 +175,13 @@ impl EvaluatorThread {
             let stopwatch = Clock::stopwatch();
             let series = &self.state.series;
             let read = || series.read().unwrap_or_else(PoisonError::into_inner);
-            let mut found = {
-                let mut evaluator =
-                    self.state.evaluator.write().unwrap_or_else(PoisonError::into_inner);
-                evaluator.evaluate(now, &|selection| read().select(selection), &|metric| {
-                    read().lateness(metric)
-                })
-            };
-            RulesEvaluated { took: stopwatch.elapsed() }.emit(&self.metrics);
+            let evaluator = || self.state.evaluator.write().unwrap_or_else(PoisonError::into_inner);
+            // The engine must not wait for rules: the evaluator's lock is held for neither.
+            let round = evaluator().begin(now, &|metric| read().lateness(metric));
+            let finished =
+                round.evaluate(&|selection| read().select(selection), &|| stopwatch.elapsed());
+            let mut found = evaluator().finish(finished);
+            RulesEvaluated { took: stopwatch.elapsed(), missed: found.missed }.emit(&self.metrics);
             if found.transitions.is_empty() && found.recorded.is_empty() {
                 continue;
             }

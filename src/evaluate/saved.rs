@@ -1,0 +1,60 @@
+//! The evaluator's state as bytes, for snapshots.
+//!
+//! What journaled records made (alerts, watched time) is a function of the log; what evaluations
+//! noted beside it (values, when a rule last ran, when `keep_firing_for` began to hold) is not, and
+//! is here so that a restart ages nothing anew. Rules themselves are configuration and not here.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::evaluation::RuleState;
+use super::{Evaluator, GroupState, RuleKey};
+use crate::signal::{Labels, Text, Timestamp};
+
+/// Borrowed to be written, owned when read: the same bytes.
+#[derive(Serialize)]
+struct Written<'a> {
+    groups: Vec<(&'a (Text, Text), &'a GroupState)>,
+    rules: Vec<(&'a RuleKey, &'a RuleState)>,
+    gone: &'a BTreeMap<Labels, u8>,
+    ticked_at: Option<Timestamp>,
+}
+
+#[derive(Deserialize)]
+struct Read {
+    groups: Vec<((Text, Text), GroupState)>,
+    rules: Vec<(RuleKey, RuleState)>,
+    gone: BTreeMap<Labels, u8>,
+    ticked_at: Option<Timestamp>,
+}
+
+impl Evaluator {
+    /// All state but the configuration, for a snapshot. [`Evaluator::restore`] reads it back.
+    ///
+    /// # Errors
+    /// Never in practice: only where memory fails.
+    pub fn save(&self) -> Result<Vec<u8>, postcard::Error> {
+        postcard::to_stdvec(&Written {
+            groups: self.group_states.iter().collect(),
+            rules: self.rule_states.iter().map(|(key, state)| (key, &**state)).collect(),
+            gone: &self.gone,
+            ticked_at: self.ticked_at,
+        })
+    }
+
+    /// Takes the state that was saved; rules and settings stay. Alerts of rules that no file has any
+    /// more resolve at the next evaluation.
+    ///
+    /// # Errors
+    /// Where the bytes are not what [`Evaluator::save`] of this version wrote; then nothing changed.
+    pub fn restore(&mut self, saved: &[u8]) -> Result<(), postcard::Error> {
+        let Read { groups, rules, gone, ticked_at } = postcard::from_bytes(saved)?;
+        self.group_states = groups.into_iter().collect();
+        self.rule_states = rules.into_iter().map(|(key, state)| (key, Arc::new(state))).collect();
+        self.gone = gone;
+        self.ticked_at = ticked_at;
+        Ok(())
+    }
+}
