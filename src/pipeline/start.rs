@@ -292,11 +292,14 @@ fn lock_data_dir(dir: &std::path::Path) -> Result<File, String> {
     }
 }
 
-fn state(config: &Config, evaluator: Evaluator) -> Result<State, crate::archive::Error> {
-    let (mut measure, mut series) = (Measure::new(), Series::new(config.series.clone()));
+fn state(config: &Config, evaluator: Evaluator) -> Result<State, String> {
+    let mut series = Series::create(config.series.clone(), &config.data_dir.join("series"))
+        .map_err(|error| error.to_string())?;
+    let mut measure = Measure::new();
     measure.set_objectives(evaluator.objectives());
     series.set_thresholds(&measure.thresholds());
-    let archive = Archive::create(&config.data_dir.join("archive"), config.archive.clone())?;
+    let archive = Archive::create(&config.data_dir.join("archive"), config.archive.clone())
+        .map_err(|error| error.to_string())?;
     Ok(State {
         engine: Arc::new(RwLock::new(Engine::new(config.correlate.clone()))),
         series: Arc::new(RwLock::new(series)),

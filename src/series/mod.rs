@@ -16,6 +16,7 @@ mod lateness;
 mod plain;
 mod read;
 mod slots;
+mod snapshot;
 mod store;
 mod table;
 
@@ -27,6 +28,7 @@ mod tests;
 pub use exemplar::Exemplar;
 pub use matcher::{MatchOp, Matcher};
 pub use sample::{CounterReset, Histogram, RawSeries, STALE_NAN_BITS, Sample, SampleValue};
+pub use snapshot::SnapshotError;
 pub use store::{
     Config, Dropped, MetricMetadata, MetricType, Observation, SelectError, Selection, Series,
 };

@@ -388,8 +388,12 @@ fn a_snapshot_reads_back_as_the_same_store() {
          append g 1000 1
          tick 100",
     );
-    let bytes = postcard::to_stdvec(&series).unwrap();
-    let mut again: Series = postcard::from_bytes(&bytes).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("stray.block"), "of a later time").unwrap();
+    let bytes = series.save().unwrap();
+    let mut again = Series::restore(&bytes, Config::default(), folder.path()).unwrap();
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    assert!(Series::restore(&bytes[1..], Config::default(), folder.path()).is_err());
     for store in [&mut series, &mut again] {
         apply(store, "add throughline_invocations_total,faas_name=f,outcome=ok 90 1");
     }
