@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::slots::{Delta, Slots, Zones};
+use super::slots::{Delta, Slot, Slots, Zones};
 use crate::number::{f64_from_i64, f64_from_i128, i64_from_f64};
 
 /// Sums are whole numbers of parts, so they are exact, whatever the order of the adds.
@@ -23,29 +23,21 @@ impl Counter {
 
     /// Gives up the slots before `horizon`, not what they sum up to; gives how many.
     pub(crate) fn drop_before(&mut self, horizon: i64) -> usize {
-        self.slots.drop_before(horizon, &mut self.dropped_to)
-    }
-
-    /// The cumulative value at each of `seconds` (ascending).
-    pub(crate) fn values<'a>(
-        &'a self,
-        seconds: &'a [i64],
-        parts: i64,
-    ) -> impl Iterator<Item = (i64, f64)> + 'a {
-        cumulative(&self.slots, self.total, seconds, |delta| i128::from(*delta))
-            .map(move |(second, sum)| (second, from_parts(sum, parts)))
+        let dropped = self.slots.take_before(horizon);
+        self.dropped_to = dropped.last().map(|(key, _)| *key).or(self.dropped_to);
+        dropped.len()
     }
 }
 
-/// Running sums at each of `seconds` (ascending), worked back from the total: what a query costs is
-/// what its range holds, not what the series holds.
+/// Running sums at each of `seconds` (ascending), worked back from the `total` over the slots that
+/// are `later` than the first of them: what a query costs is what its range holds.
 pub(crate) fn cumulative<'a, D: Delta>(
-    slots: &'a Slots<D>,
+    later: &'a [Slot<D>],
     total: i128,
     seconds: &'a [i64],
     of: impl Fn(&D) -> i128 + 'a,
 ) -> impl Iterator<Item = (i64, i128)> + 'a {
-    let mut rest = slots.after(seconds.first().copied().unwrap_or(i64::MAX));
+    let mut rest = later;
     let mut sum = total - rest.iter().map(|(_, delta)| of(delta)).sum::<i128>();
     seconds.iter().map(move |second| {
         while let Some(((key, delta), tail)) = rest.split_first()

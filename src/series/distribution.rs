@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::bounds::Bounds;
 use super::counter::{cumulative, from_parts, to_parts};
-use super::slots::{Delta, Slots};
+use super::slots::{Delta, Slot, Slots};
 use super::{CounterReset, Histogram};
 use crate::number::{f64_from_i64, i32_from_f64};
 
@@ -201,7 +201,9 @@ impl Distribution {
 
     /// Gives up the slots before `horizon`, not what they sum up to; gives how many.
     pub(crate) fn drop_before(&mut self, horizon: i64) -> usize {
-        self.slots.drop_before(horizon, &mut self.dropped_to)
+        let dropped = self.slots.take_before(horizon);
+        self.dropped_to = dropped.last().map(|(key, _)| *key).or(self.dropped_to);
+        dropped.len()
     }
 
     pub(crate) fn bytes(&self) -> usize {
@@ -219,9 +221,14 @@ impl Distribution {
         bounds.shown().into_iter().map(count).collect()
     }
 
-    /// Cumulative native histograms at each of `seconds`; times without news share one.
-    pub(crate) fn natives(&self, seconds: &[i64]) -> Vec<(i64, Arc<Histogram>)> {
-        let mut rest = self.slots.after(seconds.first().copied().unwrap_or(i64::MAX));
+    /// Cumulative native histograms at each of `seconds`; times without news share one. `later` are
+    /// all slots after the first of them.
+    pub(crate) fn natives(
+        &self,
+        later: &[Slot<Counts>],
+        seconds: &[i64],
+    ) -> Vec<(i64, Arc<Histogram>)> {
+        let mut rest = later;
         let mut sum = self.total.clone();
         for (_, counts) in rest {
             sum.apply(counts, -1);
@@ -244,31 +251,30 @@ impl Distribution {
         natives
     }
 
-    /// Cumulative counts of what lies at or below `bound`.
+    /// Cumulative counts of what lies at or below `bound`; `later` as for [`Self::natives`].
     pub(crate) fn bucket_values(
         &self,
+        later: &[Slot<Counts>],
         seconds: &[i64],
-        bounds: &Bounds,
-        bound: f64,
+        at_or_below: (&Bounds, f64),
     ) -> Vec<(i64, f64)> {
+        let (bounds, bound) = at_or_below;
         let total = self.total.below(bounds, bound);
-        cumulative(&self.slots, total, seconds, |counts: &Counts| counts.below(bounds, bound))
+        cumulative(later, total, seconds, |counts: &Counts| counts.below(bounds, bound))
             .map(|(second, n)| (second, from_parts(n, 1)))
             .collect()
     }
 
-    pub(crate) fn sum_values(&self, seconds: &[i64]) -> Vec<(i64, f64)> {
-        cumulative(&self.slots, self.total.sum, seconds, |counts: &Counts| i128::from(counts.sum))
+    pub(crate) fn sum_values(&self, later: &[Slot<Counts>], seconds: &[i64]) -> Vec<(i64, f64)> {
+        cumulative(later, self.total.sum, seconds, |counts: &Counts| i128::from(counts.sum))
             .map(|(second, sum)| (second, from_parts(sum, SUM_PARTS)))
             .collect()
     }
 
-    pub(crate) fn count_values(&self, seconds: &[i64]) -> Vec<(i64, f64)> {
-        cumulative(&self.slots, self.total.count, seconds, |counts: &Counts| {
-            i128::from(counts.count)
-        })
-        .map(|(second, n)| (second, from_parts(n, 1)))
-        .collect()
+    pub(crate) fn count_values(&self, later: &[Slot<Counts>], seconds: &[i64]) -> Vec<(i64, f64)> {
+        cumulative(later, self.total.count, seconds, |counts: &Counts| i128::from(counts.count))
+            .map(|(second, n)| (second, from_parts(n, 1)))
+            .collect()
     }
 }
 
@@ -350,11 +356,12 @@ mod tests {
         for value in [0.1, 0.1001, 0.25, 0.2501] {
             held.observe(10, value, bounds.class(value, 10), 1);
         }
-        let at = |bound| held.bucket_values(&[10], &bounds, bound);
+        let later = |second| held.slots.after(second);
+        let at = |bound| held.bucket_values(&later(10), &[10], (&bounds, bound));
         assert_eq!(
             (at(0.1), at(0.25), at(0.5)),
             (vec![(10, 1.0)], vec![(10, 3.0)], vec![(10, 4.0)])
         );
-        assert_eq!(held.sum_values(&[9, 10]), [(9, 0.0), (10, 0.7002)]);
+        assert_eq!(held.sum_values(&later(9), &[9, 10]), [(9, 0.0), (10, 0.7002)]);
     }
 }

@@ -1,53 +1,109 @@
-//! Gauges, scraped, pushed and recorded samples: kept as they are, in ascending order of time.
+//! Gauges, scraped, pushed and recorded samples: kept bit for bit, in ascending order of time.
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::chunk::{Chunk, OpenChunk, Point, SAMPLES_MAX};
 use super::{Histogram, Sample, SampleValue};
 
-/// One series of samples. Nearly all are floats; the few native histograms stand apart so that a
-/// float takes 16 bytes. No time is in both lists.
+/// One series of samples. Nearly all are floats, in compressed chunks; the few native histograms
+/// stand apart. No time is in both lists.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Plain {
-    floats: Vec<(i64, f64)>,
+    /// Ascending, without overlaps, all before `open`.
+    closed: Vec<Chunk>,
+    open: OpenChunk,
     histograms: Vec<(i64, Arc<Histogram>)>,
 }
 
 impl Plain {
     /// A sample at a time that is taken replaces what is there.
     pub(crate) fn insert(&mut self, sample: Sample) {
+        let t = sample.t;
         match sample.value {
             SampleValue::Float(value) => {
-                remove(&mut self.histograms, sample.t);
-                put(&mut self.floats, sample.t, value);
+                if let Ok(at) = self.histograms.binary_search_by_key(&t, |(other, _)| *other) {
+                    self.histograms.remove(at);
+                }
+                self.insert_float(Point { t, value });
             }
             SampleValue::Histogram(histogram) => {
-                remove(&mut self.floats, sample.t);
-                put(&mut self.histograms, sample.t, histogram);
+                self.remove_float(t);
+                match self.histograms.binary_search_by_key(&t, |(other, _)| *other) {
+                    Ok(at) => self.histograms[at].1 = histogram,
+                    Err(at) => self.histograms.insert(at, (t, histogram)),
+                }
             }
         }
     }
 
-    pub(crate) fn has_in(&self, start: i64, end: i64) -> bool {
-        !within(&self.floats, start, end).is_empty()
-            || !within(&self.histograms, start, end).is_empty()
+    fn insert_float(&mut self, point: Point) {
+        if self.last_float().is_none_or(|last| last < point.t) {
+            self.open.push(point);
+            if self.open.n() == SAMPLES_MAX {
+                self.closed.push(std::mem::take(&mut self.open).close());
+            }
+            return;
+        }
+        self.edit(point.t, |points| match points.binary_search_by_key(&point.t, |other| other.t) {
+            Ok(at) => points[at] = point,
+            Err(at) => points.insert(at, point),
+        });
     }
 
-    /// How many samples lie in `[start, end]`.
-    pub(crate) fn n_in(&self, start: i64, end: i64) -> usize {
-        within(&self.floats, start, end).len() + within(&self.histograms, start, end).len()
+    fn remove_float(&mut self, t: i64) {
+        if self.last_float().is_some_and(|last| t <= last) {
+            self.edit(t, |points| points.retain(|point| point.t != t));
+        }
+    }
+
+    fn last_float(&self) -> Option<i64> {
+        self.open.last().or_else(|| self.closed.last().map(|chunk| chunk.last))
+    }
+
+    /// Changes the chunk where `t` belongs; one that grew too long becomes two.
+    fn edit(&mut self, t: i64, change: impl FnOnce(&mut Vec<Point>)) {
+        let at = self.closed.partition_point(|chunk| chunk.last < t);
+        let Some(chunk) = self.closed.get(at) else {
+            let mut points: Vec<Point> = self.open.points().collect();
+            change(&mut points);
+            let keep = points.len().saturating_sub(usize::from(SAMPLES_MAX) - 1);
+            let newest = points.split_off(keep);
+            self.open = OpenChunk::of(&newest);
+            self.closed.extend(close(&points));
+            return;
+        };
+        let mut points: Vec<Point> = chunk.points().collect();
+        change(&mut points);
+        let halves = points.len().div_ceil(usize::from(SAMPLES_MAX)).max(1);
+        let length = points.len().div_ceil(halves).max(1);
+        self.closed.splice(at..=at, points.chunks(length).filter_map(close));
+    }
+
+    fn floats(&self, start: i64, end: i64) -> impl Iterator<Item = Point> {
+        let from = self.closed.partition_point(|chunk| chunk.last < start);
+        let closed = self.closed.get(from..).unwrap_or_default();
+        closed
+            .iter()
+            .take_while(move |chunk| chunk.first <= end)
+            .flat_map(Chunk::points)
+            .chain(self.open.points())
+            .skip_while(move |point| point.t < start)
+            .take_while(move |point| point.t <= end)
+    }
+
+    pub(crate) fn has_in(&self, start: i64, end: i64) -> bool {
+        self.floats(start, end).next().is_some() || !within(&self.histograms, start, end).is_empty()
     }
 
     /// The samples in `[start, end]`, ascending.
     pub(crate) fn samples(&self, start: i64, end: i64) -> Vec<Sample> {
-        let floats = within(&self.floats, start, end)
-            .iter()
-            .map(|(t, value)| Sample { t: *t, value: SampleValue::Float(*value) });
-        let histograms = within(&self.histograms, start, end).iter();
-        let mut samples: Vec<Sample> = floats.collect();
-        if !histograms.as_slice().is_empty() {
-            samples.extend(histograms.map(|(t, histogram)| Sample {
+        let float = |point: Point| Sample { t: point.t, value: SampleValue::Float(point.value) };
+        let mut samples: Vec<Sample> = self.floats(start, end).map(float).collect();
+        let histograms = within(&self.histograms, start, end);
+        if !histograms.is_empty() {
+            samples.extend(histograms.iter().map(|(t, histogram)| Sample {
                 t: *t,
                 value: SampleValue::Histogram(Arc::clone(histogram)),
             }));
@@ -56,37 +112,50 @@ impl Plain {
         samples
     }
 
-    /// Drops what is older; gives how many samples that were.
-    pub(crate) fn drop_before(&mut self, t: i64) -> usize {
-        cut(&mut self.floats, t) + cut(&mut self.histograms, t)
+    /// Takes out what is older than `t`, ascending.
+    pub(crate) fn take_before(&mut self, t: i64) -> Vec<Sample> {
+        if self.first().is_none_or(|first| first >= t) {
+            return Vec::new();
+        }
+        let taken = self.samples(i64::MIN, t.saturating_sub(1));
+        let whole = self.closed.partition_point(|chunk| chunk.last < t);
+        self.closed.drain(..whole);
+        if self.closed.first().is_some_and(|chunk| chunk.first < t) {
+            self.edit(t, |points| points.retain(|point| point.t >= t));
+        }
+        if self.open.first().is_some_and(|first| first < t) {
+            let kept: Vec<Point> = self.open.points().filter(|point| point.t >= t).collect();
+            self.open = OpenChunk::of(&kept);
+        }
+        self.closed.shrink_to_fit();
+        let n = self.histograms.partition_point(|(other, _)| *other < t);
+        self.histograms.drain(..n);
+        self.histograms.shrink_to_fit();
+        taken
     }
 
-    /// Bytes of each sample, with its time.
+    fn first(&self) -> Option<i64> {
+        let float = self.closed.first().map(|chunk| chunk.first).or_else(|| self.open.first());
+        float.into_iter().chain(self.histograms.first().map(|(t, _)| *t)).min()
+    }
+
+    /// Bytes of chunks and histograms, each with its last time.
     pub(crate) fn sizes(&self) -> impl Iterator<Item = (i64, usize)> {
-        let floats = self.floats.iter().map(|(t, _)| (*t, size_of::<(i64, f64)>()));
-        floats.chain(self.histograms.iter().map(|(t, histogram)| {
+        let closed = self.closed.iter().map(|chunk| (chunk.last, chunk.n_bytes()));
+        let open = self.open.last().map(|last| (last, self.open.n_bytes()));
+        closed.chain(open).chain(self.histograms.iter().map(|(t, histogram)| {
             let buckets = histogram.positive.len() + histogram.negative.len();
             (*t, size_of::<Histogram>() + buckets * size_of::<(i32, f64)>())
         }))
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.floats.is_empty() && self.histograms.is_empty()
+        self.closed.is_empty() && self.open.n() == 0 && self.histograms.is_empty()
     }
 }
 
-fn put<V>(list: &mut Vec<(i64, V)>, t: i64, value: V) {
-    let at = list.partition_point(|(other, _)| *other < t);
-    match list.get_mut(at) {
-        Some(held) if held.0 == t => held.1 = value,
-        _ => list.insert(at, (t, value)),
-    }
-}
-
-fn remove<V>(list: &mut Vec<(i64, V)>, t: i64) {
-    if let Ok(at) = list.binary_search_by_key(&t, |(other, _)| *other) {
-        list.remove(at);
-    }
+fn close(points: &[Point]) -> Option<Chunk> {
+    (!points.is_empty()).then(|| OpenChunk::of(points).close())
 }
 
 fn within<V>(list: &[(i64, V)], start: i64, end: i64) -> &[(i64, V)] {
@@ -95,12 +164,38 @@ fn within<V>(list: &[(i64, V)], start: i64, end: i64) -> &[(i64, V)] {
     list.get(from..to).unwrap_or_default()
 }
 
-fn cut<V>(list: &mut Vec<(i64, V)>, t: i64) -> usize {
-    let n = list.partition_point(|(other, _)| *other < t);
-    list.drain(..n);
-    // A long-lived vector would otherwise keep the room of its fullest day.
-    if list.capacity() > 2 * list.len() + 64 {
-        list.shrink_to(list.len() + list.len() / 4);
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::number::f64_from_i64;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+
+        #[test]
+        fn samples_in_any_order_read_back_as_a_map_would(
+            times in prop::collection::vec(0..900_i64, 1..700),
+            cut in 0..900_i64,
+            range in (0..900_i64, 0..900_i64),
+        ) {
+            let (mut plain, mut naive) = (Plain::default(), BTreeMap::new());
+            for (value, t) in (0_i64..).zip(times) {
+                let value = SampleValue::Float(f64_from_i64(value));
+                plain.insert(Sample { t, value: value.clone() });
+                naive.insert(t, value);
+            }
+            prop_assert_eq!(plain.samples(i64::MIN, i64::MAX).len(), naive.len());
+            let read = |naive: &BTreeMap<i64, SampleValue>, from: i64, to: i64| -> Vec<Sample> {
+                let held = naive.iter().filter(|(t, _)| (from..=to).contains(*t));
+                held.map(|(t, value)| Sample { t: *t, value: value.clone() }).collect()
+            };
+            prop_assert_eq!(plain.samples(range.0, range.1), read(&naive, range.0, range.1));
+            prop_assert_eq!(plain.take_before(cut), read(&naive, i64::MIN, cut - 1));
+            prop_assert_eq!(plain.samples(i64::MIN, i64::MAX), read(&naive, cut, i64::MAX));
+        }
     }
-    n
 }

@@ -5,13 +5,17 @@
 //! `_bucket`, `_sum` and `_count`.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::bounds::le;
+use super::counter::{cumulative, from_parts};
 use super::exemplar::Exemplar;
 use super::slots::{GRID_MAX, last_of};
 use super::store::second;
 use super::table::{Data, Entry};
-use super::{MatchOp, Matcher, RawSeries, Sample, SampleValue, SelectError, Selection, Series};
+use super::{
+    Histogram, MatchOp, Matcher, RawSeries, Sample, SampleValue, SelectError, Selection, Series,
+};
 use crate::signal::{Labels, METRIC_NAME};
 
 /// Samples of one series in one selection; longer selections get a coarser grid. A second's grid
@@ -183,30 +187,29 @@ impl Reader<'_> {
         let (start, end) = (self.selection.start.saturating_add(1), self.selection.end);
         match &found.entry.data {
             Data::Plain(plain) => {
-                self.spend(plain.n_in(start, end))?;
-                Ok(plain.samples(start, end))
+                let samples = plain.samples(start, end);
+                self.spend(samples.len())?;
+                Ok(samples)
             }
             Data::Counter(counter) => {
                 let grid = self.grid(found.entry, POINTS_MAX)?;
-                Ok(counter.values(grid, found.entry.parts).map(float).collect())
+                let later = counter.slots.after(first(grid));
+                let values = cumulative(&later, counter.total, grid, |n| i128::from(*n));
+                Ok(values.map(|(s, sum)| float((s, from_parts(sum, found.entry.parts)))).collect())
             }
             Data::Distribution(held, _) => {
+                let native = found.view == View::AsIs;
+                let points_max = if native { NATIVE_POINTS_MAX } else { POINTS_MAX };
                 let bounds = &self.series.bounds;
+                let grid = self.grid(found.entry, points_max)?;
+                let later = held.slots.after(first(grid));
                 Ok(match found.view {
-                    View::AsIs => held
-                        .natives(self.grid(found.entry, NATIVE_POINTS_MAX)?)
-                        .into_iter()
-                        .map(|(second, histogram)| Sample {
-                            t: second.saturating_mul(1000),
-                            value: SampleValue::Histogram(histogram),
-                        })
-                        .collect(),
+                    View::AsIs => natives(held.natives(&later, grid)),
                     View::Bucket(bound) => {
-                        let grid = self.grid(found.entry, POINTS_MAX)?;
-                        floats(held.bucket_values(grid, bounds, bound))
+                        floats(held.bucket_values(&later, grid, (bounds, bound)))
                     }
-                    View::Sum => floats(held.sum_values(self.grid(found.entry, POINTS_MAX)?)),
-                    View::Count => floats(held.count_values(self.grid(found.entry, POINTS_MAX)?)),
+                    View::Sum => floats(held.sum_values(&later, grid)),
+                    View::Count => floats(held.count_values(&later, grid)),
                 })
             }
         }
@@ -246,6 +249,18 @@ impl Reader<'_> {
 
 fn float((second, value): (i64, f64)) -> Sample {
     Sample { t: second.saturating_mul(1000), value: SampleValue::Float(value) }
+}
+
+fn first(grid: &[i64]) -> i64 {
+    grid.first().copied().unwrap_or(i64::MAX)
+}
+
+fn natives(values: Vec<(i64, Arc<Histogram>)>) -> Vec<Sample> {
+    let sample = |(second, histogram): (i64, _)| Sample {
+        t: second.saturating_mul(1000),
+        value: SampleValue::Histogram(histogram),
+    };
+    values.into_iter().map(sample).collect()
 }
 
 fn floats(values: Vec<(i64, f64)>) -> Vec<Sample> {

@@ -4,6 +4,7 @@
 //! that happened before the second was over, and merging fine slots into a coarse one keeps the
 //! cumulative value at the coarse slot's name. Slots are in ascending order and never empty.
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 /// Width of slots in seconds, and up to which age they are that wide; the last width has no end.
@@ -18,7 +19,7 @@ const TEN_MINUTES: i64 = 600;
 pub(crate) const GRID_MAX: i64 = 240;
 
 /// What a slot holds.
-pub(crate) trait Delta: Default {
+pub(crate) trait Delta: Clone + Default + Serialize + DeserializeOwned {
     fn merge(&mut self, other: &Self);
     /// Nothing is left: corrections took all that was here.
     fn is_zero(&self) -> bool;
@@ -88,93 +89,193 @@ pub(crate) fn last_of(second: i64, width: i64) -> i64 {
     second.div_euclid(width).saturating_mul(width).saturating_add(width - 1)
 }
 
-/// The non-empty slots of one series.
+/// A slot: its name, and what happened in it.
+pub(crate) type Slot<D> = (i64, D);
+
+/// Slots of one packed run, at most twice as many; and newest slots that are not packed. A correction
+/// of a packed slot decodes and encodes its run.
+const RUN: usize = 64;
+
+/// Ascending slots as bytes: of each its distance from the one before, and its delta, both in as few
+/// bytes as they need (postcard's varints). Never empty.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Slots<D>(Vec<(i64, D)>);
+struct Run {
+    first: i64,
+    last: i64,
+    bytes: Box<[u8]>,
+}
+
+impl Run {
+    fn of<D: Delta>(slots: &[Slot<D>]) -> Option<Self> {
+        let ((first, _), (last, _)) = (slots.first()?, slots.last()?);
+        Some(Self { first: *first, last: *last, bytes: pack(slots).into() })
+    }
+
+    fn slots<D: Delta>(&self) -> Vec<Slot<D>> {
+        unpack(self.first, &self.bytes)
+    }
+}
+
+/// Ascending slots as bytes, without the name of the first.
+pub(crate) fn pack<D: Delta>(slots: &[Slot<D>]) -> Vec<u8> {
+    let mut before = slots.first().map_or(0, |(key, _)| *key);
+    slots.iter().fold(Vec::new(), |bytes, (key, delta)| {
+        let gap = key.wrapping_sub(before);
+        before = *key;
+        postcard::to_extend(&(gap, delta), bytes).expect("memory grows")
+    })
+}
+
+/// What [`pack`] packed; ends where the bytes make no sense.
+pub(crate) fn unpack<D: Delta>(first: i64, mut bytes: &[u8]) -> Vec<Slot<D>> {
+    let (mut slots, mut key) = (Vec::new(), first);
+    while let Ok(((gap, delta), rest)) = postcard::take_from_bytes::<(i64, D)>(bytes) {
+        key = key.wrapping_add(gap);
+        slots.push((key, delta));
+        bytes = rest;
+    }
+    slots
+}
+
+/// Joins slots that `name` gives the same name; those that cancel go.
+pub(crate) fn joined<D: Delta>(
+    slots: impl IntoIterator<Item = Slot<D>>,
+    name: impl Fn(i64) -> i64,
+) -> Vec<Slot<D>> {
+    let mut joined: Vec<Slot<D>> = Vec::new();
+    for (key, delta) in slots {
+        let key = name(key);
+        match joined.last_mut() {
+            Some((last, sum)) if *last == key => sum.merge(&delta),
+            _ => joined.push((key, delta)),
+        }
+    }
+    joined.retain(|(_, delta)| !delta.is_zero());
+    joined
+}
+
+/// The non-empty slots of one series: packed runs, then the newest as they are.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Slots<D> {
+    packed: Vec<Run>,
+    open: Vec<Slot<D>>,
+}
 
 impl<D> Default for Slots<D> {
     fn default() -> Self {
-        Self(Vec::new())
+        Self { packed: Vec::new(), open: Vec::new() }
     }
 }
 
 impl<D: Delta> Slots<D> {
     /// Merges `delta` into the slot named `key`; the slot goes when nothing is left in it.
     pub(crate) fn add(&mut self, key: i64, delta: &D) {
-        let at = match self.0.last() {
-            Some((last, _)) if *last >= key => self.0.partition_point(|(k, _)| *k < key),
-            _ => self.0.len(),
+        let at = self.packed.partition_point(|run| run.last < key);
+        let Some(run) = self.packed.get(at) else {
+            add_to(&mut self.open, key, delta);
+            if self.open.len() > 2 * RUN {
+                let newest = self.open.split_off(RUN);
+                self.packed.extend(Run::of(&self.open));
+                self.open = newest;
+            }
+            return;
         };
-        if self.0.get(at).is_none_or(|(k, _)| *k != key) {
-            self.0.insert(at, (key, D::default()));
-        }
-        let slot = &mut self.0[at].1;
-        slot.merge(delta);
-        if slot.is_zero() {
-            self.0.remove(at);
-        }
+        let mut slots = run.slots();
+        add_to(&mut slots, key, delta);
+        self.packed.splice(at..=at, runs(&slots));
+    }
+
+    fn all(&self) -> Vec<Slot<D>> {
+        self.after(i64::MIN)
+    }
+
+    /// Replaces everything by these ascending slots.
+    fn set(&mut self, mut slots: Vec<Slot<D>>) {
+        self.open = slots.split_off(slots.len().saturating_sub(RUN));
+        self.packed = runs(&slots).collect();
+        self.packed.shrink_to_fit();
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.packed.is_empty() && self.open.is_empty()
     }
 
     pub(crate) fn first(&self) -> Option<i64> {
-        self.0.first().map(|(key, _)| *key)
+        let packed = self.packed.first().map(|run| run.first);
+        packed.or_else(|| self.open.first().map(|(key, _)| *key))
     }
 
     pub(crate) fn last(&self) -> Option<i64> {
-        self.0.last().map(|(key, _)| *key)
+        let open = self.open.last().map(|(key, _)| *key);
+        open.or_else(|| self.packed.last().map(|run| run.last))
     }
 
     /// The slots later than `second`.
-    pub(crate) fn after(&self, second: i64) -> &[(i64, D)] {
-        let at = self.0.partition_point(|(key, _)| *key <= second);
-        self.0.get(at..).unwrap_or_default()
+    pub(crate) fn after(&self, second: i64) -> Vec<Slot<D>> {
+        let at = self.packed.partition_point(|run| run.last <= second);
+        let packed = self.packed.get(at..).unwrap_or_default().iter().flat_map(Run::slots);
+        packed.chain(self.open.iter().cloned()).skip_while(|(key, _)| *key <= second).collect()
     }
 
     /// Merges what has grown older than its zone.
     pub(crate) fn coarsen(&mut self, zones: &Zones) {
-        let old = self.0.partition_point(|(key, _)| *key < zones.fine_from());
-        if self.0.iter().take(old).all(|(key, _)| zones.key(*key) == *key) {
-            return;
+        if self.first().is_some_and(|first| first < zones.fine_from()) {
+            self.set(joined(self.all(), |key| zones.key(key)));
         }
-        let fine = self.0.split_off(old);
-        let mut coarse: Vec<(i64, D)> = Vec::new();
-        for (key, delta) in std::mem::take(&mut self.0) {
-            let key = zones.key(key);
-            match coarse.last_mut() {
-                Some((last, sum)) if *last == key => sum.merge(&delta),
-                _ => coarse.push((key, delta)),
-            }
-        }
-        coarse.retain(|(_, delta)| !delta.is_zero());
-        coarse.extend(fine);
-        self.0 = coarse;
     }
 
-    /// Drops the slots older than `horizon`, of which the last becomes `dropped_to`; gives how many.
-    pub(crate) fn drop_before(&mut self, horizon: i64, dropped_to: &mut Option<i64>) -> usize {
-        let n = self.0.partition_point(|(key, _)| *key < horizon);
-        if let Some((key, _)) = self.0.drain(..n).next_back() {
-            *dropped_to = Some(key);
+    /// Takes out the slots older than `horizon`.
+    pub(crate) fn take_before(&mut self, horizon: i64) -> Vec<Slot<D>> {
+        if self.first().is_none_or(|first| first >= horizon) {
+            return Vec::new();
         }
-        n
+        let mut slots = self.all();
+        let kept = slots.split_off(slots.partition_point(|(key, _)| *key < horizon));
+        self.set(kept);
+        slots
     }
 
-    pub(crate) fn for_each(&mut self, mut change: impl FnMut(&mut D)) {
-        self.0.iter_mut().for_each(|(_, delta)| change(delta));
+    pub(crate) fn for_each(&mut self, change: impl Fn(&mut D)) {
+        let mut slots = self.all();
+        slots.iter_mut().for_each(|(_, delta)| change(delta));
+        self.set(slots);
     }
 
-    /// What each slot occupies, with its name.
+    /// What runs and slots occupy, with the last name of each.
     pub(crate) fn sizes(&self) -> impl Iterator<Item = (i64, usize)> {
-        let each = size_of::<(i64, D)>();
-        self.0.iter().map(move |(key, delta)| (*key, each + delta.heap_bytes()))
+        let packed = self.packed.iter().map(|run| (run.last, size_of::<Run>() + run.bytes.len()));
+        let each = size_of::<Slot<D>>();
+        packed.chain(self.open.iter().map(move |(key, delta)| (*key, each + delta.heap_bytes())))
     }
+}
+
+fn add_to<D: Delta>(slots: &mut Vec<Slot<D>>, key: i64, delta: &D) {
+    let at = match slots.last() {
+        Some((last, _)) if *last >= key => slots.partition_point(|(k, _)| *k < key),
+        _ => slots.len(),
+    };
+    if slots.get(at).is_none_or(|(k, _)| *k != key) {
+        slots.insert(at, (key, D::default()));
+    }
+    let slot = &mut slots[at].1;
+    slot.merge(delta);
+    if slot.is_zero() {
+        slots.remove(at);
+    }
+}
+
+/// Packs slots in runs of at most twice [`RUN`].
+fn runs<D: Delta>(slots: &[Slot<D>]) -> impl Iterator<Item = Run> {
+    let length = if slots.len() > 2 * RUN { RUN } else { 2 * RUN };
+    slots.chunks(length).filter_map(Run::of)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -186,14 +287,14 @@ mod tests {
         }
         zones.advance(1800);
         slots.coarsen(&zones);
-        assert_eq!(slots.0.first(), Some(&(9, 10)));
-        assert_eq!(slots.0.len(), 60 + 600);
+        assert_eq!(slots.all().first(), Some(&(9, 10)));
+        assert_eq!(slots.all().len(), 60 + 600);
         zones.advance(600 + WIDTHS[1].1);
         slots.coarsen(&zones);
-        assert_eq!(slots.0.first(), Some(&(59, 60)));
+        assert_eq!(slots.all().first(), Some(&(59, 60)));
         zones.advance(1200 + WIDTHS[2].1);
         slots.coarsen(&zones);
-        assert_eq!(slots.0, [(599, 600), (1199, 600)]);
+        assert_eq!(slots.all(), [(599, 600), (1199, 600)]);
     }
 
     #[test]
@@ -205,5 +306,36 @@ mod tests {
         slots.coarsen(&zones);
         slots.add(zones.key(12), &-3);
         assert!(slots.is_empty());
+    }
+
+    #[test]
+    fn a_busy_counter_takes_less_than_four_bytes_a_slot() {
+        let mut slots = Slots::<i64>::default();
+        for second in 0..7200 {
+            slots.add(second, &(second % 50 + 1));
+        }
+        let bytes: usize = slots.sizes().map(|(_, bytes)| bytes).sum();
+        assert!(bytes < 4 * 7200, "{bytes}");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+
+        #[test]
+        fn slots_in_any_order_read_back_as_a_map_would(
+            deltas in prop::collection::vec((0..500_i64, -2..3_i64), 1..1500),
+            cut in 0..500_i64,
+        ) {
+            let (mut slots, mut naive) = (Slots::<i64>::default(), BTreeMap::new());
+            for (key, delta) in deltas {
+                slots.add(key, &delta);
+                *naive.entry(key).or_insert(0) += delta;
+            }
+            naive.retain(|_, delta| *delta != 0);
+            prop_assert_eq!(slots.all(), naive.clone().into_iter().collect::<Vec<_>>());
+            let kept = naive.split_off(&cut);
+            prop_assert_eq!(slots.take_before(cut), naive.into_iter().collect::<Vec<_>>());
+            prop_assert_eq!(slots.all(), kept.into_iter().collect::<Vec<_>>());
+        }
     }
 }

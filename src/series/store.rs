@@ -253,8 +253,9 @@ impl Series {
         self.now = now.max(before);
         if self.now.as_secs() / 60 != before.as_secs() / 60 {
             self.lateness.forget(self.now);
+            let before = self.zones;
             self.zones.advance(second(self.now));
-            self.age();
+            self.age(self.zones != before);
         }
         if self.bytes > self.config.memory_max_bytes {
             self.bytes = self.count_bytes();
@@ -262,20 +263,24 @@ impl Series {
         }
     }
 
-    fn age(&mut self) {
+    fn age(&mut self, is_older: bool) {
         let horizon = self.now.saturating_sub(self.config.retention);
         for entry in self.table.iter_mut() {
             match &mut entry.data {
                 Data::Counter(counter) => {
-                    counter.slots.coarsen(&self.zones);
+                    if is_older {
+                        counter.slots.coarsen(&self.zones);
+                    }
                     counter.drop_before(second(horizon));
                 }
                 Data::Distribution(held, _) => {
-                    held.slots.coarsen(&self.zones);
+                    if is_older {
+                        held.slots.coarsen(&self.zones);
+                    }
                     held.drop_before(second(horizon));
                 }
                 Data::Plain(plain) => {
-                    plain.drop_before(horizon.as_millis());
+                    plain.take_before(horizon.as_millis());
                 }
             }
         }
@@ -302,7 +307,7 @@ impl Series {
         if let Some(t) = cutoff(samples, excess(self.bytes), 60_000) {
             for entry in self.table.iter_mut() {
                 if let Data::Plain(plain) = &mut entry.data {
-                    self.dropped.samples += u64_from_usize(plain.drop_before(t));
+                    self.dropped.samples += u64_from_usize(plain.take_before(t).len());
                 }
             }
         }

@@ -3,7 +3,7 @@
 //! A family is what a closed label makes of one label set (every outcome of a flow): its members are
 //! made together, begin at zero together and go together, so no set of adds can leave half of one.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -110,6 +110,8 @@ pub(crate) struct Table {
     /// What named a series of another kind, and was not taken.
     pub(crate) mismatched: u64,
     by_labels: HashMap<Labels, SeriesId>,
+    /// Names and values of labels: many series share each.
+    texts: HashSet<Text>,
     by_name: BTreeMap<Text, Vec<SeriesId>>,
 }
 
@@ -177,6 +179,7 @@ impl Table {
         for labels in family {
             let id = self.next;
             self.next += 1;
+            let labels = labels.shared(&mut self.texts);
             self.index(id, &labels);
             let parts = catalog::find(labels.name()).map_or(FOREIGN_PARTS, |metric| metric.parts);
             let data = Data::new(kind);
@@ -252,11 +255,13 @@ impl Table {
     fn reindex(&mut self) {
         self.by_labels.clear();
         self.by_name.clear();
-        let labels: Vec<(SeriesId, Labels)> =
-            self.entries.iter().map(|(id, entry)| (*id, entry.labels.clone())).collect();
-        for (id, labels) in labels {
-            self.index(id, &labels);
+        self.texts.clear();
+        let mut entries = std::mem::take(&mut self.entries);
+        for (id, entry) in &mut entries {
+            entry.labels = entry.labels.shared(&mut self.texts);
+            self.index(*id, &entry.labels);
         }
+        self.entries = entries;
     }
 }
 

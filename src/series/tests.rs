@@ -269,7 +269,7 @@ fn more_series_than_the_bound_go_to_one_overflow_series_and_are_counted() {
 
 #[test]
 fn at_the_memory_bound_the_oldest_samples_go_first_and_sums_stay() {
-    let mut series = Series::new(Config { memory_max_bytes: 40_000, ..Config::default() });
+    let mut series = Series::new(Config { memory_max_bytes: 4_000, ..Config::default() });
     for minute in 0..3000_i32 {
         series.append(
             &named("g"),
@@ -278,7 +278,7 @@ fn at_the_memory_bound_the_oldest_samples_go_first_and_sums_stay() {
         series.add(&named("c"), at(f64::from(minute) * 60.0), 1.0);
     }
     series.tick(at(3000.0 * 60.0));
-    assert!(series.bytes() <= 40_000, "{}", series.bytes());
+    assert!(series.bytes() <= 4_000, "{}", series.bytes());
     assert!(series.dropped().samples > 2000);
     let matchers = [Matcher::equal(METRIC_NAME, "c")];
     expect![[r"

@@ -1,6 +1,8 @@
 //! Label sets that name series.
 
+use std::collections::HashSet;
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -9,9 +11,9 @@ use super::{Fnv128, Text};
 /// The label that holds a series's metric name.
 pub const METRIC_NAME: &str = "__name__";
 
-/// Labels sorted by name, names unique, no empty values (Prometheus data model).
+/// Labels sorted by name, names unique, no empty values (Prometheus data model). Cheap to clone.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Labels(Vec<(Text, Text)>);
+pub struct Labels(Arc<[(Text, Text)]>);
 
 impl Labels {
     /// Sorts, drops empty values; of equal names the last wins.
@@ -24,7 +26,7 @@ impl Labels {
             }
         }
         sorted.retain(|(_, value)| !value.is_empty());
-        Self(sorted)
+        Self(sorted.into())
     }
 
     /// From borrowed pairs; see [`Labels::new`].
@@ -74,6 +76,19 @@ impl Labels {
     #[must_use]
     pub fn filtered(&self, keep: impl Fn(&str) -> bool) -> Self {
         Self(self.0.iter().filter(|(n, _)| keep(n)).cloned().collect())
+    }
+
+    /// The same labels in the texts that `known` holds, which learns those that are new.
+    #[must_use]
+    pub fn shared(&self, known: &mut HashSet<Text>) -> Self {
+        let mut share = |text: &Text| match known.get(text) {
+            Some(held) => Text::clone(held),
+            None => {
+                known.insert(Text::clone(text));
+                Text::clone(text)
+            }
+        };
+        Self(self.0.iter().map(|(name, value)| (share(name), share(value))).collect())
     }
 
     /// A stable hash of the whole set.
