@@ -81,12 +81,12 @@ impl Labels {
     /// The same labels in the texts that `known` holds, which learns those that are new.
     #[must_use]
     pub fn shared(&self, known: &mut HashSet<Text>) -> Self {
-        let mut share = |text: &Text| match known.get(text) {
-            Some(held) => Text::clone(held),
-            None => {
+        let mut share = |text: &Text| {
+            let held = known.get(text).cloned();
+            held.unwrap_or_else(|| {
                 known.insert(Text::clone(text));
                 Text::clone(text)
-            }
+            })
         };
         Self(self.0.iter().map(|(name, value)| (share(name), share(value))).collect())
     }
