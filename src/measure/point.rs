@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use crate::number::f64_from_u64;
 use crate::series::{CounterReset, Histogram, STALE_NAN_BITS, Sample, SampleValue, Series};
 use crate::signal::{
-    BucketSpan, HistogramPoint, Labels, METRIC_NAME, MetricPoint, MetricValue, Temporality,
+    BucketSpan, HistogramPoint, Labels, METRIC_NAME, MetricPoint, MetricValue, NativeHistogram,
+    ResetHint, Temporality,
 };
 
 /// Series of exponential histograms with delta temporality that are added up; further ones are
@@ -43,6 +44,10 @@ impl Accumulator {
             }
             MetricValue::Stale => {
                 series.append(&point.labels, float(f64::from_bits(STALE_NAN_BITS)));
+            }
+            MetricValue::Native(histogram) => {
+                let value = SampleValue::Histogram(Arc::new(pushed(histogram)));
+                series.append(&point.labels, Sample { t, value });
             }
             MetricValue::Histogram { point: histogram, temporality } => {
                 self.histogram(point, histogram, *temporality, series);
@@ -118,6 +123,28 @@ fn classic(labels: &Labels, bounds: &[f64], counts: &[u64]) -> Vec<(Labels, f64)
         (labels.with(METRIC_NAME, &name).with("le", &le), f64_from_u64(below))
     };
     bounds.zip(counts).map(bucket).collect()
+}
+
+/// As it was pushed; finer schemas than Prometheus knows are brought down.
+fn pushed(point: &NativeHistogram) -> Histogram {
+    let mut histogram = Histogram {
+        counter_reset: match point.reset {
+            ResetHint::Unknown => CounterReset::Unknown,
+            ResetHint::Yes => CounterReset::Yes,
+            ResetHint::No => CounterReset::No,
+            ResetHint::Gauge => CounterReset::Gauge,
+        },
+        schema: point.schema,
+        zero_threshold: point.zero_threshold,
+        zero_count: point.zero_count,
+        count: point.count,
+        sum: point.sum,
+        positive: point.positive.clone(),
+        negative: point.negative.clone(),
+        custom_bounds: point.custom_bounds.as_slice().into(),
+    };
+    coarsen(&mut histogram, SCHEMA_MAX);
+    histogram
 }
 
 /// None for explicit histograms and for scales that are coarser than any schema.

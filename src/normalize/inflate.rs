@@ -44,6 +44,20 @@ pub fn inflate(bytes: &[u8], max: usize) -> Result<Cow<'_, [u8]>, InflateError> 
     }
 }
 
+/// The plain bytes of one snappy block, the format of remote write. Its declared length is checked
+/// before anything is allocated.
+pub fn unsnap(bytes: &[u8], max: usize) -> Result<Vec<u8>, InflateError> {
+    if bytes.is_empty() {
+        return Ok(Vec::new());
+    }
+    let corrupt =
+        |e: snap::Error| InflateError::Corrupt { format: "snappy", message: e.to_string() };
+    if snap::raw::decompress_len(bytes).map_err(corrupt)? > max {
+        return Err(InflateError::TooLarge { max });
+    }
+    snap::raw::Decoder::new().decompress_vec(bytes).map_err(corrupt)
+}
+
 fn read_capped<'a>(
     format: &'static str,
     reader: impl Read,
@@ -97,6 +111,17 @@ mod tests {
         assert_eq!(inflate(&bomb, 1000), Err(InflateError::TooLarge { max: 1000 }));
         let nested = gzip(&bomb);
         assert_eq!(inflate(&nested, bomb.len()).as_deref(), Ok(bomb.as_slice()));
+    }
+
+    #[test]
+    fn a_snappy_block_is_bounded_by_its_declared_length() {
+        let packed = snap::raw::Encoder::new().compress_vec(b"hello hello hello").unwrap();
+        assert_eq!(unsnap(&packed, 17).as_deref(), Ok(&b"hello hello hello"[..]));
+        assert_eq!(unsnap(&packed, 16), Err(InflateError::TooLarge { max: 16 }));
+        let claims_4_gib = [0xff, 0xff, 0xff, 0xff, 0x0f, 0x00];
+        assert_eq!(unsnap(&claims_4_gib, 1 << 20), Err(InflateError::TooLarge { max: 1 << 20 }));
+        assert!(matches!(unsnap(&packed[..9], 100), Err(InflateError::Corrupt { .. })));
+        assert_eq!(unsnap(&[], 100), Ok(Vec::new()));
     }
 
     #[test]

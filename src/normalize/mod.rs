@@ -9,6 +9,7 @@ pub mod lambda_telemetry;
 pub mod metric_stream;
 pub mod otlp;
 pub mod redact;
+pub mod remote_write;
 pub(crate) mod semconv;
 pub(crate) mod shorten;
 pub mod show;
@@ -24,6 +25,7 @@ mod lambda_text;
 mod logged_trace;
 mod metric_stream_otel;
 mod pieces;
+mod wire;
 
 use crate::signal::Batch;
 

@@ -169,6 +169,11 @@ fn metric(line: &mut Line, point: &MetricPoint) {
             line.add_debug("temporality", Some(temporality));
         }
         MetricValue::Histogram { .. } => line.0.push_str(" histogram"),
+        MetricValue::Native(native) => {
+            line.add("native", native.count);
+            line.add("sum", native.sum);
+            line.add("schema", native.schema);
+        }
         MetricValue::Stale => line.0.push_str(" stale"),
     }
 }

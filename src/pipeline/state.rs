@@ -92,10 +92,11 @@ impl State {
 
     fn batch(&self, batch: &Batch, log_time: Timestamp) {
         let applied = write(&self.engine).apply(batch, log_time);
-        if applied.metrics.is_empty() {
+        if applied.metrics.is_empty() && batch.remarks.is_empty() {
             return;
         }
         let (mut measure, mut series) = (self.measure(), write(&self.series));
+        batch.remarks.iter().for_each(|remark| series.remark(remark));
         for index in applied.metrics {
             if let Some(SignalKind::Metric(point)) =
                 batch.signals.get(index).map(|signal| &signal.kind)

@@ -14,7 +14,9 @@ use serde_json::json;
 
 use super::Refusal;
 use super::decode::Endpoint;
+use super::remote_write;
 use crate::normalize::otlp::Encoding;
+use crate::normalize::remote_write::Written;
 use crate::signal::Timestamp;
 
 /// When a refused client may come again.
@@ -26,7 +28,7 @@ pub(super) enum Failure {
     Unauthorized,
     #[error("content type `{0}` is not taken here")]
     ContentType(String),
-    #[error("content encoding `{0}` is not known; send gzip, zstd, deflate or none")]
+    #[error("content encoding `{0}` is not known; send gzip, zstd, deflate, snappy or none")]
     Encoding(String),
     #[error("the body is larger than {max} bytes; send smaller batches")]
     TooLarge { max: usize },
@@ -103,6 +105,11 @@ impl Failure {
             Endpoint::Json if matches!(self, Self::Undecodable { .. }) => {
                 let error = json!({"index": 0, "message": self.to_string()});
                 Json(json!({"accepted": 0, "rejected": 0, "errors": [error]})).into_response()
+            }
+            Endpoint::RemoteWrite(_) => {
+                let mut response = self.to_string().into_response();
+                remote_write::tell(Written::default(), &mut response);
+                response
             }
             Endpoint::Json | Endpoint::Telemetry => {
                 Json(json!({"error": {"code": self.code(), "message": self.to_string()}})).into_response()

@@ -10,20 +10,35 @@ use http_body_util::BodyExt as _;
 use super::admission::Admitted;
 use super::answer::Failure;
 use super::{Desk, Refusal};
-use crate::normalize::inflate::{InflateError, inflate};
+use crate::normalize::inflate::{InflateError, inflate, unsnap};
 use crate::number::usize_from_u64;
 
 /// Bytes and the right to hold them.
 #[derive(Debug)]
 pub(super) struct Held {
     pub(super) bytes: Bytes,
-    packed: bool,
+    packing: Packing,
     #[expect(dead_code, reason = "held for its drop")]
     admitted: Vec<Admitted>,
 }
 
-/// Reads a whole body as its headers announce it.
-pub(super) async fn read(desk: &Desk, headers: &HeaderMap, body: Body) -> Result<Held, Failure> {
+/// How a body is packed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Packing {
+    Plain,
+    /// gzip, zlib or zstd, told by its magic number.
+    Stream,
+    /// One snappy block, which has no magic number.
+    Snappy,
+}
+
+/// Reads a whole body as its headers announce it; `unsaid` where they name no encoding.
+pub(super) async fn read(
+    desk: &Desk,
+    headers: &HeaderMap,
+    body: Body,
+    unsaid: Packing,
+) -> Result<Held, Failure> {
     let max = desk.limits.body_bytes_max;
     let announced = headers
         .get(header::CONTENT_LENGTH)
@@ -34,31 +49,33 @@ pub(super) async fn read(desk: &Desk, headers: &HeaderMap, body: Body) -> Result
     let encoding = headers
         .get(header::CONTENT_ENCODING)
         .map(|value| value.to_str().unwrap_or("?").trim().to_ascii_lowercase());
-    let packed = match encoding.as_deref() {
-        None | Some("" | "identity") => false,
-        Some("gzip" | "x-gzip" | "zstd" | "deflate") => true,
+    let packing = match encoding.as_deref() {
+        None | Some("") => unsaid,
+        Some("identity") => Packing::Plain,
+        Some("gzip" | "x-gzip" | "zstd" | "deflate") => Packing::Stream,
+        Some("snappy") => Packing::Snappy,
         Some(other) => return Err(Failure::Encoding(other.to_owned())),
     };
     let reading = stream(desk, body, announced.map_or(0, usize_from_u64));
     let (bytes, admitted) = tokio::time::timeout(desk.limits.body_timeout, reading)
         .await
         .map_err(|_elapsed| Failure::TooSlow)??;
-    Ok(Held { bytes, packed, admitted })
+    Ok(Held { bytes, packing, admitted })
 }
 
 impl Held {
     /// The plain bytes.
     pub(super) async fn unpack(&self, desk: &Desk) -> Result<Held, Failure> {
-        if !self.packed {
-            return Ok(Held { bytes: self.bytes.clone(), packed: false, admitted: Vec::new() });
+        let (raw, max, packing) = (self.bytes.clone(), desk.limits.body_bytes_max, self.packing);
+        if packing == Packing::Plain {
+            return Ok(Held { bytes: raw, packing, admitted: Vec::new() });
         }
-        let (raw, max) = (self.bytes.clone(), desk.limits.body_bytes_max);
-        let unpacking = tokio::task::spawn_blocking(move || unpack(&raw, max));
+        let unpacking = tokio::task::spawn_blocking(move || unpack(&raw, packing, max));
         let bytes =
             unpacking.await.map_err(|_panicked| Failure::Refused(Refusal::Overloaded))??;
         let admitted =
             desk.admission.admit(bytes.len()).ok_or(Failure::Refused(Refusal::Overloaded))?;
-        Ok(Held { bytes, packed: false, admitted: vec![admitted] })
+        Ok(Held { bytes, packing: Packing::Plain, admitted: vec![admitted] })
     }
 }
 
@@ -89,9 +106,13 @@ async fn stream(
     Ok((all.freeze(), admitted))
 }
 
-fn unpack(raw: &[u8], max: usize) -> Result<Bytes, Failure> {
+fn unpack(raw: &[u8], packing: Packing, max: usize) -> Result<Bytes, Failure> {
     let undecodable = |message: String| Failure::Undecodable { offset: 0, message };
-    match inflate(raw, max) {
+    let plain = match packing {
+        Packing::Snappy => unsnap(raw, max).map(Cow::Owned),
+        Packing::Plain | Packing::Stream => inflate(raw, max),
+    };
+    match plain {
         Ok(Cow::Owned(plain)) => Ok(Bytes::from(plain)),
         // An empty body is sent with any encoding.
         Ok(Cow::Borrowed([])) => Ok(Bytes::new()),

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::answer::Failure;
 use super::{Desk, Refusal, hash};
 use crate::normalize::otlp::{self, Encoding, OtlpSignal};
+use crate::normalize::remote_write::{self, Version, Written};
 use crate::normalize::{Normalized, Origin, Undecodable, firehose, json_log, lambda_telemetry};
 use crate::signal::Receiver;
 
@@ -21,6 +22,7 @@ pub(super) enum Endpoint {
     Json,
     Firehose,
     Telemetry,
+    RemoteWrite(Version),
 }
 
 impl Endpoint {
@@ -30,6 +32,7 @@ impl Endpoint {
             Self::Json => Receiver::Json,
             Self::Firehose => Receiver::Firehose,
             Self::Telemetry => Receiver::Telemetry,
+            Self::RemoteWrite(_) => Receiver::RemoteWrite,
         }
     }
 }
@@ -40,6 +43,8 @@ pub(super) struct Decoded {
     pub(super) normalized: Normalized,
     /// The id inside the body, where the protocol has one there.
     pub(super) request_id: Option<String>,
+    /// Of remote write: what was taken.
+    pub(super) written: Written,
 }
 
 /// Decodes; a panic inside is our fault, so the client is asked to come again.
@@ -75,6 +80,7 @@ fn read(
 ) -> Result<Decoded, Undecodable> {
     let config = desk.shared.normalize.load();
     let mut request_id = None;
+    let mut written = Written::default();
     let mut normalized = match endpoint {
         Endpoint::Otlp { signal, encoding, receiver } => {
             otlp::normalize(&otlp::Body { bytes, signal, encoding, receiver }, origin, &config)?
@@ -86,7 +92,12 @@ fn read(
             request_id = Some(delivery.request_id);
             delivery.normalized
         }
+        Endpoint::RemoteWrite(version) => {
+            let request = remote_write::normalize(bytes, version, origin, &config)?;
+            written = request.written;
+            request.normalized
+        }
     };
     normalized.batch.body_hash = hash(bytes);
-    Ok(Decoded { normalized, request_id })
+    Ok(Decoded { normalized, request_id, written })
 }

@@ -12,9 +12,11 @@ use prost::Message as _;
 use serde_json::json;
 
 use super::answer::{Failure, protobuf};
+use super::body::Packing;
 use super::decode::{Decoded, Endpoint, decode};
-use super::{Desk, body, declared};
+use super::{Desk, body, declared, remote_write};
 use crate::normalize::otlp::{Encoding, OtlpSignal};
+use crate::normalize::remote_write::{Version, Written};
 use crate::normalize::{Origin, Rejection};
 use crate::signal::Receiver;
 
@@ -29,6 +31,7 @@ pub(super) fn router(desk: Arc<Desk>) -> Router {
         .route("/ingest/json", post(json_logs))
         .route("/ingest/aws/firehose", post(firehose))
         .route("/ingest/aws/telemetry", post(telemetry))
+        .route("/api/v1/write", post(write))
         .fallback(|| async { plain(StatusCode::NOT_FOUND, "not_found", "no such path") })
         .method_not_allowed_fallback(|| async {
             plain(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "this path takes POST")
@@ -62,6 +65,15 @@ async fn firehose(State(desk): State<Arc<Desk>>, request: Request) -> Response {
 
 async fn telemetry(State(desk): State<Arc<Desk>>, request: Request) -> Response {
     take(desk, Endpoint::Telemetry, request).await
+}
+
+async fn write(State(desk): State<Arc<Desk>>, request: Request) -> Response {
+    match remote_write::version(request.headers()) {
+        Ok(version) => take(desk, Endpoint::RemoteWrite(version), request).await,
+        Err(failure) => {
+            failure.http(Endpoint::RemoteWrite(Version::V1), "", desk.shared.clock.now())
+        }
+    }
 }
 
 async fn otlp(desk: Arc<Desk>, signal: OtlpSignal, request: Request) -> Response {
@@ -100,6 +112,7 @@ struct Delivered {
     accepted: usize,
     rejections: Vec<Rejection>,
     request_id: Option<String>,
+    written: Written,
 }
 
 async fn delivered(
@@ -115,12 +128,17 @@ async fn delivered(
         _ => bearer(headers),
     };
     let principal = desk.authenticate(secret).ok_or(Failure::Unauthorized)?;
-    let raw = body::read(desk, headers, body).await?;
+    let unsaid = match endpoint {
+        // Remote write 1.0 has one encoding, and senders of old do not name it.
+        Endpoint::RemoteWrite(_) => Packing::Snappy,
+        _ => Packing::Plain,
+    };
+    let raw = body::read(desk, headers, body, unsaid).await?;
     let receiver = endpoint.receiver();
     let held = desk.booked(receiver, &raw.bytes, raw.unpack(desk).await).await?;
     let outcome = decode(desk, endpoint, held.bytes.clone(), origin(desk, endpoint, headers)).await;
     let decoded = desk.booked(receiver, &held.bytes, outcome).await?;
-    let Decoded { normalized, request_id } = decoded;
+    let Decoded { normalized, request_id, written } = decoded;
     let mut batch = normalized.batch;
     let id = match endpoint {
         Endpoint::Firehose => {
@@ -134,7 +152,7 @@ async fn delivered(
     batch.declared_id = id.map(|id| declared(&principal, receiver, &id));
     let accepted = batch.signals.len();
     desk.deliver(batch).await.map_err(Failure::Refused)?;
-    Ok(Delivered { accepted, rejections: normalized.rejections, request_id })
+    Ok(Delivered { accepted, rejections: normalized.rejections, request_id, written })
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {
@@ -160,7 +178,7 @@ fn origin(desk: &Desk, endpoint: Endpoint, headers: &HeaderMap) -> Origin {
 }
 
 fn success(desk: &Desk, endpoint: Endpoint, delivered: Delivered) -> Response {
-    let Delivered { accepted, rejections, request_id } = delivered;
+    let Delivered { accepted, rejections, request_id, written } = delivered;
     match endpoint {
         Endpoint::Otlp { signal, encoding, .. } => export_response(signal, encoding, &rejections),
         Endpoint::Json => {
@@ -171,6 +189,7 @@ fn success(desk: &Desk, endpoint: Endpoint, delivered: Delivered) -> Response {
             Json(json!({"requestId": request_id.unwrap_or_default(), "timestamp": desk.shared.clock.now().as_millis()})).into_response()
         }
         Endpoint::Telemetry => Json(json!({})).into_response(),
+        Endpoint::RemoteWrite(_) => remote_write::success(written, &rejections),
     }
 }
 

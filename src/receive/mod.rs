@@ -12,6 +12,7 @@ mod decode;
 mod grpc;
 mod http;
 mod listen;
+mod remote_write;
 #[cfg(test)]
 mod tests;
 

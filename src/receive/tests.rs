@@ -154,7 +154,7 @@ async fn bad_input_is_told_where_and_never_harms_its_neighbours() {
             400 {"accepted":0,"errors":[{"index":0,"message":"byte 0: neither JSON nor a log line of a known format"}],"rejected":0}
             400 {"code":3,"message":"byte 18: not OTLP/JSON: a list expected at byte 18"}
             415 {"code":3,"message":"content type `text/plain` is not taken here"}
-            415 {"code":3,"message":"content encoding `br` is not known; send gzip, zstd, deflate or none"}
+            415 {"code":3,"message":"content encoding `br` is not known; send gzip, zstd, deflate, snappy or none"}
             400 {"code":3,"message":"byte 0: the body is not packed as its content-encoding says"}
             400 {"errorMessage":"byte 1: no Firehose delivery: expected ident at line 1 column 2","requestId":"9","timestamp":"…"}
             404 {"error":{"code":"not_found","message":"no such path"}}
@@ -175,6 +175,7 @@ async fn transient_trouble_may_always_be_retried() {
             r#"/ingest/json | {"message":"a","level":"INFO"}"#,
             r#"/ingest/aws/firehose | {"requestId":"7","timestamp":1,"records":[]}"#,
             r"/ingest/aws/telemetry | []",
+            r"/api/v1/write | content-encoding: identity | ",
         ] {
             let answer = ask(&desk, request).await;
             assert!(answer.starts_with("503 retry-after"), "{refusal:?} {request}: {answer}");
@@ -300,6 +301,73 @@ async fn a_client_that_sends_no_headers_is_cut() {
     let mut rest = Vec::new();
     let ended = tokio::time::timeout(Duration::from_secs(20), slow.read_to_end(&mut rest)).await;
     assert!(ended.is_ok(), "the connection is closed");
+}
+
+/// One series of version 1 with `n` samples; the last has no believable time.
+fn written(n: i64) -> Vec<u8> {
+    use crate::normalize::remote_write::message::{Label, Sample, SeriesV1};
+    let samples = (0..n).map(|i| Sample {
+        value: 1.0,
+        timestamp: if i + 1 == n { -1 } else { 1_790_000_000_000 + i },
+        start_timestamp: 0,
+    });
+    let labels = vec![Label { name: b"__name__".to_vec(), value: b"m".to_vec() }];
+    let series = SeriesV1 { labels, samples: samples.collect(), ..SeriesV1::default() };
+    let series = series.encode_to_vec();
+    let mut body = vec![0x0a];
+    prost::encoding::encode_varint(crate::number::u64_from_usize(series.len()), &mut body);
+    body.extend(series);
+    body
+}
+
+#[tokio::test]
+async fn remote_write_is_answered_by_its_specification() {
+    let snappy = |bytes: &[u8]| snap::raw::Encoder::new().compress_vec(bytes).expect("memory");
+    let v2 = "content-type: application/x-protobuf;proto=io.prometheus.write.v2.Request";
+    let cases: [(&[&str], Vec<u8>); 9] = [
+        (&["content-type: application/x-protobuf", "content-encoding: snappy"], snappy(b"")),
+        (&[], snappy(&[])),
+        (&["content-encoding: zstd"], zstd::bulk::compress(b"", 1).expect("memory")),
+        (&[v2, "content-encoding: snappy"], snappy(b"")),
+        (&["content-encoding: snappy"], snappy(&written(3))),
+        (&["content-encoding: snappy"], b"\xff\xff\xff\xff\x0f".to_vec()),
+        (&["content-type: application/json"], snappy(b"")),
+        (&["content-type: application/x-protobuf;proto=other.Message"], snappy(b"")),
+        (&["content-encoding: br"], snappy(b"")),
+    ];
+    let desk = desk(Ok(()), &[], Limits::default()).await;
+    let mut shown = String::new();
+    for (headers, body) in cases {
+        let mut asked =
+            client().post(format!("http://{}/api/v1/write", desk.receivers.ingest())).body(body);
+        for (name, value) in headers.iter().filter_map(|header| header.split_once(": ")) {
+            asked = asked.header(name, value);
+        }
+        let answer = asked.send().await.expect("an answer");
+        let of = |name: &str| {
+            let name = format!("x-prometheus-remote-write-{name}-written");
+            answer.headers().get(name).and_then(|n| n.to_str().ok()).unwrap_or("?").to_owned()
+        };
+        let counts = [of("samples"), of("histograms"), of("exemplars")].join("/");
+        let status = answer.status().as_u16();
+        let text = answer.text().await.expect("text");
+        shown.extend([format!("{status} {counts} {text}\n")]);
+    }
+    expect![[r"
+        204 0/0/0 
+        204 0/0/0 
+        204 0/0/0 
+        204 0/0/0 
+        400 2/0/0 1 samples were rejected: 2: m: the time -1 is before 1970
+        413 0/0/0 the body is larger than 67108864 bytes; send smaller batches
+        415 0/0/0 content type `application/json` is not taken here
+        415 0/0/0 content type `application/x-protobuf;proto=other.Message` is not taken here
+        415 0/0/0 content encoding `br` is not known; send gzip, zstd, deflate, snappy or none
+    "]]
+    .assert_eq(&shown);
+    let batches = desk.batches.lock().expect("not poisoned");
+    let good: usize = batches.iter().map(|batch| batch.signals.len()).sum();
+    assert_eq!(good, 2, "what is good in a request with bad samples is stored");
 }
 
 /// A gRPC call by hand: one length-prefixed message over HTTP/2.

@@ -2,7 +2,7 @@
 //!
 //! Every name stands here once; measuring, serving and tests read it from here.
 
-use super::MetricType;
+use crate::signal::MetricType;
 
 /// Finished requests.
 pub const REQUESTS: &str = "throughline_requests_total";

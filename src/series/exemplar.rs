@@ -4,21 +4,11 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::signal::{Text, Timestamp};
+use crate::signal::{Exemplar, Labels, Timestamp};
 
 /// Minutes kept for each series: an hour's panel shows a point a minute, beyond that the archive
 /// finds slow requests.
 const MINUTES_MAX: usize = 60;
-
-/// One observation with the trace that it came from.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Exemplar {
-    /// The real trace id, else the request's id.
-    pub trace_id: Text,
-    pub value: f64,
-    /// Milliseconds since the epoch.
-    pub t: i64,
-}
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Minute {
@@ -38,7 +28,7 @@ impl Exemplars {
         {
             return;
         }
-        let seen = Exemplar { trace_id: trace_id.into(), value, t };
+        let seen = Exemplar { trace_id: trace_id.into(), others: Labels::default(), value, t };
         match self.0.get_mut(&minute) {
             None => {
                 self.0.insert(minute, Minute { slowest: seen.clone(), newest: seen });

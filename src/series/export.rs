@@ -10,11 +10,10 @@ use serde::{Deserialize, Serialize};
 use super::catalog;
 use super::counter::from_parts;
 use super::distribution::halve_native;
-use super::exemplar::Exemplar;
 use super::store::second;
 use super::table::Data;
 use super::{Histogram, SampleValue, Series};
-use crate::signal::{Labels, Timestamp};
+use crate::signal::{Exemplar, Labels, Timestamp};
 
 /// One series with its present total.
 #[derive(Clone, Debug, PartialEq)]

@@ -17,6 +17,7 @@ mod exemplar;
 mod lateness;
 mod plain;
 mod read;
+mod remarks;
 mod slots;
 mod snapshot;
 mod store;
@@ -27,10 +28,7 @@ mod laws;
 #[cfg(test)]
 mod tests;
 
-pub use exemplar::Exemplar;
 pub use matcher::{MatchOp, Matcher};
 pub use sample::{CounterReset, Histogram, RawSeries, STALE_NAN_BITS, Sample, SampleValue};
 pub use snapshot::SnapshotError;
-pub use store::{
-    Config, Dropped, MetricMetadata, MetricType, Observation, SelectError, Selection, Series,
-};
+pub use store::{Config, Dropped, Observation, SelectError, Selection, Series};

@@ -9,14 +9,13 @@ use std::sync::Arc;
 
 use super::bounds::le;
 use super::counter::{cumulative, from_parts};
-use super::exemplar::Exemplar;
 use super::slots::{GRID_MAX, last_of};
 use super::store::second;
 use super::table::{Data, Entry};
 use super::{
     Histogram, MatchOp, Matcher, RawSeries, Sample, SampleValue, SelectError, Selection, Series,
 };
-use crate::signal::{Labels, METRIC_NAME};
+use crate::signal::{Exemplar, Labels, METRIC_NAME};
 
 /// Samples of one series in one selection; longer selections get a coarser grid. A second's grid
 /// spans three hours, as Prometheus's limit of 11,000 points a query has it.
@@ -292,6 +291,14 @@ pub(super) fn exemplars(
                 let labels = entry.labels.with(METRIC_NAME, &bucket_name).with(LE, &bound);
                 found.entry(labels).or_default().push(exemplar);
             }
+        }
+    }
+    for (labels, exemplars) in series.remarks.exemplars(start, end) {
+        let wanted = wanted.accept_name(labels.name())
+            && wanted.accept_le(labels.get(LE).unwrap_or_default())
+            && wanted.accept_others(labels);
+        if wanted {
+            found.entry(labels.clone()).or_default().extend(exemplars);
         }
     }
     found.into_iter().filter(|(_, exemplars)| !exemplars.is_empty()).collect()

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::signal::Labels;
 
-/// The bit pattern of Prometheus's staleness marker (`model/value/value.go`).
-pub const STALE_NAN_BITS: u64 = 0x7ff0_0000_0000_0002;
+/// The value of the sample that ends a series.
+pub const STALE_NAN_BITS: u64 = crate::signal::STALE_NAN_BITS;
 
 /// One series with the samples of a selection, in ascending order of time.
 #[derive(Clone, Debug, PartialEq)]

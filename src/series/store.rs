@@ -9,11 +9,12 @@ use super::bounds::Bounds;
 use super::catalog::METRICS;
 use super::counter::to_parts;
 use super::lateness::Lateness;
+use super::remarks::Remarks;
 use super::slots::Zones;
 use super::table::{Admission, Data, ENTRY_BYTES, Entry, Kind, Table};
-use super::{Exemplar, Matcher, Sample};
+use super::{Matcher, Sample};
 use crate::number::{i64_from_u64, u64_from_usize};
-use crate::signal::{Labels, Text, Timestamp};
+use crate::signal::{Exemplar, Labels, MetricMetadata, Remark, Timestamp};
 
 /// Checked settings. `Default` is the contract's.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,25 +54,6 @@ pub enum SelectError {
     TooManySamples { max: usize },
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum MetricType {
-    Counter,
-    Gauge,
-    Histogram,
-    Summary,
-    Unknown,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct MetricMetadata {
-    pub name: Text,
-    #[serde(rename = "type")]
-    pub kind: MetricType,
-    pub help: Text,
-    pub unit: Text,
-}
-
 /// Rough cost of what arrives between two exact counts.
 const COUNTER_ADD_BYTES: usize = 16;
 const OBSERVE_BYTES: usize = 64;
@@ -90,6 +72,8 @@ pub struct Dropped {
     pub thresholds: u64,
     /// Samples and deltas that named a series of another kind.
     pub mismatched: u64,
+    /// Pushed exemplars and metadata beyond their bounds.
+    pub remarks: u64,
 }
 
 /// All series, in memory, with a bound.
@@ -104,6 +88,7 @@ pub struct Series {
     lateness: Lateness,
     bytes: u64,
     dropped: Dropped,
+    pub(super) remarks: Remarks,
 }
 
 impl Series {
@@ -117,6 +102,7 @@ impl Series {
             lateness: Lateness::default(),
             bytes: 0,
             dropped: Dropped::default(),
+            remarks: Remarks::default(),
         }
     }
 
@@ -199,16 +185,25 @@ impl Series {
         self.table.get_mut(id)
     }
 
+    /// Of the contract's metrics and of those that were pushed, in the order of their names.
     pub fn metadata(&self) -> Vec<MetricMetadata> {
-        METRICS
-            .iter()
-            .map(|metric| MetricMetadata {
-                name: metric.name.into(),
-                kind: metric.kind,
-                help: metric.help.into(),
-                unit: metric.unit.into(),
-            })
-            .collect()
+        let own = METRICS.iter().map(|metric| MetricMetadata {
+            name: metric.name.into(),
+            kind: metric.kind,
+            help: metric.help.into(),
+            unit: metric.unit.into(),
+        });
+        let mut all: Vec<MetricMetadata> = self.remarks.metrics().cloned().chain(own).collect();
+        // The contract's word comes last, so it stands where a pusher claims its name.
+        all.reverse();
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        all.dedup_by(|later, first| later.name == first.name);
+        all
+    }
+
+    /// Takes what was pushed about series.
+    pub fn remark(&mut self, remark: &Remark) {
+        self.remarks.take(remark);
     }
 
     /// p99 over 15 min of (applied - event time) of what reached series of this metric.
@@ -234,7 +229,11 @@ impl Series {
 
     /// What was lost to bounds.
     pub fn dropped(&self) -> Dropped {
-        Dropped { mismatched: self.table.mismatched, ..self.dropped }
+        Dropped {
+            mismatched: self.table.mismatched,
+            remarks: self.remarks.dropped(),
+            ..self.dropped
+        }
     }
 
     /// Estimate of the memory that is held, in bytes.

@@ -12,8 +12,9 @@ use axum::response::{IntoResponse, Response};
 use prometheus::{Encoder as _, TextEncoder};
 
 use super::Views;
+use crate::series::catalog;
 use crate::series::export::{ExportHistogram, ExportSeries, ExportValue, HighWater};
-use crate::series::{MetricType, catalog};
+use crate::signal::MetricType;
 use crate::signal::{Labels, METRIC_NAME};
 
 /// The highest values that ever left.

@@ -146,7 +146,8 @@ async fn query_exemplars(
                 .iter()
                 .map(|exemplar| {
                     let seconds = crate::number::f64_from_i64(exemplar.t) / 1000.0;
-                    json!({"labels": {"trace_id": exemplar.trace_id}, "value": exemplar.value.to_string(), "timestamp": seconds})
+                    let labels = exemplar.others.with("trace_id", &exemplar.trace_id);
+                    json!({"labels": labels, "value": exemplar.value.to_string(), "timestamp": seconds})
                 })
                 .collect();
             found.push(json!({"seriesLabels": labels, "exemplars": shown}));

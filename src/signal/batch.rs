@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Attributes, Facts, MetricPoint, SpanId, Text, Timestamp, TraceContext, TraceId};
+use super::{
+    Attributes, Facts, MetricPoint, Remark, SpanId, Text, Timestamp, TraceContext, TraceId,
+};
 
 /// Where a batch came in; the key of the ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -41,6 +43,8 @@ pub struct Batch {
     pub filtered: u32,
     /// Bytes of the body where it could not be decoded at all; then there are no signals.
     pub undecodable_bytes: Option<u64>,
+    /// Said beside the signals; no part of the books.
+    pub remarks: Vec<Remark>,
 }
 
 impl Batch {
@@ -55,6 +59,7 @@ impl Batch {
             rejected: 0,
             filtered: 0,
             undecodable_bytes: None,
+            remarks: Vec::new(),
         }
     }
 }

@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Labels, Timestamp};
+use super::{Labels, Text, Timestamp};
+
+/// The bit pattern of Prometheus's staleness marker (`model/value/value.go`).
+pub const STALE_NAN_BITS: u64 = 0x7ff0_0000_0000_0002;
 
 /// One value of one series at one time. The labels include `__name__`. Platform metrics that the
 /// contract knows arrive under the contract's names (`throughline_queue_depth{queue}`).
@@ -27,8 +30,10 @@ pub enum MetricValue {
         point: HistogramPoint,
         temporality: Temporality,
     },
-    /// No recorded value: the series ends here (OTLP data point flag 1).
+    /// No recorded value: the series ends here (OTLP data point flag 1, Prometheus's stale marker).
     Stale,
+    /// A native histogram as Prometheus has it.
+    Native(Box<NativeHistogram>),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,4 +63,79 @@ pub enum HistogramPoint {
 pub struct BucketSpan {
     pub offset: i32,
     pub counts: Vec<u64>,
+}
+
+/// Prometheus's native histogram: cumulative unless it is a gauge's.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NativeHistogram {
+    pub reset: ResetHint,
+    /// Bucket `i` covers `(2^((i-1)*2^-schema), 2^(i*2^-schema)]`; [`Self::CUSTOM`]: `custom_bounds`.
+    pub schema: i32,
+    pub zero_threshold: f64,
+    pub zero_count: f64,
+    pub count: f64,
+    pub sum: f64,
+    /// Ascending by index, each index once.
+    pub positive: Vec<(i32, f64)>,
+    pub negative: Vec<(i32, f64)>,
+    /// Upper bounds of custom buckets, ascending.
+    pub custom_bounds: Vec<f64>,
+}
+
+impl NativeHistogram {
+    /// The schema of histograms with bounds of their own.
+    pub const CUSTOM: i32 = -53;
+}
+
+/// What the sender knows about a reset between a native histogram and the one before it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ResetHint {
+    #[default]
+    Unknown,
+    Yes,
+    No,
+    Gauge,
+}
+
+/// What a delivery says about series beside its signals: for show, counted nowhere.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Remark {
+    Metric(MetricMetadata),
+    Exemplar { series: Labels, exemplar: Exemplar },
+}
+
+/// What kind of thing a metric is, as Prometheus's metadata has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MetricType {
+    Counter,
+    Gauge,
+    Histogram,
+    GaugeHistogram,
+    Summary,
+    Info,
+    StateSet,
+    Unknown,
+}
+
+/// What is known of a metric beside its samples.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MetricMetadata {
+    pub name: Text,
+    #[serde(rename = "type")]
+    pub kind: MetricType,
+    pub help: Text,
+    pub unit: Text,
+}
+
+/// One observation with the trace that it came from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Exemplar {
+    /// The real trace id, else the request's id; empty where a sender names none.
+    pub trace_id: Text,
+    /// Further labels of a pushed exemplar.
+    pub others: Labels,
+    pub value: f64,
+    /// Milliseconds since the epoch.
+    pub t: i64,
 }

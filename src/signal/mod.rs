@@ -24,7 +24,10 @@ pub use duration::{format_duration, parse_bytes, parse_duration};
 pub use facts::{ErrorFact, ErrorKind, Facts, Http, MessageRef, Peer, TraceContext, Via, Workflow};
 pub use id::{Fnv128, SpanId, TraceId};
 pub use labels::{Labels, METRIC_NAME};
-pub use metric::{BucketSpan, HistogramPoint, MetricPoint, MetricValue, Temporality};
+pub use metric::{
+    BucketSpan, Exemplar, HistogramPoint, MetricMetadata, MetricPoint, MetricType, MetricValue,
+    NativeHistogram, Remark, ResetHint, STALE_NAN_BITS, Temporality,
+};
 pub use secret_hash::SecretHash;
 pub use time::Timestamp;
 

@@ -25,7 +25,6 @@ mod metric_series;
 mod metrics;
 mod protobuf;
 mod record;
-mod wire;
 
 #[cfg(test)]
 mod tests;

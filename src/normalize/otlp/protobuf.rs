@@ -17,7 +17,7 @@ use crate::signal::{Attributes, SpanId, Text, TraceId, Value};
 use super::gather::{Gather, LINKS_MAX};
 use super::id::Id;
 use super::record::{RawLink, RawLog, RawSpan};
-use super::wire::{Fault, Field, Message};
+use crate::normalize::wire::{Fault, Field, Message};
 
 /// Deepest nesting of an attribute's value. The proto's own limit in most languages is 100 for all.
 const DEPTH_MAX: usize = 32;
@@ -34,12 +34,6 @@ pub(super) fn logs(body: &[u8], gather: &mut Gather<'_>) -> Result<(), Undecodab
         Ok(raw) => gather.log(resource, offset, raw),
         Err(fault) => gather.reject(fault.offset, fault.to_string()),
     })
-}
-
-impl std::fmt::Display for Fault {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} at byte {}", self.message, self.offset)
-    }
 }
 
 impl From<Fault> for Undecodable {

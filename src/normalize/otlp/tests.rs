@@ -94,6 +94,7 @@ fn metric(point: &MetricPoint) -> String {
             ),
         },
         MetricValue::Stale => "stale".to_owned(),
+        MetricValue::Native(native) => format!("native n={} sum={}", native.count, native.sum),
     };
     let start =
         point.start.map_or_else(String::new, |start| format!(" since {}", start.as_nanos()));

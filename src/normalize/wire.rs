@@ -2,60 +2,66 @@
 //!
 //! In: a message's bytes. Out: its fields in their order, as numbers and borrowed ranges. Nothing is
 //! copied, and nothing outside of the given range is ever read. Groups (wire types 3 and 4) are
-//! refused: no OTLP message has had one.
+//! refused: no message of ours has one.
 //! Source: <https://protobuf.dev/programming-guides/encoding/>.
 
 use std::borrow::Cow;
 
 /// A message that does not follow the wire format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Fault {
+pub(crate) struct Fault {
     /// Offset in the body, in bytes.
-    pub(super) offset: usize,
-    pub(super) message: &'static str,
+    pub(crate) offset: usize,
+    pub(crate) message: &'static str,
+}
+
+impl std::fmt::Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} at byte {}", self.message, self.offset)
+    }
 }
 
 /// A range of the body that still knows where in the body it lies.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Message<'a> {
+pub(crate) struct Message<'a> {
     bytes: &'a [u8],
     offset: usize,
 }
 
 /// One field's value.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Payload<'a> {
+pub(crate) enum Payload<'a> {
     Varint(u64),
     Fixed64(u64),
     Bytes(Message<'a>),
-    /// No OTLP field that matters is one.
+    /// No field that matters is one.
     Fixed32,
 }
 
 /// One field: its number, its value, and where it began.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Field<'a> {
-    pub(super) number: u32,
+pub(crate) struct Field<'a> {
+    pub(crate) number: u32,
     payload: Payload<'a>,
     offset: usize,
 }
 
 impl<'a> Message<'a> {
-    pub(super) fn new(bytes: &'a [u8]) -> Self {
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
         Self { bytes, offset: 0 }
     }
 
-    pub(super) fn offset(self) -> usize {
+    pub(crate) fn offset(self) -> usize {
         self.offset
     }
 
-    pub(super) fn bytes(self) -> &'a [u8] {
+    pub(crate) fn bytes(self) -> &'a [u8] {
         self.bytes
     }
 
     /// The bytes as text; what is no UTF-8 is shown as U+FFFD, because one bad byte in a name must
     /// not cost a whole span.
-    pub(super) fn text(self) -> Cow<'a, str> {
+    pub(crate) fn text(self) -> Cow<'a, str> {
         match simdutf8::basic::from_utf8(self.bytes) {
             Ok(text) => Cow::Borrowed(text),
             Err(_) => String::from_utf8_lossy(self.bytes),
@@ -63,7 +69,7 @@ impl<'a> Message<'a> {
     }
 
     /// Takes the next field off the front; None at the end.
-    pub(super) fn next(&mut self) -> Result<Option<Field<'a>>, Fault> {
+    pub(crate) fn next(&mut self) -> Result<Option<Field<'a>>, Fault> {
         if self.bytes.is_empty() {
             return Ok(None);
         }
@@ -136,15 +142,15 @@ impl<'a> Message<'a> {
 }
 
 impl<'a> Field<'a> {
-    pub(super) fn varint(self) -> Result<u64, Fault> {
+    pub(crate) fn varint(self) -> Result<u64, Fault> {
         if let Payload::Varint(n) = self.payload { Ok(n) } else { Err(self.wrong_type()) }
     }
 
-    pub(super) fn fixed64(self) -> Result<u64, Fault> {
+    pub(crate) fn fixed64(self) -> Result<u64, Fault> {
         if let Payload::Fixed64(n) = self.payload { Ok(n) } else { Err(self.wrong_type()) }
     }
 
-    pub(super) fn message(self) -> Result<Message<'a>, Fault> {
+    pub(crate) fn message(self) -> Result<Message<'a>, Fault> {
         if let Payload::Bytes(message) = self.payload {
             Ok(message)
         } else {
@@ -152,11 +158,11 @@ impl<'a> Field<'a> {
         }
     }
 
-    pub(super) fn text(self) -> Result<Cow<'a, str>, Fault> {
+    pub(crate) fn text(self) -> Result<Cow<'a, str>, Fault> {
         self.message().map(Message::text)
     }
 
-    pub(super) fn fault(self, message: &'static str) -> Fault {
+    pub(crate) fn fault(self, message: &'static str) -> Fault {
         Fault { offset: self.offset, message }
     }
 
