@@ -207,7 +207,13 @@ fn metric_names() -> BTreeSet<String> {
         add(family.name());
     }
     // Families with labels show only once they count something.
-    for name in ["receive_batches_total", "receive_refusals_total", "notify_attempts_total"] {
+    for name in [
+        "receive_batches_total",
+        "receive_refusals_total",
+        "notify_attempts_total",
+        "series_bytes",
+        "series_dropped_total",
+    ] {
         add(&format!("throughline_self_{name}"));
     }
     names

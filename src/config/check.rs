@@ -62,21 +62,26 @@ impl Reader<'_> {
             }
         }
         let memory_max_bytes = self.memory_max(&raw.memory_max);
+        let correlate = self.correlate(raw, memory_max_bytes);
         Config {
             listen: self.listen(raw),
             data_dir: self
                 .path(&raw.data_dir)
                 .unwrap_or_else(|| PathBuf::from("./throughline-data")),
             memory_max_bytes,
-            correlate: self.correlate(raw, memory_max_bytes),
             normalize: self.normalize(raw),
             series: series::Config {
                 retention: self
                     .duration(&raw.series.retention)
                     .unwrap_or(series::Config::default().retention),
                 memory_max_bytes: memory_max_bytes / 5,
+                size_max_bytes: self
+                    .bytes(&raw.series.size_max)
+                    .unwrap_or(series::Config::default().size_max_bytes),
+                allowed_lateness: correlate.allowed_lateness,
                 ..series::Config::default()
             },
+            correlate,
             archive: self.archive(raw),
             notify: self.notify(&raw.notify.config),
             journal_size_max_bytes: self.bytes(&raw.journal.size_max).unwrap_or(JOURNAL_SIZE_MAX),

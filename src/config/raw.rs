@@ -80,7 +80,7 @@ section!(RawCorrelate {
 section!(RawCost { gb_second_usd: RawGbSecond, request_usd: Value });
 section!(RawGbSecond { x86_64: Value, arm64: Value });
 section!(RawJournal { size_max: Value });
-section!(RawSeries { retention: Value });
+section!(RawSeries { retention: Value, size_max: Value });
 section!(RawArchive { keep: RawKeep, size_max: Value, retention: Value });
 section!(RawKeep { errors: Value, slowest_per_flow: Value, sample: Value });
 section!(RawRules { files: Values, evaluation_interval: Value, query_offset: Value });

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tracing::{debug, error, info, warn};
 
 use super::Metrics;
+use crate::number::i64_from_u64;
 use crate::signal::Receiver;
 
 /// A batch is on disk.
@@ -35,6 +36,39 @@ impl BatchRefused {
     pub fn emit(&self, metrics: &Metrics) {
         metrics.refusals.with_label_values(&[self.cause]).inc();
         debug!(event = "receive.batch.refused", cause = self.cause);
+    }
+}
+
+/// What the series store holds, and what it has lost so far.
+#[derive(Debug)]
+pub struct SeriesHeld<'a> {
+    pub n_series: u64,
+    pub memory_bytes: u64,
+    pub disk_bytes: u64,
+    /// (cause, how often since the store was made).
+    pub dropped: &'a [(&'static str, u64)],
+    pub damaged_blocks: &'a [String],
+}
+
+impl SeriesHeld<'_> {
+    pub fn emit(&self, metrics: &Metrics) {
+        metrics.series.held.set(i64_from_u64(self.n_series));
+        for (place, bytes) in [("memory", self.memory_bytes), ("disk", self.disk_bytes)] {
+            metrics.series.bytes.with_label_values(&[place]).set(i64_from_u64(bytes));
+        }
+        for (cause, n) in self.dropped {
+            let counter = metrics.series.dropped.with_label_values(&[cause]);
+            let more = n.saturating_sub(counter.get());
+            counter.inc_by(more);
+            if more > 0 {
+                warn!(
+                    event = "series.bound.found",
+                    cause,
+                    more,
+                    damaged_blocks = ?self.damaged_blocks
+                );
+            }
+        }
     }
 }
 

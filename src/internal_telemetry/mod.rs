@@ -8,7 +8,9 @@
 pub mod happening;
 mod logs;
 
-use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+use prometheus::{
+    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+};
 
 pub use logs::{Guard, LogFormat, start};
 
@@ -26,6 +28,7 @@ pub struct Metrics {
     evaluations_missed: IntCounter,
     evaluation_duration: Histogram,
     messages: IntCounterVec,
+    series: SeriesMetrics,
     /// 1 once recovery is over.
     pub ready: IntGauge,
 }
@@ -97,6 +100,7 @@ impl Metrics {
                 "Attempts to deliver a message",
                 &["outcome"],
             )?,
+            series: SeriesMetrics::try_new(&registry)?,
             ready,
             registry,
         })
@@ -105,6 +109,38 @@ impl Metrics {
     /// The present values, for `/metrics`.
     pub fn gather(&self) -> Vec<prometheus::proto::MetricFamily> {
         self.registry.gather()
+    }
+}
+
+/// Of the series store.
+#[derive(Debug)]
+struct SeriesMetrics {
+    held: IntGauge,
+    bytes: IntGaugeVec,
+    dropped: IntCounterVec,
+}
+
+impl SeriesMetrics {
+    fn try_new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let held = IntGauge::new("throughline_self_series_held", "Series that are held")?;
+        let bytes = IntGaugeVec::new(
+            Opts::new(
+                "throughline_self_series_bytes",
+                "Bytes of series in memory and in blocks on disk",
+            ),
+            &["place"],
+        )?;
+        let dropped = IntCounterVec::new(
+            Opts::new(
+                "throughline_self_series_dropped_total",
+                "What the series store lost to its bounds or to the disk, by cause",
+            ),
+            &["cause"],
+        )?;
+        registry.register(Box::new(held.clone()))?;
+        registry.register(Box::new(bytes.clone()))?;
+        registry.register(Box::new(dropped.clone()))?;
+        Ok(Self { held, bytes, dropped })
     }
 }
 

@@ -126,8 +126,13 @@ fn check(changes: &[Change], expect: Expect) {
 
 fn read(series: &Series) -> Vec<RawSeries> {
     let matchers = [Matcher::new(METRIC_NAME, MatchOp::Regex, ".+").unwrap()];
-    let selection =
-        Selection { matchers: &matchers, start: 0, end: i64::MAX, samples_max: usize::MAX };
+    let selection = Selection {
+        matchers: &matchers,
+        start: 0,
+        end: i64::MAX,
+        samples_max: usize::MAX,
+        windows: None,
+    };
     series.select(&selection).unwrap()
 }
 

@@ -10,7 +10,9 @@ use super::evidence;
 use super::state::{Entry, State};
 use crate::clock::Clock;
 use crate::internal_telemetry::Metrics;
-use crate::internal_telemetry::happening::{EvaluationMissed, RecordApplied, RulesEvaluated};
+use crate::internal_telemetry::happening::{
+    EvaluationMissed, RecordApplied, RulesEvaluated, SeriesHeld,
+};
 use crate::journal::{Committed, Journal, Priority, Refused};
 use crate::notify::Message;
 use crate::number::{f64_from_u64, u64_from_usize};
@@ -108,6 +110,15 @@ impl EngineThread {
 
     fn append_own_metrics(&self, at: Timestamp) {
         let mut series = self.state.series.write().unwrap_or_else(PoisonError::into_inner);
+        let overflowed = [("overflowed", series.overflowed())];
+        SeriesHeld {
+            n_series: u64_from_usize(series.n_series()),
+            memory_bytes: series.bytes(),
+            disk_bytes: series.disk_bytes(),
+            dropped: &[&series.dropped().by_cause()[..], &overflowed].concat(),
+            damaged_blocks: series.damaged_blocks(),
+        }
+        .emit(&self.metrics);
         for (labels, value) in own_metrics(&self.metrics) {
             series.append(&labels, Sample { t: at.as_millis(), value: SampleValue::Float(value) });
         }

@@ -16,6 +16,7 @@ use super::notes::Notes;
 use super::value::{Element, Frame, Series, Value, Window};
 use super::{Answer, EvalError, Options, Output, Query, Range, Select};
 use crate::number::{f64_from_i64, i64_from_f64};
+use crate::series::windows::{Windows, within};
 use crate::series::{
     Matcher, RawSeries, STALE_NAN_BITS, Sample, SampleValue, SelectError, Selection,
 };
@@ -181,6 +182,8 @@ struct Wanted<'q> {
     end: i64,
     /// Stale markers end a series for an instant selector; windows do not hold them.
     is_window: bool,
+    /// Where only the ends of windows matter.
+    windows: Option<Windows>,
 }
 
 impl<'q> Evaluator<'q> {
@@ -224,7 +227,8 @@ impl<'q> Evaluator<'q> {
             let start = self.shifted(&selector.shift, times.0)?.saturating_sub(back);
             let end = self.shifted(&selector.shift, times.1)?;
             let matchers = Cow::Borrowed(selector.matchers.as_slice());
-            wanted.push(Wanted { id: expr.id, matchers, start, end, is_window });
+            let windows = None;
+            wanted.push(Wanted { id: expr.id, matchers, start, end, is_window, windows });
             return Ok(());
         }
         if let Kind::Call { function, args } = &expr.kind
@@ -233,7 +237,8 @@ impl<'q> Evaluator<'q> {
             let matchers = Cow::Owned(super::info_join::info_matchers(args));
             let start = self.info_time(args, times.0)?.saturating_sub(self.lookback);
             let end = self.info_time(args, times.1)?;
-            wanted.push(Wanted { id: expr.id, matchers, start, end, is_window: false });
+            let windows = None;
+            wanted.push(Wanted { id: expr.id, matchers, start, end, is_window: false, windows });
             return args.first().map_or(Ok(()), |arg| self.collect(arg, times, wanted));
         }
         let mut times = times;
@@ -245,6 +250,15 @@ impl<'q> Evaluator<'q> {
         for child in expr.children() {
             self.collect(child, times, wanted)?;
         }
+        if let Some(window) = rising_window(expr)
+            && times == (self.range.start, self.range.end)
+            && let Some(last) = wanted.last_mut()
+            && let Kind::Window { range, .. } = &window.kind
+        {
+            let width = self.positive(range)?;
+            let ends = (last.start.saturating_add(width), last.end);
+            last.windows = Some(Windows::new(ends, self.range.step, width));
+        }
         Ok(())
     }
 
@@ -254,6 +268,7 @@ impl<'q> Evaluator<'q> {
             start: wanted.start,
             end: wanted.end,
             samples_max: self.samples_left.get(),
+            windows: wanted.windows.as_ref(),
         };
         let mut fetched = Vec::new();
         for mut raw in select(&selection)? {
@@ -261,7 +276,9 @@ impl<'q> Evaluator<'q> {
                 raw.samples.retain(|sample| !is_stale(&sample.value));
             }
             self.spend(raw.samples.len())?;
-            fetched.push(Series { labels: Arc::new(raw.labels), samples: raw.samples });
+            let seconds = wanted.windows.as_ref().and_then(|w| w.seconds_of(&raw.labels));
+            let labels = Arc::new(raw.labels);
+            fetched.push(Series { labels, samples: raw.samples, seconds });
         }
         if self.data.len() <= wanted.id {
             self.data.resize_with(wanted.id + 1, Vec::new);
@@ -466,7 +483,14 @@ impl<'q> Evaluator<'q> {
             let samples = series.samples.get(first..last).unwrap_or_default();
             if !samples.is_empty() {
                 let labels = Arc::clone(&series.labels);
-                windows.push(Window { labels, drop_name: false, samples: samples.into() });
+                let seconds = series.seconds.as_deref();
+                let n_samples = seconds.map_or(samples.len(), |all| within(all, start, end).len());
+                windows.push(Window {
+                    labels,
+                    drop_name: false,
+                    samples: samples.into(),
+                    n_samples,
+                });
             }
         }
         Frame { start, end, windows }
@@ -494,6 +518,7 @@ impl<'q> Evaluator<'q> {
                         labels: Arc::clone(&element.labels),
                         drop_name: false,
                         samples: Vec::new().into(),
+                        n_samples: 0,
                     });
                 }
                 let Some(window) = windows.get_mut(place) else { continue };
@@ -526,6 +551,14 @@ impl<'q> Evaluator<'q> {
         self.memo.borrow_mut().insert(key, Rc::clone(&elements));
         Ok(elements)
     }
+}
+
+/// The window of a counter of which a function needs only the ends.
+fn rising_window(expr: &Expr) -> Option<&Expr> {
+    let Kind::Call { function, args } = &expr.kind else { return None };
+    let window = args.first()?.unwrapped();
+    let is_window = matches!(window.kind, Kind::Window { .. });
+    (is_window && matches!(function.name, "rate" | "increase")).then_some(window)
 }
 
 pub(super) fn is_stale(value: &SampleValue) -> bool {

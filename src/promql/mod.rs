@@ -36,6 +36,8 @@ mod value;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod thinned_tests;
 
 use std::collections::BTreeSet;
 use std::fmt;

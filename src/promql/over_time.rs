@@ -44,7 +44,8 @@ impl<'q> Evaluator<'q> {
         let mut out = Vec::new();
         for window in frame.windows.iter().filter(|window| !window.samples.is_empty()) {
             let name = window.labels.name();
-            let input = Input { samples: &window.samples, name, span: matrix.span };
+            let n_samples = window.n_samples.max(window.samples.len());
+            let input = Input { samples: &window.samples, n_samples, name, span: matrix.span };
             let value = self.window_value(function, input, params, (t, &frame));
             out.extend(value.map(|value| Element {
                 labels: Arc::clone(&window.labels),

@@ -24,6 +24,8 @@ pub(super) enum Change {
 #[derive(Clone, Copy)]
 pub(super) struct Input<'a> {
     pub(super) samples: &'a [Sample],
+    /// How many samples the window holds: of counters that only rise the ends suffice.
+    pub(super) n_samples: usize,
     pub(super) name: &'a str,
     pub(super) span: Span,
 }
@@ -79,12 +81,12 @@ impl Evaluator<'_> {
         if counts.is_empty() {
             let moved = if is_counter { counter_increase(&floats) } else { float_delta(&floats) };
             let first = is_counter.then(|| floats.first().map_or(0.0, |(_, x)| *x));
-            let factor = extrapolation(input.samples, frame, moved, first)?;
+            let factor = extrapolation(input, frame, moved, first)?;
             return Some(SampleValue::Float(moved * (factor / per)));
         }
         let moved = self.histogram_change(&counts, is_counter.then_some(()), input)?;
         let first = is_counter.then(|| counts.first().map_or(0.0, |h| h.count));
-        let factor = extrapolation(input.samples, frame, moved.count, first)?;
+        let factor = extrapolation(input, frame, moved.count, first)?;
         Some(histogram_value(multiply(&moved, factor / per)))
     }
 
@@ -265,14 +267,14 @@ fn counter_increase(floats: &[(i64, f64)]) -> f64 {
 /// extended by half an interval at the most, and for a counter that started at `first` not to
 /// where it would be below zero.
 fn extrapolation(
-    samples: &[Sample],
+    input: Input<'_>,
     frame: &Frame<'_>,
     moved: f64,
     first: Option<f64>,
 ) -> Option<f64> {
-    let (oldest, newest) = (samples.first()?.t, samples.last()?.t);
+    let (oldest, newest) = (input.samples.first()?.t, input.samples.last()?.t);
     let covered = seconds(newest.saturating_sub(oldest));
-    let interval = covered / f64_from_usize(samples.len() - 1);
+    let interval = covered / f64_from_usize(input.n_samples - 1);
     let threshold = interval * 1.1;
     let mut to_start = seconds(oldest.saturating_sub(frame.start));
     let mut to_end = seconds(frame.end.saturating_sub(newest));

@@ -65,6 +65,8 @@ pub(super) fn without_identity(labels: &Labels) -> Labels {
 pub(super) struct Series {
     pub(super) labels: Arc<Labels>,
     pub(super) samples: Vec<Sample>,
+    /// Where only the ends of windows were read: all seconds at which there are samples.
+    pub(super) seconds: Option<Arc<[i64]>>,
 }
 
 /// A range vector at one time: the samples in `(start, end]`.
@@ -78,4 +80,6 @@ pub(super) struct Window<'a> {
     pub(super) labels: Arc<Labels>,
     pub(super) drop_name: bool,
     pub(super) samples: Cow<'a, [Sample]>,
+    /// How many there are, those that were not read included.
+    pub(super) n_samples: usize,
 }

@@ -50,13 +50,9 @@ pub(crate) fn cumulative<'a, D: Delta>(
     })
 }
 
-/// When a series is zero for the last time before its first slot.
-pub(crate) fn origin<D: Delta>(
-    slots: &Slots<D>,
-    dropped_to: Option<i64>,
-    zones: &Zones,
-) -> Option<i64> {
-    dropped_to.or_else(|| slots.first().map(|key| key.saturating_sub(zones.width(key))))
+/// When a series is zero for the last time before its `first` slot.
+pub(crate) fn origin(first: Option<i64>, dropped_to: Option<i64>, zones: &Zones) -> Option<i64> {
+    dropped_to.or_else(|| first.map(|key| key.saturating_sub(zones.width(key))))
 }
 
 /// The nearest whole number of parts; NaN is none, and what does not fit a slot is its end.

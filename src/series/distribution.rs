@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::bounds::Bounds;
 use super::counter::{cumulative, from_parts, to_parts};
+use super::payload::SealedCounts;
 use super::slots::{Delta, Slot, Slots};
 use super::{CounterReset, Histogram};
 use crate::number::{f64_from_i64, i32_from_f64};
@@ -80,6 +81,10 @@ impl Delta for Counts {
 
     fn is_zero(&self) -> bool {
         self.count == 0 && self.sum == 0 && self.cells.is_empty()
+    }
+
+    fn is_rise(&self) -> bool {
+        self.count >= 0 && self.sum >= 0 && self.cells.iter().all(|(_, n)| *n >= 0)
     }
 
     fn heap_bytes(&self) -> usize {
@@ -204,6 +209,23 @@ impl Distribution {
         let dropped = self.slots.take_before(horizon);
         self.dropped_to = dropped.last().map(|(key, _)| *key).or(self.dropped_to);
         dropped.len()
+    }
+
+    pub(crate) fn schema(&self) -> i8 {
+        self.schema
+    }
+
+    /// How far a quantile may be off, as a part of it, where buckets were merged.
+    pub(crate) fn merged_error(&self) -> Option<f64> {
+        (self.schema < SCHEMA).then(|| f64::from(-self.schema).exp2().exp2() - 1.0)
+    }
+
+    /// Sealed slots in the buckets of today, which are never finer.
+    pub(crate) fn coarsened(&self, mut sealed: SealedCounts) -> Vec<Slot<Counts>> {
+        for _ in self.schema..sealed.schema {
+            sealed.slots.iter_mut().for_each(|(_, counts)| counts.halve());
+        }
+        sealed.slots
     }
 
     pub(crate) fn bytes(&self) -> usize {

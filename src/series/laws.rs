@@ -50,7 +50,8 @@ fn store(deltas: &[Delta], now: i64) -> Series {
 
 fn read(series: &Series, start: i64, end: i64) -> Vec<RawSeries> {
     let matchers = [Matcher::new(METRIC_NAME, MatchOp::Regex, ".+").unwrap()];
-    let selection = Selection { matchers: &matchers, start, end, samples_max: usize::MAX };
+    let selection =
+        Selection { matchers: &matchers, start, end, samples_max: usize::MAX, windows: None };
     series.select(&selection).unwrap()
 }
 

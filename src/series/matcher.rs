@@ -18,7 +18,39 @@ pub struct Matcher {
     pub name: Text,
     pub op: MatchOp,
     pub value: Text,
-    regex: Option<Regex>,
+    pattern: Option<Pattern>,
+}
+
+/// What a regular expression comes down to. Those of selectors are mostly lists of values or
+/// prefixes, which are ten times as fast to match as what they are written as.
+#[derive(Clone, Debug)]
+enum Pattern {
+    OneOf(Vec<String>),
+    Prefix(String),
+    Regex(Regex),
+}
+
+impl Pattern {
+    fn new(text: &str) -> Result<Self, regex::Error> {
+        let is_plain = |text: &str| !text.contains(|c| r"\.+*?()|[]{}^$".contains(c));
+        if let Some(prefix) = text.strip_suffix(".*").filter(|prefix| is_plain(prefix)) {
+            return Ok(Self::Prefix(prefix.to_owned()));
+        }
+        let inner = text.strip_prefix('(').and_then(|rest| rest.strip_suffix(')')).unwrap_or(text);
+        let values: Vec<&str> = inner.split('|').collect();
+        if values.iter().all(|value| is_plain(value)) {
+            return Ok(Self::OneOf(values.into_iter().map(str::to_owned).collect()));
+        }
+        Regex::new(&format!("^(?s:{text})$")).map(Self::Regex)
+    }
+
+    fn matches(&self, value: &str) -> bool {
+        match self {
+            Self::OneOf(values) => values.iter().any(|one| one == value),
+            Self::Prefix(prefix) => value.starts_with(prefix),
+            Self::Regex(regex) => regex.is_match(value),
+        }
+    }
 }
 
 impl PartialEq for Matcher {
@@ -30,28 +62,53 @@ impl PartialEq for Matcher {
 impl Matcher {
     /// Regular expressions match the whole value; a bad one is the error.
     pub fn new(name: &str, op: MatchOp, value: &str) -> Result<Self, regex::Error> {
-        let regex = match op {
-            MatchOp::Regex | MatchOp::NotRegex => Some(Regex::new(&format!("^(?s:{value})$"))?),
+        let pattern = match op {
+            MatchOp::Regex | MatchOp::NotRegex => Some(Pattern::new(value)?),
             MatchOp::Equal | MatchOp::NotEqual => None,
         };
-        Ok(Self { name: name.into(), op, value: value.into(), regex })
+        Ok(Self { name: name.into(), op, value: value.into(), pattern })
     }
 
     pub fn equal(name: &str, value: &str) -> Self {
-        Self { name: name.into(), op: MatchOp::Equal, value: value.into(), regex: None }
+        Self { name: name.into(), op: MatchOp::Equal, value: value.into(), pattern: None }
     }
 
     pub fn matches(&self, value: &str) -> bool {
-        let by_regex = || self.regex.as_ref().is_some_and(|regex| regex.is_match(value));
+        let by_pattern = || self.pattern.as_ref().is_some_and(|pattern| pattern.matches(value));
         match self.op {
             MatchOp::Equal => *self.value == *value,
             MatchOp::NotEqual => *self.value != *value,
-            MatchOp::Regex => by_regex(),
-            MatchOp::NotRegex => !by_regex(),
+            MatchOp::Regex => by_pattern(),
+            MatchOp::NotRegex => !by_pattern(),
         }
     }
 
     pub fn matches_labels(&self, labels: &Labels) -> bool {
         self.matches(labels.get(&self.name).unwrap_or_default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_short_ways_match_what_the_regular_expression_matches() {
+        let patterns = [
+            "", ".*", ".+", "a", "a|b", "(a|bc)", "a|", "a.*", "a.+", "a.", "(a)(b)", "(a|b)c",
+            "a)|(b", "a\\.*", "[ab]", "A|é", "é.*", "a|b.*", "()", "a b",
+        ];
+        let values =
+            ["", "a", "b", "bc", "ab", "abc", "a.", "a\n", "A", "é", "éa", "ac", "a b", "b.*"];
+        for pattern in patterns {
+            let Ok(whole) = Regex::new(&format!("^(?s:{pattern})$")) else {
+                assert!(Matcher::new("l", MatchOp::Regex, pattern).is_err(), "{pattern}");
+                continue;
+            };
+            let matcher = Matcher::new("l", MatchOp::Regex, pattern).unwrap();
+            for value in values {
+                assert_eq!(matcher.matches(value), whole.is_match(value), "{pattern} on {value:?}");
+            }
+        }
     }
 }

@@ -9,26 +9,36 @@ pub mod export;
 pub mod matcher;
 pub mod sample;
 mod bits;
+mod block;
+mod block_cache;
+mod blocks;
 mod bounds;
 mod chunk;
+mod column;
 mod counter;
 mod distribution;
 mod exemplar;
+pub mod findings;
 mod lateness;
+mod payload;
 mod plain;
 mod read;
 mod remarks;
+mod seal;
 mod slots;
 mod snapshot;
 mod store;
 mod table;
+pub mod windows;
 
 #[cfg(test)]
 mod laws;
+#[cfg(test)]
+mod seal_tests;
 #[cfg(test)]
 mod tests;
 
 pub use matcher::{MatchOp, Matcher};
 pub use sample::{CounterReset, Histogram, RawSeries, STALE_NAN_BITS, Sample, SampleValue};
-pub use snapshot::SnapshotError;
+pub use snapshot::{SnapshotError, is_whole_block};
 pub use store::{Config, Dropped, Observation, SelectError, Selection, Series};

@@ -7,9 +7,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::blocks::Damaged;
 use super::bounds::le;
 use super::counter::{cumulative, from_parts};
-use super::slots::{GRID_MAX, last_of};
+use super::distribution::Counts;
+use super::payload;
+use super::slots::{Delta, GRID_MAX, Slot, last_of};
 use super::store::second;
 use super::table::{Data, Entry};
 use super::{
@@ -93,7 +96,13 @@ impl<'a> Conditions<'a> {
 impl Series {
     /// All series that match, with their samples in the selection, in the order of their labels.
     pub fn select(&self, selection: &Selection<'_>) -> Result<Vec<RawSeries>, SelectError> {
-        let mut reader = Reader { series: self, selection, grids: BTreeMap::new(), n_read: 0 };
+        let mut reader = Reader {
+            series: self,
+            selection,
+            grids: BTreeMap::new(),
+            kept: BTreeMap::new(),
+            n_read: 0,
+        };
         let mut selected = Vec::new();
         for found in self.find(selection.matchers) {
             let samples = reader.samples(&found)?;
@@ -107,7 +116,11 @@ impl Series {
     /// Label sets of all series that match and have a sample in `[start, end]` (milliseconds).
     pub fn label_sets(&self, matchers: &[Matcher], start: i64, end: i64) -> Vec<Labels> {
         let is_there = |found: &Found<'_>| match &found.entry.data {
-            Data::Plain(plain) => plain.has_in(start, end),
+            Data::Plain(plain) => {
+                let sealed = found.entry.sealed;
+                plain.has_in(start, end)
+                    || sealed.is_some_and(|span| span.first <= end && span.last >= start)
+            }
             _ => self.seen(found.entry).is_some_and(|(first, last)| {
                 first.saturating_mul(1000) <= end && last.saturating_mul(1000) + 999 >= start
             }),
@@ -142,9 +155,13 @@ impl Series {
     }
 
     fn find_named<'a>(&'a self, base: &str, wanted: &Conditions<'_>, into: &mut Vec<Found<'a>>) {
+        let (is_wanted, has_views) = (wanted.accept_name(base), self.table.has_histograms(base));
+        if !is_wanted && !has_views {
+            return;
+        }
         let entries: Vec<&Entry> =
             self.table.named(base).filter(|entry| wanted.accept_others(&entry.labels)).collect();
-        if wanted.accept_name(base) {
+        if is_wanted {
             let own = entries
                 .iter()
                 .filter(|entry| wanted.accept_le(entry.labels.get(LE).unwrap_or_default()));
@@ -153,6 +170,9 @@ impl Series {
                 entry,
                 view: View::AsIs,
             }));
+        }
+        if !has_views {
+            return;
         }
         let mut views = vec![View::Sum, View::Count];
         views.extend(self.bounds.shown().into_iter().map(View::Bucket));
@@ -172,12 +192,75 @@ impl Series {
     }
 }
 
+impl Series {
+    /// Samples of blocks in `[start, end]` (milliseconds).
+    fn sealed_samples(&self, entry: &Entry, start: i64, end: i64) -> Result<Vec<Sample>, Damaged> {
+        let mut samples = Vec::new();
+        if entry.sealed.is_none_or(|span| span.last < start || span.first > end) {
+            return Ok(samples);
+        }
+        let stretch = (start.div_euclid(1000), end.div_euclid(1000).saturating_add(1));
+        self.blocks.read::<Damaged>(entry.id, stretch, |found| {
+            samples.extend(found.payload(|_, bytes| payload::samples(bytes, start, end))?);
+            Ok(())
+        })?;
+        Ok(samples)
+    }
+
+    /// Slots of blocks later than the first second of the grid; what is later than its last second
+    /// comes as one slot a block.
+    fn sealed_deltas(&self, entry: &Entry, grid: &[i64]) -> Result<Vec<Slot<i64>>, Damaged> {
+        let (mut slots, first, last) = (Vec::new(), first(grid), last(grid));
+        if entry.sealed.is_none_or(|span| span.last <= first) {
+            return Ok(slots);
+        }
+        self.blocks.read::<Damaged>(entry.id, (first, i64::MAX), |found| {
+            if found.row.span.first > last {
+                slots.push((found.row.span.last, found.row.sum));
+            } else if found.row.span.last > first {
+                let held = found.payload(|row, bytes| Some(payload::counter(row, bytes)))?;
+                slots.extend(held.into_iter().filter(|(key, _)| *key > first));
+            }
+            Ok(())
+        })?;
+        Ok(slots)
+    }
+
+    /// As [`Self::sealed_deltas`], of a histogram.
+    fn sealed_counts(&self, entry: &Entry, grid: &[i64]) -> Result<Vec<Slot<Counts>>, Damaged> {
+        let (mut slots, first, last) = (Vec::new(), first(grid), last(grid));
+        let Data::Distribution(held, _) = &entry.data else { return Ok(slots) };
+        if entry.sealed.is_none_or(|span| span.last <= first) {
+            return Ok(slots);
+        }
+        self.blocks.read::<Damaged>(entry.id, (first, i64::MAX), |found| {
+            if found.row.span.first > last {
+                let total = found.payload(payload::distribution_total)?;
+                slots.extend(held.coarsened(total));
+            } else if found.row.span.last > first {
+                let sealed = held.coarsened(found.payload(payload::distribution)?);
+                slots.extend(sealed.into_iter().filter(|(key, _)| *key > first));
+            }
+            Ok(())
+        })?;
+        Ok(slots)
+    }
+}
+
+impl From<Damaged> for SelectError {
+    fn from(Damaged { name }: Damaged) -> Self {
+        Self::Damaged { name }
+    }
+}
+
 /// Reads the series of one selection, within its allowance of samples.
 struct Reader<'a> {
     series: &'a Series,
     selection: &'a Selection<'a>,
     /// Most series of a selection share one grid: by first second, last second, points.
-    grids: BTreeMap<(i64, i64, i64), Vec<i64>>,
+    grids: BTreeMap<(i64, i64, i64), Arc<[i64]>>,
+    /// Of grids, by first and last second and length: the ends of windows.
+    kept: BTreeMap<(i64, i64, usize), Arc<[i64]>>,
     n_read: usize,
 }
 
@@ -186,14 +269,19 @@ impl Reader<'_> {
         let (start, end) = (self.selection.start.saturating_add(1), self.selection.end);
         match &found.entry.data {
             Data::Plain(plain) => {
-                let samples = plain.samples(start, end);
+                let mut samples = self.series.sealed_samples(found.entry, start, end)?;
+                samples.extend(plain.samples(start, end));
+                let samples = payload::latest(samples);
                 self.spend(samples.len())?;
                 Ok(samples)
             }
             Data::Counter(counter) => {
                 let grid = self.grid(found.entry, POINTS_MAX)?;
-                let later = counter.slots.after(first(grid));
-                let values = cumulative(&later, counter.total, grid, |n| i128::from(*n));
+                let mut later = self.series.sealed_deltas(found.entry, &grid)?;
+                later.extend(counter.slots.after(first(&grid)));
+                later.sort_by_key(|(key, _)| *key);
+                let grid = self.thinned(found, &later, grid)?;
+                let values = cumulative(&later, counter.total, &grid, |n| i128::from(*n));
                 Ok(values.map(|(s, sum)| float((s, from_parts(sum, found.entry.parts)))).collect())
             }
             Data::Distribution(held, _) => {
@@ -201,42 +289,61 @@ impl Reader<'_> {
                 let points_max = if native { NATIVE_POINTS_MAX } else { POINTS_MAX };
                 let bounds = &self.series.bounds;
                 let grid = self.grid(found.entry, points_max)?;
-                let later = held.slots.after(first(grid));
+                let mut later = self.series.sealed_counts(found.entry, &grid)?;
+                later.extend(held.slots.after(first(&grid)));
+                later.sort_by_key(|(key, _)| *key);
+                let grid = self.thinned(found, &later, grid)?;
                 Ok(match found.view {
-                    View::AsIs => natives(held.natives(&later, grid)),
+                    View::AsIs => natives(held.natives(&later, &grid)),
                     View::Bucket(bound) => {
-                        floats(held.bucket_values(&later, grid, (bounds, bound)))
+                        floats(held.bucket_values(&later, &grid, (bounds, bound)))
                     }
-                    View::Sum => floats(held.sum_values(&later, grid)),
-                    View::Count => floats(held.count_values(&later, grid)),
+                    View::Sum => floats(held.sum_values(&later, &grid)),
+                    View::Count => floats(held.count_values(&later, &grid)),
                 })
             }
         }
     }
 
     /// The seconds at which a derived series has samples in the selection.
-    fn grid(&mut self, entry: &Entry, points_max: i64) -> Result<&[i64], SelectError> {
-        let Some((first, last)) = self.series.seen(entry) else { return Ok(&[]) };
+    fn grid(&mut self, entry: &Entry, points_max: i64) -> Result<Arc<[i64]>, SelectError> {
+        let Some((first, last)) = self.series.seen(entry) else { return Ok(Arc::default()) };
         let from = first.max(self.selection.start.div_euclid(1000).saturating_add(1));
         let to = last.min(self.selection.end.div_euclid(1000));
         let zones = &self.series.zones;
         let key = (from, to, points_max);
-        let n = self
-            .grids
-            .entry(key)
-            .or_insert_with(|| {
-                let span = to.saturating_sub(from);
-                let step = STEPS.into_iter().find(|step| span / step < points_max);
-                let step = step.unwrap_or(GRID_MAX);
-                let next = |s: &i64| {
-                    let after = s.saturating_add(1);
-                    (*s < to).then(|| last_of(after, step.max(zones.spacing(after))).min(to))
-                };
-                std::iter::successors((from <= to).then_some(from), next).collect()
-            })
-            .len();
-        self.spend(n)?;
-        Ok(self.grids.get(&key).map_or(&[], Vec::as_slice))
+        let grid: &Arc<[i64]> = self.grids.entry(key).or_insert_with(|| {
+            let span = to.saturating_sub(from);
+            let step = STEPS.into_iter().find(|step| span / step < points_max);
+            let step = step.unwrap_or(GRID_MAX);
+            let next = |s: &i64| {
+                let after = s.saturating_add(1);
+                (*s < to).then(|| last_of(after, step.max(zones.spacing(after))).min(to))
+            };
+            std::iter::successors((from <= to).then_some(from), next).collect()
+        });
+        Ok(Arc::clone(grid))
+    }
+
+    /// The seconds to read: all, or where the selection looks only at windows of a series that rises,
+    /// their ends.
+    fn thinned<D: Delta>(
+        &mut self,
+        found: &Found<'_>,
+        later: &[Slot<D>],
+        grid: Arc<[i64]>,
+    ) -> Result<Arc<[i64]>, SelectError> {
+        let windows = self.selection.windows.filter(|_| later.iter().all(|(_, d)| d.is_rise()));
+        let Some(windows) = windows else {
+            self.spend(grid.len())?;
+            return Ok(grid);
+        };
+        let key = (first(&grid), last(&grid), grid.len());
+        let kept = self.kept.entry(key).or_insert_with(|| windows.ends(&grid));
+        let kept = Arc::clone(kept);
+        windows.note(&found.labels, &grid);
+        self.spend(kept.len())?;
+        Ok(kept)
     }
 
     fn spend(&mut self, n: usize) -> Result<(), SelectError> {
@@ -248,6 +355,10 @@ impl Reader<'_> {
 
 fn float((second, value): (i64, f64)) -> Sample {
     Sample { t: second.saturating_mul(1000), value: SampleValue::Float(value) }
+}
+
+fn last(grid: &[i64]) -> i64 {
+    grid.last().copied().unwrap_or(i64::MIN)
 }
 
 fn first(grid: &[i64]) -> i64 {

@@ -23,6 +23,8 @@ pub(crate) trait Delta: Clone + Default + Serialize + DeserializeOwned {
     fn merge(&mut self, other: &Self);
     /// Nothing is left: corrections took all that was here.
     fn is_zero(&self) -> bool;
+    /// Nothing in it is below zero.
+    fn is_rise(&self) -> bool;
     /// Bytes on the heap.
     fn heap_bytes(&self) -> usize;
 }
@@ -34,6 +36,10 @@ impl Delta for i64 {
 
     fn is_zero(&self) -> bool {
         *self == 0
+    }
+
+    fn is_rise(&self) -> bool {
+        *self >= 0
     }
 
     fn heap_bytes(&self) -> usize {
@@ -53,9 +59,11 @@ impl Default for Zones {
 }
 
 impl Zones {
-    /// Moves the borders for a present of `now` seconds.
-    pub(crate) fn advance(&mut self, now: i64) {
+    /// Moves the borders for a present of `now` seconds. Nothing younger than `fine_age` (seconds)
+    /// becomes coarser.
+    pub(crate) fn advance(&mut self, now: i64, fine_age: i64) {
         for (from, (_, age)) in self.0.iter_mut().zip(WIDTHS) {
+            let age = age.max(fine_age);
             let border = now.saturating_sub(age).div_euclid(TEN_MINUTES) * TEN_MINUTES;
             *from = border.max(*from);
         }
@@ -224,6 +232,16 @@ impl<D: Delta> Slots<D> {
         }
     }
 
+    /// The slots older than `horizon`.
+    pub(crate) fn before(&self, horizon: i64) -> Vec<Slot<D>> {
+        if self.first().is_none_or(|first| first >= horizon) {
+            return Vec::new();
+        }
+        let mut slots = self.all();
+        slots.truncate(slots.partition_point(|(key, _)| *key < horizon));
+        slots
+    }
+
     /// Takes out the slots older than `horizon`.
     pub(crate) fn take_before(&mut self, horizon: i64) -> Vec<Slot<D>> {
         if self.first().is_none_or(|first| first >= horizon) {
@@ -285,14 +303,14 @@ mod tests {
         for second in 0..1200 {
             slots.add(zones.key(second), &1);
         }
-        zones.advance(1800);
+        zones.advance(1800, 0);
         slots.coarsen(&zones);
         assert_eq!(slots.all().first(), Some(&(9, 10)));
         assert_eq!(slots.all().len(), 60 + 600);
-        zones.advance(600 + WIDTHS[1].1);
+        zones.advance(600 + WIDTHS[1].1, 0);
         slots.coarsen(&zones);
         assert_eq!(slots.all().first(), Some(&(59, 60)));
-        zones.advance(1200 + WIDTHS[2].1);
+        zones.advance(1200 + WIDTHS[2].1, 0);
         slots.coarsen(&zones);
         assert_eq!(slots.all(), [(599, 600), (1199, 600)]);
     }
@@ -302,7 +320,7 @@ mod tests {
         let mut zones = Zones::default();
         let mut slots = Slots::<i64>::default();
         slots.add(zones.key(12), &3);
-        zones.advance(10_000);
+        zones.advance(10_000, 0);
         slots.coarsen(&zones);
         slots.add(zones.key(12), &-3);
         assert!(slots.is_empty());

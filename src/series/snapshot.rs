@@ -5,6 +5,7 @@
 //! after the snapshot: replaying the journal makes it again, so it is deleted. What is never true: a
 //! snapshot that names a block which is not wholly on disk.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::export::HighWater;
@@ -34,7 +35,9 @@ impl Series {
     /// Where the folder cannot be made, read or emptied.
     pub fn create(config: Config, folder: &Path) -> Result<Self, SnapshotError> {
         keep_only(folder, &[])?;
-        Ok(Self::new(config))
+        let mut series = Self::new(config);
+        series.blocks.set_folder(folder);
+        Ok(series)
     }
 
     /// What [`Series::restore`] makes this store of again.
@@ -42,7 +45,20 @@ impl Series {
     /// # Errors
     /// Where blocks cannot be brought to disk.
     pub fn save(&self) -> Result<Vec<u8>, SnapshotError> {
+        self.blocks.sync()?;
         Ok(postcard::to_extend(self, vec![VERSION])?)
+    }
+
+    /// A snapshot with what [`Series::save`] gave last is on disk, and of those before it one is kept:
+    /// block files that no kept snapshot can name go. Until this is called they stay.
+    pub fn snapshot_kept(&mut self) {
+        self.blocks.snapshot_kept();
+    }
+
+    /// Names and lengths in bytes of the block files that the store reads.
+    pub fn block_files(&self) -> Vec<(String, u64)> {
+        let file = |block: &super::blocks::Block| (block.file_name(), block.length);
+        self.blocks.list().iter().map(file).collect()
     }
 
     /// The store that was saved, under the settings of today.
@@ -52,7 +68,10 @@ impl Series {
     pub fn restore(bytes: &[u8], config: Config, folder: &Path) -> Result<Self, SnapshotError> {
         let mut series: Self = postcard::from_bytes(versioned(bytes, VERSION)?)?;
         series.set_config(config);
-        keep_only(folder, &[])?;
+        series.blocks.set_folder(folder);
+        keep_only(folder, &series.blocks.file_names())?;
+        let lost = series.blocks.settle()?;
+        series.note_damaged(lost);
         Ok(series)
     }
 }
@@ -82,16 +101,22 @@ fn versioned(bytes: &[u8], version: u8) -> Result<&[u8], SnapshotError> {
     }
 }
 
+/// Whether these are the whole and unchanged bytes of a block file.
+pub fn is_whole_block(file: &[u8]) -> bool {
+    super::block::check(file).is_some()
+}
+
 /// Deletes block files that `named` does not name.
 fn keep_only(folder: &Path, named: &[String]) -> std::io::Result<()> {
+    let named: BTreeSet<&str> = named.iter().map(String::as_str).collect();
     std::fs::create_dir_all(folder)?;
     for entry in std::fs::read_dir(folder)? {
         let path = entry?.path();
-        let is_block = path.extension().is_some_and(|extension| extension == EXTENSION);
+        let is_block = path.extension().is_some_and(|e| e == EXTENSION || e == "new");
         let is_named = path
             .file_name()
             .and_then(|name| name.to_str())
-            .is_some_and(|name| named.iter().any(|one| one == name));
+            .is_some_and(|name| named.contains(name));
         if is_block && !is_named {
             std::fs::remove_file(path)?;
         }

@@ -5,13 +5,16 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::blocks::Blocks;
 use super::bounds::Bounds;
 use super::catalog::METRICS;
 use super::counter::to_parts;
 use super::lateness::Lateness;
 use super::remarks::Remarks;
+use super::seal::Sealing;
 use super::slots::Zones;
 use super::table::{Admission, Data, ENTRY_BYTES, Entry, Kind, Table};
+use super::windows::Windows;
 use super::{Matcher, Sample};
 use crate::number::{i64_from_u64, u64_from_usize};
 use crate::signal::{Exemplar, Labels, MetricMetadata, Remark, Timestamp};
@@ -22,8 +25,13 @@ pub struct Config {
     /// How long a sample can be queried.
     pub retention: Duration,
     pub memory_max_bytes: u64,
+    /// Bytes of all blocks on disk; at the bound the oldest block goes.
+    pub size_max_bytes: u64,
     /// Series of one metric; more go to one overflow series.
     pub series_per_metric_max: usize,
+    /// How long after its time something may still be corrected in the usual way: nothing younger is
+    /// sealed, or loses its second.
+    pub allowed_lateness: Duration,
 }
 
 impl Default for Config {
@@ -31,7 +39,9 @@ impl Default for Config {
         Self {
             retention: Duration::from_hours(720),
             memory_max_bytes: 100 << 20,
+            size_max_bytes: 10 << 30,
             series_per_metric_max: 2000,
+            allowed_lateness: Duration::from_mins(15),
         }
     }
 }
@@ -46,10 +56,14 @@ pub struct Selection<'a> {
     pub end: i64,
     /// Samples that the query may still read, over all its series.
     pub samples_max: usize,
+    /// Only the ends of these windows are looked at, and only of counters.
+    pub windows: Option<&'a Windows>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SelectError {
+    #[error("the series block {name} is damaged; it is set aside, ask again")]
+    Damaged { name: String },
     #[error("the query would read more than {max} samples; narrow its selectors or its range")]
     TooManySamples { max: usize },
 }
@@ -66,6 +80,12 @@ const SLACK: u64 = 10;
 pub struct Dropped {
     /// Gauge, pushed and recorded samples dropped before their retention ended, oldest first.
     pub samples: u64,
+    /// Blocks that were dropped before their retention ended, at the bound of the folder.
+    pub early_blocks: u64,
+    /// Blocks that were found damaged and set aside.
+    pub blocks: u64,
+    /// Times that a block could not be written; what it would have held stays in memory.
+    pub failed_writes: u64,
     /// Slots of derived series whose resolution was given up; their sums stay.
     pub slots: u64,
     /// Thresholds of objectives that got no classic bucket.
@@ -76,7 +96,22 @@ pub struct Dropped {
     pub remarks: u64,
 }
 
-/// All series, in memory, with a bound.
+impl Dropped {
+    /// Each count with its name in the daemon's own metrics.
+    pub fn by_cause(&self) -> [(&'static str, u64); 7] {
+        [
+            ("samples_at_memory_bound", self.samples),
+            ("slots_at_memory_bound", self.slots),
+            ("blocks_at_disk_bound", self.early_blocks),
+            ("damaged_blocks", self.blocks),
+            ("failed_writes", self.failed_writes),
+            ("thresholds", self.thresholds),
+            ("mismatched", self.mismatched),
+        ]
+    }
+}
+
+/// All series: the newest in memory, what is older in blocks, with bounds.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Series {
     config: Config,
@@ -87,7 +122,9 @@ pub struct Series {
     pub(super) now: Timestamp,
     lateness: Lateness,
     bytes: u64,
-    dropped: Dropped,
+    pub(super) dropped: Dropped,
+    pub(super) blocks: Blocks,
+    pub(super) sealing: Sealing,
     pub(super) remarks: Remarks,
 }
 
@@ -102,6 +139,8 @@ impl Series {
             lateness: Lateness::default(),
             bytes: 0,
             dropped: Dropped::default(),
+            blocks: Blocks::default(),
+            sealing: Sealing::default(),
             remarks: Remarks::default(),
         }
     }
@@ -241,6 +280,11 @@ impl Series {
         self.bytes
     }
 
+    /// Bytes of all blocks on disk.
+    pub fn disk_bytes(&self) -> u64 {
+        self.blocks.n_bytes()
+    }
+
     /// How many series there are, those without visible samples included.
     pub fn n_series(&self) -> usize {
         self.table.len()
@@ -253,9 +297,13 @@ impl Series {
         if self.now.as_secs() / 60 != before.as_secs() / 60 {
             self.lateness.forget(self.now);
             let before = self.zones;
-            self.zones.advance(second(self.now));
+            let margin = Duration::from_mins(5);
+            let fine = self.config.allowed_lateness.saturating_add(margin);
+            self.zones.advance(second(self.now), i64_from_u64(fine.as_secs()));
             self.age(self.zones != before);
+            self.forget_blocks();
         }
+        self.keep_house();
         if self.bytes > self.config.memory_max_bytes {
             self.bytes = self.count_bytes();
             self.shed();
@@ -288,7 +336,12 @@ impl Series {
     }
 
     fn count_bytes(&self) -> u64 {
-        self.table.iter().map(|entry| u64_from_usize(entry.bytes())).sum()
+        let held: u64 = self.table.iter().map(|entry| u64_from_usize(entry.bytes())).sum();
+        held + u64_from_usize(self.blocks.memory_bytes())
+    }
+
+    pub(super) fn recount(&mut self) {
+        self.bytes = self.count_bytes();
     }
 
     /// Gives up what is oldest: first samples, then the resolution of slots that can no longer be

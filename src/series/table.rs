@@ -3,10 +3,12 @@
 //! A family is what a closed label makes of one label set (every outcome of a flow): its members are
 //! made together, begin at zero together and go together, so no set of adds can leave half of one.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::ops::Range;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::block::Span;
 use super::catalog::{self, FOREIGN_PARTS};
 use super::counter::{Counter, origin};
 use super::distribution::Distribution;
@@ -69,6 +71,7 @@ impl Data {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Entry {
+    pub(crate) id: SeriesId,
     pub(crate) labels: Labels,
     pub(crate) data: Data,
     /// The family's members have the ids `leader..leader + n_family`.
@@ -76,9 +79,54 @@ pub(crate) struct Entry {
     n_family: u64,
     /// Parts of one in which a counter's sums are exact.
     pub(crate) parts: i64,
+    /// First and last time of what is in blocks: seconds of slots, milliseconds of samples.
+    pub(crate) sealed: Option<Span>,
 }
 
 impl Entry {
+    /// What lay before `border` (seconds) is in a block now, and spans this.
+    pub(crate) fn seal(&mut self, border: i64, span: Span) {
+        match &mut self.data {
+            Data::Counter(counter) => drop(counter.slots.take_before(border)),
+            Data::Distribution(held, _) => drop(held.slots.take_before(border)),
+            Data::Plain(plain) => drop(plain.take_before(border.saturating_mul(1000))),
+        }
+        self.sealed = Some(self.sealed.map_or(span, |sealed| sealed.joined(span)));
+    }
+
+    /// The oldest block, which held this span, is gone.
+    pub(crate) fn forget(&mut self, span: Span) {
+        match &mut self.data {
+            Data::Counter(Counter { dropped_to, .. }) => {
+                *dropped_to = (*dropped_to).max(Some(span.last));
+            }
+            Data::Distribution(held, _) => held.dropped_to = held.dropped_to.max(Some(span.last)),
+            Data::Plain(_) => {}
+        }
+        let first = |sealed: &Span| sealed.first.max(span.last.saturating_add(1));
+        self.sealed = self
+            .sealed
+            .filter(|sealed| sealed.last > span.last)
+            .map(|sealed| Span { first: first(&sealed), ..sealed });
+    }
+
+    fn is_spent(&self) -> bool {
+        self.sealed.is_none() && self.data.is_spent()
+    }
+
+    /// When a derived series is zero before its first slot, and its last slot.
+    fn life(&self, zones: &Zones) -> Option<(i64, Option<i64>)> {
+        let (first, last, dropped_to) = match &self.data {
+            Data::Counter(held) => (held.slots.first(), held.slots.last(), held.dropped_to),
+            Data::Distribution(held, _) => (held.slots.first(), held.slots.last(), held.dropped_to),
+            Data::Plain(_) => return None,
+        };
+        let sealed = self.sealed.map(|span| zones.key(span.first));
+        let first = sealed.into_iter().chain(first).min();
+        let last = last.max(self.sealed.map(|span| span.last));
+        Some((origin(first, dropped_to, zones)?, last))
+    }
+
     pub(crate) fn bytes(&self) -> usize {
         let data: usize = match &self.data {
             Data::Counter(counter) => counter.slots.sizes().map(|(_, n)| n).sum(),
@@ -110,6 +158,8 @@ pub(crate) struct Table {
     /// What named a series of another kind, and was not taken.
     pub(crate) mismatched: u64,
     by_labels: HashMap<Labels, SeriesId>,
+    /// Names of which a series is a derived histogram.
+    histograms: BTreeSet<Text>,
     /// Names and values of labels: many series share each.
     texts: HashSet<Text>,
     by_name: BTreeMap<Text, Vec<SeriesId>>,
@@ -180,14 +230,18 @@ impl Table {
             let id = self.next;
             self.next += 1;
             let labels = labels.shared(&mut self.texts);
-            self.index(id, &labels);
+            self.index(id, &labels, kind);
             let parts = catalog::find(labels.name()).map_or(FOREIGN_PARTS, |metric| metric.parts);
             let data = Data::new(kind);
-            self.entries.insert(id, Entry { labels, data, leader, n_family, parts });
+            let entry = Entry { id, labels, data, leader, n_family, parts, sealed: None };
+            self.entries.insert(id, entry);
         }
     }
 
-    fn index(&mut self, id: SeriesId, labels: &Labels) {
+    fn index(&mut self, id: SeriesId, labels: &Labels, kind: Kind) {
+        if kind == Kind::Distribution && !self.has_histograms(labels.name()) {
+            self.histograms.insert(labels.name().into());
+        }
         self.by_labels.insert(labels.clone(), id);
         match self.by_name.get_mut(labels.name()) {
             Some(ids) => ids.push(id),
@@ -195,6 +249,15 @@ impl Table {
                 self.by_name.insert(labels.name().into(), vec![id]);
             }
         }
+    }
+
+    /// Names of which new label sets overflow.
+    pub(crate) fn full(&self, now: i64) -> impl Iterator<Item = &Text> {
+        self.overflowing.iter().filter(move |(_, until)| now < **until).map(|(name, _)| name)
+    }
+
+    pub(crate) fn has_histograms(&self, name: &str) -> bool {
+        self.histograms.contains(name)
     }
 
     pub(crate) fn names(&self) -> impl Iterator<Item = &Text> {
@@ -217,22 +280,23 @@ impl Table {
         self.entries.len()
     }
 
+    pub(crate) fn range(&self, ids: Range<SeriesId>) -> impl Iterator<Item = &Entry> {
+        self.entries.range(ids).map(|(_, entry)| entry)
+    }
+
+    /// No series has this id or a higher one.
+    pub(crate) fn end(&self) -> SeriesId {
+        self.next
+    }
+
     /// When the entry's family begins (at zero) and when it last changed, in seconds. None where
     /// corrections took everything: then the family was never there.
     pub(crate) fn life(&self, entry: &Entry, zones: &Zones) -> Option<(i64, i64)> {
         let members = self.entries.range(entry.leader..entry.leader + entry.n_family);
         let (mut first, mut last) = (None, None);
         for (_, member) in members {
-            let (from, to) = match &member.data {
-                Data::Counter(held) => {
-                    (origin(&held.slots, held.dropped_to, zones), held.slots.last())
-                }
-                Data::Distribution(held, _) => {
-                    (origin(&held.slots, held.dropped_to, zones), held.slots.last())
-                }
-                Data::Plain(_) => (None, None),
-            };
-            first = first.into_iter().chain(from).min();
+            let Some((from, to)) = member.life(zones) else { continue };
+            first = first.into_iter().chain([from]).min();
             last = last.max(to);
         }
         first.map(|first| (first, last.unwrap_or(first)))
@@ -243,7 +307,7 @@ impl Table {
         self.overflowing.retain(|_, until| now < *until);
         let mut spent: BTreeMap<SeriesId, bool> = BTreeMap::new();
         for entry in self.entries.values() {
-            *spent.entry(entry.leader).or_insert(true) &= entry.data.is_spent();
+            *spent.entry(entry.leader).or_insert(true) &= entry.is_spent();
         }
         if !spent.values().any(|is_spent| *is_spent) {
             return;
@@ -256,10 +320,11 @@ impl Table {
         self.by_labels.clear();
         self.by_name.clear();
         self.texts.clear();
+        self.histograms.clear();
         let mut entries = std::mem::take(&mut self.entries);
         for (id, entry) in &mut entries {
             entry.labels = entry.labels.shared(&mut self.texts);
-            self.index(*id, &entry.labels);
+            self.index(*id, &entry.labels, entry.data.kind());
         }
         self.entries = entries;
     }

@@ -117,8 +117,11 @@ pub(crate) fn queues_json(views: &Views) -> Value {
 }
 
 async fn findings(State(views): State<Views>) -> Json<Value> {
-    let findings =
-        views.engine.read().unwrap_or_else(std::sync::PoisonError::into_inner).findings();
+    let mut findings: Vec<Value> = Vec::new();
+    let engine = views.engine.read().unwrap_or_else(std::sync::PoisonError::into_inner).findings();
+    findings.extend(engine.iter().map(|finding| json!(finding)));
+    let series = views.series.read().unwrap_or_else(std::sync::PoisonError::into_inner).findings();
+    findings.extend(series.iter().map(|finding| json!(finding)));
     Json(json!({"findings": findings}))
 }
 

@@ -117,7 +117,8 @@ fn increase(
         Matcher::equal("slo", &slo.name),
     ];
     let read = |start: i64, end: i64| {
-        let selection = Selection { matchers: &matchers, start, end, samples_max: SAMPLES_MAX };
+        let selection =
+            Selection { matchers: &matchers, start, end, samples_max: SAMPLES_MAX, windows: None };
         select(&selection).unwrap_or_default()
     };
     let (from, to) = (now.saturating_sub(window).as_millis(), now.as_millis());

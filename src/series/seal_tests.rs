@@ -1,0 +1,229 @@
+//! What sealing promises: reads are what they were, nothing counts twice, damage is found.
+
+use std::path::Path;
+
+use proptest::prelude::*;
+
+use super::catalog::{QUEUE_LAG, REQUESTS};
+use super::*;
+use crate::number::{f64_from_i64, i64_from_f64};
+use crate::signal::{Labels, METRIC_NAME, Timestamp};
+
+/// One thing that happens: which series, when (seconds), how much.
+#[derive(Clone, Copy, Debug)]
+struct Happening {
+    kind: usize,
+    t: i64,
+    n: i64,
+}
+
+fn happenings(seconds: i64) -> impl Strategy<Value = Vec<Happening>> {
+    let one = (0..4_usize, 0..seconds, 1..50_i64);
+    prop::collection::vec(one.prop_map(|(kind, t, n)| Happening { kind, t, n }), 1..120)
+}
+
+fn labels(name: &str, flow: usize) -> Labels {
+    Labels::of(&[(METRIC_NAME, name), ("flow", ["a", "b"][flow % 2]), ("outcome", "ok")])
+}
+
+fn apply(series: &mut Series, Happening { kind, t, n }: Happening) {
+    let at = Timestamp::from_millis(t * 1000);
+    let value = f64_from_i64(n);
+    match kind {
+        0 | 1 => series.add(&labels(REQUESTS, kind), at, value),
+        2 => series.observe(&labels(QUEUE_LAG, 0), at, value / 7.0, n),
+        _ => series.append(
+            &labels("g", 0),
+            Sample { t: t * 1000, value: SampleValue::Float(value / 10.0) },
+        ),
+    }
+}
+
+fn tick(series: &mut Series, second: i64) {
+    series.tick(Timestamp::from_millis(second * 1000));
+}
+
+/// Ticks until there is nothing left to seal or merge.
+fn settle(series: &mut Series, second: i64) {
+    for step in 0..400 {
+        tick(series, second + step / 100);
+    }
+}
+
+fn read(series: &Series, start: i64, end: i64) -> Result<Vec<RawSeries>, SelectError> {
+    let matchers = [Matcher::new(METRIC_NAME, MatchOp::Regex, ".+").unwrap()];
+    series.select(&Selection {
+        matchers: &matchers,
+        start,
+        end,
+        samples_max: usize::MAX,
+        windows: None,
+    })
+}
+
+fn files(folder: &Path) -> Vec<std::path::PathBuf> {
+    let mut files: Vec<_> =
+        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    files
+}
+
+/// A store with blocks of several levels, and one of the same without any.
+fn pair(folder: &Path, happened: &[Happening], age: i64) -> (Series, Series) {
+    let mut sealed = Series::create(Config::default(), folder).unwrap();
+    let mut whole = Series::new(Config::default());
+    for series in [&mut sealed, &mut whole] {
+        happened.iter().for_each(|one| apply(series, *one));
+        settle(series, 30_000);
+        settle(series, 30_000 + age);
+    }
+    (sealed, whole)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_is_sealed_reads_as_what_is_not(
+        happened in happenings(30_000),
+        late in happenings(30_000),
+        age in prop_oneof![Just(0_i64), 1..400_000_i64],
+        range in (0..40_000_i64, 0..400_000_i64),
+    ) {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut sealed, mut whole) = pair(folder.path(), &happened, age);
+        // What comes after its block was sealed counts as well, before and after the next merge.
+        for series in [&mut sealed, &mut whole] {
+            late.iter().for_each(|one| apply(series, *one));
+        }
+        for (start, end) in [(0, i64::MAX), (range.0 * 1000, (range.0 + range.1) * 1000)] {
+            prop_assert_eq!(read(&sealed, start, end), read(&whole, start, end));
+        }
+        for series in [&mut sealed, &mut whole] {
+            settle(series, 300_000 + age);
+        }
+        prop_assert_eq!(read(&sealed, 0, i64::MAX), read(&whole, 0, i64::MAX));
+        prop_assert!(!files(folder.path()).is_empty());
+        prop_assert_eq!(sealed.dropped(), Dropped::default());
+    }
+
+    #[test]
+    fn a_restored_store_replays_to_the_same_reads(
+        happened in happenings(30_000),
+        more in happenings(30_000),
+        age in 0..400_000_i64,
+    ) {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut sealed, _) = pair(folder.path(), &happened, 0);
+        let saved = sealed.save().unwrap();
+        let go_on = |series: &mut Series| {
+            more.iter().for_each(|one| apply(series, *one));
+            settle(series, 30_000 + age);
+        };
+        // Merges after the snapshot leave the files that it names.
+        go_on(&mut sealed);
+        let expected = read(&sealed, 0, i64::MAX);
+        let made = sealed.block_files();
+        drop(sealed);
+        let mut again = Series::restore(&saved, Config::default(), folder.path()).unwrap();
+        go_on(&mut again);
+        prop_assert_eq!(read(&again, 0, i64::MAX), expected);
+        prop_assert_eq!(again.block_files(), made);
+        prop_assert_eq!(again.dropped(), Dropped::default());
+    }
+}
+
+fn busy() -> Vec<Happening> {
+    (0..400).map(|i| Happening { kind: 3, t: i * 15, n: i % 9 }).collect()
+}
+
+#[test]
+fn a_damaged_block_is_set_aside_and_never_gives_a_number() {
+    let folder = tempfile::tempdir().unwrap();
+    let (sealed, _) = pair(folder.path(), &busy(), 0);
+    let saved = sealed.save().unwrap();
+    let good = read(&sealed, 0, 7_000_000);
+    drop(sealed);
+    let path = files(folder.path()).remove(0);
+    let bytes = std::fs::read(&path).unwrap();
+    assert!(is_whole_block(&bytes));
+    let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+    for at in 0..bytes.len() {
+        let mut damaged = bytes.clone();
+        damaged[at] ^= 4;
+        std::fs::write(&path, &damaged).unwrap();
+        let mut series = Series::restore(&saved, Config::default(), folder.path()).unwrap();
+        let seen = read(&series, 0, 7_000_000);
+        tick(&mut series, 40_000);
+        assert!(seen.is_err() || seen == Ok(Vec::new()), "byte {at}");
+        assert_eq!(series.damaged_blocks().concat(), name, "byte {at}");
+        assert_eq!(series.dropped().blocks, 1, "byte {at}");
+        assert_eq!(read(&series, 0, 7_000_000), Ok(Vec::new()), "byte {at}");
+        std::fs::remove_file(format!("{}.damaged", path.display())).unwrap();
+    }
+    std::fs::write(&path, [&bytes[..], b"a longer life"].concat()).unwrap();
+    let series = Series::restore(&saved, Config::default(), folder.path()).unwrap();
+    assert_eq!(read(&series, 0, 7_000_000), good);
+    std::fs::remove_file(&path).unwrap();
+    let series = Series::restore(&saved, Config::default(), folder.path()).unwrap();
+    assert_eq!(series.damaged_blocks(), [name]);
+}
+
+#[test]
+fn a_file_stays_as_long_as_a_kept_snapshot_may_name_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut sealed, _) = pair(folder.path(), &busy(), 0);
+    let before = files(folder.path());
+    drop(sealed.save().unwrap());
+    settle(&mut sealed, 300_000);
+    assert!(before.iter().all(|path| path.exists()));
+    for _ in 0..3 {
+        drop(sealed.save().unwrap());
+        sealed.snapshot_kept();
+    }
+    let names: Vec<String> = sealed.block_files().into_iter().map(|(name, _)| name).collect();
+    let left: Vec<String> = files(folder.path())
+        .iter()
+        .map(|path| path.file_name().unwrap().to_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(left, names);
+}
+
+#[test]
+fn retention_forgets_whole_blocks_and_keeps_their_sums() {
+    let folder = tempfile::tempdir().unwrap();
+    let retention = std::time::Duration::from_hours(2);
+    let mut series =
+        Series::create(Config { retention, ..Config::default() }, folder.path()).unwrap();
+    for second in (10..9000).step_by(10) {
+        apply(&mut series, Happening { kind: 0, t: second, n: 1 });
+        tick(&mut series, second);
+    }
+    settle(&mut series, 12_000);
+    assert_eq!(files(folder.path()).len(), 1);
+    settle(&mut series, 14_500);
+    assert!(files(folder.path()).is_empty());
+    let last = read(&series, 8_990_000, 9_000_000).unwrap();
+    let last = last.into_iter().find(|one| one.labels == labels(REQUESTS, 0)).unwrap();
+    let SampleValue::Float(value) = last.samples.last().unwrap().value else { panic!("a counter") };
+    assert_eq!(i64_from_f64(value), 899);
+    settle(&mut series, 30_000);
+    assert_eq!(series.n_series(), 0);
+}
+
+#[test]
+fn at_the_bound_of_the_folder_the_oldest_block_goes_and_is_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = Config { size_max_bytes: 250, ..Config::default() };
+    let mut series = Series::create(config, folder.path()).unwrap();
+    for hour in 0..5 {
+        for i in 0..240 {
+            let t = hour * 3600 + i * 15;
+            apply(&mut series, Happening { kind: 3, t, n: i * i * i % 4999 });
+        }
+    }
+    settle(&mut series, 30_000);
+    settle(&mut series, 30_100);
+    assert!(series.dropped().early_blocks > 0);
+    assert!(series.block_files().iter().map(|(_, length)| length).sum::<u64>() <= 250);
+}
