@@ -1,17 +1,21 @@
 //! Alertmanager's configuration format: route tree, receivers, inhibition.
 //!
 //! What comes in is the text of a file; what goes out is a checked [`Config`] or every error with its
-//! place. What we do not do yet (other notifiers, time intervals, template files) is refused by name:
+//! place. What we do not do yet (other notifiers, template files) is refused by name:
 //! a route that silently never sends is worse than no start.
 
-use std::collections::BTreeSet;
+mod routes;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
 use serde_saphyr::Spanned;
 
-use super::matchers;
+use routes::{RawInhibit, RawNamedIntervals, RawRoute};
+
+use super::interval::TimeInterval;
 use super::secret::Secret;
 use crate::series::Matcher;
 use crate::signal::{Diagnostic, Text};
@@ -22,19 +26,41 @@ const GROUP_WAIT: Duration = Duration::from_secs(30);
 const GROUP_INTERVAL: Duration = Duration::from_mins(5);
 /// `repeat_interval` of a route that does not say (Alertmanager's default).
 const REPEAT_INTERVAL: Duration = Duration::from_hours(4);
+/// `global.resolve_timeout` where it is not said (Alertmanager's default).
+const RESOLVE_TIMEOUT: Duration = Duration::from_mins(5);
 /// Routes may nest this deep; deeper trees are refused, not recursed into.
 const ROUTE_DEPTH_MAX: usize = 32;
 
 /// A checked configuration. The routes are a flat list; a parent stands before its children.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     pub(crate) routes: Vec<Route>,
     pub(crate) receivers: Vec<Receiver>,
     pub(crate) inhibit: Vec<Inhibit>,
+    /// By name.
+    pub(crate) intervals: BTreeMap<Text, Vec<TimeInterval>>,
+    /// How long an alert holds that was posted without an end.
+    pub(crate) resolve_timeout: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            routes: Vec::new(),
+            receivers: Vec::new(),
+            inhibit: Vec::new(),
+            intervals: BTreeMap::new(),
+            resolve_timeout: RESOLVE_TIMEOUT,
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Route {
+    /// The matchers from the root to here, `{}/{severity="page"}`: Alertmanager's key of a route.
+    pub(crate) key: Text,
+    /// The key, made unique among routes with the same matchers.
+    pub(crate) id: Text,
     pub(crate) receiver: usize,
     pub(crate) matchers: Vec<Matcher>,
     pub(crate) group_by: GroupBy,
@@ -43,6 +69,10 @@ pub(crate) struct Route {
     pub(crate) group_interval: Duration,
     pub(crate) repeat_interval: Duration,
     pub(crate) continues: bool,
+    /// Names of time intervals during which it says nothing.
+    pub(crate) mute: Vec<Text>,
+    /// Names of the time intervals during which alone it speaks; none: always.
+    pub(crate) active: Vec<Text>,
     pub(crate) children: Vec<usize>,
 }
 
@@ -84,6 +114,17 @@ pub enum To {
     Webhook(Webhook),
 }
 
+impl Receiver {
+    pub(crate) fn n_notifiers(&self) -> usize {
+        self.notifiers.len()
+    }
+
+    /// Whether the notifier at this position wants to hear of an end.
+    pub(crate) fn sends_resolved(&self, position: usize) -> bool {
+        self.notifiers.get(position).is_some_and(|notifier| notifier.send_resolved)
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Webhook {
     pub url: Secret,
@@ -102,7 +143,7 @@ pub(crate) struct Inhibit {
 #[serde(deny_unknown_fields)]
 struct RawConfig {
     #[serde(default)]
-    global: Option<serde_json::Value>,
+    global: Option<RawGlobal>,
     route: Option<Spanned<RawRoute>>,
     #[serde(default)]
     receivers: Vec<Spanned<RawReceiver>>,
@@ -110,31 +151,16 @@ struct RawConfig {
     inhibit_rules: Vec<Spanned<RawInhibit>>,
     templates: Option<Spanned<Vec<String>>>,
     #[serde(default)]
-    time_intervals: Option<Spanned<serde_json::Value>>,
+    time_intervals: Vec<Spanned<RawNamedIntervals>>,
+    /// The former name of `time_intervals`.
     #[serde(default)]
-    mute_time_intervals: Option<Spanned<serde_json::Value>>,
+    mute_time_intervals: Vec<Spanned<RawNamedIntervals>>,
 }
 
+/// What notifiers take from here is read where they are.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawRoute {
-    receiver: Option<Spanned<String>>,
-    group_by: Option<Vec<String>>,
-    #[serde(default, rename = "continue")]
-    continues: bool,
-    #[serde(default, rename = "match")]
-    equal: std::collections::BTreeMap<String, String>,
-    #[serde(default)]
-    match_re: std::collections::BTreeMap<String, Spanned<String>>,
-    #[serde(default)]
-    matchers: Vec<Spanned<String>>,
-    group_wait: Option<Spanned<String>>,
-    group_interval: Option<Spanned<String>>,
-    repeat_interval: Option<Spanned<String>>,
-    mute_time_intervals: Option<Spanned<Vec<String>>>,
-    active_time_intervals: Option<Spanned<Vec<String>>>,
-    #[serde(default)]
-    routes: Vec<Spanned<RawRoute>>,
+struct RawGlobal {
+    resolve_timeout: Option<Spanned<String>>,
 }
 
 #[derive(Deserialize)]
@@ -143,7 +169,7 @@ struct RawReceiver {
     #[serde(default)]
     webhook_configs: Vec<Spanned<RawWebhook>>,
     #[serde(flatten)]
-    others: std::collections::BTreeMap<String, serde_json::Value>,
+    others: BTreeMap<String, serde_json::Value>,
 }
 
 #[derive(Deserialize)]
@@ -157,25 +183,6 @@ struct RawWebhook {
     max_alerts: usize,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawInhibit {
-    #[serde(default)]
-    source_matchers: Vec<Spanned<String>>,
-    #[serde(default)]
-    target_matchers: Vec<Spanned<String>>,
-    #[serde(default)]
-    source_match: std::collections::BTreeMap<String, String>,
-    #[serde(default)]
-    target_match: std::collections::BTreeMap<String, String>,
-    #[serde(default)]
-    source_match_re: std::collections::BTreeMap<String, Spanned<String>>,
-    #[serde(default)]
-    target_match_re: std::collections::BTreeMap<String, Spanned<String>>,
-    #[serde(default)]
-    equal: Vec<String>,
-}
-
 const fn yes() -> bool {
     true
 }
@@ -186,6 +193,8 @@ impl Config {
         let to = To::Webhook(Webhook { url: Secret::new(url), max_alerts: 0 });
         let notifier = Arc::new(Notifier { send_resolved: true, to });
         let route = Route {
+            key: "{}".into(),
+            id: "{}".into(),
             receiver: 0,
             matchers: Vec::new(),
             group_by: GroupBy::Names(["alertname".into()].into()),
@@ -193,10 +202,12 @@ impl Config {
             group_interval,
             repeat_interval: REPEAT_INTERVAL,
             continues: false,
+            mute: Vec::new(),
+            active: Vec::new(),
             children: Vec::new(),
         };
         let receiver = Receiver { name: "page".into(), notifiers: vec![notifier] };
-        Self { routes: vec![route], receivers: vec![receiver], inhibit: Vec::new() }
+        Self { routes: vec![route], receivers: vec![receiver], ..Self::default() }
     }
 
     /// Reads Alertmanager's YAML; all errors at once. `read` gives the text of a `url_file`.
@@ -217,16 +228,6 @@ impl Config {
     }
 }
 
-/// What a route inherits from its parent.
-#[derive(Clone)]
-struct Inherited {
-    receiver: Option<usize>,
-    group_by: GroupBy,
-    group_wait: Option<Duration>,
-    group_interval: Duration,
-    repeat_interval: Duration,
-}
-
 struct Checker<'a> {
     file: &'a str,
     text: &'a str,
@@ -237,11 +238,15 @@ struct Checker<'a> {
 
 impl Checker<'_> {
     fn check(&mut self, raw: RawConfig) {
-        // Everything global is a default of notifiers that we refuse by name, or a timeout of scraping
-        // senders that we do not have.
-        drop(raw.global);
-        self.unsupported(raw.time_intervals.as_ref(), "time_intervals");
-        self.unsupported(raw.mute_time_intervals.as_ref(), "mute_time_intervals");
+        let global = raw.global.as_ref();
+        if let Some(timeout) =
+            self.duration(global.and_then(|global| global.resolve_timeout.as_ref()))
+        {
+            self.config.resolve_timeout = timeout;
+        }
+        for named in raw.time_intervals.iter().chain(&raw.mute_time_intervals) {
+            self.intervals(named);
+        }
         self.unsupported(
             raw.templates.as_ref().filter(|templates| !templates.value.is_empty()),
             "templates",
@@ -250,18 +255,7 @@ impl Checker<'_> {
             self.receiver(receiver);
         }
         for rule in &raw.inhibit_rules {
-            let source = self.all_matchers(
-                &rule.value.source_match,
-                &rule.value.source_match_re,
-                &rule.value.source_matchers,
-            );
-            let target = self.all_matchers(
-                &rule.value.target_match,
-                &rule.value.target_match_re,
-                &rule.value.target_matchers,
-            );
-            let equal = rule.value.equal.iter().map(|name| name.as_str().into()).collect();
-            self.config.inhibit.push(Inhibit { source, target, equal });
+            self.inhibit(rule);
         }
         let Some(route) = raw.route else {
             self.errors.push(Diagnostic::new(
@@ -273,23 +267,7 @@ impl Checker<'_> {
             ));
             return;
         };
-        if !(route.value.equal.is_empty()
-            && route.value.match_re.is_empty()
-            && route.value.matchers.is_empty())
-        {
-            self.error(
-                &route,
-                "the root route takes every alert: it cannot have matchers".to_owned(),
-            );
-        }
-        let inherited = Inherited {
-            receiver: None,
-            group_by: GroupBy::Names(BTreeSet::new()),
-            group_wait: None,
-            group_interval: GROUP_INTERVAL,
-            repeat_interval: REPEAT_INTERVAL,
-        };
-        self.route(&route, inherited, 0);
+        self.root(&route);
     }
 
     fn receiver(&mut self, raw: &Spanned<RawReceiver>) {
@@ -339,87 +317,6 @@ impl Checker<'_> {
         }
         let to = To::Webhook(Webhook { url: Secret::new(&url), max_alerts: raw.value.max_alerts });
         Some(Arc::new(Notifier { send_resolved: raw.value.send_resolved, to }))
-    }
-
-    fn route(
-        &mut self,
-        raw: &Spanned<RawRoute>,
-        mut inherited: Inherited,
-        depth: usize,
-    ) -> Option<usize> {
-        let route = &raw.value;
-        if depth > ROUTE_DEPTH_MAX {
-            self.error(raw, format!("routes nest deeper than {ROUTE_DEPTH_MAX}"));
-            return None;
-        }
-        self.unsupported(route.mute_time_intervals.as_ref(), "mute_time_intervals");
-        self.unsupported(route.active_time_intervals.as_ref(), "active_time_intervals");
-        if let Some(name) = &route.receiver {
-            inherited.receiver =
-                self.config.receivers.iter().position(|receiver| *receiver.name == *name.value);
-            if inherited.receiver.is_none() {
-                self.error(name, format!("no receiver `{}` in `receivers`", name.value));
-            }
-        } else if depth == 0 {
-            self.error(raw, "the root route needs a `receiver`".to_owned());
-        }
-        if let Some(names) = &route.group_by {
-            let all = names.iter().any(|name| name == "...");
-            inherited.group_by = if all {
-                GroupBy::All
-            } else {
-                GroupBy::Names(names.iter().map(|name| name.as_str().into()).collect())
-            };
-        }
-        inherited.group_wait = self.duration(route.group_wait.as_ref()).or(inherited.group_wait);
-        inherited.group_interval =
-            self.duration(route.group_interval.as_ref()).unwrap_or(inherited.group_interval);
-        inherited.repeat_interval =
-            self.duration(route.repeat_interval.as_ref()).unwrap_or(inherited.repeat_interval);
-        let matchers = self.all_matchers(&route.equal, &route.match_re, &route.matchers);
-        let index = self.config.routes.len();
-        self.config.routes.push(Route {
-            receiver: inherited.receiver.unwrap_or(0),
-            matchers,
-            group_by: inherited.group_by.clone(),
-            group_wait: inherited.group_wait,
-            group_interval: inherited.group_interval,
-            repeat_interval: inherited.repeat_interval,
-            continues: route.continues,
-            children: Vec::new(),
-        });
-        let children = route
-            .routes
-            .iter()
-            .filter_map(|child| self.route(child, inherited.clone(), depth + 1))
-            .collect();
-        if let Some(route) = self.config.routes.get_mut(index) {
-            route.children = children;
-        }
-        Some(index)
-    }
-
-    fn all_matchers(
-        &mut self,
-        equal: &std::collections::BTreeMap<String, String>,
-        regex: &std::collections::BTreeMap<String, Spanned<String>>,
-        matchers: &[Spanned<String>],
-    ) -> Vec<Matcher> {
-        let mut all: Vec<Matcher> =
-            equal.iter().map(|(name, value)| Matcher::equal(name, value)).collect();
-        for (name, value) in regex {
-            match Matcher::new(name, crate::series::MatchOp::Regex, &value.value) {
-                Ok(matcher) => all.push(matcher),
-                Err(error) => self.error(value, format!("bad regular expression: {error}")),
-            }
-        }
-        for text in matchers {
-            match matchers::parse(&text.value) {
-                Ok(parsed) => all.extend(parsed),
-                Err(message) => self.error(text, message),
-            }
-        }
-        all
     }
 
     fn duration(&mut self, raw: Option<&Spanned<String>>) -> Option<Duration> {

@@ -1,115 +1,190 @@
 //! The dispatcher: routes alerts into groups, decides what each notifier hears and when.
+//!
+//! What comes in: journaled transitions, [`Command`]s and receipts, and log time. What goes out:
+//! messages that are due. Never does a message follow from what is not in the journal, and never are two
+//! messages of one group on their way to one notifier.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::config::{GroupBy, Route};
-use super::group::{Fingerprint, Group, Outgoing, Told, reason};
-use super::notice::{Alert, Notice};
-use super::{Config, Message, Receipt};
+use serde::{Deserialize, Serialize};
+
+use super::alert::TrackedAlert;
+use super::config::{GroupBy, Receiver, Route};
+use super::group::{Fingerprint, Group, GroupKey, Outgoing, Told};
+use super::routing::Inhibitors;
+use super::silence::Silences;
+use super::{Command, Config, Message, Receipt};
 use crate::evaluate::{AlertState, Transition};
-use crate::signal::{Fnv128, Labels, Text, Timestamp};
+use crate::signal::{Text, Timestamp};
 
-/// Routes, groups and remembers what was told to whom. Pure: given transitions, receipts and time,
-/// gives messages.
+/// How long a resolved alert can still be seen and pushed on (Prometheus's `resolvedRetention`).
+const RESOLVED_KEPT: Duration = Duration::from_mins(15);
+/// How often what is over is looked for.
+const SWEEP_EVERY: Duration = Duration::from_mins(1);
+/// Alerts that are held; posts beyond are refused.
+pub const ALERTS_MAX: usize = 50_000;
+
+/// Routes, groups and remembers what was told to whom. Pure: given transitions, commands, receipts and
+/// time, gives messages.
 #[derive(Clone, Debug, Default)]
 pub struct Dispatcher {
-    config: Config,
-    external_url: Text,
-    alerts: BTreeMap<Fingerprint, Alert>,
-    groups: BTreeMap<GroupKey, Group>,
+    pub(super) config: Config,
+    pub(super) external_url: Text,
+    pub(super) held: Held,
+}
+
+/// All that the journal made.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Held {
+    pub(super) alerts: BTreeMap<Fingerprint, TrackedAlert>,
+    pub(super) groups: BTreeMap<GroupKey, Group>,
+    pub(super) silences: Silences,
     failed_for_good: u64,
-}
-
-/// The route's position and the group's labels.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct GroupKey {
-    route: usize,
-    labels: Labels,
-}
-
-/// A group as pages and APIs show it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct GroupView {
-    pub receiver: Text,
-    pub labels: Labels,
-    pub n_firing: usize,
-    /// When a notifier last heard of it.
-    pub told_at: Option<Timestamp>,
-    /// Messages that wait for a receipt, with their attempts.
-    pub waiting: Vec<(Text, u32)>,
+    /// Commands that could not be done when their turn came.
+    refused: u64,
+    swept_at: Timestamp,
 }
 
 impl Dispatcher {
     /// `external_url` is where links in messages lead.
     pub fn new(config: Config, external_url: &str) -> Self {
-        Self { config, external_url: external_url.into(), ..Self::default() }
+        Self { config, external_url: external_url.into(), held: Held::default() }
     }
 
-    /// A reload: alerts that fire are routed anew; what was told is kept where the group stays the same.
+    /// All state, for a snapshot: alerts, groups with what each notifier was told and what waits for a
+    /// receipt, silences. [`Dispatcher::restore`] reads it back.
+    pub fn save(&self) -> Vec<u8> {
+        postcard::to_stdvec(&self.held).expect("plain data into memory")
+    }
+
+    /// A dispatcher as it was saved. A configuration other than the one it was saved under is then
+    /// given by [`Dispatcher::set_config`].
+    ///
+    /// # Errors
+    /// Where the bytes are not what [`Dispatcher::save`] of this version wrote.
+    pub fn restore(
+        config: Config,
+        external_url: &str,
+        saved: &[u8],
+    ) -> Result<Self, postcard::Error> {
+        Ok(Self { config, external_url: external_url.into(), held: postcard::from_bytes(saved)? })
+    }
+
+    /// A reload: alerts are routed anew; what was told is kept where the group and its receiver stay
+    /// the same. What waits for a receiver that is gone is given up.
     pub fn set_config(&mut self, config: Config, now: Timestamp) {
         self.config = config;
-        let old = std::mem::take(&mut self.groups);
-        let firing: Vec<Fingerprint> = self.alerts.keys().copied().collect();
-        for fingerprint in firing {
-            self.route(fingerprint, now);
+        let mut old = std::mem::take(&mut self.held.groups);
+        let grouped: BTreeSet<Fingerprint> =
+            old.values().flat_map(|group| &group.alerts).copied().collect();
+        let routed: Vec<Fingerprint> = self
+            .held
+            .alerts
+            .iter()
+            .filter(|(id, alert)| alert.is_firing() || grouped.contains(id))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in routed {
+            self.route(id, now);
         }
-        for (key, group) in &mut self.groups {
-            if let Some(before) = old.get(key) {
-                group.told = before.told.clone();
-                group.outbox = before.outbox.clone();
+        for (key, group) in &mut self.held.groups {
+            let n_notifiers = receiver_of(&self.config, &key.route).map_or(0, Receiver::n_notifiers);
+            let Some(before) = old.get_mut(key) else { continue };
+            if before.receiver == group.receiver {
+                before.told.retain(|position, _| *position < n_notifiers);
+                group.told = std::mem::take(&mut before.told);
                 group.flushed_at = before.flushed_at;
+                group.outbox = std::mem::take(&mut before.outbox);
+                before.outbox = group.outbox.split_off(&n_notifiers);
             }
         }
+        let given_up: usize = old.values().map(|group| group.outbox.len()).sum();
+        self.held.failed_for_good += crate::number::u64_from_usize(given_up);
     }
 
     /// Takes one journaled transition; `now` is log time.
     pub fn apply(&mut self, transition: &Transition, now: Timestamp) {
-        let fingerprint = transition.labels.fingerprint();
+        let id = transition.labels.fingerprint();
         match transition.to {
             AlertState::Pending => {}
             AlertState::Firing => {
-                let started_at = match self.alerts.get(&fingerprint) {
-                    Some(alert) if alert.resolved_at.is_none() => alert.started_at,
-                    _ => transition.at,
-                };
-                self.alerts.insert(
-                    fingerprint,
-                    Alert {
-                        labels: transition.labels.clone(),
-                        annotations: transition.annotations.clone(),
-                        started_at,
-                        resolved_at: None,
-                        corrected: false,
-                        evidence: transition.evidence.clone(),
-                    },
-                );
-                self.route(fingerprint, now);
+                let alert = TrackedAlert::held(transition, self.held.alerts.get(&id), now);
+                self.put(id, alert, now);
             }
             AlertState::Inactive => {
-                let Some(alert) = self.alerts.get_mut(&fingerprint) else { return };
-                alert.resolved_at = Some(transition.at.max(alert.started_at));
-                alert.corrected = transition.corrected;
-                self.schedule(fingerprint, now);
+                let Some(alert) = self.held.alerts.get_mut(&id) else { return };
+                alert.let_go(transition, now);
+                if !alert.is_firing() {
+                    self.schedule(id, now);
+                }
             }
+        }
+    }
+
+    /// Takes one journaled command; `now` is log time.
+    pub fn command(&mut self, command: &Command, now: Timestamp) {
+        match command {
+            Command::SetSilence(silence) => {
+                if self.held.silences.set(silence).is_err() {
+                    self.held.refused += 1;
+                }
+            }
+            Command::ExpireSilence(id) => self.held.silences.expire(id, now),
+            Command::PostAlerts(posted) => {
+                for one in posted {
+                    self.post(one, now);
+                }
+            }
+        }
+    }
+
+    fn post(&mut self, posted: &super::PostedAlert, now: Timestamp) {
+        let id = posted.labels.fingerprint();
+        let before = self.held.alerts.get(&id);
+        if before.is_none() && self.held.alerts.len() >= ALERTS_MAX {
+            self.held.refused += 1;
+            return;
+        }
+        let alert = TrackedAlert::posted(posted, before, self.config.resolve_timeout, now);
+        if !alert.is_firing() && !before.is_some_and(TrackedAlert::is_firing) {
+            // An end without a beginning: nobody was told, nobody needs to be.
+            return;
+        }
+        self.put(id, alert, now);
+    }
+
+    /// Puts what is known now in the place of what was; plans a look where that is a change.
+    fn put(&mut self, id: Fingerprint, alert: TrackedAlert, now: Timestamp) {
+        let fires = alert.is_firing();
+        let before = self.held.alerts.insert(id, alert);
+        match (before.is_some_and(|before| before.is_firing()), fires) {
+            (false, true) => self.route(id, now),
+            (true, false) => self.schedule(id, now),
+            _ => {}
         }
     }
 
     /// Takes one journaled receipt.
     pub fn receipt(&mut self, receipt: &Receipt) {
-        let found = self.groups.iter_mut().find_map(|(key, group)| {
+        let found = self.held.groups.iter_mut().find_map(|(key, group)| {
             let position = group.outbox.iter().find(|(_, outgoing)| outgoing.id == receipt.id)?.0;
             Some((key.clone(), *position))
         });
         let Some((key, position)) = found else { return };
-        let Some(group) = self.groups.get_mut(&key) else { return };
+        let Some(group) = self.held.groups.get_mut(&key) else { return };
+        if std::mem::take(&mut group.changed_meanwhile) {
+            group.flush_by(receipt.at);
+        }
         let Some(outgoing) = group.outbox.get_mut(&position) else { return };
+        outgoing.is_offered = false;
         let retryable = receipt.failure.as_ref().map(|failure| failure.retryable);
         if retryable == Some(true) && outgoing.back_off(receipt).is_some() {
             return;
         }
         if retryable.is_some() {
-            self.failed_for_good += 1;
+            self.held.failed_for_good += 1;
         }
         if let Some(outgoing) = group.outbox.remove(&position) {
             // A message that can never be delivered counts as told: sending it again would fail again.
@@ -117,311 +192,185 @@ impl Dispatcher {
             let handle = receipt.handle.clone().or(before);
             group.told.insert(position, Told { at: receipt.at, handle, ..outgoing.says });
         }
-        self.forget_resolved(&key, receipt.at);
+        self.forget_resolved(&key);
     }
 
     /// Messages that are due at `now` (log time). A message is offered until its receipt is applied:
     /// the sender leaves out those that are on their way.
     pub fn tick(&mut self, now: Timestamp) -> Vec<Message> {
+        self.expire(now);
         let due: Vec<GroupKey> = self
+            .held
             .groups
             .iter()
-            .filter(|(_, group)| group.flush_at.is_some_and(|at| at <= now))
+            .filter(|(_, group)| group.flush_at <= now)
             .map(|(key, _)| key.clone())
             .collect();
-        for key in due {
-            self.flush(&key, now);
+        if !due.is_empty() {
+            self.flush(&due, now);
         }
-        let mut messages = Vec::new();
-        for (key, group) in &self.groups {
+        if now.since(self.held.swept_at) >= SWEEP_EVERY {
+            self.sweep(now);
+        }
+        let (config, mut messages) = (&self.config, Vec::new());
+        for (key, group) in &mut self.held.groups {
+            let Some(receiver) = receiver_of(config, &key.route) else { continue };
+            let Group { outbox, told, .. } = group;
             for (position, outgoing) in
-                group.outbox.iter().filter(|(_, outgoing)| outgoing.next_attempt <= now)
+                outbox.iter_mut().filter(|(_, outgoing)| outgoing.next_attempt <= now)
             {
-                messages.extend(self.message(key, *position, outgoing));
+                outgoing.is_offered = true;
+                messages.extend(message(receiver, *position, outgoing, told.get(position)));
             }
         }
         messages
     }
 
-    /// Every group, for pages and APIs.
-    pub fn groups(&self) -> Vec<GroupView> {
-        let view = |(key, group): (&GroupKey, &Group)| {
-            let receiver = self.receiver(key.route)?;
-            let firing = |id: &&Fingerprint| {
-                self.alerts.get(id).is_some_and(|alert| alert.resolved_at.is_none())
-            };
-            Some(GroupView {
-                receiver: Text::clone(&receiver.name),
-                labels: key.labels.clone(),
-                n_firing: group.alerts.iter().filter(firing).count(),
-                told_at: group.told.values().map(|told| told.at).max(),
-                waiting: group
-                    .outbox
-                    .values()
-                    .map(|out| (Text::clone(&out.id), out.attempts))
-                    .collect(),
-            })
-        };
-        self.groups.iter().filter_map(view).collect()
-    }
-
     /// Messages given up since the start of the log.
     pub fn failed_for_good(&self) -> u64 {
-        self.failed_for_good
+        self.held.failed_for_good
     }
 
     /// Puts an alert into the group of every route that takes it.
-    fn route(&mut self, fingerprint: Fingerprint, now: Timestamp) {
-        let Some(alert) = self.alerts.get(&fingerprint) else { return };
-        let mut taken = Vec::new();
-        if !self.config.routes.is_empty() {
-            descend(&self.config.routes, 0, &alert.labels, &mut taken);
-        }
-        let severity = alert.labels.get("severity");
-        for index in taken {
-            let Some(route) = self.config.routes.get(index) else { continue };
-            let labels = match &route.group_by {
-                GroupBy::All => alert.labels.clone(),
-                GroupBy::Names(names) => alert.labels.filtered(|name| names.contains(name)),
-            };
-            let wait = route.wait(severity);
-            let group =
-                self.groups.entry(GroupKey { route: index, labels }).or_insert_with(|| Group {
-                    alerts: BTreeSet::new(),
-                    flush_at: None,
-                    flushed_at: None,
-                    told: BTreeMap::new(),
-                    outbox: BTreeMap::new(),
-                });
-            group.alerts.insert(fingerprint);
+    fn route(&mut self, id: Fingerprint, now: Timestamp) {
+        let Some(alert) = self.held.alerts.get(&id) else { return };
+        for route in self.config.routes_of(&alert.labels) {
+            let wait = route.wait(alert.labels.get("severity"));
             // A page joins at once; everything else waits for the group's interval.
-            let at = match group.flushed_at {
+            let first = alert.started_at.min(now).saturating_add(wait).max(now);
+            let receiver = self.config.receivers.get(route.receiver);
+            let receiver = receiver.map_or_else(Text::default, |one| Text::clone(&one.name));
+            let group = self
+                .held
+                .groups
+                .entry(group_key(route, alert))
+                .or_insert_with(|| Group::new(receiver, first));
+            group.alerts.insert(id);
+            group.flush_by(match group.flushed_at {
                 Some(flushed) if !wait.is_zero() => {
                     flushed.saturating_add(route.group_interval).max(now)
                 }
-                _ => now.saturating_add(wait),
-            };
-            group.flush_at = Some(group.flush_at.map_or(at, |planned| planned.min(at)));
+                _ => first,
+            });
         }
     }
 
     /// Plans a look at the groups of an alert that resolved.
-    fn schedule(&mut self, fingerprint: Fingerprint, now: Timestamp) {
-        for (key, group) in
-            self.groups.iter_mut().filter(|(_, group)| group.alerts.contains(&fingerprint))
-        {
-            let interval = self
-                .config
-                .routes
-                .get(key.route)
-                .map_or(std::time::Duration::ZERO, |route| route.group_interval);
-            let at =
-                group.flushed_at.map_or(now, |flushed| flushed.saturating_add(interval).max(now));
-            group.flush_at = Some(group.flush_at.map_or(at, |planned| planned.min(at)));
+    fn schedule(&mut self, id: Fingerprint, now: Timestamp) {
+        let Some(alert) = self.held.alerts.get(&id) else { return };
+        for route in self.config.routes_of(&alert.labels) {
+            if let Some(group) = self.held.groups.get_mut(&group_key(route, alert)) {
+                let interval = route.group_interval;
+                group.flush_by(
+                    group
+                        .flushed_at
+                        .map_or(now, |flushed| flushed.saturating_add(interval).max(now)),
+                );
+            }
         }
     }
 
-    /// Looks at one group: makes a message for each notifier that has something to hear.
-    fn flush(&mut self, key: &GroupKey, now: Timestamp) {
-        let Some((route, receiver)) =
-            self.config.routes.get(key.route).zip(self.receiver(key.route))
-        else {
-            return;
-        };
-        let Some(group) = self.groups.get(key) else { return };
-        let mut says = Told { at: now, ..Told::default() };
-        for fingerprint in &group.alerts {
-            match self.alerts.get(fingerprint) {
-                Some(alert) if alert.resolved_at.is_some() => says.resolved.insert(*fingerprint),
-                Some(alert) if !self.is_inhibited(alert) => says.firing.insert(*fingerprint),
-                _ => false,
-            };
+    /// Ends posted alerts that nobody posted again.
+    fn expire(&mut self, now: Timestamp) {
+        let ended: Vec<Fingerprint> = self
+            .held
+            .alerts
+            .iter_mut()
+            .filter_map(|(id, alert)| alert.expire(now).then_some(*id))
+            .collect();
+        for id in ended {
+            self.schedule(id, now);
         }
-        let mut made = Vec::new();
-        let group_key = group_key(&self.config.routes, key);
-        for (position, notifier) in receiver.notifiers.iter().enumerate() {
-            let busy = group.outbox.get(&position);
-            if busy.is_some_and(|out| {
-                out.attempts == 0
-                    || (out.says.firing == says.firing && out.says.resolved == says.resolved)
-            }) {
-                continue;
+    }
+
+    /// Looks at groups: makes a message for each notifier that has something to hear.
+    fn flush(&mut self, due: &[GroupKey], now: Timestamp) {
+        let inhibitors = Inhibitors::new(&self.config, &self.held.alerts);
+        let mut flushed = Vec::new();
+        for key in due {
+            let Some(group) = self.held.groups.get(key) else { continue };
+            let look = super::flush::Look {
+                config: &self.config,
+                external_url: &self.external_url,
+                alerts: &self.held.alerts,
+                silences: &self.held.silences,
+                inhibitors: &inhibitors,
+                now,
+            };
+            flushed.push(look.at(key, group));
+        }
+        for (key, flushed) in due.iter().zip(flushed) {
+            let Some(group) = self.held.groups.get_mut(key) else { continue };
+            match flushed {
+                Some(flushed) => flushed.into_group(group, now),
+                // Its route is gone.
+                None => drop(self.held.groups.remove(key)),
             }
-            let before = group.told.get(&position);
-            let Some(why) = reason(before, &says, notifier.send_resolved, route.repeat_interval)
-            else {
-                continue;
-            };
-            let shown = says.firing.iter().chain(&says.resolved);
-            let notice = Notice {
-                receiver: Text::clone(&receiver.name),
-                reason: why,
-                alerts: shown.filter_map(|id| self.alerts.get(id)).cloned().collect(),
-                group_labels: key.labels.clone(),
-                group_key: group_key.as_str().into(),
-                external_url: Text::clone(&self.external_url),
-                at: now,
-            };
-            let out = Outgoing {
-                id: message_id(&group_key, &receiver.name, position, now),
-                notice: Arc::new(notice),
-                says: says.clone(),
-                made_at: now,
-                attempts: 0,
-                next_attempt: now,
-            };
-            made.push((position, out));
+            self.forget_resolved(key);
         }
-        let repeat = now.saturating_add(route.repeat_interval);
-        let again = now.saturating_add(route.group_interval);
-        let Some(group) = self.groups.get_mut(key) else { return };
-        group.flushed_at = Some(now);
-        let busy = !group.outbox.is_empty();
-        group.flush_at = if busy {
-            Some(again)
-        } else if says.firing.is_empty() {
-            None
-        } else {
-            Some(repeat)
-        };
-        group.outbox.extend(made);
-        self.forget_resolved(key, now);
     }
 
     /// Drops resolved alerts that every notifier of the group knows about, and empty groups.
-    fn forget_resolved(&mut self, key: &GroupKey, now: Timestamp) {
-        let silent = |position: &usize| {
-            let notifier =
-                self.receiver(key.route).and_then(|receiver| receiver.notifiers.get(*position));
-            notifier.is_none_or(|notifier| !notifier.send_resolved)
-        };
-        let silent: BTreeSet<usize> = self
-            .groups
-            .get(key)
-            .into_iter()
-            .flat_map(|group| group.told.keys())
-            .filter(|at| silent(at))
-            .copied()
-            .collect();
-        let Some(group) = self.groups.get_mut(key) else { return };
-        let open = !group.outbox.is_empty();
-        let alerts = &self.alerts;
-        let is_over =
-            |id: &Fingerprint| alerts.get(id).is_none_or(|alert| alert.resolved_at.is_some());
+    fn forget_resolved(&mut self, key: &GroupKey) {
+        let Some(group) = self.held.groups.get_mut(key) else { return };
+        let receiver = receiver_of(&self.config, &key.route);
+        let alerts = &self.held.alerts;
+        let is_over = |id: &Fingerprint| alerts.get(id).is_none_or(|alert| !alert.is_firing());
         // Who does not want to hear of an end needs no message to forget the alert.
-        for (_, told) in group.told.iter_mut().filter(|(position, _)| silent.contains(position)) {
-            told.firing.retain(|id| !is_over(id));
-        }
-        let told = |id: &Fingerprint| group.told.values().all(|told| !told.firing.contains(id));
-        let gone: Vec<Fingerprint> =
-            group.alerts.iter().copied().filter(|id| !open && is_over(id) && told(id)).collect();
-        for id in &gone {
-            group.alerts.remove(id);
-        }
-        let changed_since = group.alerts.iter().any(|id| {
-            let resolved = is_over(id);
-            group.told.values().any(|told| {
-                if resolved { told.firing.contains(id) } else { !told.firing.contains(id) }
-            })
-        });
-        if !open && changed_since && group.flush_at.is_none() {
-            group.flush_at = Some(now);
-        }
-        if group.alerts.is_empty() && !open {
-            self.groups.remove(key);
-        }
-        for id in gone {
-            if !self.groups.values().any(|group| group.alerts.contains(&id)) {
-                self.alerts.remove(&id);
+        for (position, told) in &mut group.told {
+            if receiver.is_none_or(|receiver| !receiver.sends_resolved(*position)) {
+                told.firing.retain(|id| !is_over(id));
             }
         }
-    }
-
-    fn is_inhibited(&self, target: &Alert) -> bool {
-        self.config.inhibit.iter().any(|rule| {
-            let all = |matchers: &[crate::series::Matcher], alert: &Alert| {
-                matchers.iter().all(|m| m.matches_labels(&alert.labels))
-            };
-            let equal = |source: &Alert| {
-                rule.equal.iter().all(|name| source.labels.get(name) == target.labels.get(name))
-            };
-            // An alert that matches both sides does not inhibit itself or its like (Alertmanager, inhibit.go).
-            all(&rule.target, target)
-                && !all(&rule.source, target)
-                && self.alerts.values().any(|source| {
-                    source.resolved_at.is_none() && all(&rule.source, source) && equal(source)
-                })
-        })
-    }
-
-    fn receiver(&self, route: usize) -> Option<&super::config::Receiver> {
-        self.config.receivers.get(self.config.routes.get(route)?.receiver)
-    }
-
-    fn message(&self, key: &GroupKey, position: usize, outgoing: &Outgoing) -> Option<Message> {
-        let receiver = self.receiver(key.route)?;
-        Some(Message {
-            id: Text::clone(&outgoing.id),
-            position,
-            notifier: Arc::clone(receiver.notifiers.get(position)?),
-            notice: Arc::clone(&outgoing.notice),
-            handle: self.groups.get(key)?.told.get(&position).and_then(|told| told.handle.clone()),
-        })
-    }
-}
-
-/// Alertmanager's `Route.Match`: the deepest routes that take the labels; a match ends the search
-/// among its siblings unless it says `continue`.
-fn descend(routes: &[Route], index: usize, labels: &Labels, taken: &mut Vec<usize>) -> bool {
-    let Some(route) = routes.get(index) else { return false };
-    if !route.matchers.iter().all(|matcher| matcher.matches_labels(labels)) {
-        return false;
-    }
-    let before = taken.len();
-    for child in &route.children {
-        let matched = descend(routes, *child, labels, taken);
-        if matched && routes.get(*child).is_some_and(|child| !child.continues) {
-            break;
+        if !group.outbox.is_empty() {
+            return;
+        }
+        let told = &group.told;
+        group.alerts.retain(|id| !is_over(id) || told.values().any(|told| told.firing.contains(id)));
+        if group.alerts.is_empty() {
+            self.held.groups.remove(key);
         }
     }
-    if taken.len() == before {
-        taken.push(index);
+
+    /// Forgets resolved alerts that no group waits for, and silences that ended long ago.
+    fn sweep(&mut self, now: Timestamp) {
+        self.held.swept_at = now;
+        self.held.silences.sweep(now);
+        let over = |alert: &TrackedAlert| {
+            alert.resolved_at.is_some_and(|at| at.saturating_add(RESOLVED_KEPT) <= now)
+        };
+        if !self.held.alerts.values().any(over) {
+            return;
+        }
+        let grouped: BTreeSet<Fingerprint> =
+            self.held.groups.values().flat_map(|group| &group.alerts).copied().collect();
+        self.held.alerts.retain(|id, alert| !over(alert) || grouped.contains(id));
     }
-    true
 }
 
-/// `{}/{severity="page"}:{alertname="X"}`: the route's matchers, then the group's labels.
-fn group_key(routes: &[Route], key: &GroupKey) -> String {
-    let mut path = Vec::new();
-    let mut at = Some(key.route);
-    while let Some(index) = at {
-        let shown = routes
-            .get(index)
-            .map(|route| route.matchers.iter().map(show).collect::<Vec<_>>().join(","));
-        path.push(format!("{{{}}}", shown.unwrap_or_default()));
-        at = routes.iter().position(|route| route.children.contains(&index));
-    }
-    path.reverse();
-    let labels = if key.labels.is_empty() { "{}".to_owned() } else { key.labels.to_string() };
-    format!("{}:{labels}", path.join("/"))
+pub(super) fn receiver_of<'a>(config: &'a Config, route_id: &str) -> Option<&'a Receiver> {
+    config.receivers.get(config.route(route_id)?.receiver)
 }
 
-fn show(matcher: &crate::series::Matcher) -> String {
-    use crate::series::MatchOp;
-    let op = match matcher.op {
-        MatchOp::Equal => "=",
-        MatchOp::NotEqual => "!=",
-        MatchOp::Regex => "=~",
-        MatchOp::NotRegex => "!~",
+pub(super) fn group_key(route: &Route, alert: &TrackedAlert) -> GroupKey {
+    let labels = match &route.group_by {
+        GroupBy::All => alert.labels.clone(),
+        GroupBy::Names(names) => alert.labels.filtered(|name| names.contains(name)),
     };
-    format!("{}{op}{:?}", matcher.name, matcher.value)
+    GroupKey { route: Text::clone(&route.id), labels }
 }
 
-fn message_id(group_key: &str, receiver: &str, position: usize, made_at: Timestamp) -> Text {
-    let hash = Fnv128::default()
-        .field(group_key.as_bytes())
-        .field(receiver.as_bytes())
-        .field(&position.to_le_bytes())
-        .field(&made_at.as_nanos().to_le_bytes());
-    format!("{:032x}", hash.finish()).into()
+fn message(
+    receiver: &Receiver,
+    position: usize,
+    outgoing: &Outgoing,
+    told: Option<&Told>,
+) -> Option<Message> {
+    Some(Message {
+        id: Text::clone(&outgoing.id),
+        position,
+        notifier: Arc::clone(receiver.notifiers.get(position)?),
+        notice: Arc::clone(&outgoing.notice),
+        handle: told.and_then(|told| told.handle.clone()),
+    })
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Receipt;
 use super::notice::Notice;
-use crate::signal::{Fnv128, Text, Timestamp};
+use crate::signal::{Fnv128, Labels, Text, Timestamp};
 
 /// A fingerprint of an alert's labels.
 pub(crate) type Fingerprint = u128;
@@ -22,20 +22,43 @@ const RETRY_AFTER_MAX: Duration = Duration::from_mins(15);
 /// How long a message is tried before it is given up.
 const RETRY_TOTAL: Duration = Duration::from_hours(72);
 
+/// The route's id and the group's labels.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) struct GroupKey {
+    pub(crate) route: Text,
+    pub(crate) labels: Labels,
+}
+
+impl GroupKey {
+    /// `{}/{severity="page"}:{alertname="X"}`
+    pub(crate) fn show(&self) -> String {
+        format!("{}:{}", self.route, shown(&self.labels))
+    }
+}
+
+/// A group's labels as Alertmanager's group keys have them.
+pub(crate) fn shown(labels: &Labels) -> String {
+    if labels.is_empty() { "{}".to_owned() } else { labels.to_string() }
+}
+
 /// Alerts of one route that share the labels of `group_by`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Group {
+    /// The name of the receiver of its route.
+    pub(crate) receiver: Text,
     pub(crate) alerts: BTreeSet<Fingerprint>,
-    /// When the group is next looked at; None: nothing changed and nothing repeats.
-    pub(crate) flush_at: Option<Timestamp>,
+    /// When the group is next looked at.
+    pub(crate) flush_at: Timestamp,
     pub(crate) flushed_at: Option<Timestamp>,
+    /// A look found something to say while a message was on its way: look again after its receipt.
+    pub(crate) changed_meanwhile: bool,
     /// By the notifier's position in the receiver.
     pub(crate) told: BTreeMap<usize, Told>,
     pub(crate) outbox: BTreeMap<usize, Outgoing>,
 }
 
 /// The last thing that a notifier has received about a group.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Told {
     pub(crate) at: Timestamp,
     pub(crate) firing: BTreeSet<Fingerprint>,
@@ -45,7 +68,7 @@ pub(crate) struct Told {
 }
 
 /// A message that waits for its receipt.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Outgoing {
     pub(crate) id: Text,
     pub(crate) says: Told,
@@ -53,6 +76,27 @@ pub(crate) struct Outgoing {
     pub(crate) made_at: Timestamp,
     pub(crate) attempts: u32,
     pub(crate) next_attempt: Timestamp,
+    /// Given to the sender, and no receipt since: it may be on its way.
+    pub(crate) is_offered: bool,
+}
+
+impl Group {
+    pub(crate) fn new(receiver: Text, flush_at: Timestamp) -> Self {
+        Self {
+            receiver,
+            alerts: BTreeSet::new(),
+            flush_at,
+            flushed_at: None,
+            changed_meanwhile: false,
+            told: BTreeMap::new(),
+            outbox: BTreeMap::new(),
+        }
+    }
+
+    /// Looks at it at this time at the latest.
+    pub(crate) fn flush_by(&mut self, at: Timestamp) {
+        self.flush_at = self.flush_at.min(at);
+    }
 }
 
 /// Why a group is told, in Alertmanager's words (`notification_reason`).

@@ -1,18 +1,24 @@
 //! Notify: alert changes to delivered messages.
 //!
-//! What comes in: journaled alert transitions and [`Receipt`]s, and time. What goes out: [`Message`]s
-//! that are due. The [`Dispatcher`] is pure, and so is the rendering of a [`Notice`] by each of the
+//! What comes in: journaled alert transitions, [`Command`]s and [`Receipt`]s, and time. What goes out:
+//! [`Message`]s that are due. The [`Dispatcher`] is pure, and so is the rendering of a [`Notice`] by each of the
 //! [`notifiers`]; [`send`] is the edge. Never is a message made from a transition that is not on disk,
 //! and never does one message go out under two ids.
 
 pub mod config;
+mod alert;
 mod dispatcher;
+mod flush;
 mod group;
+mod interval;
 mod matchers;
 pub mod notice;
 pub mod notifiers;
 pub mod secret;
 pub mod send;
+mod routing;
+mod silence;
+mod view;
 #[cfg(test)]
 mod tests;
 
@@ -23,10 +29,23 @@ use serde::{Deserialize, Serialize};
 
 use crate::signal::{Text, Timestamp};
 
+pub use alert::PostedAlert;
 pub use config::Config;
-pub use dispatcher::{Dispatcher, GroupView};
+pub use dispatcher::{ALERTS_MAX, Dispatcher};
 pub use group::Reason;
+pub use matchers::parse as parse_matchers;
 pub use notice::Notice;
+pub use silence::{Silence, SilenceError, SilenceMatcher, SilenceState};
+pub use view::{AlertGroupView, AlertView, GroupView, Suppression};
+
+/// What somebody outside wants of the dispatcher, journaled.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Command {
+    /// Makes a silence, or puts it in the place of the one with its id.
+    SetSilence(Silence),
+    ExpireSilence(Text),
+    PostAlerts(Vec<PostedAlert>),
+}
 
 /// A message that is due. It is offered again on every tick until its receipt is applied, with the
 /// same id.

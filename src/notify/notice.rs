@@ -36,6 +36,8 @@ pub struct Alert {
     /// Late data made it false; it never was true.
     pub corrected: bool,
     pub evidence: Option<Evidence>,
+    /// Where it was found, as a post says; empty for our own.
+    pub generator_url: Text,
 }
 
 impl Notice {

@@ -3,7 +3,10 @@ use std::fmt::Write as _;
 
 use expect_test::{Expect, expect};
 
-use super::{Config, Dispatcher, Failure, Receipt};
+mod held_back;
+mod restarts;
+
+use super::{Command, Config, Dispatcher, Failure, PostedAlert, Receipt};
 use crate::evaluate::{AlertState, RuleKey, Transition};
 use crate::signal::{Labels, Text, Timestamp};
 
@@ -212,7 +215,7 @@ fn all_errors_of_a_config_come_at_once_with_their_places() {
         8:5: receiver `chat`: `slack_configs` is not supported yet; use webhook_configs
         2:13: no receiver `nobody` in `receivers`
         3:15: `soon` is no duration; write 30s, 5m or 4h
-        6:28: `mute_time_intervals` is not supported yet; remove it
-        5:18: `oops` is no matcher; write NAME="VALUE", !=, =~ or !~"#]]
+        5:18: `oops` is no matcher; write NAME="VALUE", !=, =~ or !~
+        6:29: no time interval `night` in `time_intervals`"#]]
     .assert_eq(&shown.join("\n"));
 }

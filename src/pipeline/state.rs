@@ -14,7 +14,7 @@ use crate::evaluate::{Evaluator, Recorded, Transition};
 use crate::internal_telemetry::happening::AlertChanged;
 use crate::measure::Measure;
 use crate::normalize::metric_stream;
-use crate::notify::{Dispatcher, Message, Receipt};
+use crate::notify::{Command, Dispatcher, Message, Receipt};
 use crate::number::f64_from_u64;
 use crate::series::{STALE_NAN_BITS, Sample, SampleValue, Series};
 use crate::signal::{Batch, Labels, METRIC_NAME, SignalKind, Timestamp};
@@ -30,6 +30,8 @@ pub enum Entry {
         recorded: Vec<Recorded>,
     },
     Receipt(Receipt),
+    /// A silence, or alerts that others found.
+    Command(Command),
 }
 
 impl Entry {
@@ -82,6 +84,11 @@ impl State {
             Entry::Receipt(receipt) => {
                 write(&self.dispatcher).receipt(receipt);
                 Vec::new()
+            }
+            Entry::Command(command) => {
+                let mut dispatcher = write(&self.dispatcher);
+                dispatcher.command(command, log_time);
+                dispatcher.tick(log_time)
             }
         }
     }

@@ -34,14 +34,18 @@ fn pairs(alert: &Alert) -> impl Iterator<Item = (&str, &str)> {
 fn one(alert: &Alert, external_url: &str) -> Value {
     let ends_at =
         alert.resolved_at.map_or_else(|| "0001-01-01T00:00:00Z".to_owned(), |at| at.to_string());
-    let fingerprint = format!("{:016x}", alert.labels.fingerprint() & u128::from(u64::MAX));
+    let fingerprint = format!("{:016x}", alert.labels.signature());
+    let generator = match &*alert.generator_url {
+        "" => format!("{external_url}/alerts#{fingerprint}"),
+        given => given.to_owned(),
+    };
     json!({
         "status": if alert.resolved_at.is_none() { "firing" } else { "resolved" },
         "labels": alert.labels,
         "annotations": alert.annotations,
         "startsAt": alert.started_at.to_string(),
         "endsAt": ends_at,
-        "generatorURL": format!("{external_url}/alerts#{fingerprint}"),
+        "generatorURL": generator,
         "fingerprint": fingerprint,
         "corrected": alert.corrected,
         "evidence": alert.evidence,
