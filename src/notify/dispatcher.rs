@@ -90,7 +90,8 @@ impl Dispatcher {
             self.route(id, now);
         }
         for (key, group) in &mut self.held.groups {
-            let n_notifiers = receiver_of(&self.config, &key.route).map_or(0, Receiver::n_notifiers);
+            let n_notifiers =
+                receiver_of(&self.config, &key.route).map_or(0, Receiver::n_notifiers);
             let Some(before) = old.get_mut(key) else { continue };
             if before.receiver == group.receiver {
                 before.told.retain(|position, _| *position < n_notifiers);
@@ -326,7 +327,9 @@ impl Dispatcher {
             return;
         }
         let told = &group.told;
-        group.alerts.retain(|id| !is_over(id) || told.values().any(|told| told.firing.contains(id)));
+        group
+            .alerts
+            .retain(|id| !is_over(id) || told.values().any(|told| told.firing.contains(id)));
         if group.alerts.is_empty() {
             self.held.groups.remove(key);
         }

@@ -59,7 +59,9 @@ impl Look<'_> {
             let before = group.told.get(&position);
             let says = self.says(&sorted, before);
             let busy = group.outbox.get(&position);
-            if busy.is_some_and(|out| out.says.firing == says.firing && out.says.resolved == says.resolved) {
+            if busy.is_some_and(|out| {
+                out.says.firing == says.firing && out.says.resolved == says.resolved
+            }) {
                 continue;
             }
             // What is on its way arrives first: order within a group is never turned around.

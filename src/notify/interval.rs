@@ -9,8 +9,18 @@ use serde::Deserialize;
 use crate::signal::Timestamp;
 
 const MONTHS: [&str; 12] = [
-    "january", "february", "march", "april", "may", "june", "july", "august", "september",
-    "october", "november", "december",
+    "january",
+    "february",
+    "march",
+    "april",
+    "may",
+    "june",
+    "july",
+    "august",
+    "september",
+    "october",
+    "november",
+    "december",
 ];
 const WEEKDAYS: [&str; 7] =
     ["sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday"];
@@ -59,7 +69,9 @@ impl TimeInterval {
         let zone = match raw.location.as_deref() {
             None | Some("" | "UTC") => TimeZone::UTC,
             // Alertmanager's word for the machine's own zone; where we run must not matter.
-            Some("Local") => return Err("`location: Local` is not supported; name a zone".to_owned()),
+            Some("Local") => {
+                return Err("`location: Local` is not supported; name a zone".to_owned());
+            }
             Some(name) => TimeZone::get(name)
                 .map_err(|_unknown| format!("`{name}` is no time zone; write Europe/Berlin"))?,
         };
@@ -71,7 +83,11 @@ impl TimeInterval {
         Ok(Self {
             times: raw.times.iter().map(times).collect::<Result<_, _>>()?,
             weekdays: spans(&raw.weekdays, "weekday", weekday)?,
-            days_of_month: raw.days_of_month.iter().map(|day| days(day)).collect::<Result<_, _>>()?,
+            days_of_month: raw
+                .days_of_month
+                .iter()
+                .map(|day| days(day))
+                .collect::<Result<_, _>>()?,
             months: spans(&raw.months, "month", month)?,
             years: spans(&raw.years, "year", |text| text.parse().ok())?,
             zone,
@@ -226,7 +242,10 @@ mod tests {
                 ("2028-01-01T00:00:00Z", false),
             ],
         );
-        check("{times: [{start_time: '22:00', end_time: '24:00'}]}", &[("2026-01-01T23:59:59Z", true)]);
+        check(
+            "{times: [{start_time: '22:00', end_time: '24:00'}]}",
+            &[("2026-01-01T23:59:59Z", true)],
+        );
     }
 
     #[test]

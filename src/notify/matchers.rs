@@ -10,8 +10,7 @@ pub fn parse(text: &str) -> Result<Vec<Matcher>, String> {
     let bad = || format!("`{text}` is no matcher; write NAME=\"VALUE\", !=, =~ or !~");
     let parts = utf8(text).or_else(|| classic(text)).ok_or_else(bad)?;
     let matcher = |part: Part| {
-        Matcher::new(&part.name, part.op, &part.value)
-            .map_err(|error| format!("`{text}`: {error}"))
+        Matcher::new(&part.name, part.op, &part.value).map_err(|error| format!("`{text}`: {error}"))
     };
     parts.into_iter().map(matcher).collect()
 }

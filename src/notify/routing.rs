@@ -5,10 +5,10 @@
 
 use std::collections::BTreeMap;
 
+use super::Config;
 use super::alert::TrackedAlert;
 use super::config::{Inhibit, Route};
 use super::group::Fingerprint;
-use super::Config;
 use crate::series::{MatchOp, Matcher};
 use crate::signal::{Labels, Text, Timestamp};
 

@@ -153,7 +153,12 @@ impl Dispatcher {
         alerts.filter(|alert| alert.is_firing())
     }
 
-    fn alert_view(&self, alert: &TrackedAlert, inhibitors: &Inhibitors<'_>, now: Timestamp) -> AlertView {
+    fn alert_view(
+        &self,
+        alert: &TrackedAlert,
+        inhibitors: &Inhibitors<'_>,
+        now: Timestamp,
+    ) -> AlertView {
         let routes: Vec<_> = self.config.routes_of(&alert.labels).collect();
         let looked_at = |route: &&super::config::Route| {
             let group = self.held.groups.get(&group_key(route, alert));

@@ -6,9 +6,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_saphyr::Spanned;
 
-use super::{
-    Checker, GROUP_INTERVAL, GroupBy, Inhibit, REPEAT_INTERVAL, ROUTE_DEPTH_MAX, Route,
-};
+use super::{Checker, GROUP_INTERVAL, GroupBy, Inhibit, REPEAT_INTERVAL, ROUTE_DEPTH_MAX, Route};
 use crate::notify::interval::{RawInterval, TimeInterval};
 use crate::notify::{matchers, routing};
 use crate::series::Matcher;
@@ -77,7 +75,6 @@ struct Inherited {
     repeat_interval: Duration,
 }
 
-
 impl Checker<'_> {
     pub(super) fn intervals(&mut self, raw: &Spanned<RawNamedIntervals>) {
         let name = raw.value.name.as_str();
@@ -121,7 +118,10 @@ impl Checker<'_> {
         }
         let RawRoute { mute_time_intervals, active_time_intervals, .. } = &route.value;
         if let Some(first) = mute_time_intervals.iter().chain(active_time_intervals).next() {
-            self.error(first, "the root route cannot be muted; give the times to a route below".to_owned());
+            self.error(
+                first,
+                "the root route cannot be muted; give the times to a route below".to_owned(),
+            );
         }
         let inherited = Inherited {
             path: String::new(),
@@ -254,7 +254,6 @@ impl Checker<'_> {
         }
         all
     }
-
 }
 
 /// `{}/{severity="page"}`: the matchers from the root to a route.

@@ -88,7 +88,12 @@ fn check(steps: Vec<(u64, Step)>, until: u64, expect: Expect) {
             let shown: Vec<String> = message.notice.alerts.iter().map(one).collect();
             writeln!(out, "{second}s {} ({})", shown.join(", "), message.notice.reason.as_str())
                 .expect("text");
-            dispatcher.receipt(&Receipt { id: message.id, at: at(second), failure: None, handle: None });
+            dispatcher.receipt(&Receipt {
+                id: message.id,
+                at: at(second),
+                failure: None,
+                handle: None,
+            });
         }
     }
     expect.assert_eq(&out);

@@ -135,10 +135,16 @@ fn run(acts: &[Act]) -> (Inbox, Dispatcher) {
                     if !matches!(act, Act::Fail) {
                         take(&mut inbox, &message);
                     }
-                    let failure = matches!(act, Act::Fail)
-                        .then(|| Failure { message: "503".into(), retryable: true, retry_after: None });
+                    let failure = matches!(act, Act::Fail).then(|| Failure {
+                        message: "503".into(),
+                        retryable: true,
+                        retry_after: None,
+                    });
                     if !matches!(act, Act::TakenThenCrash) {
-                        write(&mut live, Record::Receipt(Receipt { id: message.id, at, failure, handle: None }));
+                        write(
+                            &mut live,
+                            Record::Receipt(Receipt { id: message.id, at, failure, handle: None }),
+                        );
                     }
                 }
             }
