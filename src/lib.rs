@@ -19,6 +19,7 @@ pub mod journal;
 pub mod series;
 pub mod promql;
 pub mod archive;
+pub mod forward;
 pub mod simulate;
 pub mod config;
 pub mod internal_telemetry;

@@ -10,7 +10,7 @@ use throughline::internal_telemetry::Metrics;
 use throughline::series::catalog;
 
 /// Which modules a module may use. Everything may use `number` and `signal`.
-const MAP: [(&str, &[&str]); 20] = [
+const MAP: [(&str, &[&str]); 21] = [
     ("number", &[]),
     ("signal", &[]),
     ("clock", &[]),
@@ -26,7 +26,8 @@ const MAP: [(&str, &[&str]); 20] = [
     ("notify", &["evaluate", "series"]),
     ("simulate", &["correlate"]),
     ("internal_telemetry", &["evaluate", "notify"]),
-    ("config", &["archive", "correlate", "normalize", "notify", "series"]),
+    ("forward", &["clock", "internal_telemetry", "notify"]),
+    ("config", &["archive", "correlate", "forward", "normalize", "notify", "series"]),
     (
         "serve",
         &[
@@ -48,6 +49,7 @@ const MAP: [(&str, &[&str]); 20] = [
             "config",
             "correlate",
             "evaluate",
+            "forward",
             "internal_telemetry",
             "journal",
             "measure",

@@ -8,9 +8,12 @@ use std::time::Duration;
 use serde_saphyr::Spanned;
 
 use super::interpolate::interpolate;
-use super::raw::{RawConfig, RawFields, RawFunction, RawQueue, RawToken, Value, Values};
+use super::raw::{
+    RawAlertmanager, RawConfig, RawFields, RawFunction, RawQueue, RawToken, Scalar, Value, Values,
+};
 use super::{Config, Listen, Outside, Rules, Scope, Token};
 use crate::correlate::config::{Architecture, FlowConfig, FunctionConfig, QueueConfig};
+use crate::forward::alertmanagers::Peer;
 use crate::signal::{Diagnostic, SecretHash, parse_bytes, parse_duration};
 use crate::{archive, correlate, normalize, notify, series};
 
@@ -52,11 +55,9 @@ impl Reader<'_> {
                 "`tls` is not supported yet; put a TLS proxy in front, or listen on loopback",
             );
         }
-        for (name, list) in [
-            ("otlp", &raw.forward.otlp),
-            ("remote_write", &raw.forward.remote_write),
-            ("alertmanagers", &raw.forward.alertmanagers),
-        ] {
+        for (name, list) in
+            [("otlp", &raw.forward.otlp), ("remote_write", &raw.forward.remote_write)]
+        {
             if let Some(first) = list.iter().flatten().next() {
                 self.error(first, format!("`forward.{name}` is not supported yet; leave it empty"));
             }
@@ -87,6 +88,13 @@ impl Reader<'_> {
             journal_size_max_bytes: self.bytes(&raw.journal.size_max).unwrap_or(JOURNAL_SIZE_MAX),
             tokens: self.tokens(raw.auth.tokens.as_deref().unwrap_or_default()),
             rules: self.rules(raw),
+            alertmanagers: raw
+                .forward
+                .alertmanagers
+                .iter()
+                .flatten()
+                .filter_map(|peer| self.alertmanager(peer))
+                .collect(),
         }
     }
 
@@ -280,6 +288,26 @@ impl Reader<'_> {
                 notify::Config::default()
             },
         )
+    }
+
+    fn alertmanager(&mut self, raw: &Spanned<RawAlertmanager>) -> Option<Peer> {
+        let url = self.required(raw, &raw.value.url, "url")?;
+        if !(url.starts_with("http://") || url.starts_with("https://")) {
+            self.error(raw, "an Alertmanager's url begins with http:// or https://");
+            return None;
+        }
+        let RawAlertmanager { token, token_file, external_labels, drop_labels, .. } = &raw.value;
+        let label = |(name, value): (&String, &Spanned<Scalar>)| {
+            Some((name.as_str().into(), self.text(&Some(value.clone()))?.into()))
+        };
+        let external_labels = external_labels.iter().flatten().filter_map(label).collect();
+        let dropped = self.texts(drop_labels);
+        Some(Peer {
+            url,
+            bearer: self.secret(token, token_file),
+            external_labels,
+            drop_labels: dropped.iter().map(|name| name.as_str().into()).collect(),
+        })
     }
 
     fn tokens(&mut self, raw: &[Spanned<RawToken>]) -> Vec<Token> {

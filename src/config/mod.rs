@@ -15,6 +15,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::forward::alertmanagers::Peer;
 use crate::signal::{Diagnostic, SecretHash};
 use crate::{archive, correlate, normalize, notify, series};
 
@@ -33,6 +34,8 @@ pub struct Config {
     pub journal_size_max_bytes: u64,
     pub tokens: Vec<Token>,
     pub rules: Rules,
+    /// Real Alertmanagers that alerts are pushed on to.
+    pub alertmanagers: Vec<Peer>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

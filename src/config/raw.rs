@@ -114,7 +114,15 @@ section!(RawNotify { config: Value });
 section!(RawForward {
     otlp: Option<Vec<Spanned<serde_json::Value>>>,
     remote_write: Option<Vec<Spanned<serde_json::Value>>>,
-    alertmanagers: Option<Vec<Spanned<serde_json::Value>>>,
+    alertmanagers: Option<Vec<Spanned<RawAlertmanager>>>,
+});
+
+section!(RawAlertmanager {
+    url: Value,
+    token: Value,
+    token_file: Value,
+    external_labels: Option<std::collections::BTreeMap<String, Spanned<Scalar>>>,
+    drop_labels: Values,
 });
 
 pub(super) fn parse(file: &str, text: &str) -> Result<RawConfig, Vec<Diagnostic>> {

@@ -103,6 +103,24 @@ impl JournalFailed {
     }
 }
 
+/// Alerts went to a real Alertmanager, or did not.
+#[derive(Debug)]
+pub struct AlertsPushed<'a> {
+    pub n_alerts: usize,
+    pub failure: Option<&'a str>,
+}
+
+impl AlertsPushed<'_> {
+    pub fn emit(&self, metrics: &Metrics) {
+        let outcome = if self.failure.is_none() { "delivered" } else { "failed" };
+        let n_alerts = crate::number::u64_from_usize(self.n_alerts);
+        metrics.pushed_alerts.with_label_values(&[outcome]).inc_by(n_alerts);
+        if let Some(failure) = self.failure {
+            warn!(event = "forward.alerts.failed", n_alerts, failure, "they are tried again");
+        }
+    }
+}
+
 /// A record reached the engine.
 #[derive(Debug)]
 pub struct RecordApplied {

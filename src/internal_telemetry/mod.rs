@@ -28,6 +28,7 @@ pub struct Metrics {
     evaluations_missed: IntCounter,
     evaluation_duration: Histogram,
     messages: IntCounterVec,
+    pushed_alerts: IntCounterVec,
     series: SeriesMetrics,
     /// 1 once recovery is over.
     pub ready: IntGauge,
@@ -94,6 +95,11 @@ impl Metrics {
             evaluation_duration: histogram(
                 "throughline_self_evaluate_duration_seconds",
                 "One tick of all due rule groups",
+            )?,
+            pushed_alerts: counters(
+                "throughline_self_forward_alerts_total",
+                "Alerts pushed on to real Alertmanagers, each attempt",
+                &["outcome"],
             )?,
             messages: counters(
                 "throughline_self_notify_attempts_total",

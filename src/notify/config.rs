@@ -5,6 +5,7 @@
 //! a route that silently never sends is worse than no start.
 
 mod routes;
+mod shown;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -41,6 +42,8 @@ pub struct Config {
     pub(crate) intervals: BTreeMap<Text, Vec<TimeInterval>>,
     /// How long an alert holds that was posted without an end.
     pub(crate) resolve_timeout: Duration,
+    /// As it was written, without its secrets.
+    shown: Text,
 }
 
 impl Default for Config {
@@ -51,6 +54,7 @@ impl Default for Config {
             inhibit: Vec::new(),
             intervals: BTreeMap::new(),
             resolve_timeout: RESOLVE_TIMEOUT,
+            shown: Text::default(),
         }
     }
 }
@@ -218,9 +222,20 @@ impl Config {
     ) -> Result<Self, Vec<Diagnostic>> {
         let raw: RawConfig = serde_saphyr::from_str(text)
             .map_err(|error| vec![Diagnostic::yaml(file, text, &error)])?;
-        let mut checker = Checker { file, text, read, errors: Vec::new(), config: Self::default() };
+        let mut checker = Checker {
+            file,
+            text,
+            read,
+            errors: Vec::new(),
+            config: Self { shown: shown::shown(text), ..Self::default() },
+        };
         checker.check(raw);
         if checker.errors.is_empty() { Ok(checker.config) } else { Err(checker.errors) }
+    }
+
+    /// The YAML that it was read from, with every secret masked.
+    pub fn shown(&self) -> &str {
+        &self.shown
     }
 
     pub fn receivers(&self) -> &[Receiver] {

@@ -36,7 +36,7 @@ pub use group::Reason;
 pub use matchers::parse as parse_matchers;
 pub use notice::Notice;
 pub use silence::{Silence, SilenceError, SilenceMatcher, SilenceState};
-pub use view::{AlertGroupView, AlertView, GroupView, Suppression};
+pub use view::{AlertGroupView, AlertView, GroupView, PushView, Suppression};
 
 /// What somebody outside wants of the dispatcher, journaled.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

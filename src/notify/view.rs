@@ -58,13 +58,12 @@ pub struct AlertGroupView {
 }
 
 /// An alert as it is pushed on: firing, or resolved lately.
-#[derive(Clone, Debug, PartialEq)]
-pub struct PushView {
-    pub labels: Labels,
-    pub annotations: BTreeMap<Text, Text>,
+#[derive(Clone, Copy, Debug)]
+pub struct PushView<'a> {
+    pub labels: &'a Labels,
+    pub annotations: &'a BTreeMap<Text, Text>,
     pub starts_at: Timestamp,
     pub resolved_at: Option<Timestamp>,
-    pub updated_at: Timestamp,
 }
 
 impl Dispatcher {
@@ -117,16 +116,14 @@ impl Dispatcher {
     }
 
     /// What a real Alertmanager should know: what our rules found, firing or resolved lately.
-    pub fn pushed(&self) -> Vec<PushView> {
+    pub fn pushed(&self) -> impl Iterator<Item = PushView<'_>> {
         let ours = self.held.alerts.values().filter(|alert| alert.is_ours());
         ours.map(|alert| PushView {
-            labels: alert.labels.clone(),
-            annotations: alert.annotations.clone(),
+            labels: &alert.labels,
+            annotations: &alert.annotations,
             starts_at: alert.started_at,
             resolved_at: alert.resolved_at,
-            updated_at: alert.updated_at,
         })
-        .collect()
     }
 
     /// Whether posts of new alerts are refused for now.

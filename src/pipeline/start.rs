@@ -5,7 +5,7 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::SyncSender;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -21,6 +21,7 @@ use crate::clock::Clock;
 use crate::config::{Config, Listen, Scope};
 use crate::correlate::Engine;
 use crate::evaluate::{self, Evaluator};
+use crate::forward::alertmanagers;
 use crate::internal_telemetry::Metrics;
 use crate::internal_telemetry::happening::{
     BatchAccepted, BatchRefused, ConfigReloaded, JournalFailed, JournalReplayed,
@@ -110,6 +111,8 @@ struct Tasks {
     ticker: tokio::task::JoinHandle<()>,
     forwarder: tokio::task::JoinHandle<()>,
     sender: tokio::task::JoinHandle<()>,
+    /// One for each real Alertmanager.
+    lanes: JoinSet<()>,
 }
 
 /// Reads the configuration again and hands it to every stage, or says what is wrong with it.
@@ -140,7 +143,7 @@ impl Pipeline {
         let state = state(&config, evaluator).map_err(|error| one(&error))?;
         let normalize = Arc::new(ArcSwap::from_pointee(config.normalize.clone()));
         let reload = reload(source, state.clone(), Arc::clone(&normalize), clock.clone());
-        let ready = Arc::new(AtomicBool::new(false));
+        let (ready, written) = (Arc::new(AtomicBool::new(false)), Arc::new(OnceLock::new()));
         let (stop, stopping) = watch::channel(false);
         let web = bind(config.listen.web).await.map_err(|error| one(&error))?;
         let addresses_web = web.local_addr().map_err(|error| one(&error))?;
@@ -149,7 +152,9 @@ impl Pipeline {
             clock: clock.clone(),
             ready: Arc::clone(&ready),
             reload: reload.clone(),
+            log: Arc::clone(&written),
         };
+        let lanes = lanes(&config, &state, &seen, &stopping);
         let views = views(&config, &state, seen);
         let web = tokio::spawn(serve_web(web, views, stopping.clone()));
 
@@ -157,6 +162,7 @@ impl Pipeline {
         let (log, recovered) =
             recover(&config, &clock, &state, records).await.map_err(|error| one(&error))?;
         recovered.emit(&metrics);
+        drop(written.set(log.clone()));
         let crowded = Arc::clone(&state.crowded);
         let workers = Workers {
             state,
@@ -189,7 +195,7 @@ impl Pipeline {
             addresses,
             log,
             receivers,
-            tasks: Tasks { stop, web, ticker, forwarder, sender },
+            tasks: Tasks { stop, web, ticker, forwarder, sender, lanes },
             threads,
             reload,
             lock,
@@ -226,11 +232,13 @@ impl Pipeline {
 
     /// Drains and stops.
     pub async fn stop(self) -> Stopped {
-        let Self { log, receivers, tasks, threads, lock, .. } = self;
+        let Self { log, receivers, mut tasks, threads, lock, .. } = self;
         let poisoned = log.is_poisoned();
         receivers.drain(DRAIN).await;
         // The forwarder ends with the last receiver, the ticker and the web server when told.
         let _ = tasks.stop.send(true);
+        // A push on its way may be cut: it comes again after the next start and changes nothing twice.
+        tasks.lanes.shutdown().await;
         for task in [tasks.forwarder, tasks.ticker, tasks.web] {
             if let Err(error) = task.await {
                 tracing::error!(event = "pipeline.task.failed", %error);
@@ -393,6 +401,25 @@ struct Seen {
     clock: Clock,
     ready: Arc<AtomicBool>,
     reload: Reload,
+    /// Set when recovery is over.
+    log: Arc<OnceLock<Log>>,
+}
+
+/// The way of commands into the journal.
+fn commands(log: Arc<OnceLock<Log>>) -> serve::Commands {
+    Arc::new(move |command| {
+        let log = log.get().cloned();
+        let written: serve::Written = Box::pin(async move {
+            let log = log.ok_or("the journal is still replayed; try again later")?;
+            let write = move || log.write_and_wait(Entry::Command(command));
+            let written = tokio::task::spawn_blocking(write).await;
+            written
+                .ok()
+                .and_then(Result::ok)
+                .ok_or_else(|| "the journal takes nothing now".to_owned())
+        });
+        written
+    })
 }
 
 fn views(config: &Config, state: &State, seen: Seen) -> Views {
@@ -409,13 +436,35 @@ fn views(config: &Config, state: &State, seen: Seen) -> Views {
         dispatcher: Arc::clone(&state.dispatcher),
         archive: Arc::clone(&state.archive),
         metrics: seen.metrics,
-        clock: seen.clock,
+        clock: seen.clock.clone(),
         ready: seen.ready,
         tokens: config.tokens.iter().map(token).collect(),
         reload: seen.reload.0,
+        commands: commands(seen.log),
+        started_at: seen.clock.now(),
         queries: serve::QueryPermits::default(),
         exported: serve::metrics_text::Exported::default(),
     }
+}
+
+/// Pushes alerts on to each real Alertmanager that the configuration names.
+fn lanes(
+    config: &Config,
+    state: &State,
+    seen: &Seen,
+    stopping: &watch::Receiver<bool>,
+) -> JoinSet<()> {
+    let shared = alertmanagers::Shared {
+        dispatcher: Arc::clone(&state.dispatcher),
+        clock: seen.clock.clone(),
+        metrics: Arc::clone(&seen.metrics),
+        external_url: external_url(config).into(),
+    };
+    let mut lanes = JoinSet::new();
+    for peer in &config.alertmanagers {
+        lanes.spawn(alertmanagers::run(peer.clone(), shared.clone(), stopping.clone()));
+    }
+    lanes
 }
 
 async fn bind(address: std::net::SocketAddr) -> Result<tokio::net::TcpListener, String> {

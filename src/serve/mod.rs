@@ -1,9 +1,11 @@
-//! Serve: read-only views to HTTP: our own API, Prometheus's, health, metrics, pages.
+//! Serve: views to HTTP: our own API, Prometheus's, Alertmanager's, health, metrics, pages.
 //!
 //! What comes in: requests on the web listener. What goes out: JSON, text and HTML. Never does a
-//! request here change what the daemon knows, but for `POST /-/reload`; never does a slow query hold a
-//! lock while it computes (selections are copied out first).
+//! request here change what the daemon knows but by the journal (silences, posted alerts) and
+//! `POST /-/reload`; never does a slow query hold a lock while it computes (selections are copied out
+//! first).
 
+mod alertmanager;
 mod answer;
 mod health;
 pub mod metrics_text;
@@ -13,6 +15,7 @@ mod requests_api;
 mod state_api;
 pub mod pages;
 
+use std::pin::Pin;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, RwLock};
 
@@ -28,7 +31,7 @@ use crate::clock::Clock;
 use crate::correlate::Engine;
 use crate::evaluate::Evaluator;
 use crate::internal_telemetry::Metrics;
-use crate::notify::Dispatcher;
+use crate::notify::{Command, Dispatcher};
 use crate::promql;
 use crate::series::Series;
 use crate::signal::{Diagnostic, SecretHash, Timestamp};
@@ -46,6 +49,12 @@ impl Default for QueryPermits {
     }
 }
 
+/// The way of a command into the journal.
+pub type Commands = Arc<dyn Fn(Command) -> Written + Send + Sync>;
+
+/// Resolves when a command is on disk and applied, or says why not now.
+pub type Written = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
+
 /// Everything that can be seen. Cheap to clone.
 #[derive(Clone)]
 pub struct Views {
@@ -61,6 +70,9 @@ pub struct Views {
     pub tokens: Arc<[Token]>,
     /// Reads the configuration again; a bad one is refused and the old one stays.
     pub reload: Arc<dyn Fn() -> Result<(), Vec<Diagnostic>> + Send + Sync>,
+    /// Puts a command into the journal; resolves when it is on disk and applied, or says why not now.
+    pub commands: Commands,
+    pub started_at: Timestamp,
     pub queries: QueryPermits,
     pub exported: metrics_text::Exported,
 }
@@ -85,6 +97,7 @@ pub fn router(views: Views) -> Router {
         .merge(prometheus_api::routes())
         .merge(requests_api::routes())
         .merge(state_api::routes())
+        .merge(alertmanager::routes())
         .merge(pages::routes())
         .route("/metrics", get(metrics_text::metrics))
         .route("/-/healthy", get(health::healthy))
@@ -186,6 +199,11 @@ pub(crate) enum QueryError {
 }
 
 impl Views {
+    /// Changes something by way of the journal; the error is for people.
+    pub(crate) async fn command(&self, command: Command) -> Result<(), String> {
+        (self.commands)(command).await
+    }
+
     /// The newest whole second that a tick has closed: at it, an increase is a count and needs no
     /// extrapolation.
     pub(crate) fn settled(&self) -> Timestamp {

@@ -95,7 +95,7 @@ impl Labels {
     /// values, each followed by a byte that no UTF-8 has (`model/signature.go`).
     pub fn signature(&self) -> u64 {
         let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
-        for (name, value) in &self.0 {
+        for (name, value) in self.0.iter() {
             for byte in name.bytes().chain([0xff]).chain(value.bytes()).chain([0xff]) {
                 hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
             }

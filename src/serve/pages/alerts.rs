@@ -62,6 +62,8 @@ fn one(html: &mut Html, alert: &ActiveAlert) {
     {
         html.raw("; ").link("/runbooks/", name, "what to do");
     }
+    html.raw("; ");
+    super::silences::link(html, &alert.labels);
     html.raw("</p></section>");
 }
 

@@ -9,6 +9,7 @@ mod query;
 mod queues;
 mod request;
 mod requests;
+mod silences;
 mod slos;
 
 use std::time::Duration;
@@ -17,8 +18,9 @@ use axum::Router;
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 
+use super::alertmanager::silences::{end, make};
 use super::params::Params;
 use super::{Views, answer, requests_api};
 use crate::correlate::Lookup;
@@ -32,17 +34,21 @@ pub(super) fn routes() -> Router<Views> {
         .route("/slos", get(slos_page))
         .route("/queues", get(queues_page))
         .route("/alerts", get(alerts_page))
+        .route("/silences", get(silences_page).post(make_silence))
+        .route("/silences/new", get(silence_form))
+        .route("/silences/expire", post(end_silence))
         .route("/runbooks/{name}", get(runbook))
         .route("/assets/style.css", get(style))
         .route("/assets/script.js", get(script))
 }
 
-const NAVIGATION: [(&str, &str); 5] = [
+const NAVIGATION: [(&str, &str); 6] = [
     ("/", "Overview"),
     ("/requests", "Requests"),
     ("/slos", "SLOs"),
     ("/queues", "Queues"),
     ("/alerts", "Alerts"),
+    ("/silences", "Silences"),
 ];
 
 /// A whole page around `main`; `path` marks its place in the navigation.
@@ -92,6 +98,43 @@ async fn queues_page(State(views): State<Views>) -> Response {
 
 async fn alerts_page(State(views): State<Views>) -> Response {
     built("Alerts", "/alerts", views, alerts::main).await
+}
+
+async fn silences_page(State(views): State<Views>) -> Response {
+    built("Silences", "/silences", views, silences::main).await
+}
+
+async fn silence_form(State(views): State<Views>, params: Params) -> Response {
+    page("New silence", "/silences", &silences::form(&views, &params, None)).into_response()
+}
+
+/// Makes what the form asks for, or shows the form again and why not.
+async fn make_silence(State(views): State<Views>, params: Params) -> Response {
+    let made = match silences::wish(&views, &params) {
+        Ok(wish) => {
+            make(&views, wish).await.map_err(|refused| (refused.status(), refused.to_string()))
+        }
+        Err(message) => Err((StatusCode::BAD_REQUEST, message)),
+    };
+    match made {
+        Ok(_) => see("/silences"),
+        Err((status, message)) => {
+            let form = silences::form(&views, &params, Some(&message));
+            (status, page("New silence", "/silences", &form)).into_response()
+        }
+    }
+}
+
+async fn end_silence(State(views): State<Views>, params: Params) -> Response {
+    match end(&views, params.get("id").unwrap_or_default()).await {
+        Ok(()) => see("/silences"),
+        Err(refused) => answer::error(refused.status(), "silence", &refused.to_string()),
+    }
+}
+
+/// Leads a browser on after a form.
+fn see(path: &'static str) -> Response {
+    (StatusCode::SEE_OTHER, [(header::LOCATION, path)]).into_response()
 }
 
 async fn requests_page(State(views): State<Views>, params: Params) -> Response {

@@ -1,7 +1,8 @@
 // Reads the page again every five seconds while somebody looks at it and types nothing.
 const again = async () => {
   const typing = document.activeElement && ["INPUT", "SELECT"].includes(document.activeElement.tagName);
-  if (!document.hidden && !typing && !getSelection().toString()) {
+  const still = document.querySelector("[data-still]");
+  if (!document.hidden && !typing && !still && !getSelection().toString()) {
     try {
       const answer = await fetch(location.href);
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
