@@ -108,7 +108,8 @@ impl Lane {
             };
             // Of alerts that only a dropped label told apart, one that fires speaks for all.
             match held.get(&push.signature) {
-                Some(other) if other.is_firing || !push.is_firing => {}
+                Some(other)
+                    if (other.is_firing, other.ends_at) >= (push.is_firing, push.ends_at) => {}
                 _ => drop(held.insert(push.signature, push)),
             }
         }
@@ -222,10 +223,13 @@ mod tests {
         Timestamp::from_nanos(second * 1_000_000_000)
     }
 
-    /// Alerts as `labels from..to`; what goes out in each second when every push succeeds, but for
-    /// those seconds in which the peer is down.
+    /// An alert that fires from one second to another.
+    struct Fires(&'static [(&'static str, &'static str)], std::ops::Range<u64>);
+
+    /// What goes out in each second when every push succeeds, but for those seconds in which the peer
+    /// is down.
     #[expect(clippy::needless_pass_by_value, reason = "expectations are written in place")]
-    fn check(alerts: &[(&[(&str, &str)], u64, Option<u64>)], down: &[u64], expect: Expect) {
+    fn check(alerts: &[Fires], down: &[u64], expect: Expect) {
         let peer = Peer {
             url: "http://peer".to_owned(),
             bearer: None,
@@ -233,18 +237,16 @@ mod tests {
             drop_labels: vec!["replica".into()],
         };
         let (mut lane, mut out, annotations) = (Lane::default(), String::new(), BTreeMap::new());
-        let all: Vec<(Labels, u64, Option<u64>)> =
-            alerts.iter().map(|(labels, from, to)| (Labels::of(labels), *from, *to)).collect();
+        let labels: Vec<Labels> =
+            alerts.iter().map(|Fires(labels, _)| Labels::of(labels)).collect();
         for second in 0..200 {
-            let views =
-                all.iter().filter(|(_, from, _)| *from <= second).map(|(labels, from, to)| {
-                    PushView {
-                        labels,
-                        annotations: &annotations,
-                        starts_at: at(*from),
-                        resolved_at: to.filter(|to| *to <= second).map(at),
-                    }
-                });
+            let begun = alerts.iter().zip(&labels).filter(|(one, _)| one.1.start <= second);
+            let views = begun.map(|(Fires(_, when), labels)| PushView {
+                labels,
+                annotations: &annotations,
+                starts_at: at(when.start),
+                resolved_at: (when.end <= second).then(|| at(when.end)),
+            });
             let due = lane.due(&peer, views, at(second));
             for push in &due {
                 let fails = if down.contains(&second) { " fails" } else { "" };
@@ -260,28 +262,63 @@ mod tests {
 
     #[test]
     fn a_firing_alert_is_pushed_every_minute_and_its_end_at_once() {
-        check(&[(&[("alertname", "A")], 0, Some(70))], &[], expect![[""]]);
+        check(
+            &[Fires(&[("alertname", "A")], 0..70)],
+            &[],
+            expect![[r#"
+                0s {alertname="A", cluster="eu"} until 240s
+                60s {alertname="A", cluster="eu"} until 300s
+                70s {alertname="A", cluster="eu"} until 70s
+                130s {alertname="A", cluster="eu"} until 70s
+                190s {alertname="A", cluster="eu"} until 70s
+            "#]],
+        );
     }
 
     #[test]
     fn what_fails_comes_again_and_is_not_lost() {
-        check(&[(&[("alertname", "A")], 0, Some(3))], &[0, 1, 3, 4], expect![[""]]);
+        check(
+            &[Fires(&[("alertname", "A")], 0..3)],
+            &[0, 1, 3, 4],
+            expect![[r#"
+                0s {alertname="A", cluster="eu"} until 240s fails
+                1s {alertname="A", cluster="eu"} until 241s fails
+                2s {alertname="A", cluster="eu"} until 242s
+                3s {alertname="A", cluster="eu"} until 3s fails
+                4s {alertname="A", cluster="eu"} until 3s fails
+                5s {alertname="A", cluster="eu"} until 3s
+                65s {alertname="A", cluster="eu"} until 3s
+                125s {alertname="A", cluster="eu"} until 3s
+                185s {alertname="A", cluster="eu"} until 3s
+            "#]],
+        );
     }
 
     #[test]
     fn replicas_push_one_alert_and_one_that_fires_speaks_for_both() {
         check(
             &[
-                (&[("alertname", "A"), ("replica", "1")], 0, Some(5)),
-                (&[("alertname", "A"), ("replica", "2")], 1, Some(20)),
+                Fires(&[("alertname", "A"), ("replica", "1")], 0..5),
+                Fires(&[("alertname", "A"), ("replica", "2")], 1..20),
             ],
             &[],
-            expect![[""]],
+            expect![[r#"
+                0s {alertname="A", cluster="eu"} until 240s
+                20s {alertname="A", cluster="eu"} until 20s
+                80s {alertname="A", cluster="eu"} until 20s
+                140s {alertname="A", cluster="eu"} until 20s
+            "#]],
         );
     }
 
     #[test]
     fn an_own_label_wins_over_an_external_one() {
-        check(&[(&[("alertname", "A"), ("cluster", "us")], 150, None)], &[], expect![[""]]);
+        check(
+            &[Fires(&[("alertname", "A"), ("cluster", "us")], 150..500)],
+            &[],
+            expect![[r#"
+                150s {alertname="A", cluster="us"} until 390s
+            "#]],
+        );
     }
 }

@@ -14,6 +14,10 @@ use prometheus::{
 
 pub use logs::{Guard, LogFormat, start};
 
+/// Seconds, from the shortest step of the journey to what nobody should wait for.
+const BUCKETS: [f64; 14] =
+    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+
 /// The daemon's own series. Cheap to share; every field counts itself.
 #[derive(Debug)]
 pub struct Metrics {
@@ -50,11 +54,8 @@ impl Metrics {
             Ok(counter)
         };
         let histogram = |name: &str, help: &str| -> Result<Histogram, prometheus::Error> {
-            let buckets = vec![
-                0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
-                10.0,
-            ];
-            let histogram = Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets))?;
+            let histogram =
+                Histogram::with_opts(HistogramOpts::new(name, help).buckets(BUCKETS.to_vec()))?;
             registry.register(Box::new(histogram.clone()))?;
             Ok(histogram)
         };

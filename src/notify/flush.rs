@@ -69,8 +69,8 @@ impl Look<'_> {
                 flushed.changed_meanwhile = true;
                 continue;
             }
-            let notifier = Notifier { route, receiver, position };
-            if let Some(mut out) = self.message(key, &notifier, before, &sorted, says) {
+            let notifier = Notifier { key, route, receiver, position };
+            if let Some(mut out) = self.message(&notifier, before, &sorted, says) {
                 // The time for which a message is tried counts from the first that failed.
                 out.made_at = busy.map_or(self.now, |busy| busy.made_at);
                 flushed.made.insert(position, out);
@@ -114,13 +114,12 @@ impl Look<'_> {
 
     fn message(
         &self,
-        key: &GroupKey,
         notifier: &Notifier<'_>,
         before: Option<&Told>,
         sorted: &Sorted,
         says: Told,
     ) -> Option<Outgoing> {
-        let Notifier { route, receiver, position } = notifier;
+        let Notifier { key, route, receiver, position } = notifier;
         if sorted.firing.is_empty() && says.resolved.is_empty() {
             return None;
         }
@@ -148,8 +147,9 @@ impl Look<'_> {
     }
 }
 
-/// One notifier of the receiver of a route.
+/// One notifier of the receiver of a group's route.
 struct Notifier<'a> {
+    key: &'a GroupKey,
     route: &'a Route,
     receiver: &'a Receiver,
     position: usize,
