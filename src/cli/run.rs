@@ -63,7 +63,7 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
 pub(super) fn banner(pipeline: &Pipeline) -> String {
     let addresses = pipeline.addresses();
     format!(
-        "throughline {} is ready\n  OTLP/gRPC   http://{}\n  ingest      http://{}  (OTLP/HTTP: /v1/traces, /v1/logs, /v1/metrics; /ingest/json, /ingest/aws/firehose, /ingest/aws/telemetry)\n  pages, API  http://{}",
+        "throughline {} is ready\n  OTLP/gRPC   http://{}\n  ingest      http://{}  (OTLP/HTTP: /v1/traces, /v1/logs, /v1/metrics; /ingest/json, /ingest/aws/…, /ingest/gcp/pubsub, /ingest/azure/eventhub)\n  pages, API  http://{}",
         env!("CARGO_PKG_VERSION"),
         addresses.otlp_grpc,
         addresses.ingest,

@@ -9,7 +9,8 @@ use super::redact::Redactor;
 use super::{Normalized, Origin, Rejection, Undecodable};
 use crate::number::{u32_from_usize, usize_from_u32};
 use crate::signal::{
-    Attributes, Batch, Fnv128, Receiver, Resource, Signal, SignalKind, Text, Timestamp, Value,
+    Attributes, Batch, Fnv128, MetricPoint, Receiver, Resource, Signal, SignalKind, Text,
+    Timestamp, Value,
 };
 
 /// Most records of one delivery. Each costs about half a KiB while it waits for the journal, so this
@@ -46,6 +47,8 @@ pub(crate) struct Told {
     pub(crate) speaker: Speaker,
     /// Set where the platform itself names the event.
     pub(crate) event: Option<EventKey>,
+    /// Metric points that the record holds beside what it is itself.
+    pub(crate) points: Vec<MetricPoint>,
 }
 
 /// The delivery so far.
@@ -109,8 +112,24 @@ impl Gather {
         let resource = completed(speaker, told.speaker, &mut kind);
         let identity =
             identity.or_else(|| told.event.map(|key| platform_identity(&key, &resource, &kind)));
+        let job = resource.function_or_service().cloned();
         let resource = self.resource(resource);
         self.batch.signals.push(Signal { identity, resource, kind });
+        for (idx, mut point) in told.points.into_iter().enumerate() {
+            if !self.has_room() {
+                return;
+            }
+            // A point is as well known as its record.
+            let identity = identity.map(|record| {
+                let record = record.to_be_bytes();
+                Fnv128::default().field(&record).field(&idx.to_be_bytes()).finish()
+            });
+            if let Some(job) = job.as_deref().filter(|_| point.labels.get("job").is_none()) {
+                point.labels = point.labels.with("job", job);
+            }
+            let kind = SignalKind::Metric(Box::new(point));
+            self.batch.signals.push(Signal { identity, resource, kind });
+        }
     }
 
     /// Counts a record that is bad for good.

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::aws_events;
 use super::config::Fields;
+use super::emf;
 use super::event_time::{self, EventTime};
 use super::gather::{EventKey, Gather, Told};
 use super::json_facts::{self, error_fact, first_line};
@@ -25,7 +26,7 @@ use crate::signal::{
     self, Attributes, LogRecord, Receiver, Resource, Severity, SignalKind, Text, Timestamp,
 };
 
-const TIME: [&str; 12] = [
+const TIME: [&str; 13] = [
     "timestamp",
     "time",
     "@timestamp",
@@ -38,6 +39,7 @@ const TIME: [&str; 12] = [
     "date",
     "timeMillis",
     "@t",
+    "_aws.Timestamp",
 ];
 const LEVEL: [&str; 10] = [
     "level",
@@ -199,7 +201,7 @@ fn platform_line(line: PlatformLine, around: Around<'_>) -> Told {
     }
     let key = line.has_time.then(|| EventKey { name: "timeout line".to_owned(), time: told });
     let speaker = super::gather::Speaker { version: line.version, ..Default::default() };
-    Told { kind: SignalKind::Platform(Box::new(event)), speaker, event: key }
+    Told { kind: SignalKind::Platform(Box::new(event)), speaker, event: key, points: Vec::new() }
 }
 
 /// An object that is a record of its own, behind text that somebody wrote without a line's end. They
@@ -218,7 +220,7 @@ fn glued(prefix: &str, object: &Object, around: Around<'_>) -> Told {
     told
 }
 
-fn text_record(line: &LogLine<'_>, around: Around<'_>) -> Told {
+pub(crate) fn text_record(line: &LogLine<'_>, around: Around<'_>) -> Told {
     match embedded(line.message) {
         Some((prefix, object)) if prefix.trim().is_empty() => {
             of_object(&object, Some(line), around)
@@ -295,7 +297,8 @@ fn record(object: &Object, line: Option<&LogLine<'_>>, around: Around<'_>) -> To
         attributes.0.push((Text::from("original_timestamp"), value));
     }
     let log = LogRecord { time, severity, trace, body, facts, attributes };
-    Told { kind: SignalKind::Log(Box::new(log)), speaker, event: None }
+    let points = emf::points(&object, time);
+    Told { kind: SignalKind::Log(Box::new(log)), speaker, event: None, points }
 }
 
 /// The message, where it is an object or the text of one: `console.log(JSON.stringify(…))` below a

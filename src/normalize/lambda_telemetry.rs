@@ -158,6 +158,7 @@ pub(crate) fn platform(event: &Object, around: Around<'_>) -> Option<Told> {
         kind: SignalKind::Platform(Box::new(platform)),
         speaker,
         event: Some(EventKey { name: shorten(kind, TEXT_BYTES_MAX).to_owned(), time: told }),
+        points: Vec::new(),
     })
 }
 

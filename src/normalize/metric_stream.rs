@@ -127,6 +127,7 @@ pub(crate) fn read_record(record: &MetricRecord, speaker: &Resource, gather: &mu
             ..Speaker::default()
         },
         event: None,
+        points: Vec::new(),
     };
     gather.accept(Some(identity), speaker, told);
 }
@@ -231,7 +232,7 @@ fn own_labels(record: &MetricRecord, stat: &str) -> Labels {
 
 /// `ApproximateNumberOfMessages` to `approximate_number_of_messages`; runs of capitals and digits stay
 /// one word (`5XXError` is `5xx_error`), and what no label may hold becomes `_`.
-fn snake(name: &str) -> String {
+pub(super) fn snake(name: &str) -> String {
     let mut snake = String::with_capacity(name.len() + 8);
     let mut letters = name.chars().peekable();
     let mut before = '_';

@@ -1,5 +1,6 @@
 //! Normalize: every platform's dialect to one vocabulary. Pure functions, no I/O, no clock.
 
+pub mod azure_records;
 pub mod cloudwatch_logs;
 pub mod config;
 pub mod firehose;
@@ -8,6 +9,7 @@ pub mod json_log;
 pub mod lambda_telemetry;
 pub mod metric_stream;
 pub mod otlp;
+pub mod pubsub;
 pub mod redact;
 pub mod remote_write;
 pub(crate) mod semconv;
@@ -15,10 +17,15 @@ pub(crate) mod shorten;
 pub mod show;
 pub mod trace_header;
 
+mod app_insights;
 mod aws_events;
 mod aws_names;
+mod azure_fields;
+mod azure_metric;
+mod emf;
 mod event_time;
 mod gather;
+mod gcp_log_entry;
 mod json_facts;
 mod json_fields;
 mod lambda_text;

@@ -102,7 +102,11 @@ impl Failure {
             Endpoint::Otlp { encoding: Encoding::Json, .. } => {
                 Json(json!({"code": i32::from(self.grpc().code()), "message": self.to_string()})).into_response()
             }
-            Endpoint::Json if matches!(self, Self::Undecodable { .. }) => {
+            // Anything but success is sent again, for days; it is in the books as undecodable.
+            Endpoint::Pubsub if matches!(self, Self::Undecodable { .. }) => {
+                return Json(json!({})).into_response();
+            }
+            Endpoint::Json | Endpoint::Eventhub if matches!(self, Self::Undecodable { .. }) => {
                 let error = json!({"index": 0, "message": self.to_string()});
                 Json(json!({"accepted": 0, "rejected": 0, "errors": [error]})).into_response()
             }
@@ -111,7 +115,7 @@ impl Failure {
                 remote_write::tell(Written::default(), &mut response);
                 response
             }
-            Endpoint::Json | Endpoint::Telemetry => {
+            Endpoint::Json | Endpoint::Telemetry | Endpoint::Pubsub | Endpoint::Eventhub => {
                 Json(json!({"error": {"code": self.code(), "message": self.to_string()}})).into_response()
             }
         };

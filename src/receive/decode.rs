@@ -9,7 +9,9 @@ use super::answer::Failure;
 use super::{Desk, Refusal, hash};
 use crate::normalize::otlp::{self, Encoding, OtlpSignal};
 use crate::normalize::remote_write::{self, Version, Written};
-use crate::normalize::{Normalized, Origin, Undecodable, firehose, json_log, lambda_telemetry};
+use crate::normalize::{
+    Normalized, Origin, Undecodable, azure_records, firehose, json_log, lambda_telemetry, pubsub,
+};
 use crate::signal::Receiver;
 
 /// Bodies from here on are decoded off the async threads.
@@ -23,6 +25,8 @@ pub(super) enum Endpoint {
     Firehose,
     Telemetry,
     RemoteWrite(Version),
+    Pubsub,
+    Eventhub,
 }
 
 impl Endpoint {
@@ -33,6 +37,8 @@ impl Endpoint {
             Self::Firehose => Receiver::Firehose,
             Self::Telemetry => Receiver::Telemetry,
             Self::RemoteWrite(_) => Receiver::RemoteWrite,
+            Self::Pubsub => Receiver::Pubsub,
+            Self::Eventhub => Receiver::Eventhub,
         }
     }
 }
@@ -41,7 +47,7 @@ impl Endpoint {
 #[derive(Debug)]
 pub(super) struct Decoded {
     pub(super) normalized: Normalized,
-    /// The id inside the body, where the protocol has one there.
+    /// The delivery's id inside the body, where the protocol has one there.
     pub(super) request_id: Option<String>,
     /// Of remote write: what was taken.
     pub(super) written: Written,
@@ -96,6 +102,12 @@ fn read(
             let request = remote_write::normalize(bytes, version, origin, &config)?;
             written = request.written;
             request.normalized
+        }
+        Endpoint::Eventhub => azure_records::normalize(bytes, origin, &config)?,
+        Endpoint::Pubsub => {
+            let push = pubsub::normalize(bytes, origin, &config, desk.limits.body_bytes_max)?;
+            request_id = push.id;
+            push.normalized
         }
     };
     normalized.batch.body_hash = hash(bytes);

@@ -32,6 +32,8 @@ pub(super) fn router(desk: Arc<Desk>) -> Router {
         .route("/ingest/aws/firehose", post(firehose))
         .route("/ingest/aws/telemetry", post(telemetry))
         .route("/api/v1/write", post(write))
+        .route("/ingest/gcp/pubsub", post(pubsub))
+        .route("/ingest/azure/eventhub", post(eventhub))
         .fallback(|| async { plain(StatusCode::NOT_FOUND, "not_found", "no such path") })
         .method_not_allowed_fallback(|| async {
             plain(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "this path takes POST")
@@ -74,6 +76,14 @@ async fn write(State(desk): State<Arc<Desk>>, request: Request) -> Response {
             failure.http(Endpoint::RemoteWrite(Version::V1), "", desk.shared.clock.now())
         }
     }
+}
+
+async fn pubsub(State(desk): State<Arc<Desk>>, request: Request) -> Response {
+    take(desk, Endpoint::Pubsub, request).await
+}
+
+async fn eventhub(State(desk): State<Arc<Desk>>, request: Request) -> Response {
+    take(desk, Endpoint::Eventhub, request).await
 }
 
 async fn otlp(desk: Arc<Desk>, signal: OtlpSignal, request: Request) -> Response {
@@ -147,12 +157,19 @@ async fn delivered(
                 .or(request_id.as_deref())
                 .map(|id| format!("{source} {id}"))
         }
+        Endpoint::Pubsub => request_id.clone().or_else(|| unwrapped_id(headers)),
         _ => text(headers, "idempotency-key").map(str::to_owned),
     };
     batch.declared_id = id.map(|id| declared(&principal, receiver, &id));
     let accepted = batch.signals.len();
     desk.deliver(batch).await.map_err(Failure::Refused)?;
     Ok(Delivered { accepted, rejections: normalized.rejections, request_id, written })
+}
+
+/// The id of a Pub/Sub message that was pushed without its envelope (`--push-no-wrapper-write-metadata`).
+fn unwrapped_id(headers: &HeaderMap) -> Option<String> {
+    let subscription = text(headers, "x-goog-pubsub-subscription-name").unwrap_or_default();
+    text(headers, "x-goog-pubsub-message-id").map(|id| format!("{subscription} {id}"))
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {
@@ -181,15 +198,15 @@ fn success(desk: &Desk, endpoint: Endpoint, delivered: Delivered) -> Response {
     let Delivered { accepted, rejections, request_id, written } = delivered;
     match endpoint {
         Endpoint::Otlp { signal, encoding, .. } => export_response(signal, encoding, &rejections),
-        Endpoint::Json => {
+        Endpoint::Json | Endpoint::Eventhub => {
             let errors: Vec<&Rejection> = rejections.iter().take(ERRORS_MAX).collect();
             Json(json!({"accepted": accepted, "rejected": rejections.len(), "errors": errors})).into_response()
         }
         Endpoint::Firehose => {
             Json(json!({"requestId": request_id.unwrap_or_default(), "timestamp": desk.shared.clock.now().as_millis()})).into_response()
         }
-        Endpoint::Telemetry => Json(json!({})).into_response(),
         Endpoint::RemoteWrite(_) => remote_write::success(written, &rejections),
+        Endpoint::Telemetry | Endpoint::Pubsub => Json(json!({})).into_response(),
     }
 }
 

@@ -123,12 +123,16 @@ async fn success_is_told_in_each_protocols_own_words() {
             r#"/ingest/json | {"message":"a","level":"INFO"}"#,
             r#"/ingest/aws/firehose | x-amz-firehose-request-id: 7 | {"requestId":"7","timestamp":1,"records":[]}"#,
             r"/ingest/aws/telemetry | []",
+            r#"/ingest/gcp/pubsub | {"message":{"messageId":"1","data":"%"},"subscription":"s"}"#,
+            r#"/ingest/azure/eventhub | {"records":[{"category":"A"},7]}"#,
         ],
         expect![[r#"
             200 {}
             200 {"accepted":1,"errors":[],"rejected":0}
             200 {"requestId":"7","timestamp":"…"}
             200 {}
+            200 {}
+            200 {"accepted":1,"errors":[{"index":1,"message":"a record is an object"}],"rejected":1}
         "#]],
     )
     .await;
@@ -147,6 +151,8 @@ async fn bad_input_is_told_where_and_never_harms_its_neighbours() {
             "/v1/logs | content-type: application/json | content-encoding: br | x",
             "/v1/logs | content-type: application/json | content-encoding: gzip | x",
             "/ingest/aws/firehose | x-amz-firehose-request-id: 9 | nonsense",
+            "/ingest/gcp/pubsub | nonsense",
+            "/ingest/azure/eventhub | {\"records\":[{",
             "/nowhere | x",
         ],
         expect![[r#"
@@ -157,13 +163,15 @@ async fn bad_input_is_told_where_and_never_harms_its_neighbours() {
             415 {"code":3,"message":"content encoding `br` is not known; send gzip, zstd, deflate, snappy or none"}
             400 {"code":3,"message":"byte 0: the body is not packed as its content-encoding says"}
             400 {"errorMessage":"byte 1: no Firehose delivery: expected ident at line 1 column 2","requestId":"9","timestamp":"…"}
+            200 {}
+            400 {"accepted":0,"errors":[{"index":0,"message":"byte 0: JSON is cut off: EOF while parsing an object at line 1 column 13"}],"rejected":0}
             404 {"error":{"code":"not_found","message":"no such path"}}
         "#]],
     )
     .await;
     let batches = desk.batches.lock().expect("not poisoned");
     let undecodable = batches.iter().filter(|batch| batch.undecodable_bytes.is_some()).count();
-    assert_eq!(undecodable, 4, "undecodable bodies are in the books");
+    assert_eq!(undecodable, 6, "undecodable bodies are in the books");
 }
 
 #[tokio::test]
@@ -176,6 +184,8 @@ async fn transient_trouble_may_always_be_retried() {
             r#"/ingest/aws/firehose | {"requestId":"7","timestamp":1,"records":[]}"#,
             r"/ingest/aws/telemetry | []",
             r"/api/v1/write | content-encoding: identity | ",
+            r#"/ingest/gcp/pubsub | {"message":{"messageId":"1"}}"#,
+            r#"/ingest/azure/eventhub | {"records":[]}"#,
         ] {
             let answer = ask(&desk, request).await;
             assert!(answer.starts_with("503 retry-after"), "{refusal:?} {request}: {answer}");
@@ -278,6 +288,9 @@ async fn a_delivery_is_named_by_its_protocol_or_its_key() {
         r#"/ingest/json | idempotency-key: k | {"message":"a","level":"INFO"}"#,
         r#"/ingest/json | {"message":"a","level":"INFO"}"#,
         r#"/ingest/aws/firehose | x-amz-firehose-request-id: k | {"requestId":"k","timestamp":1,"records":[]}"#,
+        r#"/ingest/gcp/pubsub | {"message":{"messageId":"k"},"subscription":"s"}"#,
+        r#"/ingest/gcp/pubsub | {"message":{"messageId":"k"},"subscription":"s"}"#,
+        r#"/ingest/gcp/pubsub | x-goog-pubsub-message-id: k | x-goog-pubsub-subscription-name: s | {"level":"INFO","message":"a"}"#,
     ] {
         ask(&desk, request).await;
     }
@@ -288,6 +301,10 @@ async fn a_delivery_is_named_by_its_protocol_or_its_key() {
     assert!(
         ids[3].is_some() && ids[3] != ids[0],
         "the same id at another door is another delivery"
+    );
+    assert!(
+        ids[4].is_some() && ids[4] == ids[5] && ids[5] == ids[6],
+        "with its envelope or without"
     );
 }
 

@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use throughline::normalize::{
-    Config, Normalized, Origin, Undecodable, cloudwatch_logs, firehose, json_log, lambda_telemetry,
-    metric_stream, show,
+    Config, Normalized, Origin, Undecodable, azure_records, cloudwatch_logs, firehose, json_log,
+    lambda_telemetry, metric_stream, pubsub, show,
 };
 use throughline::signal::Timestamp;
 
@@ -20,9 +20,12 @@ use crate::Report;
 mod otel_metrics;
 
 /// The folders whose every file is accounted for.
-const FOLDERS: [&str; 7] = [
+const FOLDERS: [&str; 10] = [
+    "azure",
     "cwlogs",
+    "emf",
     "firehose",
+    "gcp",
     "lambda-json-logs",
     "lambda-text-logs",
     "metricstream",
@@ -53,6 +56,10 @@ enum Wire {
     /// A decoded payload between lines of prose.
     CloudWatchInProse,
     MetricStream,
+    /// `/ingest/gcp/pubsub`.
+    Pubsub,
+    /// `/ingest/azure/eventhub`.
+    Eventhub,
     /// OTLP/JSON that was decoded from a metric stream's record; it is encoded again.
     MetricStreamOtel,
 }
@@ -61,6 +68,32 @@ enum Wire {
 struct Case(&'static str, Wire, &'static str);
 
 const CASES: &[Case] = &[
+    Case("azure/alloy_custom_payload_json.json", Wire::Eventhub, "2024-09-18T00:46:00Z"),
+    Case(
+        "azure/alloy_custom_payload_json_with_records_string.json",
+        Wire::Eventhub,
+        "2024-09-18T00:46:00Z",
+    ),
+    Case("azure/alloy_custom_payload_text.txt", Wire::Eventhub, "2024-09-18T00:46:00Z"),
+    Case("azure/alloy_logic_app_logs_message.json", Wire::Eventhub, "2023-03-17T08:45:00Z"),
+    Case("azure/alloy_message_with_invalid_time.json", Wire::Eventhub, "2023-03-17T08:45:00Z"),
+    Case(
+        "azure/alloy_message_without_time_with_time_stamp.json",
+        Wire::Eventhub,
+        "2024-09-18T00:46:00Z",
+    ),
+    Case("azure/dt_events.json", Wire::Eventhub, "2021-02-04T07:46:00Z"),
+    Case("azure/dt_not_known_category_record.json", Wire::Eventhub, "2021-02-04T07:46:00Z"),
+    Case("azure/logzio_sample_logs.json", Wire::Eventhub, "2025-05-08T11:00:00Z"),
+    Case("azure/otel_app-dependencies_first.json", Wire::Eventhub, "2023-04-18T09:04:00Z"),
+    Case("azure/otel_metrics-records_subset.json", Wire::Eventhub, "2023-04-18T09:04:00Z"),
+    Case(
+        "azure/otel_servicebus_application-metrics-log.json",
+        Wire::Eventhub,
+        "2021-01-01T20:41:00Z",
+    ),
+    Case("azure/sumo_activity_log_fixtures.json", Wire::Eventhub, "2018-03-07T14:25:00Z"),
+    Case("azure/sumo_metrics_fixtures.json", Wire::Eventhub, "2018-03-07T14:25:00Z"),
     Case(
         "cwlogs/dd_cloudwatch_customized_log_group_lambda_invocation.json",
         Wire::CloudWatch,
@@ -96,6 +129,11 @@ const CASES: &[Case] = &[
         "2015-08-24T19:04:00Z",
     ),
     Case("cwlogs/sumo_cwlfixtures.json", Wire::CloudWatch, "2017-12-18T09:36:00Z"),
+    Case("emf/py_add_metadata_output.json", Wire::Json, "2022-07-01T15:11:00Z"),
+    Case("emf/py_capture_cold_start_metric_output.json", Wire::Json, "2022-07-01T14:59:00Z"),
+    Case("emf/ts_addMetadataLog.json", Wire::Json, "2020-06-15T15:30:00Z"),
+    Case("emf/ts_dimensionSetsLog.json", Wire::Json, "2025-11-17T22:15:00Z"),
+    Case("emf/ts_multiValueMetricsLog.json", Wire::Json, "2020-06-15T15:30:00Z"),
     Case("firehose/cw_logs_control_and_bad_records.json", Wire::Firehose, "2023-05-18T15:35:00Z"),
     Case("firehose/cw_logs_mixed.json", Wire::Firehose, "2023-05-18T15:35:00Z"),
     Case("firehose/cw_logs_with_only_data_messages.json", Wire::Firehose, "2023-05-18T15:35:00Z"),
@@ -111,6 +149,20 @@ const CASES: &[Case] = &[
         Wire::CloudWatchInProse,
         "2021-04-12T09:38:00Z",
     ),
+    Case("gcp/alloy_pubsub_push_decoded_logentry.json", Wire::Pubsub, "2022-09-06T18:08:00Z"),
+    Case("gcp/ce_binary_MessagePublishedData-complex.json", Wire::Pubsub, "2021-02-05T04:07:00Z"),
+    Case("gcp/ce_structured_MessagePublishedData.json", Wire::Pubsub, "2021-02-05T04:07:00Z"),
+    Case("gcp/dt_cloud_function_debug_text_record.json", Wire::Pubsub, "2021-04-13T10:28:00Z"),
+    Case("gcp/dt_cloud_function_error_proto_record.json", Wire::Pubsub, "2021-04-13T10:28:00Z"),
+    Case("gcp/dt_cloud_function_notice_json_record.json", Wire::Pubsub, "2021-04-13T10:28:00Z"),
+    Case("gcp/dt_cloud_run_job_record.json", Wire::Pubsub, "2021-04-13T10:28:00Z"),
+    Case("gcp/dt_cloudfunction_logentry.json", Wire::Pubsub, "2021-03-29T10:26:00Z"),
+    Case(
+        "gcp/dt_cloudfunction_logentry_invalid_timestamp.json",
+        Wire::Pubsub,
+        "2021-03-29T10:26:00Z",
+    ),
+    Case("gcp/ffc_legacy_pubsub-cloudevent-output.json", Wire::Pubsub, "2020-09-29T11:33:00Z"),
     Case("lambda-json-logs/lpt_json_log.ndjson", Wire::Json, "2024-02-09T08:43:00Z"),
     Case("lambda-json-logs/lpt_json_mixed_invalid.txt", Wire::Json, "2024-02-09T08:43:00Z"),
     Case("lambda-json-logs/lpt_json_mixed_with_plain.txt", Wire::Json, "2024-02-09T08:43:00Z"),
@@ -249,6 +301,10 @@ fn normalize(body: &[u8], wire: Wire, origin: &Origin) -> Result<Outcome, String
             let start = text.find('{').unwrap_or_default();
             let end = text.rfind("\n}").map_or(text.len(), |at| at + 2);
             cloudwatch(text.get(start..end).unwrap_or_default().as_bytes())
+        }
+        Wire::Eventhub => azure_records::normalize(body, origin, &config),
+        Wire::Pubsub => {
+            pubsub::normalize(body, origin, &config, DECOMPRESSED_MAX).map(|push| push.normalized)
         }
         Wire::MetricStreamOtel => by_firehose(&otel_metrics::firehose_body(&json()?)?),
     })
