@@ -9,6 +9,9 @@ use throughline::clock::Clock;
 use throughline::config::Config;
 use throughline::pipeline::{Pipeline, Settings, Stopped};
 
+#[path = "journey/grafana.rs"]
+mod grafana;
+
 /// Waiting for what a tick brings: long enough for a busy machine, never slept through when it comes.
 const PATIENCE: Duration = Duration::from_mins(1);
 

@@ -26,8 +26,8 @@ const MAP: [(&str, &[&str]); 21] = [
     ("notify", &["evaluate", "series"]),
     ("simulate", &["correlate"]),
     ("internal_telemetry", &["evaluate", "notify"]),
-    ("forward", &["clock", "internal_telemetry", "notify"]),
-    ("config", &["archive", "correlate", "forward", "normalize", "notify", "series"]),
+    ("forward", &["clock", "internal_telemetry", "normalize", "notify", "series"]),
+    ("config", &["archive", "correlate", "forward", "normalize", "notify", "promql", "series"]),
     (
         "serve",
         &[

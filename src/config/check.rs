@@ -9,13 +9,15 @@ use serde_saphyr::Spanned;
 
 use super::interpolate::interpolate;
 use super::raw::{
-    RawAlertmanager, RawConfig, RawFields, RawFunction, RawQueue, RawToken, Scalar, Value, Values,
+    RawAlertmanager, RawConfig, RawFields, RawFunction, RawQuery, RawQueue, RawRemoteWrite,
+    RawToken, Scalar, Value, Values,
 };
 use super::{Config, Listen, Outside, Rules, Scope, Token};
 use crate::correlate::config::{Architecture, FlowConfig, FunctionConfig, QueueConfig};
 use crate::forward::alertmanagers::Peer;
-use crate::signal::{Diagnostic, SecretHash, parse_bytes, parse_duration};
-use crate::{archive, correlate, normalize, notify, series};
+use crate::forward::endpoint::{self, Endpoint};
+use crate::signal::{Diagnostic, Labels, SecretHash, parse_bytes, parse_duration};
+use crate::{archive, correlate, normalize, notify, promql, series};
 
 const MEMORY_MAX: u64 = 512 << 20;
 /// Less cannot hold the buffers of one large delivery beside the engine.
@@ -55,12 +57,8 @@ impl Reader<'_> {
                 "`tls` is not supported yet; put a TLS proxy in front, or listen on loopback",
             );
         }
-        for (name, list) in
-            [("otlp", &raw.forward.otlp), ("remote_write", &raw.forward.remote_write)]
-        {
-            if let Some(first) = list.iter().flatten().next() {
-                self.error(first, format!("`forward.{name}` is not supported yet; leave it empty"));
-            }
+        if let Some(first) = raw.forward.otlp.iter().flatten().next() {
+            self.error(first, "`forward.otlp` is not supported yet; leave it empty");
         }
         let memory_max_bytes = self.memory_max(&raw.memory_max);
         let correlate = self.correlate(raw, memory_max_bytes);
@@ -83,6 +81,14 @@ impl Reader<'_> {
                 ..series::Config::default()
             },
             correlate,
+            remote_write: raw
+                .forward
+                .remote_write
+                .iter()
+                .flatten()
+                .filter_map(|endpoint| self.remote_write(endpoint))
+                .collect(),
+            query: self.query(&raw.query, memory_max_bytes),
             archive: self.archive(raw),
             notify: self.notify(&raw.notify.config),
             journal_size_max_bytes: self.bytes(&raw.journal.size_max).unwrap_or(JOURNAL_SIZE_MAX),
@@ -249,6 +255,41 @@ impl Reader<'_> {
         }
         config.redact.hash_key = key.unwrap_or_default().into_bytes();
         config
+    }
+
+    fn remote_write(&mut self, raw: &Spanned<RawRemoteWrite>) -> Option<Endpoint> {
+        let url = self.required(raw, &raw.value.url, "url")?;
+        if !url.starts_with("http://") && !url.starts_with("https://") {
+            self.error(raw, "`url` must begin with http:// or https://");
+        }
+        let interval = self.duration(&raw.value.interval).unwrap_or(endpoint::INTERVAL);
+        if let Some(written) = raw.value.interval.as_ref().filter(|_| interval.as_secs() == 0) {
+            self.error(written, "`interval` must be 1s at least");
+        }
+        let mut labels = Vec::new();
+        for (name, value) in raw.value.labels.iter().flatten() {
+            let value = self.text(&Some(value.clone())).unwrap_or_default();
+            labels.push((name.as_str().into(), value.into()));
+        }
+        Some(Endpoint {
+            url,
+            token: self.secret(&raw.value.token, &raw.value.token_file),
+            interval,
+            timeout: self.duration(&raw.value.timeout).unwrap_or(endpoint::TIMEOUT),
+            labels: Labels::new(labels),
+        })
+    }
+
+    fn query(&mut self, raw: &RawQuery, memory_max_bytes: u64) -> promql::limits::Limits {
+        let defaults = promql::limits::Limits::for_memory(memory_max_bytes);
+        promql::limits::Limits {
+            timeout: self.duration(&raw.timeout).unwrap_or(defaults.timeout),
+            lookback: self.duration(&raw.lookback).unwrap_or(defaults.lookback),
+            samples_max: self.count(&raw.samples_max).unwrap_or(defaults.samples_max),
+            series_max: self.count(&raw.series_max).unwrap_or(defaults.series_max),
+            concurrent_max: self.count(&raw.concurrent_max).unwrap_or(defaults.concurrent_max),
+            pool: defaults.pool,
+        }
     }
 
     fn archive(&mut self, raw: &RawConfig) -> archive::Config {

@@ -16,8 +16,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::forward::alertmanagers::Peer;
+use crate::forward::endpoint::Endpoint;
 use crate::signal::{Diagnostic, SecretHash};
-use crate::{archive, correlate, normalize, notify, series};
+use crate::{archive, correlate, normalize, notify, promql, series};
 
 /// Everything that the daemon needs to know. Private to build, public to read.
 #[derive(Clone, Debug)]
@@ -29,6 +30,9 @@ pub struct Config {
     pub correlate: correlate::Config,
     pub normalize: normalize::Config,
     pub series: series::Config,
+    /// Where the series go as well.
+    pub remote_write: Vec<Endpoint>,
+    pub query: promql::limits::Limits,
     pub archive: archive::Config,
     pub notify: notify::Config,
     pub journal_size_max_bytes: u64,

@@ -53,6 +53,7 @@ section!(RawConfig {
     cost: RawCost,
     journal: RawJournal,
     series: RawSeries,
+    query: RawQuery,
     archive: RawArchive,
     rules: RawRules,
     tls: Option<Spanned<serde_json::Value>>,
@@ -81,6 +82,13 @@ section!(RawCost { gb_second_usd: RawGbSecond, request_usd: Value });
 section!(RawGbSecond { x86_64: Value, arm64: Value });
 section!(RawJournal { size_max: Value });
 section!(RawSeries { retention: Value, size_max: Value });
+section!(RawQuery {
+    timeout: Value,
+    lookback: Value,
+    samples_max: Value,
+    series_max: Value,
+    concurrent_max: Value,
+});
 section!(RawArchive { keep: RawKeep, size_max: Value, retention: Value });
 section!(RawKeep { errors: Value, slowest_per_flow: Value, sample: Value });
 section!(RawRules { files: Values, evaluation_interval: Value, query_offset: Value });
@@ -111,9 +119,17 @@ section!(RawQueue {
 section!(RawFlow { r#match: Value, incomplete_after: Value });
 section!(RawSlos { files: Values });
 section!(RawNotify { config: Value });
+section!(RawRemoteWrite {
+    url: Value,
+    token: Value,
+    token_file: Value,
+    interval: Value,
+    timeout: Value,
+    labels: Option<std::collections::BTreeMap<String, Spanned<Scalar>>>,
+});
 section!(RawForward {
     otlp: Option<Vec<Spanned<serde_json::Value>>>,
-    remote_write: Option<Vec<Spanned<serde_json::Value>>>,
+    remote_write: Option<Vec<Spanned<RawRemoteWrite>>>,
     alertmanagers: Option<Vec<Spanned<RawAlertmanager>>>,
 });
 

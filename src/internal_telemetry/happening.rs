@@ -90,6 +90,68 @@ impl JournalReplayed {
     }
 }
 
+/// Samples go to a remote write endpoint from now on.
+#[derive(Debug)]
+pub struct ForwardStarted<'a> {
+    pub endpoint: &'a str,
+}
+
+impl ForwardStarted<'_> {
+    pub fn emit(&self) {
+        info!(event = "forward.endpoint.started", endpoint = self.endpoint);
+    }
+}
+
+/// An endpoint answered: `sent`, `rejected` for good, or `refused` to come again.
+#[derive(Debug)]
+pub struct SamplesForwarded<'a> {
+    pub endpoint: &'a str,
+    pub outcome: &'static str,
+    pub why: &'a str,
+    pub n: u64,
+}
+
+impl SamplesForwarded<'_> {
+    pub fn emit(&self, metrics: &Metrics) {
+        let Self { endpoint, outcome, why, n } = *self;
+        metrics.outward.samples_forwarded.with_label_values(&[endpoint, outcome]).inc_by(n);
+        match outcome {
+            "rejected" => warn!(event = "forward.samples.failed", endpoint, n, why),
+            "refused" => debug!(event = "forward.samples.refused", endpoint, n, why),
+            _ => debug!(event = "forward.samples.delivered", endpoint, n),
+        }
+    }
+}
+
+/// Time whose samples an endpoint will never get.
+#[derive(Debug)]
+pub struct ForwardSkipped<'a> {
+    pub endpoint: &'a str,
+    pub skipped: Duration,
+    pub why: &'a str,
+}
+
+impl ForwardSkipped<'_> {
+    pub fn emit(&self, metrics: &Metrics) {
+        let Self { endpoint, skipped, why } = *self;
+        metrics.outward.forward_skipped.with_label_values(&[endpoint]).inc_by(skipped.as_secs());
+        warn!(event = "forward.samples.missed", endpoint, skipped_s = skipped.as_secs(), why);
+    }
+}
+
+/// A query met one of its bounds.
+#[derive(Debug)]
+pub struct QueryLimited {
+    pub limit: &'static str,
+}
+
+impl QueryLimited {
+    pub fn emit(&self, metrics: &Metrics) {
+        metrics.outward.queries_limited.with_label_values(&[self.limit]).inc();
+        debug!(event = "serve.query.refused", limit = self.limit);
+    }
+}
+
 /// The disk failed: nothing more is acknowledged.
 #[derive(Debug)]
 pub struct JournalFailed;

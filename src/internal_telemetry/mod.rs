@@ -34,6 +34,7 @@ pub struct Metrics {
     messages: IntCounterVec,
     pushed_alerts: IntCounterVec,
     series: SeriesMetrics,
+    outward: Outward,
     /// 1 once recovery is over.
     pub ready: IntGauge,
 }
@@ -43,11 +44,7 @@ impl Metrics {
     pub fn try_new() -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
         let counters =
-            |name: &str, help: &str, labels: &[&str]| -> Result<IntCounterVec, prometheus::Error> {
-                let counter = IntCounterVec::new(Opts::new(name, help), labels)?;
-                registry.register(Box::new(counter.clone()))?;
-                Ok(counter)
-            };
+            |name: &str, help: &str, labels: &[&str]| counters(&registry, (name, help), labels);
         let counter = |name: &str, help: &str| -> Result<IntCounter, prometheus::Error> {
             let counter = IntCounter::new(name, help)?;
             registry.register(Box::new(counter.clone()))?;
@@ -108,6 +105,7 @@ impl Metrics {
                 &["outcome"],
             )?,
             series: SeriesMetrics::try_new(&registry)?,
+            outward: Outward::try_new(&registry)?,
             ready,
             registry,
         })
@@ -149,6 +147,48 @@ impl SeriesMetrics {
         registry.register(Box::new(dropped.clone()))?;
         Ok(Self { held, bytes, dropped })
     }
+}
+
+/// Counts of what others ask of the series, and of what they are sent.
+#[derive(Debug)]
+struct Outward {
+    queries_limited: IntCounterVec,
+    samples_forwarded: IntCounterVec,
+    forward_skipped: IntCounterVec,
+}
+
+impl Outward {
+    fn try_new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let counters =
+            |name: &str, help: &str, labels: &[&str]| counters(registry, (name, help), labels);
+        Ok(Self {
+            queries_limited: counters(
+                "throughline_self_serve_queries_limited_total",
+                "Queries that met a bound, by which",
+                &["limit"],
+            )?,
+            samples_forwarded: counters(
+                "throughline_self_forward_samples_total",
+                "Samples answered by a remote write endpoint, by how",
+                &["endpoint", "outcome"],
+            )?,
+            forward_skipped: counters(
+                "throughline_self_forward_skipped_seconds_total",
+                "Time whose samples a remote write endpoint never gets",
+                &["endpoint"],
+            )?,
+        })
+    }
+}
+
+fn counters(
+    registry: &Registry,
+    (name, help): (&str, &str),
+    labels: &[&str],
+) -> Result<IntCounterVec, prometheus::Error> {
+    let counter = IntCounterVec::new(Opts::new(name, help), labels)?;
+    registry.register(Box::new(counter.clone()))?;
+    Ok(counter)
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@
 
 mod deliver;
 mod evidence;
+mod forwarding;
 mod start;
 mod state;
 mod threads;

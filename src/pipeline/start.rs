@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::deliver;
+use super::forwarding::Forwarding;
 use super::state::{Entry, State};
 use super::threads::{EngineThread, EvaluatorThread, Item, Log};
 use crate::archive::Archive;
@@ -110,6 +111,7 @@ struct Tasks {
     web: tokio::task::JoinHandle<()>,
     ticker: tokio::task::JoinHandle<()>,
     forwarder: tokio::task::JoinHandle<()>,
+    forwarding: tokio::task::JoinHandle<()>,
     sender: tokio::task::JoinHandle<()>,
     /// One for each real Alertmanager.
     lanes: JoinSet<()>,
@@ -164,6 +166,7 @@ impl Pipeline {
         recovered.emit(&metrics);
         drop(written.set(log.clone()));
         let crowded = Arc::clone(&state.crowded);
+        let forwarding = Forwarding::of(&state, &clock, &metrics, &stopping).start(&config);
         let workers = Workers {
             state,
             log: log.clone(),
@@ -195,7 +198,7 @@ impl Pipeline {
             addresses,
             log,
             receivers,
-            tasks: Tasks { stop, web, ticker, forwarder, sender, lanes },
+            tasks: Tasks { stop, web, ticker, forwarder, forwarding, sender, lanes },
             threads,
             reload,
             lock,
@@ -239,7 +242,7 @@ impl Pipeline {
         let _ = tasks.stop.send(true);
         // A push on its way may be cut: it comes again after the next start and changes nothing twice.
         tasks.lanes.shutdown().await;
-        for task in [tasks.forwarder, tasks.ticker, tasks.web] {
+        for task in [tasks.forwarder, tasks.forwarding, tasks.ticker, tasks.web] {
             if let Err(error) = task.await {
                 tracing::error!(event = "pipeline.task.failed", %error);
             }
@@ -442,7 +445,7 @@ fn views(config: &Config, state: &State, seen: Seen) -> Views {
         reload: seen.reload.0,
         commands: commands(seen.log),
         started_at: seen.clock.now(),
-        queries: serve::QueryPermits::default(),
+        queries: serve::Queries::new(config.query),
         exported: serve::metrics_text::Exported::default(),
     }
 }

@@ -15,7 +15,7 @@ use super::kahan::{Mean, Sum};
 use super::text::{plain_number, short_number};
 use super::value::Element;
 use crate::number::{f64_from_u64, f64_from_usize, i64_from_f64, usize_from_f64};
-use crate::series::SampleValue;
+use crate::series::{CounterReset, SampleValue};
 use crate::signal::{Labels, METRIC_NAME, Text};
 
 /// Elements that aggregate to one; the name goes if that of any of them has to.
@@ -219,8 +219,11 @@ impl<'q> Evaluator<'q> {
     ) -> Option<SampleValue> {
         let mut total: Option<Accumulator> = None;
         let mut custom = false;
+        let (mut some_reset, mut some_not) = (false, false);
         for value in values {
             let SampleValue::Histogram(h) = value else { continue };
+            some_reset |= h.counter_reset == CounterReset::Yes;
+            some_not |= h.counter_reset == CounterReset::No;
             let Some(total) = &mut total else {
                 custom = is_custom(h);
                 total = Some(Accumulator::new(h));
@@ -234,9 +237,9 @@ impl<'q> Evaluator<'q> {
             if met.bounds_reconciled {
                 self.notes.reconciled(span, "aggregation");
             }
-            if met.resets_conflict {
-                self.notes.resets_conflict(span, "aggregation");
-            }
+        }
+        if some_reset && some_not {
+            self.notes.resets_conflict(span, "aggregation");
         }
         let total = total?;
         let mut h = if average.is_some() { total.mean()? } else { total.total()? };

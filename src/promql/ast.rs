@@ -61,6 +61,29 @@ pub(crate) struct Selector {
     /// With the one for the name, where it is given.
     pub(crate) matchers: Vec<Matcher>,
     pub(crate) shift: Shift,
+    pub(crate) edges: Edges,
+}
+
+/// Which samples stand for the ends of a window, or for an instant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Edges {
+    /// Those within.
+    #[default]
+    Within,
+    /// The last one before the start.
+    Anchored,
+    /// The line between the neighbours of each end.
+    Smoothed,
+}
+
+impl Edges {
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Within => "",
+            Self::Anchored => "anchored",
+            Self::Smoothed => "smoothed",
+        }
+    }
 }
 
 /// Where a selector or subquery looks instead of the evaluation time.

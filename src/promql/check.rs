@@ -2,7 +2,7 @@
 //! checked already. What goes out: nothing, or the error with its place.
 
 use super::ParseError;
-use super::ast::{Aggregate, AggregateOp, Binary, Card, Expr, Kind, MatchBy, Span, Type};
+use super::ast::{Aggregate, AggregateOp, Binary, Card, Edges, Expr, Kind, MatchBy, Span, Type};
 use super::parser::error_at;
 use super::signature::Function;
 
@@ -29,8 +29,36 @@ pub(super) fn check(function: &Function, args: &[Expr], span: Span) -> Result<()
         if let Some(wanted) = function.arg(at) {
             expect(arg, wanted, &format!("call to function {:?}", function.name))?;
         }
+        edges(function.name, arg)?;
     }
     Ok(())
+}
+
+/// Which functions take a window with `anchored` or `smoothed`.
+fn edges(function: &str, arg: &Expr) -> Result<(), ParseError> {
+    let Kind::Window { selector, .. } = &arg.unwrapped().kind else { return Ok(()) };
+    let takers: &[&str] = match selector.edges {
+        Edges::Within => return Ok(()),
+        Edges::Anchored => &["changes", "delta", "increase", "rate", "resets"],
+        Edges::Smoothed => &["delta", "increase", "rate"],
+    };
+    if takers.contains(&function) {
+        return Ok(());
+    }
+    let (word, takers) = (selector.edges.word(), takers.join(", "));
+    let message = format!("{word} modifier can only be used with: {takers} - not with {function}");
+    Err(error_at(arg.span, message))
+}
+
+/// What a whole query may be: a window with `anchored` or `smoothed` has no samples of its own to show.
+pub(super) fn whole(expr: &Expr) -> Result<(), ParseError> {
+    match &expr.unwrapped().kind {
+        Kind::Window { selector, .. } if selector.edges != Edges::Within => {
+            let word = selector.edges.word();
+            Err(error_at(expr.span, format!("{word} modifier needs a function around the range")))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn expect(expr: &Expr, wanted: Type, place: &str) -> Result<(), ParseError> {

@@ -2,7 +2,6 @@
 //! out: the value at that time. What is never true: a read of storage while evaluating; every
 //! selector is fetched once, for all steps of the query.
 
-use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
@@ -10,16 +9,17 @@ use std::sync::Arc;
 
 use regex::Regex;
 
-use super::ast::{At, BinaryOp, DurationExpr, Expr, Kind, Shift, Type};
+use super::ast::{At, BinaryOp, DurationExpr, Edges, Expr, Kind, Shift, Type};
 use super::derived::Derived;
+use super::fetch::Scope;
+use super::limits::{Held, Interrupt};
 use super::notes::Notes;
+use super::stats::Reads;
 use super::value::{Element, Frame, Series, Value, Window};
 use super::{Answer, EvalError, Options, Output, Query, Range, Select};
 use crate::number::{f64_from_i64, i64_from_f64};
-use crate::series::windows::{Windows, within};
-use crate::series::{
-    Matcher, RawSeries, STALE_NAN_BITS, Sample, SampleValue, SelectError, Selection,
-};
+use crate::series::windows::within;
+use crate::series::{RawSeries, STALE_NAN_BITS, Sample, SampleValue, SelectError};
 use crate::signal::Labels;
 
 /// Points of one series in an answer, as in Prometheus's API.
@@ -41,11 +41,15 @@ type Memo = HashMap<(usize, i64), Rc<Vec<Element>>>;
 pub(super) struct Evaluator<'q> {
     pub(super) range: Range,
     pub(super) notes: Notes<'q>,
-    lookback: i64,
+    pub(super) interrupt: Interrupt,
+    pub(super) lookback: i64,
     samples_max: usize,
-    samples_left: Cell<usize>,
+    pub(super) samples_left: Cell<usize>,
+    pub(super) series_left: Cell<usize>,
+    pub(super) series_max: usize,
+    pub(super) held: Held,
     /// Series by the id of their selector.
-    data: Vec<Vec<Series>>,
+    pub(super) data: Vec<Vec<Series>>,
     memo: RefCell<Memo>,
     pub(super) derived: Derived,
     /// Compiled patterns of `label_replace`, as many as the query has.
@@ -174,18 +178,6 @@ fn matrix(frame: Frame<'_>) -> Result<Vec<RawSeries>, EvalError> {
     Ok(series.collect())
 }
 
-/// A selector that waits for its series: matchers, and the times that it will look at.
-struct Wanted<'q> {
-    id: usize,
-    matchers: Cow<'q, [Matcher]>,
-    start: i64,
-    end: i64,
-    /// Stale markers end a series for an instant selector; windows do not hold them.
-    is_window: bool,
-    /// Where only the ends of windows matter.
-    windows: Option<Windows>,
-}
-
 impl<'q> Evaluator<'q> {
     fn new(
         query: &'q Query,
@@ -197,102 +189,31 @@ impl<'q> Evaluator<'q> {
             range,
             notes: Notes::new(query.text()),
             lookback: i64::try_from(options.lookback.as_millis()).unwrap_or(i64::MAX),
+            interrupt: options.interrupt.clone(),
             samples_max: options.samples_max,
             samples_left: Cell::new(options.samples_max),
+            series_left: Cell::new(options.series_max),
+            series_max: options.series_max,
+            held: Held::new(options.pool.clone()),
             data: Vec::new(),
             memo: RefCell::default(),
             derived: Derived::default(),
             patterns: RefCell::default(),
         };
         let mut wanted = Vec::new();
-        evaluator.collect(query.expr(), (range.start, range.end), &mut wanted)?;
+        let scope = Scope { times: (range.start, range.end), reads: Reads::Everything };
+        evaluator.collect(query.expr(), scope, &mut wanted)?;
         for selector in wanted {
             evaluator.fetch(&selector, select)?;
         }
         Ok(evaluator)
     }
 
-    fn collect(
-        &self,
-        expr: &'q Expr,
-        times: (i64, i64),
-        wanted: &mut Vec<Wanted<'q>>,
-    ) -> Result<(), EvalError> {
-        let selector_of = match &expr.kind {
-            Kind::Selector(selector) => Some((selector, self.lookback, false)),
-            Kind::Window { selector, range } => Some((selector, self.positive(range)?, true)),
-            _ => None,
-        };
-        if let Some((selector, back, is_window)) = selector_of {
-            let start = self.shifted(&selector.shift, times.0)?.saturating_sub(back);
-            let end = self.shifted(&selector.shift, times.1)?;
-            let matchers = Cow::Borrowed(selector.matchers.as_slice());
-            let windows = None;
-            wanted.push(Wanted { id: expr.id, matchers, start, end, is_window, windows });
-            return Ok(());
-        }
-        if let Kind::Call { function, args } = &expr.kind
-            && function.name == "info"
-        {
-            let matchers = Cow::Owned(super::info_join::info_matchers(args));
-            let start = self.info_time(args, times.0)?.saturating_sub(self.lookback);
-            let end = self.info_time(args, times.1)?;
-            let windows = None;
-            wanted.push(Wanted { id: expr.id, matchers, start, end, is_window: false, windows });
-            return args.first().map_or(Ok(()), |arg| self.collect(arg, times, wanted));
-        }
-        let mut times = times;
-        if let Kind::Subquery { range, shift, .. } = &expr.kind {
-            let range = self.positive(range)?;
-            let start = self.shifted(shift, times.0)?.saturating_sub(range);
-            times = (start, self.shifted(shift, times.1)?);
-        }
-        for child in expr.children() {
-            self.collect(child, times, wanted)?;
-        }
-        if let Some(window) = rising_window(expr)
-            && times == (self.range.start, self.range.end)
-            && let Some(last) = wanted.last_mut()
-            && let Kind::Window { range, .. } = &window.kind
-        {
-            let width = self.positive(range)?;
-            let ends = (last.start.saturating_add(width), last.end);
-            last.windows = Some(Windows::new(ends, self.range.step, width));
-        }
-        Ok(())
-    }
-
-    fn fetch(&mut self, wanted: &Wanted<'_>, select: &Select<'_>) -> Result<(), EvalError> {
-        let selection = Selection {
-            matchers: &wanted.matchers,
-            start: wanted.start,
-            end: wanted.end,
-            samples_max: self.samples_left.get(),
-            windows: wanted.windows.as_ref(),
-        };
-        let mut fetched = Vec::new();
-        for mut raw in select(&selection)? {
-            if wanted.is_window {
-                raw.samples.retain(|sample| !is_stale(&sample.value));
-            }
-            self.spend(raw.samples.len())?;
-            let seconds = wanted.windows.as_ref().and_then(|w| w.seconds_of(&raw.labels));
-            let labels = Arc::new(raw.labels);
-            fetched.push(Series { labels, samples: raw.samples, seconds });
-        }
-        if self.data.len() <= wanted.id {
-            self.data.resize_with(wanted.id + 1, Vec::new);
-        }
-        if let Some(slot) = self.data.get_mut(wanted.id) {
-            *slot = fetched;
-        }
-        Ok(())
-    }
-
     /// Counts samples that the query holds.
     pub(super) fn spend(&self, n: usize) -> Result<(), EvalError> {
         let left = self.samples_left.get().checked_sub(n);
         let left = left.ok_or(SelectError::TooManySamples { max: self.samples_max })?;
+        self.held.take(n)?;
         self.samples_left.set(left);
         Ok(())
     }
@@ -333,7 +254,7 @@ impl<'q> Evaluator<'q> {
         Ok(i64_from_f64(millis))
     }
 
-    fn positive(&self, expr: &DurationExpr) -> Result<i64, EvalError> {
+    pub(super) fn positive(&self, expr: &DurationExpr) -> Result<i64, EvalError> {
         let millis = self.millis(expr)?;
         if millis <= 0 {
             return Err(EvalError::Execution("duration must be greater than 0".to_owned()));
@@ -386,13 +307,19 @@ impl<'q> Evaluator<'q> {
     }
 
     pub(super) fn eval(&self, expr: &'q Expr, t: i64) -> Result<Value<'_>, EvalError> {
+        self.interrupt.check()?;
         match &expr.kind {
             Kind::Number(x) => Ok(Value::Scalar(*x)),
             Kind::Text(text) => Ok(Value::Text(text.clone())),
             Kind::Unary { negative: true, inner } => self.negated(inner, t),
             Kind::Paren(inner) | Kind::Unary { inner, .. } => self.eval(inner, t),
             Kind::Selector(selector) => {
-                Ok(Value::Vector(self.select_at(expr.id, self.shifted(&selector.shift, t)?)))
+                let t = self.shifted(&selector.shift, t)?;
+                Ok(Value::Vector(if selector.edges == Edges::Smoothed {
+                    self.smoothed_at(self.series_of(expr.id), t, expr.span)
+                } else {
+                    self.select_at(expr.id, t)
+                }))
             }
             Kind::Window { .. } | Kind::Subquery { .. } => Ok(Value::Matrix(self.frame(expr, t)?)),
             Kind::Call { function, args } => self.call((expr, function), args, t),
@@ -447,7 +374,11 @@ impl<'q> Evaluator<'q> {
             let labels = Arc::clone(&series.labels);
             Some(Element { labels, drop_name: false, t: sample.t, value })
         };
-        self.data.get(id).map(|all| all.iter().filter_map(newest).collect()).unwrap_or_default()
+        self.series_of(id).iter().filter_map(newest).collect()
+    }
+
+    fn series_of(&self, id: usize) -> &[Series] {
+        self.data.get(id).map(Vec::as_slice).unwrap_or_default()
     }
 
     // Ranges.
@@ -459,7 +390,12 @@ impl<'q> Evaluator<'q> {
             Kind::Window { selector, range } => {
                 let end = self.shifted(&selector.shift, t)?;
                 let start = end.saturating_sub(self.positive(range)?);
-                Ok(self.window(unwrapped.id, start, end))
+                let edges = selector.edges;
+                let before = if edges == Edges::Within { 0 } else { self.lookback };
+                let after = if edges == Edges::Smoothed { self.lookback } else { 0 };
+                let (from, to) = (start.saturating_sub(before), end.saturating_add(after));
+                let windows = self.windows(unwrapped.id, from, to);
+                Ok(Frame { start, end, edges, windows })
             }
             Kind::Subquery { inner, range, step, shift } => {
                 let end = self.shifted(shift, t)?;
@@ -469,15 +405,18 @@ impl<'q> Evaluator<'q> {
                     None => SUBQUERY_STEP_DEFAULT,
                 };
                 let windows = self.subquery(inner, Range { start, end, step })?;
-                Ok(Frame { start, end, windows })
+                Ok(Frame { start, end, edges: Edges::Within, windows })
             }
-            _ => Ok(Frame { start: t, end: t, windows: Vec::new() }),
+            _ => {
+                let (start, end, edges) = (t, t, Edges::Within);
+                Ok(Frame { start, end, edges, windows: Vec::new() })
+            }
         }
     }
 
-    fn window(&self, id: usize, start: i64, end: i64) -> Frame<'_> {
+    fn windows(&self, id: usize, start: i64, end: i64) -> Vec<Window<'_>> {
         let mut windows = Vec::new();
-        for series in self.data.get(id).map(Vec::as_slice).unwrap_or_default() {
+        for series in self.series_of(id) {
             let first = series.samples.partition_point(|sample| sample.t <= start);
             let last = series.samples.partition_point(|sample| sample.t <= end);
             let samples = series.samples.get(first..last).unwrap_or_default();
@@ -493,7 +432,7 @@ impl<'q> Evaluator<'q> {
                 });
             }
         }
-        Frame { start, end, windows }
+        windows
     }
 
     /// Evaluates at the multiples of the step in `(start, end]`.
@@ -551,14 +490,6 @@ impl<'q> Evaluator<'q> {
         self.memo.borrow_mut().insert(key, Rc::clone(&elements));
         Ok(elements)
     }
-}
-
-/// The window of a counter of which a function needs only the ends.
-fn rising_window(expr: &Expr) -> Option<&Expr> {
-    let Kind::Call { function, args } = &expr.kind else { return None };
-    let window = args.first()?.unwrapped();
-    let is_window = matches!(window.kind, Kind::Window { .. });
-    (is_window && matches!(function.name, "rate" | "increase")).then_some(window)
 }
 
 pub(super) fn is_stale(value: &SampleValue) -> bool {

@@ -357,7 +357,6 @@ pub(crate) struct Accumulator {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Met {
     pub(crate) bounds_reconciled: bool,
-    pub(crate) resets_conflict: bool,
 }
 
 impl Accumulator {
@@ -403,8 +402,7 @@ impl Accumulator {
         let mut more = h.clone();
         let bounds_reconciled = align(&mut sum, &mut more)?;
         align(&mut rest, &mut more.clone())?;
-        let (counter_reset, resets_conflict) =
-            joined_reset(self.sum.counter_reset, h.counter_reset);
+        let (counter_reset, _) = joined_reset(self.sum.counter_reset, h.counter_reset);
         let mut lost = map(&sum, |_| 0.0);
         lost.positive = zip(&sum.positive, &more.positive, rounding);
         lost.negative = zip(&sum.negative, &more.negative, rounding);
@@ -414,7 +412,7 @@ impl Accumulator {
         let rest = combine(&rest, &lost, |x, y| x + y)?.histogram;
         let mut sum = combine(&sum, &more, |x, y| x + y)?.histogram;
         sum.counter_reset = counter_reset;
-        Ok((sum, rest, Met { bounds_reconciled, resets_conflict }))
+        Ok((sum, rest, Met { bounds_reconciled }))
     }
 
     pub(crate) fn total(&self) -> Option<Histogram> {

@@ -16,7 +16,9 @@ mod classic;
 mod derived;
 mod description;
 mod distribution;
+mod edges;
 mod evaluate;
+mod fetch;
 mod histogram;
 mod histogram_call;
 mod info_join;
@@ -24,13 +26,16 @@ pub mod json;
 mod kahan;
 mod labelling;
 mod lexer;
+pub mod limits;
 mod notes;
 mod over_time;
 mod parser;
+mod pin;
 mod print;
 mod rate;
 mod selectors;
 mod signature;
+mod stats;
 mod text;
 mod value;
 
@@ -48,6 +53,7 @@ use crate::signal::{METRIC_NAME, Timestamp};
 
 use ast::{Expr, Kind};
 pub use description::{parse_series_description, parse_series_labels};
+use limits::{Interrupt, Pool, Stop};
 
 /// When to evaluate. An instant query has `start == end`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -59,17 +65,29 @@ pub struct Range {
     pub step: i64,
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Options {
     /// How far back an instant selector looks. Prometheus's default: 5 min.
     pub lookback: Duration,
     /// Samples that one query may hold: those it reads, those of its subqueries and its answer.
     pub samples_max: usize,
+    /// Series that its selectors may find together.
+    pub series_max: usize,
+    /// Ends it from outside.
+    pub interrupt: Interrupt,
+    /// What it shares with the queries that run beside it.
+    pub pool: Pool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { lookback: Duration::from_mins(5), samples_max: 50_000_000 }
+        Self {
+            lookback: Duration::from_mins(5),
+            samples_max: 50_000_000,
+            series_max: usize::MAX,
+            interrupt: Interrupt::default(),
+            pool: Pool::new(usize::MAX),
+        }
     }
 }
 
@@ -113,6 +131,17 @@ pub enum EvalError {
     Execution(String),
     #[error(transparent)]
     Select(#[from] SelectError),
+    #[error("the query selects more than {max} series; narrow its selectors")]
+    TooManySeries { max: usize },
+    #[error(
+        "the queries that run at the moment hold as many samples as fit into memory; try again later, or narrow the query"
+    )]
+    Crowded,
+    #[error("{}", match .0 {
+        Stop::TimedOut => "query timed out in expression evaluation",
+        Stop::Canceled => "query was canceled in expression evaluation",
+    })]
+    Stopped(Stop),
 }
 
 /// Reads the series of one selection.
@@ -132,20 +161,32 @@ impl Query {
         &self.expr
     }
 
-    /// Names of the metrics that its selectors name exactly, sorted, each once.
-    pub fn metrics(&self) -> Vec<String> {
-        let mut names = BTreeSet::new();
+    /// The query with `@ at` on each of its selectors; None where its answer would still depend on
+    /// when it is asked.
+    pub fn pinned(&self, at: Timestamp) -> Option<Self> {
+        let mut expr = self.expr.clone();
+        pin::pin(&mut expr, at.as_millis()).then(|| Self::parse(&expr.to_string()).ok())?
+    }
+
+    /// The conditions of each of its selectors.
+    pub fn selectors(&self) -> Vec<&[Matcher]> {
+        let mut found = Vec::new();
         let mut rest = vec![&self.expr];
         while let Some(expr) = rest.pop() {
             if let Kind::Selector(selector) | Kind::Window { selector, .. } = &expr.kind {
-                let exact = selector
-                    .matchers
-                    .iter()
-                    .filter(|m| &*m.name == METRIC_NAME && m.op == MatchOp::Equal);
-                names.extend(exact.map(|matcher| matcher.value.to_string()));
+                found.push(selector.matchers.as_slice());
             }
             rest.extend(expr.children());
         }
+        found
+    }
+
+    /// Names of the metrics that its selectors name exactly, sorted, each once.
+    pub fn metrics(&self) -> Vec<String> {
+        let is_name = |m: &&Matcher| &*m.name == METRIC_NAME && m.op == MatchOp::Equal;
+        let matchers = self.selectors().into_iter().flatten();
+        let names: BTreeSet<String> =
+            matchers.filter(is_name).map(|matcher| matcher.value.to_string()).collect();
         names.into_iter().collect()
     }
 
@@ -186,7 +227,9 @@ impl fmt::Display for Query {
 pub fn parse_matchers(text: &str) -> Result<Vec<Matcher>, ParseError> {
     let expr = parser::parse(text)?;
     match expr.kind {
-        Kind::Selector(selector) if selector.shift == ast::Shift::default() => {
+        Kind::Selector(selector)
+            if selector.shift == ast::Shift::default() && selector.edges == ast::Edges::Within =>
+        {
             Ok(selector.matchers)
         }
         _ => Err(parser::error_at(expr.span, "expected label selectors only")),

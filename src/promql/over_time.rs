@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::EvalError;
 use super::aggregate::{larger, quantile, smaller};
 use super::ast::{Expr, Span};
+use super::edges::anchored;
 use super::evaluate::Evaluator;
 use super::kahan::{Mean, Sum, Variance};
 use super::rate::{Change, Input, changes, resets};
@@ -43,6 +44,7 @@ impl<'q> Evaluator<'q> {
         let keeps_name = matches!(function, "last_over_time" | "first_over_time");
         let mut out = Vec::new();
         for window in frame.windows.iter().filter(|window| !window.samples.is_empty()) {
+            self.interrupt.check()?;
             let name = window.labels.name();
             let n_samples = window.n_samples.max(window.samples.len());
             let input = Input { samples: &window.samples, n_samples, name, span: matrix.span };
@@ -78,8 +80,8 @@ impl<'q> Evaluator<'q> {
             "first_over_time" => return samples.first().map(|sample| sample.value.clone()),
             "count_over_time" => f64_from_usize(samples.len()),
             "present_over_time" => 1.0,
-            "resets" => resets(samples),
-            "changes" => changes(samples),
+            "resets" => resets(anchored(samples, frame)?),
+            "changes" => changes(anchored(samples, frame)?),
             "ts_of_last_over_time" => seconds(samples.last()?.t),
             "ts_of_first_over_time" => seconds(samples.first()?.t),
             _ => return self.floats_over_time(function, input, params),

@@ -38,6 +38,7 @@ pub(super) fn parse(text: &str) -> Result<Expr, ParseError> {
     if parser.peek() != &Token::End {
         return Err(parser.unexpected("end of input", ""));
     }
+    super::check::whole(&expr)?;
     Ok(expr)
 }
 

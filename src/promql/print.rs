@@ -3,7 +3,8 @@
 use std::fmt::{self, Display, Formatter, Write as _};
 
 use super::ast::{
-    Aggregate, At, Binary, Card, DurationExpr, Expr, Grouping, Kind, MatchBy, Selector, Shift,
+    Aggregate, At, Binary, Card, DurationExpr, Edges, Expr, Grouping, Kind, MatchBy, Selector,
+    Shift,
 };
 use super::text::{duration_text, is_label_name, is_metric_name, plain_number, quote};
 use crate::number::f64_from_i64;
@@ -13,6 +14,8 @@ use crate::signal::{METRIC_NAME, Text};
 impl Display for Expr {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match &self.kind {
+            // With its sign it would read as an operator before a number.
+            Kind::Number(x) if *x == f64::INFINITY => f.write_str("Inf"),
             Kind::Number(x) => f.write_str(&plain_number(*x)),
             Kind::Text(text) => f.write_str(&quote(text)),
             Kind::Paren(inner) => write!(f, "({inner})"),
@@ -21,12 +24,12 @@ impl Display for Expr {
             }
             Kind::Selector(selector) => {
                 matchers(f, selector)?;
-                shift(f, &selector.shift)
+                moved(f, selector)
             }
             Kind::Window { selector, range } => {
                 matchers(f, selector)?;
                 write!(f, "[{range}]")?;
-                shift(f, &selector.shift)
+                moved(f, selector)
             }
             Kind::Subquery { inner, range, step, shift: moved } => {
                 write!(f, "{inner}[{range}:")?;
@@ -91,6 +94,14 @@ fn matchers(f: &mut Formatter<'_>, selector: &Selector) -> fmt::Result {
         write!(f, "{comma}{}{op}{}", label(&matcher.name), quote(&matcher.value))?;
     }
     f.write_char('}')
+}
+
+fn moved(f: &mut Formatter<'_>, selector: &Selector) -> fmt::Result {
+    shift(f, &selector.shift)?;
+    match selector.edges {
+        Edges::Within => Ok(()),
+        edges => write!(f, " {}", edges.word()),
+    }
 }
 
 fn shift(f: &mut Formatter<'_>, shift: &Shift) -> fmt::Result {

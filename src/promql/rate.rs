@@ -3,7 +3,7 @@
 //! of `extrapolatedRate` in `promql/functions.go`. What is never true: a counter extrapolated
 //! below zero.
 
-use super::ast::Span;
+use super::ast::{Edges, Span};
 use super::evaluate::Evaluator;
 use super::histogram::{
     add, compact, divide, equal, is_custom, multiply, reduce, subtract, was_reset,
@@ -46,11 +46,11 @@ impl<'a> Input<'a> {
     }
 }
 
-fn seconds(millis: i64) -> f64 {
+pub(super) fn seconds(millis: i64) -> f64 {
     f64_from_i64(millis) / 1000.0
 }
 
-fn histogram_value(mut h: Histogram) -> SampleValue {
+pub(super) fn histogram_value(mut h: Histogram) -> SampleValue {
     h.counter_reset = CounterReset::Gauge;
     compact(&mut h);
     SampleValue::Histogram(h.into())
@@ -63,6 +63,9 @@ impl Evaluator<'_> {
         input: Input<'_>,
         frame: &Frame<'_>,
     ) -> Option<SampleValue> {
+        if frame.edges != Edges::Within {
+            return self.change_between_edges(change, input, frame);
+        }
         let is_counter = change != Change::Delta;
         let floats: Vec<(i64, f64)> = input.floats().collect();
         let counts: Vec<&Histogram> = input.histograms().collect();
@@ -102,7 +105,7 @@ impl Evaluator<'_> {
         }
     }
 
-    fn not_a(&self, kind: &str, input: Input<'_>) {
+    pub(super) fn not_a(&self, kind: &str, input: Input<'_>) {
         let message = format!("this native histogram metric is not a {kind}: {:?}", input.name);
         self.notes.warn(input.span, &message);
     }

@@ -2,7 +2,7 @@
 //! `offset` and `@`. What is never true: a selector that could match every series, but in `info`.
 
 use super::ParseError;
-use super::ast::{At, BinaryOp, DurationExpr, Expr, Kind, Selector, Shift, Span, Type};
+use super::ast::{At, BinaryOp, DurationExpr, Edges, Expr, Kind, Selector, Shift, Span, Type};
 use super::lexer::Token;
 use super::parser::{Parser, error_at};
 use crate::number::i64_from_f64;
@@ -54,7 +54,7 @@ impl Parser {
         }
         let span = Span { start: start.start, end: self.last_end() };
         let has_condition = matchers.iter().any(|matcher| !matcher.matches(""));
-        let selector = Selector { matchers, shift: Shift::default() };
+        let selector = Selector { matchers, shift: Shift::default(), edges: Edges::Within };
         Ok((self.node(span, Kind::Selector(selector)), has_condition))
     }
 
@@ -122,6 +122,12 @@ impl Parser {
                 }
                 shift.at = Some(at);
                 expr.span.end = end;
+            } else if self.is_word("anchored") || self.is_word("smoothed") {
+                let anchored = self.is_word("anchored");
+                let edges = if anchored { Edges::Anchored } else { Edges::Smoothed };
+                self.at += 1;
+                set_edges(&mut expr, edges)?;
+                expr.span.end = self.last_end();
             } else {
                 self.depth = depth;
                 return Ok(expr);
@@ -147,7 +153,7 @@ impl Parser {
             let message = "ranges only allowed for vector selectors";
             return Err(error_at(opened, message));
         };
-        if selector.shift != Shift::default() {
+        if selector.shift != Shift::default() || selector.edges != Edges::Within {
             let message = "no offset or @ modifiers allowed before range";
             return Err(error_at(opened, message));
         }
@@ -300,5 +306,31 @@ fn shift_of<'a>(expr: &'a mut Expr, modifier: &str) -> Result<&'a mut Shift, Par
             );
             Err(error_at(span, message))
         }
+    }
+}
+
+fn set_edges(expr: &mut Expr, edges: Edges) -> Result<(), ParseError> {
+    let (span, word) = (expr.span, edges.word());
+    match &mut expr.kind {
+        Kind::Selector(_) if edges == Edges::Anchored => {
+            Err(error_at(span, "anchored modifier can only be used on a range vector selector"))
+        }
+        Kind::Selector(selector) | Kind::Window { selector, .. } => {
+            if selector.edges != Edges::Within && selector.edges != edges {
+                let message = "anchored and smoothed modifiers cannot be used together";
+                return Err(error_at(span, message));
+            }
+            selector.edges = edges;
+            Ok(())
+        }
+        Kind::Subquery { .. } => {
+            Err(error_at(span, format!("{word} modifier is not supported for subqueries")))
+        }
+        _ => Err(error_at(
+            span,
+            format!(
+                "{word} modifier must be preceded by a vector selector or range vector selector"
+            ),
+        )),
     }
 }

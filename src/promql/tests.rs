@@ -278,6 +278,89 @@ fn queries_have_limits() {
     );
 }
 
+#[test]
+fn a_query_shares_memory_counts_its_series_and_can_be_ended() {
+    let select = |_: &Selection<'_>| {
+        let sample = |t| Sample { t, value: SampleValue::Float(1.0) };
+        let one = |i: u32| RawSeries {
+            labels: Labels::of(&[("i", &i.to_string())]),
+            samples: (0..3).map(sample).collect(),
+        };
+        Ok((0..4).map(one).collect())
+    };
+    let asked = |options: &Options| {
+        let query = Query::parse("sum(x) + sum(y)").unwrap();
+        query.instant(Timestamp::from_millis(2), options, &select).map(drop)
+    };
+    let pool = Pool::new(30);
+    assert_eq!(asked(&Options { pool: pool.clone(), ..Options::default() }), Ok(()));
+    assert_eq!(asked(&Options { pool, ..Options::default() }), Ok(()), "it is given back");
+    let small = Options { pool: Pool::new(20), ..Options::default() };
+    assert_eq!(asked(&small), Err(EvalError::Crowded));
+    let few = Options { series_max: 7, ..Options::default() };
+    assert_eq!(asked(&few), Err(EvalError::TooManySeries { max: 7 }));
+    let ended = Options::default();
+    ended.interrupt.set(Stop::Canceled);
+    assert_eq!(asked(&ended), Err(EvalError::Stopped(Stop::Canceled)));
+}
+
+#[test]
+fn windows_may_take_their_ends_from_beyond() {
+    let series = ["c_total 0 10 20 5 15"];
+    check_eval(&series, "increase(c_total[20s] anchored)", at(35), &expect!["{} 15"]);
+    check_eval(&series, "increase(c_total[20s] smoothed)", at(35), &expect!["{} 15"]);
+    check_eval(&series, "resets(c_total[20s] anchored)", at(35), &expect!["{} 1"]);
+    check_eval(&series, "c_total smoothed", at(5), &expect!["c_total 5"]);
+    for (text, expect) in [
+        (
+            "deriv(x[5m] anchored)",
+            expect![[r"
+            deriv(x[5m] anchored)
+                  ^^^^^^^^^^^^^^ anchored modifier can only be used with: changes, delta, increase, rate, resets - not with deriv"]],
+        ),
+        (
+            "x anchored",
+            expect![[r"
+            x anchored
+            ^ anchored modifier can only be used on a range vector selector"]],
+        ),
+        (
+            "x[5m] smoothed",
+            expect![[r"
+            x[5m] smoothed
+            ^^^^^^^^^^^^^^ smoothed modifier needs a function around the range"]],
+        ),
+        (
+            "rate(x[5m:] smoothed)",
+            expect![[r"
+            rate(x[5m:] smoothed)
+                 ^^^^^^ smoothed modifier is not supported for subqueries"]],
+        ),
+        (
+            "rate(x[5m] anchored smoothed)",
+            expect![[r"
+            rate(x[5m] anchored smoothed)
+                 ^^^^^^^^^^^^^^ anchored and smoothed modifiers cannot be used together"]],
+        ),
+    ] {
+        check_error(text, &expect);
+    }
+    check_print("rate(x[5m] @ 5 anchored)", &expect!["rate(x[5m] @ 5 anchored)"]);
+    check_print("x smoothed offset 5m", &expect!["x offset 5m smoothed"]);
+}
+
+#[test]
+fn a_pinned_query_answers_alike_at_any_time() {
+    let pinned = |text: &str| {
+        let query = Query::parse(text).unwrap().pinned(Timestamp::from_millis(5000));
+        query.map(|query| query.to_string())
+    };
+    assert_eq!(pinned("a + b @ 7").as_deref(), Some("a @ 5 + b @ 7"));
+    assert_eq!(pinned("rate(a[5m:])").as_deref(), Some("rate(a[5m:] @ 5)"));
+    assert_eq!(pinned("a * time()"), None);
+    assert_eq!(pinned("max_over_time(timestamp(a)[5m:])"), None);
+}
+
 fn check_eval(series: &[&str], query: &str, range: Range, expect: &Expect) {
     expect.assert_eq(&evaluated(series, query, range));
 }
@@ -451,6 +534,7 @@ fn queries() -> impl Strategy<Value = String> {
         Just("rate(foo{a=~\"b.+\",\"c d\"!=\"\"}[5m] offset -1h @ 3)".to_owned()),
         Just("{\"x.y\",a=\"\\n\\\"\"}".to_owned()),
         Just("vector(time())".to_owned()),
+        Just("increase(foo[5m] smoothed)".to_owned()),
         "[a-z_]{1,8}",
     ];
     leaf.prop_recursive(4, 24, 3, |inner| {

@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use super::ast::Edges;
 use crate::series::{Sample, SampleValue};
 use crate::signal::{Labels, METRIC_NAME};
 
@@ -73,6 +74,8 @@ pub(super) struct Series {
 pub(super) struct Frame<'a> {
     pub(super) start: i64,
     pub(super) end: i64,
+    /// Not [`Edges::Within`]: the windows hold samples beyond their ends.
+    pub(super) edges: Edges,
     pub(super) windows: Vec<Window<'a>>,
 }
 

@@ -18,6 +18,7 @@ pub mod pages;
 use std::pin::Pin;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, RwLock};
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Request, State};
@@ -31,21 +32,47 @@ use crate::clock::Clock;
 use crate::correlate::Engine;
 use crate::evaluate::Evaluator;
 use crate::internal_telemetry::Metrics;
+use crate::internal_telemetry::happening::QueryLimited;
 use crate::notify::{Command, Dispatcher};
 use crate::promql;
+use crate::promql::limits::{Interrupt, Stop};
 use crate::series::Series;
 use crate::signal::{Diagnostic, SecretHash, Timestamp};
 
-/// Queries that compute at once; more wait their turn.
-const QUERIES_MAX: usize = 4;
-
-/// The right to compute a query.
+/// The bounds of queries, and the turns that they wait for. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct QueryPermits(Arc<tokio::sync::Semaphore>);
+pub struct Queries {
+    limits: promql::limits::Limits,
+    pool: promql::limits::Pool,
+    turns: Arc<tokio::sync::Semaphore>,
+}
 
-impl Default for QueryPermits {
-    fn default() -> Self {
-        Self(Arc::new(tokio::sync::Semaphore::new(QUERIES_MAX)))
+impl Queries {
+    pub fn new(limits: promql::limits::Limits) -> Self {
+        Self {
+            limits,
+            pool: promql::limits::Pool::new(limits.pool),
+            turns: Arc::new(tokio::sync::Semaphore::new(limits.concurrent_max)),
+        }
+    }
+
+    fn options(&self, interrupt: &Interrupt) -> promql::Options {
+        promql::Options {
+            lookback: self.limits.lookback,
+            samples_max: self.limits.samples_max,
+            series_max: self.limits.series_max,
+            interrupt: interrupt.clone(),
+            pool: self.pool.clone(),
+        }
+    }
+}
+
+/// Ends a query when its client is gone: nobody waits for the answer any more.
+struct CancelOnDrop(Interrupt);
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        self.0.set(Stop::Canceled);
     }
 }
 
@@ -73,7 +100,7 @@ pub struct Views {
     /// Puts a command into the journal; resolves when it is on disk and applied, or says why not now.
     pub commands: Commands,
     pub started_at: Timestamp,
-    pub queries: QueryPermits,
+    pub queries: Queries,
     pub exported: metrics_text::Exported,
 }
 
@@ -194,8 +221,25 @@ pub(crate) fn select_from(
 pub(crate) enum QueryError {
     #[error(transparent)]
     Execution(#[from] promql::EvalError),
+    #[error("query timed out in the queue; {concurrent_max} others compute")]
+    QueueTimeout { concurrent_max: usize },
     #[error("the server stopped")]
     Stopped,
+}
+
+impl QueryError {
+    /// Which bound it met, if it met one.
+    fn limit(&self) -> Option<&'static str> {
+        use promql::EvalError;
+        match self {
+            Self::Execution(EvalError::Select(_)) => Some("samples"),
+            Self::Execution(EvalError::TooManySeries { .. }) => Some("series"),
+            Self::Execution(EvalError::Crowded) => Some("memory"),
+            Self::Execution(EvalError::Stopped(Stop::TimedOut)) => Some("time"),
+            Self::QueueTimeout { .. } => Some("concurrency"),
+            Self::Execution(_) | Self::Stopped => None,
+        }
+    }
 }
 
 impl Views {
@@ -212,23 +256,59 @@ impl Views {
         )
     }
 
-    /// Runs a query off the async threads, at most a few at once.
+    /// Runs a query off the async threads, at most a few at once, no longer than `timeout` and what
+    /// the configuration allows. It ends when its client goes away.
     pub(crate) async fn query(
         &self,
-        run: impl FnOnce(&promql::Select<'_>) -> Result<promql::Answer, promql::EvalError>
+        timeout: Option<Duration>,
+        run: impl FnOnce(
+            &promql::Options,
+            &promql::Select<'_>,
+        ) -> Result<promql::Answer, promql::EvalError>
         + Send
         + 'static,
     ) -> Result<promql::Answer, QueryError> {
-        let permit = Arc::clone(&self.queries.0)
-            .acquire_owned()
-            .await
-            .map_err(|_closed| QueryError::Stopped)?;
+        let answer = self.bounded(timeout, run).await;
+        if let Some(limit) = answer.as_ref().err().and_then(QueryError::limit) {
+            QueryLimited { limit }.emit(&self.metrics);
+        }
+        answer
+    }
+
+    async fn bounded(
+        &self,
+        timeout: Option<Duration>,
+        run: impl FnOnce(
+            &promql::Options,
+            &promql::Select<'_>,
+        ) -> Result<promql::Answer, promql::EvalError>
+        + Send
+        + 'static,
+    ) -> Result<promql::Answer, QueryError> {
+        let Queries { limits, turns, .. } = &self.queries;
+        let too_late = tokio::time::sleep(timeout.unwrap_or(limits.timeout).min(limits.timeout));
+        tokio::pin!(too_late);
+        let turn = tokio::select! {
+            turn = Arc::clone(turns).acquire_owned() => turn.map_err(|_closed| QueryError::Stopped)?,
+            () = &mut too_late => {
+                return Err(QueryError::QueueTimeout { concurrent_max: limits.concurrent_max });
+            }
+        };
+        let gone = CancelOnDrop(Interrupt::default());
+        let options = self.queries.options(&gone.0);
         let series = Arc::clone(&self.series);
-        let answer = tokio::task::spawn_blocking(move || {
-            let answer = run(&select_from(&series));
-            drop(permit);
+        let mut computing = tokio::task::spawn_blocking(move || {
+            let answer = run(&options, &select_from(&series));
+            drop(turn);
             answer
         });
-        Ok(answer.await.map_err(|_panicked| QueryError::Stopped)??)
+        let answer = tokio::select! {
+            answer = &mut computing => answer,
+            () = &mut too_late => {
+                gone.0.set(Stop::TimedOut);
+                computing.await
+            }
+        };
+        Ok(answer.map_err(|_panicked| QueryError::Stopped)??)
     }
 }

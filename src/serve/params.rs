@@ -1,7 +1,7 @@
 //! Query parameters, from the address and from a form body alike.
 
 use axum::body::Bytes;
-use axum::extract::{FromRequest, Query, Request};
+use axum::extract::{FromRequest, Request};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
@@ -65,9 +65,7 @@ impl<S: Send + Sync> FromRequest<S> for Params {
     type Rejection = Response;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Response> {
-        let mut all = Query::<Vec<(String, String)>>::try_from_uri(request.uri())
-            .map_err(|error| (StatusCode::BAD_REQUEST, error.to_string()).into_response())?
-            .0;
+        let mut all = pairs(request.uri().query().unwrap_or_default().as_bytes());
         let is_form = request
             .headers()
             .get(header::CONTENT_TYPE)
@@ -79,17 +77,15 @@ impl<S: Send + Sync> FromRequest<S> for Params {
             if body.len() > FORM_BYTES_MAX {
                 return Err(StatusCode::PAYLOAD_TOO_LARGE.into_response());
             }
-            // The form's encoding is that of an address's query.
-            let uri = format!("/?{}", String::from_utf8_lossy(&body));
-            let uri = uri.parse().map_err(|_| {
-                (StatusCode::BAD_REQUEST, "the form body is not form-encoded").into_response()
-            })?;
-            let form = Query::<Vec<(String, String)>>::try_from_uri(&uri)
-                .map_err(|error| (StatusCode::BAD_REQUEST, error.to_string()).into_response())?;
-            all.extend(form.0);
+            all.extend(pairs(&body));
         }
         Ok(Self(all))
     }
+}
+
+/// As browsers read them: what people leave unescaped (`query=up{job="a"}`) is taken as it is.
+fn pairs(text: &[u8]) -> Vec<(String, String)> {
+    form_urlencoded::parse(text).into_owned().collect()
 }
 
 #[cfg(test)]

@@ -1,6 +1,9 @@
 //! The Prometheus HTTP API, as Grafana's Prometheus data source calls it (Prometheus 3,
 //! `docs/querying/api.md`).
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -11,12 +14,15 @@ use serde_json::{Value, json};
 use super::params::Params;
 use super::{QueryError, Views};
 use crate::evaluate::RuleFilter;
-use crate::promql::{self, Options, Query, Range};
-use crate::series::Matcher;
-use crate::signal::{Labels, Timestamp};
+use crate::promql::limits::Stop;
+use crate::promql::{self, EvalError, Output, Query, Range};
+use crate::signal::{Exemplar, Labels, Timestamp};
 
 /// Points of one series that a range query may give; Prometheus's limit.
 const POINTS_MAX: i64 = 11_000;
+
+/// Prometheus's words.
+const TRUNCATED: &str = "results truncated due to limit";
 
 pub(super) fn routes() -> Router<Views> {
     Router::new()
@@ -48,6 +54,11 @@ impl Failure {
 impl From<QueryError> for Failure {
     fn from(error: QueryError) -> Self {
         let (status, kind) = match &error {
+            QueryError::Execution(EvalError::Stopped(Stop::TimedOut))
+            | QueryError::QueueTimeout { .. } => (StatusCode::SERVICE_UNAVAILABLE, "timeout"),
+            QueryError::Execution(EvalError::Stopped(Stop::Canceled)) => {
+                (StatusCode::SERVICE_UNAVAILABLE, "canceled")
+            }
             QueryError::Execution(_) => (StatusCode::UNPROCESSABLE_ENTITY, "execution"),
             QueryError::Stopped => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
         };
@@ -67,14 +78,34 @@ fn success(data: Value) -> Json<Value> {
     Json(json!({"status": "success", "data": data}))
 }
 
-fn answered(answer: &promql::Answer) -> Json<Value> {
-    let mut body = json!({"status": "success", "data": promql::json::answer_json(answer)});
+/// An answer with its notes, cut at `limit` series as Prometheus does it.
+fn answered(mut answer: promql::Answer, params: &Params) -> Result<Json<Value>, Failure> {
+    if let Output::Vector(series) | Output::Matrix(series) = &mut answer.output {
+        let limit = limit(params)?;
+        if series.len() > limit {
+            series.truncate(limit);
+            answer.warnings.push(TRUNCATED.to_owned());
+        }
+    }
+    let mut body = json!({"status": "success", "data": promql::json::answer_json(&answer)});
     for (name, texts) in [("warnings", &answer.warnings), ("infos", &answer.infos)] {
         if !texts.is_empty() {
             body[name] = json!(texts);
         }
     }
-    Json(body)
+    Ok(Json(body))
+}
+
+/// The client's own bound on how long a query may take.
+fn timeout(params: &Params) -> Result<Option<Duration>, Failure> {
+    let millis = params.step_millis("timeout").map_err(Failure::bad)?;
+    Ok(millis.and_then(|millis| u64::try_from(millis).ok()).map(Duration::from_millis))
+}
+
+/// 0 or absent: none.
+fn limit(params: &Params) -> Result<usize, Failure> {
+    let limit = params.number("limit").map_err(Failure::bad)?;
+    Ok(limit.filter(|limit| *limit > 0).unwrap_or(usize::MAX))
 }
 
 fn parse(params: &Params) -> Result<Query, Failure> {
@@ -98,8 +129,10 @@ async fn query(State(views): State<Views>, params: Params) -> Result<Json<Value>
     let at = params.millis("time").map_err(Failure::bad)?;
     let query = parse(&params)?;
     let at = at.map_or_else(|| views.clock.now(), Timestamp::from_millis);
-    let answer = views.query(move |select| query.instant(at, &Options::default(), select)).await?;
-    Ok(answered(&answer))
+    let answer = views
+        .query(timeout(&params)?, move |options, select| query.instant(at, options, select))
+        .await?;
+    answered(answer, &params)
 }
 
 async fn query_range(State(views): State<Views>, params: Params) -> Result<Json<Value>, Failure> {
@@ -121,12 +154,14 @@ async fn query_range(State(views): State<Views>, params: Params) -> Result<Json<
     }
     let query = parse(&params)?;
     let answer = views
-        .query(move |select| query.range(Range { start, end, step }, &Options::default(), select))
+        .query(timeout(&params)?, move |options, select| {
+            query.range(Range { start, end, step }, options, select)
+        })
         .await?;
-    Ok(answered(&answer))
+    answered(answer, &params)
 }
 
-/// Exemplars of the metrics that the query names. Grafana's probe sends times in milliseconds and
+/// Exemplars of the series that the query selects. Grafana's probe sends times in milliseconds and
 /// wants an array, whatever is in it.
 async fn query_exemplars(
     State(views): State<Views>,
@@ -136,24 +171,21 @@ async fn query_exemplars(
     let end = params.millis("end").map_err(Failure::bad)?.unwrap_or(i64::MAX);
     let query = parse(&params)?;
     let store = views.series.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let mut found = Vec::new();
-    for metric in query.metrics() {
-        let name = metric.strip_suffix("_bucket").unwrap_or(&metric);
-        for (labels, exemplars) in
-            store.exemplars(&[Matcher::equal(crate::signal::METRIC_NAME, name)], start, end)
-        {
-            let shown: Vec<Value> = exemplars
-                .iter()
-                .map(|exemplar| {
-                    let seconds = crate::number::f64_from_i64(exemplar.t) / 1000.0;
-                    let labels = exemplar.others.with("trace_id", &exemplar.trace_id);
-                    json!({"labels": labels, "value": exemplar.value.to_string(), "timestamp": seconds})
-                })
-                .collect();
-            found.push(json!({"seriesLabels": labels, "exemplars": shown}));
+    let mut found: BTreeMap<Labels, Value> = BTreeMap::new();
+    for matchers in query.selectors() {
+        for (labels, exemplars) in store.exemplars(matchers, start, end) {
+            let exemplars: Vec<Value> = exemplars.iter().map(exemplar_json).collect();
+            let one = json!({"seriesLabels": labels, "exemplars": exemplars});
+            found.insert(labels, one);
         }
     }
-    Ok(success(Value::Array(found)))
+    Ok(success(Value::Array(found.into_values().collect())))
+}
+
+fn exemplar_json(exemplar: &Exemplar) -> Value {
+    let labels = exemplar.others.with("trace_id", &exemplar.trace_id);
+    let seconds = crate::number::f64_from_i64(exemplar.t) / 1000.0;
+    json!({"labels": labels, "value": exemplar.value.to_string(), "timestamp": seconds})
 }
 
 /// The label sets that `match[]`, `start` and `end` select.
@@ -192,16 +224,12 @@ enum NeedsMatch {
 
 /// Cuts a sorted list at `limit` (0 or absent: none) and warns that it did, as Prometheus does.
 fn limited<T: serde::Serialize>(mut list: Vec<T>, params: &Params) -> Result<Json<Value>, Failure> {
-    let limit = params
-        .number("limit")
-        .map_err(Failure::bad)?
-        .filter(|limit| *limit > 0)
-        .unwrap_or(usize::MAX);
+    let limit = limit(params)?;
     let cut = list.len() > limit;
     list.truncate(limit);
     let mut body = json!({"status": "success", "data": list});
     if cut {
-        body["warnings"] = json!(["results truncated due to limit"]);
+        body["warnings"] = json!([TRUNCATED]);
     }
     Ok(Json(body))
 }

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 mod promql;
 mod samples;
+mod second_opinion;
 
 /// What a suite found.
 #[derive(Debug, Default)]

@@ -1,6 +1,6 @@
 //! Prometheus's own PromQL tests (`promql/promqltest/testdata`). Each evaluation is one case; an
-//! instant one is run again as the middle step of a range query, as upstream does. The re-run with
-//! `@` on every selector is not done here.
+//! instant one is run again, as upstream does: as the middle step of a range query, and with `@` on
+//! every selector at other times (upstream's times before 1970 left out).
 //!
 //! Known failures stand in `tests/golden/promql-known-failures.txt`, one `file:line reason` a line;
 //! `UPDATE_GOLDEN=1` writes the list anew and keeps the reasons that are there.
@@ -15,6 +15,7 @@ use throughline::series::RawSeries;
 use throughline::signal::{Labels, Timestamp};
 
 use crate::Report;
+use crate::second_opinion::Opinions;
 
 mod compare;
 mod script;
@@ -40,14 +41,25 @@ pub(crate) fn run(shared: &Path) -> Report {
     let update = std::env::var_os("UPDATE_GOLDEN").is_some();
     let mut failures: BTreeMap<(String, usize), String> = BTreeMap::new();
     let (mut passed_all, mut total_all) = (0, 0);
+    let mut opinions = Opinions::new();
     for path in &files {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let text = fs::read_to_string(path).unwrap_or_default();
         let (passed, total) = run_file(&name, &text, &mut failures);
+        for command in commands(&text) {
+            // What must fail may be refused here while it is read and there while it is evaluated.
+            if let Command::Eval(case) = command
+                && case.fails.is_none()
+            {
+                opinions.hear(&case.expr);
+            }
+        }
         report.lines.push(format!("{name} {passed}/{total}"));
         (passed_all, total_all) = (passed_all + passed, total_all + total);
     }
     report.lines.push(format!("promql {passed_all}/{total_all}"));
+    report.lines.push(opinions.line());
+    report.problems.append(&mut opinions.problems);
     if update {
         write_known(&failures, &known);
         return report;
@@ -139,6 +151,37 @@ fn run_case(case: &Case, storage: &Storage) -> Result<(), String> {
         let values = middle_of_range(case, at, storage)?;
         let unordered = Case { ordered: false, ..case.clone() };
         check_values(&unordered, &expected, &values).map_err(|why| format!("as a range: {why}"))?;
+    }
+    if let When::Instant(at) = case.when {
+        check_pinned(case, at, &expected, storage)?;
+    }
+    Ok(())
+}
+
+/// With `@` on its selectors a query gives the same whenever it is asked.
+fn check_pinned(
+    case: &Case,
+    at: i64,
+    expected: &Expected,
+    storage: &Storage,
+) -> Result<(), String> {
+    let query = Query::parse(&case.expr).map_err(|error| error.to_string())?;
+    let Some(pinned) = query.pinned(Timestamp::from_millis(at)) else { return Ok(()) };
+    let times = if at == 0 { vec![1000] } else { vec![0, at / 5, 10 * at] };
+    for time in times {
+        let asked = Case { expr: pinned.to_string(), when: When::Instant(time), ..case.clone() };
+        let answer =
+            evaluate(&asked, storage).map_err(|why| format!("{pinned} at {time}: {why}"))?;
+        let output = match answer.output {
+            Output::Vector(mut series) => {
+                let samples = series.iter_mut().flat_map(|series| &mut series.samples);
+                samples.for_each(|sample| sample.t = at);
+                Output::Vector(series)
+            }
+            other => other,
+        };
+        check_values(case, expected, &output)
+            .map_err(|why| format!("{pinned} at {time}: {why}"))?;
     }
     Ok(())
 }

@@ -1,0 +1,324 @@
+//! Where one endpoint stands, and what it gets next.
+//!
+//! In: the series of the interval that is next. Out: the requests that carry it. The store is the
+//! queue: an endpoint that was away is caught up from it, up to [`BACKLOG_MAX`]. A derived counter or
+//! histogram gives its value at the end of the interval, never less than what was taken before; all
+//! else gives its own samples. Never true: an interval that counts as sent before it was taken.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use prost::Message as _;
+use serde::{Deserialize, Serialize};
+
+use super::endpoint::Endpoint;
+use crate::normalize::remote_write::message::{Label, Sample as Written, SeriesV1};
+use crate::series::{MatchOp, Matcher, RawSeries, SampleValue, SelectError, Selection, catalog};
+use crate::signal::{Labels, METRIC_NAME, MetricType, Timestamp};
+
+/// How far back an endpoint that was away is caught up; what is older is given up and counted.
+/// Prometheus's stores refuse samples that are older than an hour.
+pub const BACKLOG_MAX: Duration = Duration::from_hours(1);
+/// Samples leave this long after their time: agents push every 5 s and may need a second try, and most
+/// corrections of derived series come within seconds.
+const DELAY: Duration = Duration::from_secs(15);
+/// Samples of one request: Prometheus's default.
+const REQUEST_SAMPLES_MAX: usize = 2_000;
+/// Samples of one interval; more than any store of ours holds at its memory bound.
+const INTERVAL_SAMPLES_MAX: usize = 5_000_000;
+/// Counters whose highest value is remembered; further ones are sent as they are, and counted.
+const MARKS_MAX: usize = 500_000;
+
+/// Kept on disk beside the journal.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Progress {
+    /// What happened until then was taken, or given up. Milliseconds since the epoch; 0: nothing yet.
+    sent_to: i64,
+    /// The highest value that left, by the fingerprint of the series.
+    marks: BTreeMap<u128, f64>,
+}
+
+/// One interval on its way.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outgoing {
+    /// To be sent in this order.
+    pub requests: Vec<Packed>,
+    /// Time that was given up before it.
+    pub skipped: Duration,
+    until: i64,
+    marks: Vec<(u128, f64)>,
+}
+
+/// A `prometheus.WriteRequest` as a snappy block.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Packed {
+    pub bytes: Vec<u8>,
+    pub n_samples: u64,
+}
+
+/// Reads the series of one selection.
+pub type Select<'a> = dyn Fn(&Selection<'_>) -> Result<Vec<RawSeries>, SelectError> + 'a;
+
+impl Progress {
+    /// The next interval that is over at `now`; None where none is.
+    pub fn next(
+        &self,
+        now: Timestamp,
+        endpoint: &Endpoint,
+        select: &Select<'_>,
+    ) -> Result<Option<Outgoing>, SelectError> {
+        let millis = |d: Duration| i64::try_from(d.as_millis()).unwrap_or(i64::MAX);
+        let interval = millis(endpoint.interval).max(1000);
+        let closed = closed(now);
+        let oldest = closed.saturating_sub(millis(BACKLOG_MAX));
+        let from = match self.sent_to {
+            0 => closed.saturating_sub(interval),
+            sent_to => sent_to.max(oldest),
+        };
+        let until = from.saturating_add(interval).div_euclid(1000).saturating_mul(1000);
+        if until > closed {
+            return Ok(None);
+        }
+        let skipped = if self.sent_to == 0 { 0 } else { from.saturating_sub(self.sent_to) };
+        let everything = Matcher::new(METRIC_NAME, MatchOp::NotEqual, "");
+        let matchers: Vec<Matcher> = everything.into_iter().collect();
+        let samples_max = INTERVAL_SAMPLES_MAX;
+        let found = select(&Selection {
+            matchers: &matchers,
+            start: from,
+            end: until,
+            samples_max,
+            windows: None,
+        })?;
+        let mut outgoing = Outgoing {
+            requests: Vec::new(),
+            skipped: Duration::from_millis(u64::try_from(skipped).unwrap_or_default()),
+            until,
+            marks: Vec::new(),
+        };
+        self.fill(&mut outgoing, found, endpoint);
+        Ok(Some(outgoing))
+    }
+
+    fn fill(&self, outgoing: &mut Outgoing, found: Vec<RawSeries>, endpoint: &Endpoint) {
+        let mut request = Request::default();
+        for series in found {
+            let mut samples = floats(&series);
+            if is_monotonic(&series.labels)
+                && let Some(last) = samples.pop()
+            {
+                let key = series.labels.fingerprint();
+                let mark = self.marks.get(&key).copied();
+                let value = mark.map_or(last.value, |mark| mark.max(last.value));
+                if mark.is_some() || self.marks.len() + outgoing.marks.len() < MARKS_MAX {
+                    outgoing.marks.push((key, value));
+                }
+                samples = vec![Written { value, ..last }];
+            }
+            let labels = labels(&series.labels, endpoint);
+            for piece in samples.chunks(REQUEST_SAMPLES_MAX) {
+                let series = SeriesV1 {
+                    labels: labels.clone(),
+                    samples: piece.to_vec(),
+                    ..SeriesV1::default()
+                };
+                request.push(&series, outgoing);
+            }
+        }
+        request.close(outgoing);
+    }
+
+    /// Everything of it was taken, or will never be.
+    pub fn advance(&mut self, outgoing: Outgoing) {
+        self.sent_to = outgoing.until;
+        self.marks.extend(outgoing.marks);
+    }
+
+    /// What cannot be read at all is given up, all of it until now; gives how much time that is.
+    pub fn give_up(&mut self, now: Timestamp) -> Duration {
+        let from = std::mem::replace(&mut self.sent_to, closed(now));
+        let lost = self.sent_to.saturating_sub(if from == 0 { self.sent_to } else { from });
+        Duration::from_millis(u64::try_from(lost).unwrap_or_default())
+    }
+
+    pub fn encode(&self) -> Result<Vec<u8>, postcard::Error> {
+        postcard::to_stdvec(self)
+    }
+
+    pub fn decode(bytes: &[u8]) -> Result<Self, postcard::Error> {
+        postcard::from_bytes(bytes)
+    }
+}
+
+/// Until when an interval counts as whole.
+fn closed(now: Timestamp) -> i64 {
+    now.saturating_sub(DELAY).as_millis()
+}
+
+/// A request that grows.
+#[derive(Default)]
+struct Request {
+    body: Vec<u8>,
+    n_samples: usize,
+}
+
+impl Request {
+    fn push(&mut self, series: &SeriesV1, outgoing: &mut Outgoing) {
+        if self.n_samples + series.samples.len() > REQUEST_SAMPLES_MAX {
+            self.close(outgoing);
+        }
+        self.n_samples += series.samples.len();
+        // Field 1, length-delimited.
+        self.body.push(0x0a);
+        self.body.extend(series.encode_length_delimited_to_vec());
+    }
+
+    fn close(&mut self, outgoing: &mut Outgoing) {
+        if self.n_samples == 0 {
+            return;
+        }
+        let n_samples = crate::number::u64_from_usize(std::mem::take(&mut self.n_samples));
+        // Compressing fails only beyond 4 GiB, and a request holds 2,000 samples.
+        let packed = snap::raw::Encoder::new().compress_vec(&std::mem::take(&mut self.body));
+        outgoing.requests.extend(packed.map(|bytes| Packed { bytes, n_samples }));
+    }
+}
+
+/// Native histograms stay here: their classic series leave beside them, and any receiver takes those.
+fn floats(series: &RawSeries) -> Vec<Written> {
+    let float = |sample: &crate::series::Sample| match sample.value {
+        SampleValue::Float(value) => {
+            Some(Written { value, timestamp: sample.t, start_timestamp: 0 })
+        }
+        SampleValue::Histogram(_) => None,
+    };
+    series.samples.iter().filter_map(float).collect()
+}
+
+/// Whether the series is one of ours that only grows but for corrections.
+fn is_monotonic(labels: &Labels) -> bool {
+    let name = labels.name();
+    let ends = ["_bucket", "_sum", "_count"];
+    let histogram = ends.iter().find_map(|end| name.strip_suffix(end)).and_then(catalog::find);
+    let is_part = histogram.is_some_and(|metric| metric.kind == MetricType::Histogram);
+    is_part || catalog::find(name).is_some_and(|metric| metric.kind == MetricType::Counter)
+}
+
+fn labels(own: &Labels, endpoint: &Endpoint) -> Vec<Label> {
+    let pair = |(name, value): (&str, &str)| Label { name: name.into(), value: value.into() };
+    let added = endpoint.labels.iter().filter(|(name, _)| own.get(name).is_none());
+    let mut all: Vec<Label> = own.iter().chain(added).map(pair).collect();
+    all.sort_by(|a, b| a.name.cmp(&b.name));
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::series::Sample;
+
+    fn endpoint() -> Endpoint {
+        Endpoint {
+            url: "http://store/api/v1/write".to_owned(),
+            token: None,
+            interval: Duration::from_secs(15),
+            timeout: Duration::from_secs(1),
+            labels: Labels::of(&[("cluster", "a"), ("flow", "never seen")]),
+        }
+    }
+
+    const COUNTER: &[(&str, &str)] =
+        &[(METRIC_NAME, "throughline_requests_total"), ("flow", "f"), ("outcome", "ok")];
+
+    /// A store whose counter has one value a second, as if it were `value` all the time; and a gauge.
+    fn store(value: f64) -> impl Fn(&Selection<'_>) -> Result<Vec<RawSeries>, SelectError> {
+        move |selection| {
+            let sample = |t, value| Sample { t, value: SampleValue::Float(value) };
+            let (from, to) = (selection.start / 1000 + 1, selection.end / 1000);
+            let counter = (from..=to).map(|second| sample(second * 1000, value)).collect();
+            let gauge = vec![sample(selection.end - 7, 5.0), sample(selection.end - 3, 6.0)];
+            Ok(vec![
+                RawSeries { labels: Labels::of(COUNTER), samples: counter },
+                RawSeries { labels: Labels::of(&[(METRIC_NAME, "pushed")]), samples: gauge },
+            ])
+        }
+    }
+
+    /// What the receiver of a request reads.
+    fn received(outgoing: &Outgoing) -> Vec<String> {
+        let mut lines = Vec::new();
+        for request in &outgoing.requests {
+            let plain = snap::raw::Decoder::new().decompress_vec(&request.bytes).unwrap();
+            let origin = crate::normalize::Origin {
+                arrived: Timestamp::from_millis(i64::MAX / 2_000_000),
+                ..Default::default()
+            };
+            let version = crate::normalize::remote_write::Version::V1;
+            let read = crate::normalize::remote_write::normalize(
+                &plain,
+                version,
+                &origin,
+                &crate::normalize::Config::default(),
+            );
+            let shown = crate::normalize::show::text(&read.unwrap().normalized);
+            lines.extend(shown.lines().map(str::to_owned));
+        }
+        lines
+    }
+
+    #[test]
+    fn a_counter_that_left_never_goes_down() {
+        let at = |seconds: i64| Timestamp::from_millis(seconds * 1000);
+        let mut progress = Progress::default();
+        let first = progress.next(at(1000), &endpoint(), &store(7.0)).unwrap().unwrap();
+        expect_test::expect![[r#"
+            1970-01-01T00:16:25.000000000Z metric throughline_requests_total{cluster="a", flow="f", outcome="ok"} gauge=7
+            1970-01-01T00:16:24.993000000Z metric pushed{cluster="a", flow="never seen"} gauge=5
+            1970-01-01T00:16:24.997000000Z metric pushed{cluster="a", flow="never seen"} gauge=6
+            3 signals, 0 rejected, 0 filtered"#]]
+        .assert_eq(&received(&first).join("\n"));
+        progress.advance(first);
+        assert_eq!(progress.next(at(1010), &endpoint(), &store(4.0)), Ok(None), "not over yet");
+        let read_back = Progress::decode(&progress.encode().unwrap()).unwrap();
+        assert_eq!(read_back, progress);
+        let corrected = read_back.next(at(1015), &endpoint(), &store(4.0)).unwrap().unwrap();
+        assert!(received(&corrected)[0].ends_with("gauge=7"), "{:?}", received(&corrected));
+        progress.advance(corrected);
+        let passed = progress.next(at(1030), &endpoint(), &store(9.0)).unwrap().unwrap();
+        assert!(received(&passed)[0].ends_with("gauge=9"), "{:?}", received(&passed));
+    }
+
+    #[test]
+    fn an_endpoint_that_was_away_is_caught_up_and_what_is_too_old_is_said() {
+        let at = |seconds: i64| Timestamp::from_millis(seconds * 1000);
+        let mut progress = Progress::default();
+        let first = progress.next(at(1000), &endpoint(), &store(1.0)).unwrap().unwrap();
+        progress.advance(first);
+        let mut n = 0;
+        while let Some(outgoing) = progress.next(at(1600), &endpoint(), &store(1.0)).unwrap() {
+            assert_eq!(outgoing.skipped, Duration::ZERO);
+            progress.advance(outgoing);
+            n += 1;
+        }
+        assert_eq!(n, 40, "ten minutes in intervals of 15 s");
+        let late = progress.next(at(1600 + 2 * 3600), &endpoint(), &store(1.0)).unwrap().unwrap();
+        assert_eq!(late.skipped, Duration::from_hours(1));
+    }
+
+    #[test]
+    fn requests_hold_no_more_samples_than_receivers_take() {
+        let many = |selection: &Selection<'_>| {
+            let t = selection.end;
+            let one = |i: usize| RawSeries {
+                labels: Labels::of(&[(METRIC_NAME, "pushed"), ("i", &i.to_string())]),
+                samples: vec![Sample { t, value: SampleValue::Float(1.0) }],
+            };
+            Ok((0..4500).map(one).collect())
+        };
+        let outgoing =
+            Progress::default().next(Timestamp::from_millis(1_000_000), &endpoint(), &many);
+        let sizes: Vec<u64> =
+            outgoing.unwrap().unwrap().requests.iter().map(|request| request.n_samples).collect();
+        assert_eq!(sizes, [2000, 2000, 500]);
+    }
+}
