@@ -213,7 +213,7 @@ fn a_posted_alert_is_routed_and_ends_when_it_said_or_when_nobody_repeats_it() {
             0s ends firing (first notification)
             0s fades firing (first notification)
             120s ends resolved (all alerts resolved)
-            500s fades resolved (all alerts resolved)
+            540s fades resolved (all alerts resolved)
         "]],
     );
 }
@@ -229,7 +229,7 @@ fn a_post_does_not_end_what_our_own_rule_says() {
         200,
         expect![[r"
             0s a firing (first notification)
-            125s a resolved (all alerts resolved)
+            120s a resolved (all alerts resolved)
         "]],
     );
 }
