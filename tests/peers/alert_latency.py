@@ -18,7 +18,7 @@ import urllib.request
 import uuid
 
 from daemon import Daemon, check, free_port, wait_for
-from traffic import at
+from traffic import at, records
 
 TRIES = int(os.environ.get("TRIES", "200"))
 LOAD = int(os.environ.get("LOAD", "20000"))
@@ -79,14 +79,15 @@ def failed(function):
 
 
 def load(daemon, stop, sent):
-    """Structured logs of well-behaved invocations, fifty records each, at LOAD records a second."""
+    """Whole well-behaved invocations of fifty records each, at LOAD records a second. Whole ones: a rule
+    waits for its data, and what never shows its end is late by `settle_after`."""
     began = time.monotonic()
+    logs = [{"message": f"step {n}"} for n in range(47)]
     while not stop.is_set():
-        ids = [str(uuid.uuid4()) for _ in range(BATCH // 50)]
-        now = at(time.time())
-        lines = [json.dumps({"timestamp": now, "level": "INFO", "requestId": ids[n % len(ids)], "message": f"step {n}"}) for n in range(BATCH)]
+        now = time.time() - 0.1
+        batch = [one for _ in range(BATCH // 50) for one in records("steady", str(uuid.uuid4()), now, 50.0, False, *logs)]
         try:
-            daemon.post("/ingest/json", "\n".join(lines).encode(), **{"Lambda-Function-Name": f"steady-{len(ids)}"})
+            daemon.post("/ingest/aws/telemetry", json.dumps(batch).encode(), **{"Lambda-Function-Name": "steady"})
             sent[0] += BATCH
         except OSError:
             sent[1] += BATCH
