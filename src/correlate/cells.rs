@@ -3,7 +3,7 @@
 //! Facts come in by their route and go out when their invocation is final. A cell that changed is dirty
 //! until the next tick works its invocations out anew.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +13,7 @@ use super::fact::{LogFact, Mark, PlatformFact, SpanFact};
 use super::graph::Cell;
 use super::known::Known;
 use super::runs::{BundleFacts, Member, Parts, Record, RecordCell, RunCell};
+use super::table::Table;
 use super::tell::hex;
 use super::traces::{Alias, Bundle, BundleKey, TraceCell};
 use crate::number::u32_from_usize;
@@ -20,9 +21,9 @@ use crate::signal::{Fnv128, Text, Timestamp, TraceId};
 
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Cells {
-    pub(super) traces: HashMap<TraceId, TraceCell>,
-    pub(super) runs: HashMap<Text, RunCell>,
-    pub(super) records: HashMap<(Text, Text), RecordCell>,
+    pub(super) traces: Table<TraceId, TraceCell>,
+    pub(super) runs: Table<Text, RunCell>,
+    pub(super) records: Table<(Text, Text), RecordCell>,
     pub(super) dirty: BTreeSet<Cell>,
 }
 

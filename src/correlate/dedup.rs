@@ -4,13 +4,14 @@
 //! which content wins: it only tells a repeat (same content) from a conflict (other content), and a
 //! repeat of something held from a repeat of something that is final and gone (`late`).
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::fact::Age;
 use super::graph::Cell;
+use super::table::Table;
 use crate::signal::{Batch, Fnv128, Receiver, SignalKind, Text, Timestamp};
 
 /// How long ids of deliveries and tombstones are remembered: longer than Firehose's retry time of
@@ -71,12 +72,12 @@ struct Delivery {
 /// Everything that has been seen and may be seen again.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Memory {
-    identities: HashMap<u128, Identity>,
-    tombstones: HashMap<u128, Tombstone>,
+    identities: Table<u128, Identity>,
+    tombstones: Table<u128, Tombstone>,
     passing: VecDeque<(Age, Passing)>,
-    declared: HashMap<u128, Delivery>,
+    declared: Table<u128, Delivery>,
     declared_order: VecDeque<(Age, u128)>,
-    bodies: HashMap<(Receiver, u128), Age>,
+    bodies: Table<(Receiver, u128), Age>,
     bodies_order: VecDeque<(Age, (Receiver, u128))>,
     /// Entries forgotten early because a bound was met.
     pub(super) forgotten: u64,

@@ -30,7 +30,7 @@ pub(super) fn strong(graph: &Graph, id: NodeId, node: &Node, rules: &Rules) -> V
         let Some(point) = graph.messages.get(&message.id).filter(|point| point.is_telling()) else {
             continue;
         };
-        for &sender in point.senders.iter().filter(|&&sender| sender != id) {
+        for sender in point.senders.iter().filter(|&sender| sender != id) {
             let Some(sent) = graph.nodes.get(&sender).and_then(|n| n.known.sent(&message.id))
             else {
                 continue;

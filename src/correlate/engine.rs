@@ -9,14 +9,16 @@ use super::Config;
 use super::cells::Cells;
 use super::dedup::{Memory, Seen};
 use super::environment::Environments;
-use super::fact::{Age, digest, encode};
+use super::fact::{Age, Digests, encode};
 use super::graph::{Graph, NodeId, Touched};
+use super::hop::init_of;
 use super::ledger::{Ledger, Verdict};
 use super::reach::{Owner, entries_of, reach};
 use super::request::{Change, Outcome, Request, State};
 use super::rules::{Learned, Rules};
-use super::settle::{Ground, standing};
+use super::settle::{Ground, Standing, standing};
 use super::stubs::Stubs;
+use super::table::Keys;
 use super::weak::WeakKey;
 use super::{tell, view};
 use crate::signal::{Batch, Text, Timestamp};
@@ -29,6 +31,7 @@ const TICK_MAX: Duration = Duration::from_secs(1);
 pub struct Engine {
     pub(super) rules: Rules,
     pub(super) held: Held,
+    pub(super) digests: Digests,
 }
 
 /// All state that must survive a restart.
@@ -81,7 +84,7 @@ pub(super) struct HeldRequest {
     pub(super) summary: Summary,
 }
 
-/// As of the last look, for lists.
+/// As of the last look, for lists; outcome and end as of when it was last over.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Summary {
     pub(super) flow: Text,
@@ -133,7 +136,11 @@ pub enum Lookup {
 
 impl Engine {
     pub fn new(config: Config) -> Self {
-        Self { rules: Rules::new(config), held: Held::default() }
+        Self::with(config, Held::default())
+    }
+
+    fn with(config: Config, held: Held) -> Self {
+        Self { rules: Rules::new(config), held, digests: Digests::default() }
     }
 
     /// A reload: what is held stays, new settings hold from now on.
@@ -155,7 +162,7 @@ impl Engine {
     /// # Errors
     /// Where the bytes are not what [`Engine::save`] of this version wrote.
     pub fn restore(config: Config, saved: &[u8]) -> Result<Self, postcard::Error> {
-        Ok(Self { rules: Rules::new(config), held: postcard::from_bytes(saved)? })
+        Ok(Self::with(config, postcard::from_bytes(saved)?))
     }
 
     /// Takes one journaled batch. `now` is log time.
@@ -192,6 +199,7 @@ impl Engine {
             }
             self.held.due.pop_first();
             touched.views.insert(id);
+            touched.due.insert(id);
         }
         let finals = self.show(touched, &mut changes);
         self.seal(finals, &mut changes);
@@ -315,26 +323,22 @@ impl Engine {
     /// Looks at requests anew and says what differs. Gives those that are final, with their last view.
     fn show(&mut self, touched: Touched, changes: &mut Vec<Change>) -> Vec<(NodeId, Request)> {
         let mut finals = Vec::new();
-        let mut quiet = BTreeSet::new();
+        let mut quiet: Keys<NodeId> = Keys::default();
         let mut told: BTreeSet<NodeId> = touched.moved;
+        told.extend(&touched.told);
         for entry in touched.views {
-            let Some((mut request, reach)) = self.show_one(entry) else { continue };
-            told.extend(&reach);
-            if request.state == State::Open {
+            let Some(standing) = self.stand(entry) else { continue };
+            let Some(held) = self.held.requests.get(&entry) else { continue };
+            if standing.state == State::Open {
+                // Time may have made an end of one of its invocations.
+                if touched.due.contains(&entry) {
+                    told.extend(&held.reach);
+                }
                 continue;
             }
-            quiet.extend(reach);
-            let is_final = request.state == State::Final;
-            request.state = State::Finished;
-            let said = Some(digest(&encode(&request)));
-            let Some(held) = self.held.requests.get_mut(&entry) else { continue };
-            if held.said != said {
-                held.said = said;
-                changes.push(Change::Request(Box::new(request.clone())));
-            }
-            if is_final {
-                finals.push((entry, request));
-            }
+            told.extend(&held.reach);
+            quiet.extend(&held.reach);
+            finals.extend(self.finish(entry, &standing, changes));
         }
         for id in told {
             self.tell(id, quiet.contains(&id).then_some(Quiet), changes);
@@ -342,13 +346,37 @@ impl Engine {
         finals
     }
 
-    fn show_one(&mut self, entry: NodeId) -> Option<(Request, BTreeSet<NodeId>)> {
+    /// Says a request that is over, where it differs from what was said. Gives it if it is final.
+    fn finish(
+        &mut self,
+        entry: NodeId,
+        standing: &Standing,
+        changes: &mut Vec<Change>,
+    ) -> Option<(NodeId, Request)> {
+        let held = self.held.requests.get(&entry)?;
+        let mut request = view::request(self.ground(), entry, &held.reach, standing)?;
+        let is_final = request.state == State::Final;
+        request.state = State::Finished;
+        let said = Some(self.digests.of(&request));
+        let held = self.held.requests.get_mut(&entry)?;
+        held.summary.outcome = request.outcome;
+        held.summary.start = request.start;
+        held.summary.end = request.end;
+        if held.said != said {
+            held.said = said;
+            changes.push(Change::Request(Box::new(request.clone())));
+        }
+        is_final.then_some((entry, request))
+    }
+
+    /// Works out where a request stands. It is put together only once it is over, or somebody asks.
+    fn stand(&mut self, entry: NodeId) -> Option<Standing> {
         let held = self.held.requests.get(&entry)?;
         let ground = self.ground();
-        let flow = view::flow(&ground.graph.nodes.get(&entry)?.known);
-        let standing = standing(ground, entry, &held.reach, flow);
-        let request = view::request(ground, entry, &held.reach, &standing)?;
-        let reach = held.reach.clone();
+        let node = ground.graph.nodes.get(&entry)?;
+        let flow = Text::clone(view::flow(&node.known));
+        let start = init_of(node).map_or(node.known.start, |(from, _)| from.min(node.known.start));
+        let standing = standing(ground, entry, &held.reach, &flow);
         self.look_at(entry, standing.due);
         if standing.is_unsure {
             self.held.unsure.insert(entry);
@@ -356,16 +384,13 @@ impl Engine {
             self.held.unsure.remove(&entry);
         }
         let held = self.held.requests.get_mut(&entry)?;
-        held.summary = Summary {
-            flow: Text::clone(&request.flow),
-            outcome: request.outcome,
-            state: request.state,
-            start: request.start,
-            end: request.end,
-            news: standing.news,
-            is_lacking: !standing.missing.is_empty(),
-        };
-        Some((request, reach))
+        let summary = &mut held.summary;
+        summary.flow = flow;
+        summary.state = standing.state;
+        summary.start = start;
+        summary.news = standing.news;
+        summary.is_lacking = !standing.missing.is_empty();
+        Some(standing)
     }
 
     fn look_at(&mut self, entry: NodeId, due: Age) {
@@ -389,7 +414,7 @@ impl Engine {
         let deliveries = tell::deliveries(ground, node);
         let Some(node) = self.held.graph.nodes.get_mut(&id) else { return };
         if let Some(invocation) = invocation {
-            let said = Some(digest(&encode(&invocation)));
+            let said = Some(self.digests.of(&invocation));
             if node.said.invocation != said {
                 node.said.invocation = said;
                 changes.push(Change::Invocation(Box::new(invocation)));
@@ -397,7 +422,7 @@ impl Engine {
         }
         let mut gone = std::mem::take(&mut node.said.deliveries);
         for delivery in deliveries {
-            let said = digest(&encode(&delivery));
+            let said = self.digests.of(&delivery);
             if gone.remove(&delivery.id) != Some(said) {
                 changes.push(Change::Delivery(Box::new(delivery.clone())));
             }

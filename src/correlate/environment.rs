@@ -3,7 +3,7 @@
 //! Init events and starts of invocations of one (function, instance) come in; each init goes to the
 //! first invocation that starts when it is over, at most ten seconds later.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::fact::Age;
 use super::graph::{Graph, NodeId, Touched};
 use super::known::{Init, Known};
+use super::table::Table;
 use crate::signal::{Platform, PlatformStage, Text, Timestamp};
 
 /// An init that ended longer before a run belongs to none.
@@ -37,7 +38,7 @@ struct Environment {
 
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Environments {
-    places: HashMap<Place, Environment>,
+    places: Table<Place, Environment>,
     order: VecDeque<(Age, Place, Event)>,
     dirty: BTreeSet<Place>,
 }
@@ -89,6 +90,7 @@ impl Environments {
                 if node.environment_init != init {
                     node.environment_init = init;
                     touched.views.extend(node.owners.keys());
+                    touched.told.insert(id);
                 }
             }
         }

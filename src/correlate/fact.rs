@@ -4,11 +4,12 @@
 //! content are equal whatever batch brought them, so everything derived from a *set* of facts is the
 //! same in every order of arrival.
 
-use std::hash::{DefaultHasher, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
+use postcard::ser_flavors::ExtendFlavor;
 use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::number::u32_from_usize;
 use crate::signal::{
@@ -220,9 +221,18 @@ pub(super) fn encode<T: Serialize>(value: &T) -> Vec<u8> {
     postcard::to_allocvec(value).unwrap_or_default()
 }
 
-/// A hash that is the same in every run: `DefaultHasher::new` has fixed keys.
-pub(super) fn digest(bytes: &[u8]) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    hasher.write(bytes);
-    hasher.finish()
+/// Digests of values; the buffer is kept from one to the next.
+#[derive(Debug, Default)]
+pub(super) struct Digests {
+    scratch: Vec<u8>,
+}
+
+impl Digests {
+    /// A hash of the whole content that is the same in every run and version (XXH3).
+    pub(super) fn of<T: Serialize>(&mut self, value: &T) -> u64 {
+        self.scratch.clear();
+        let into = ExtendFlavor::new(std::mem::take(&mut self.scratch));
+        self.scratch = postcard::serialize_with_flavor(value, into).unwrap_or_default();
+        xxh3_64(&self.scratch)
+    }
 }

@@ -3,16 +3,19 @@
 //! Invocations as their facts tell them come in; edges go out. A node's number is never used twice, so
 //! a number that leads nowhere means final and gone, never somebody else.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::edges;
 use super::known::{Init, Known};
+use super::node_set::NodeSet;
 use super::reach::Owner;
 use super::request::Evidence;
 use super::rules::Rules;
-use super::weak::{Functions, Lead, WeakKey, WeakSet};
+use super::table::Table;
+use super::weak::{Functions, Lead, Member, WeakKey, WeakSet};
 use crate::signal::{SpanId, Text, Timestamp, TraceId, Via};
 
 /// Takings of one message, and its senders; what more invocations share is no message id and joins
@@ -24,6 +27,16 @@ pub(super) const TAKINGS_MAX: usize = 1_000;
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
 pub(super) struct NodeId(u64);
+
+impl NodeId {
+    /// No node's number; greater than any.
+    pub(super) const NONE: Self = Self(u64::MAX);
+
+    #[cfg(test)]
+    pub(super) const fn of(n: u64) -> Self {
+        Self(n)
+    }
+}
 
 /// Which facts an invocation is made of.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -63,7 +76,7 @@ pub(super) struct Node {
     strong: Vec<Edge>,
     /// Sorted.
     pub(super) causes: Vec<Edge>,
-    pub(super) effects: BTreeSet<NodeId>,
+    pub(super) effects: NodeSet,
     keys: Vec<WeakKey>,
     joins: Vec<WeakKey>,
     /// The requests that it is part of, by their entries.
@@ -101,8 +114,8 @@ impl Node {
 
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct SpanPoint {
-    owners: BTreeSet<NodeId>,
-    pointers: BTreeSet<NodeId>,
+    owners: NodeSet,
+    pointers: NodeSet,
 }
 
 impl SpanPoint {
@@ -113,8 +126,8 @@ impl SpanPoint {
 
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct MessagePoint {
-    pub(super) senders: BTreeSet<NodeId>,
-    pub(super) receivers: BTreeSet<NodeId>,
+    pub(super) senders: NodeSet,
+    pub(super) receivers: NodeSet,
 }
 
 impl MessagePoint {
@@ -140,17 +153,21 @@ pub(super) struct Touched {
     pub(super) entries: BTreeSet<NodeId>,
     /// Entries whose view may have changed.
     pub(super) views: BTreeSet<NodeId>,
+    /// Entries to look at again because time passed.
+    pub(super) due: BTreeSet<NodeId>,
+    /// Nodes that look different though their own facts are the same.
+    pub(super) told: BTreeSet<NodeId>,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Graph {
     next: u64,
-    pub(super) nodes: HashMap<NodeId, Node>,
-    spans: HashMap<(TraceId, SpanId), SpanPoint>,
-    pub(super) messages: HashMap<Text, MessagePoint>,
-    weak: HashMap<WeakKey, WeakSet>,
+    pub(super) nodes: Table<NodeId, Node>,
+    spans: Table<(TraceId, SpanId), SpanPoint>,
+    pub(super) messages: Table<Text, MessagePoint>,
+    weak: Table<WeakKey, WeakSet>,
     /// Correlation, execution, invocation and trace ids, and ids of hops.
-    names: HashMap<Text, BTreeSet<NodeId>>,
+    names: Table<u64, NodeSet>,
     /// Keys whose set is quarantined now, with the size of the set.
     pub(super) quarantined: BTreeMap<WeakKey, usize>,
 }
@@ -165,7 +182,7 @@ impl Graph {
             environment_init: None,
             strong: Vec::new(),
             causes: Vec::new(),
-            effects: BTreeSet::new(),
+            effects: NodeSet::default(),
             keys: Vec::new(),
             joins: Vec::new(),
             owners: BTreeMap::new(),
@@ -192,6 +209,7 @@ impl Graph {
         if let Some(node) = self.nodes.get_mut(&id) {
             node.known = known;
             touched.views.extend(node.owners.keys());
+            touched.told.extend(node.effects.iter());
         }
         self.index(id, touched);
         true
@@ -209,10 +227,10 @@ impl Graph {
         let node = self.nodes.remove(&id)?;
         for edge in &node.causes {
             if let Some(cause) = self.nodes.get_mut(&edge.cause) {
-                cause.effects.remove(&id);
+                cause.effects.remove(id);
             }
         }
-        touched.rewire.extend(&node.effects);
+        touched.rewire.extend(node.effects.iter());
         touched.entries.extend(node.owners.keys());
         touched.entries.insert(id);
         touched.rewire.remove(&id);
@@ -226,8 +244,8 @@ impl Graph {
         self.unindex(id, &mut nobody);
         self.retire(id);
         let node = self.nodes.remove(&id)?;
-        for effect in &node.effects {
-            if let Some(effect) = self.nodes.get_mut(effect) {
+        for effect in node.effects.iter() {
+            if let Some(effect) = self.nodes.get_mut(&effect) {
                 let own = |edge: &&mut Edge| edge.cause == id;
                 effect.strong.iter_mut().filter(own).for_each(|edge| edge.is_sealed = true);
                 effect.causes.iter_mut().filter(own).for_each(|edge| edge.is_sealed = true);
@@ -235,7 +253,7 @@ impl Graph {
         }
         for edge in &node.causes {
             if let Some(cause) = self.nodes.get_mut(&edge.cause) {
-                cause.effects.remove(&id);
+                cause.effects.remove(id);
             }
         }
         Some(node)
@@ -244,24 +262,25 @@ impl Graph {
     /// The live node that a span belongs to.
     pub(super) fn span_owner(&self, trace: TraceId, span: SpanId) -> Option<NodeId> {
         let point = self.spans.get(&(trace, span))?;
-        let order = |id: &&NodeId| self.nodes.get(id).map(|node| node.known.order());
-        point.owners.iter().filter(|id| order(id).is_some()).min_by_key(order).copied()
+        let order = |id: &NodeId| self.nodes.get(id).map(|node| node.known.order());
+        point.owners.iter().filter(|id| order(id).is_some()).min_by_key(order)
     }
 
     pub(super) fn named(&self, name: &str) -> impl Iterator<Item = NodeId> {
-        let by_name = self.names.get(name).into_iter().flatten();
+        let by_name = self.names.get(&hash_of(name)).into_iter();
+        let trace =
+            TraceId::from_hex(name).and_then(|trace| self.names.get(&hash_of_trace(&trace)));
+        let by_name = by_name.chain(trace).flat_map(NodeSet::iter);
         let by_message = self.messages.get(name).into_iter();
-        let ends = by_message.flat_map(|point| point.senders.iter().chain(&point.receivers));
-        by_name.chain(ends).copied()
+        let ends = by_message.flat_map(|point| point.senders.iter().chain(point.receivers.iter()));
+        by_name.chain(ends)
     }
 
-    fn names_of(known: &Known) -> Vec<Text> {
-        let mut names = known.correlation_ids.clone();
-        names.push(Text::clone(&known.id));
-        names.extend(known.invocation_id.clone());
-        names.extend(known.workflow.as_ref().map(|workflow| Text::clone(&workflow.execution_id)));
-        names.extend(known.traces.iter().map(|trace| Text::from(trace.to_string())));
-        names
+    /// Hashes of what leads to an invocation. Two names of one hash only make somebody look twice.
+    fn names_of(known: &Known) -> impl Iterator<Item = u64> {
+        let texts = known.correlation_ids.iter().chain([&known.id]).chain(&known.invocation_id);
+        let texts = texts.chain(known.workflow.as_ref().map(|workflow| &workflow.execution_id));
+        texts.map(|text| hash_of(text)).chain(known.traces.iter().map(hash_of_trace))
     }
 
     fn index(&mut self, id: NodeId, touched: &mut Touched) {
@@ -270,7 +289,7 @@ impl Graph {
         for place in &known.places {
             let point = self.spans.entry((place.trace, place.span)).or_default();
             point.owners.insert(id);
-            touched.rewire.extend(&point.pointers);
+            touched.rewire.extend(point.pointers.iter());
         }
         for pointer in &known.pointers {
             self.spans.entry((pointer.trace, pointer.span)).or_default().pointers.insert(id);
@@ -285,7 +304,7 @@ impl Graph {
             point.receivers.insert(id);
             touch_message(point, &self.nodes, touched);
         }
-        for name in Self::names_of(known) {
+        for name in Self::names_of(known).collect::<Vec<_>>() {
             self.names.entry(name).or_default().insert(id);
         }
         touched.rewire.insert(id);
@@ -298,8 +317,8 @@ impl Graph {
         for place in &known.places {
             let key = (place.trace, place.span);
             let Some(point) = self.spans.get_mut(&key) else { continue };
-            point.owners.remove(&id);
-            touched.rewire.extend(&point.pointers);
+            point.owners.remove(id);
+            touched.rewire.extend(point.pointers.iter());
             if point.is_empty() {
                 self.spans.remove(&key);
             }
@@ -307,7 +326,7 @@ impl Graph {
         for pointer in &known.pointers {
             let key = (pointer.trace, pointer.span);
             let Some(point) = self.spans.get_mut(&key) else { continue };
-            point.pointers.remove(&id);
+            point.pointers.remove(id);
             if point.is_empty() {
                 self.spans.remove(&key);
             }
@@ -315,16 +334,16 @@ impl Graph {
         let sent = node.known.sent.iter().map(|sent| &sent.id);
         for message in sent.chain(node.known.received.iter().map(|message| &message.id)) {
             let Some(point) = self.messages.get_mut(message) else { continue };
-            point.senders.remove(&id);
-            point.receivers.remove(&id);
+            point.senders.remove(id);
+            point.receivers.remove(id);
             touch_message(point, &self.nodes, touched);
             if point.senders.is_empty() && point.receivers.is_empty() {
                 self.messages.remove(message);
             }
         }
-        for name in Self::names_of(&node.known) {
+        for name in Self::names_of(&node.known).collect::<Vec<_>>() {
             if let Some(ids) = self.names.get_mut(&name) {
-                ids.remove(&id);
+                ids.remove(id);
                 if ids.is_empty() {
                     self.names.remove(&name);
                 }
@@ -335,7 +354,7 @@ impl Graph {
     /// Works out the causes of all nodes that were touched.
     pub(super) fn wire(&mut self, touched: &mut Touched, rules: &Rules) {
         let mut reweak = std::mem::take(&mut touched.rewire);
-        for id in reweak.clone() {
+        for &id in &reweak {
             let Some(node) = self.nodes.get(&id) else { continue };
             let mut strong = edges::strong(self, id, node, rules);
             keep_sealed(&node.strong, &mut strong);
@@ -350,8 +369,8 @@ impl Graph {
             } else if !is_parentless && is_member {
                 self.leave_weak(id, touched, rules);
             }
-            reweak.append(&mut touched.rewire);
         }
+        reweak.append(&mut touched.rewire);
         for id in reweak {
             let Some(node) = self.nodes.get(&id) else { continue };
             let mut causes = node.strong.clone();
@@ -373,7 +392,7 @@ impl Graph {
         let old = std::mem::replace(&mut node.causes, causes.to_vec());
         for edge in &old {
             if let Some(cause) = self.nodes.get_mut(&edge.cause) {
-                cause.effects.remove(&id);
+                cause.effects.remove(id);
             }
         }
         for edge in causes {
@@ -407,7 +426,8 @@ impl Graph {
 
     fn enter_weak(&mut self, id: NodeId, touched: &mut Touched, rules: &Rules) {
         let Some(node) = self.nodes.get(&id) else { return };
-        let known = node.known.clone();
+        let known = &node.known;
+        let member = Member::of(id, known);
         let mut keys: Vec<WeakKey> =
             known.correlation_ids.iter().cloned().map(WeakKey::Correlation).collect();
         keys.extend(
@@ -419,7 +439,7 @@ impl Graph {
         joins.dedup();
         for key in &keys {
             let before = self.lead(key, rules);
-            self.weak.entry(key.clone()).or_default().add(id, &known);
+            self.weak.entry(key.clone()).or_default().add(&member);
             let after = self.lead(key, rules);
             self.weak_changed(key, before, after, touched);
             self.note_quarantine(key, after);
@@ -437,11 +457,11 @@ impl Graph {
         let Some(node) = self.nodes.get_mut(&id) else { return };
         let keys = std::mem::take(&mut node.keys);
         let joins = std::mem::take(&mut node.joins);
-        let known = node.known.clone();
+        let member = Member::of(id, &node.known);
         for key in keys {
             let before = self.lead(&key, rules);
             let Some(set) = self.weak.get_mut(&key) else { continue };
-            set.remove(id, &known);
+            set.remove(&member);
             let after = self.lead(&key, rules);
             self.weak_changed(&key, before, after, touched);
             self.note_quarantine(&key, after);
@@ -459,10 +479,10 @@ impl Graph {
         let Some(node) = self.nodes.get_mut(&id) else { return };
         let keys = std::mem::take(&mut node.keys);
         let joins = std::mem::take(&mut node.joins);
-        let known = node.known.clone();
+        let member = Member::of(id, &node.known);
         for key in &keys {
             if let Some(set) = self.weak.get_mut(key) {
-                set.retire(id, &known);
+                set.retire(&member);
             }
         }
         for key in joins {
@@ -516,14 +536,23 @@ impl Graph {
     }
 }
 
+fn hash_of(name: &str) -> u64 {
+    xxh3_64(name.as_bytes())
+}
+
+fn hash_of_trace(trace: &TraceId) -> u64 {
+    xxh3_64(&trace.0)
+}
+
 /// A message has a new sender or taking, or lost one: its other takings look different.
-fn touch_message(point: &MessagePoint, nodes: &HashMap<NodeId, Node>, touched: &mut Touched) {
+fn touch_message(point: &MessagePoint, nodes: &Table<NodeId, Node>, touched: &mut Touched) {
     if !point.is_watched() {
         return;
     }
-    touched.rewire.extend(&point.receivers);
-    for other in point.receivers.iter().chain(&point.senders) {
-        touched.views.extend(nodes.get(other).into_iter().flat_map(|node| node.owners.keys()));
+    touched.rewire.extend(point.receivers.iter());
+    touched.told.extend(point.receivers.iter());
+    for other in point.receivers.iter().chain(point.senders.iter()) {
+        touched.views.extend(nodes.get(&other).into_iter().flat_map(|node| node.owners.keys()));
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::cells::Fact;
 use super::dedup::{Seen, identity_of, record_key, run_key, span_key};
 use super::engine::{Applied, Engine};
-use super::fact::{LogFact, Mark, PlatformFact, Source, SpanFact, digest, encode};
+use super::fact::{LogFact, Mark, PlatformFact, Source, SpanFact};
 use super::graph::Cell;
 use super::ledger::Verdict;
 use crate::number::usize_from_u32;
@@ -42,7 +42,7 @@ impl Engine {
             .iter()
             .map(|resource| {
                 let source = Source::of(resource);
-                Speaker { hash: digest(&encode(&source)), source: Arc::new(source) }
+                Speaker { hash: self.digests.of(&source), source: Arc::new(source) }
             })
             .collect();
         let nobody = Speaker { source: Arc::new(Source::default()), hash: 0 };
@@ -62,7 +62,7 @@ impl Engine {
 
     fn take(&mut self, signal: &Signal, speaker: &Speaker) -> Verdict {
         let identity = identity_of(signal.identity, &signal.kind).or_else(|| own_id(&signal.kind));
-        let hash = digest(&encode(&signal.kind)) ^ speaker.hash.rotate_left(17);
+        let hash = self.digests.of(&signal.kind) ^ speaker.hash.rotate_left(17);
         let age = self.held.age;
         let lateness = self.rules.config.allowed_lateness;
         let seen = identity

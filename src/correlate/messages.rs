@@ -35,13 +35,13 @@ impl Life {
             return Self { takings: Vec::new() };
         };
         let sent = || {
-            let nodes = point.senders.iter().filter_map(|id| graph.nodes.get(id));
+            let nodes = point.senders.iter().filter_map(|id| graph.nodes.get(&id));
             nodes.filter_map(|node| node.known.sent(message))
         };
         let sent_queue = sent().filter_map(|sent| sent.queue.as_ref()).min().cloned();
         let sent_at = sent().map(|sent| sent.at).min();
         let mut takings: Vec<Taking> = Vec::new();
-        for node in point.receivers.iter().filter_map(|id| graph.nodes.get(id)) {
+        for node in point.receivers.iter().filter_map(|id| graph.nodes.get(&id)) {
             let known = &node.known;
             let Some(own) = known.received(message) else { continue };
             let verdict = known.verdict.outcome;

@@ -12,6 +12,9 @@ pub mod config;
 pub mod request;
 pub mod ledger;
 mod engine;
+// what it all lies in
+mod table;
+mod node_set;
 // from signals to facts
 mod fact;
 mod dedup;

@@ -53,11 +53,17 @@ impl Engine {
             .collect();
         matching.sort_by(|(_, a), (_, b)| (b.summary.start, &b.id).cmp(&(a.summary.start, &a.id)));
         let views = matching.into_iter().filter_map(|(entry, _)| self.view_of(entry));
-        views.take(filter.limit).collect()
+        let is_wanted = |request: &Request| {
+            filter.outcome.is_none_or(|outcome| request.outcome == outcome)
+                && filter.min_duration.is_none_or(|min| request.duration >= min)
+        };
+        views.filter(is_wanted).take(filter.limit).collect()
     }
 
     fn matches(&self, held: &HeldRequest, filter: &RequestFilter) -> bool {
         let summary = &held.summary;
+        // Nobody has put an open request together yet.
+        let is_open = summary.state == State::Open;
         let nodes = || held.reach.iter().filter_map(|id| self.held.graph.nodes.get(id));
         let has_function = |function: &Text| nodes().any(|node| node.known.function == *function);
         let has_queue = |queue: &Text| {
@@ -68,8 +74,10 @@ impl Engine {
             })
         };
         filter.flow.as_ref().is_none_or(|flow| summary.flow == *flow)
-            && filter.outcome.is_none_or(|outcome| summary.outcome == outcome)
-            && filter.min_duration.is_none_or(|min| summary.end.since(summary.start) >= min)
+            && filter.outcome.is_none_or(|outcome| is_open || summary.outcome == outcome)
+            && filter
+                .min_duration
+                .is_none_or(|min| is_open || summary.end.since(summary.start) >= min)
             && filter.start.is_none_or(|start| summary.start >= start)
             && filter.end.is_none_or(|end| summary.start <= end)
             && filter.function.as_ref().is_none_or(has_function)

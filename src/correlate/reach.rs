@@ -123,7 +123,7 @@ pub(super) fn reach(graph: &Graph, entry: NodeId, hops_max: usize) -> Reach {
     while let Some(at) = queue.pop_front() {
         let Some(node) = graph.nodes.get(&at) else { continue };
         let Some(labels) = found.nodes.get(&at).cloned() else { continue };
-        for &effect in &node.effects {
+        for effect in node.effects.iter() {
             let Some(to) = graph.nodes.get(&effect) else { continue };
             let passing: Vec<&Edge> = to
                 .causes

@@ -3,12 +3,13 @@
 //! A message that nobody took up, a workflow's execution and a trace come in with the request's id;
 //! what is asked for by the same token later gets that id. A stub never holds facts.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
 use super::fact::Age;
 use super::known::Known;
+use super::table::Table;
 use crate::signal::Text;
 
 /// Stubs held; beyond it the next to expire goes first.
@@ -16,7 +17,7 @@ const STUBS_MAX: usize = 200_000;
 
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Stubs {
-    requests: HashMap<Text, (Text, Age)>,
+    requests: Table<Text, (Text, Age)>,
     expiry: BTreeSet<(Age, Text)>,
     /// Stubs forgotten early because the bound was met.
     pub(super) forgotten: u64,

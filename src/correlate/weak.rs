@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::Config;
 use super::graph::NodeId;
 use super::known::Known;
+use super::node_set::NodeSet;
 use crate::signal::{Text, Timestamp, TraceId};
 
 /// What parentless invocations have in common, weakest evidence of all.
@@ -30,12 +31,26 @@ pub(super) enum Lead {
     First(NodeId),
 }
 
+/// What a key keeps of an invocation that carries it.
+#[derive(Debug)]
+pub(super) struct Member {
+    place: (Timestamp, Text, NodeId),
+    function: Text,
+}
+
+impl Member {
+    pub(super) fn of(id: NodeId, known: &Known) -> Self {
+        let place = (known.start, Text::clone(&known.id), id);
+        Self { place, function: Text::clone(&known.function) }
+    }
+}
+
 /// The parentless invocations that carry one key.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct WeakSet {
     members: BTreeSet<(Timestamp, Text, NodeId)>,
     /// Invocations that only name the key as the origin of a message: never first.
-    joiners: BTreeSet<NodeId>,
+    joiners: NodeSet,
     by_function: BTreeMap<Text, usize>,
     /// Members that are final and gone; they still count.
     retired: BTreeMap<Text, usize>,
@@ -60,29 +75,29 @@ impl WeakSet {
         Lead::First(*first)
     }
 
-    pub(super) fn add(&mut self, id: NodeId, known: &Known) {
-        if self.members.insert((known.start, Text::clone(&known.id), id)) {
-            *self.by_function.entry(Text::clone(&known.function)).or_default() += 1;
+    pub(super) fn add(&mut self, member: &Member) {
+        if self.members.insert(member.place.clone()) {
+            *self.by_function.entry(Text::clone(&member.function)).or_default() += 1;
         }
     }
 
-    pub(super) fn remove(&mut self, id: NodeId, known: &Known) {
-        if self.members.remove(&(known.start, Text::clone(&known.id), id))
-            && let Some(n) = self.by_function.get_mut(&known.function)
+    pub(super) fn remove(&mut self, member: &Member) {
+        if self.members.remove(&member.place)
+            && let Some(n) = self.by_function.get_mut(&member.function)
         {
             *n = n.saturating_sub(1);
             if *n == 0 {
-                self.by_function.remove(&known.function);
+                self.by_function.remove(&member.function);
             }
         }
     }
 
     /// A member is final: it goes, but it still counts towards quarantine.
-    pub(super) fn retire(&mut self, id: NodeId, known: &Known) {
+    pub(super) fn retire(&mut self, member: &Member) {
         let n = self.members.len();
-        self.remove(id, known);
+        self.remove(member);
         if self.members.len() < n {
-            *self.retired.entry(Text::clone(&known.function)).or_default() += 1;
+            *self.retired.entry(Text::clone(&member.function)).or_default() += 1;
             self.n_retired += 1;
         }
     }
@@ -92,7 +107,7 @@ impl WeakSet {
     }
 
     pub(super) fn leave(&mut self, id: NodeId) {
-        self.joiners.remove(&id);
+        self.joiners.remove(id);
     }
 
     pub(super) fn forget_retired(&mut self) {
@@ -106,7 +121,7 @@ impl WeakSet {
 
     /// Everybody whose cause the key may decide.
     pub(super) fn everybody(&self) -> impl Iterator<Item = NodeId> {
-        self.members.iter().map(|&(_, _, id)| id).chain(self.joiners.iter().copied())
+        self.members.iter().map(|&(_, _, id)| id).chain(self.joiners.iter())
     }
 
     pub(super) fn len(&self) -> usize {
@@ -116,9 +131,7 @@ impl WeakSet {
 
 /// Looks up the function of a node while a set is borrowed.
 #[derive(Debug)]
-pub(super) struct Functions<'a>(
-    pub(super) &'a std::collections::HashMap<NodeId, super::graph::Node>,
-);
+pub(super) struct Functions<'a>(pub(super) &'a super::table::Table<NodeId, super::graph::Node>);
 
 impl Functions<'_> {
     fn of(&self, id: NodeId) -> Option<&Text> {

@@ -1,0 +1,408 @@
+//! Measures the engine alone, facts in and samples out; `cargo bench --bench engine` prints the table.
+//!
+//! - Facts a CPU second while so many requests are open: intake, deriving, settling, measuring.
+//! - Bytes resident for each correctable request, of 4 hops, 28 spans and 12 records, and of one hop.
+//! - CPU time of a late span in a request of 5,000 hops, and of saving and restoring the engine.
+//!
+//! `ENGINE_HELD` is the list of sizes. Nothing here fails for being slow.
+
+#![expect(
+    clippy::as_conversions,
+    clippy::cast_precision_loss,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "a program that measures and prints, outside the daemon"
+)]
+
+use std::time::Duration;
+
+use throughline::correlate::{Config, Engine, Lookup, State};
+use throughline::measure::Measure;
+use throughline::series::{Config as SeriesConfig, Series};
+use throughline::signal::{
+    Attributes, Batch, ErrorFact, ErrorKind, Facts, Fnv128, Http, LogRecord, MessageRef, Peer,
+    Platform, PlatformStage, PlatformStatus, Receiver, Resource, Severity, Signal, SignalKind,
+    Span, SpanId, SpanKind, Text, Timestamp, TraceContext, TraceId, Via,
+};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Signals of one delivery.
+const BATCH: usize = 512;
+/// Requests that arrive between two ticks.
+const CHUNK: u64 = 2_000;
+/// Requests that are timed once so many are held.
+const TIMED: u64 = 20_000;
+const FUNCTIONS: [&str; 4] = ["checkout", "payment", "fulfil", "notify"];
+
+fn main() {
+    if std::env::args().any(|arg| arg == "--list") {
+        return;
+    }
+    let sizes = std::env::var("ENGINE_HELD").unwrap_or_else(|_| "1000,100000".to_owned());
+    let sizes: Vec<u64> = sizes.split(',').filter_map(|size| size.trim().parse().ok()).collect();
+    println!(
+        "| shape | held | facts/CPU s | intake µs | ticks µs | settling µs | bytes a request |"
+    );
+    println!("|---|---:|---:|---:|---:|---:|---:|");
+    for shape in [Shape::FourHops, Shape::OneHop] {
+        for &held in &sizes {
+            steady(shape, held);
+        }
+    }
+    late();
+    snapshot();
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Shape {
+    /// A call, a queue, a correlation id: 4 hops, 28 spans, 12 records, 4 reports.
+    FourHops,
+    /// One invocation: 7 spans, 3 records, a report.
+    OneHop,
+}
+
+impl Shape {
+    const fn n_hops(self) -> u64 {
+        match self {
+            Self::FourHops => 4,
+            Self::OneHop => 1,
+        }
+    }
+}
+
+/// CPU time of this thread (`/proc/thread-self/schedstat`, first field, nanoseconds).
+fn cpu() -> Duration {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let nanos = text.split_whitespace().next().and_then(|text| text.parse().ok());
+    Duration::from_nanos(nanos.unwrap_or(0))
+}
+
+fn resident_bytes() -> f64 {
+    let text = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = text.lines().find(|line| line.starts_with("VmRSS")).unwrap_or_default();
+    let kib = line.split_whitespace().nth(1).and_then(|text| text.parse::<f64>().ok());
+    kib.unwrap_or(0.0) * 1024.0
+}
+
+/// Numbers that look random and are the same in every run (SplitMix64).
+fn random(n: u64) -> u64 {
+    let mut z = n.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+fn uuid(n: u64) -> Text {
+    let (a, b) = (random(n), random(n ^ u64::MAX));
+    let text = format!("{a:016x}{b:016x}");
+    let part = |from: usize, to: usize| text.get(from..to).unwrap_or_default();
+    Text::from([part(0, 8), part(8, 12), part(12, 16), part(16, 20), part(20, 32)].join("-"))
+}
+
+fn begin() -> Timestamp {
+    Timestamp::from_nanos(1_700_000_000_000_000_000)
+}
+
+fn ms(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+/// The world of one run: an engine, its measuring, its series, and where time goes.
+struct World {
+    engine: Engine,
+    measure: Measure,
+    series: Series,
+    now: Timestamp,
+    n_facts: u64,
+    intake: Duration,
+    ticks: Duration,
+}
+
+impl World {
+    fn new() -> Self {
+        let config = Config { memory_max_bytes: 64 << 30, ..Config::default() };
+        Self {
+            engine: Engine::new(config),
+            measure: Measure::new(),
+            series: Series::new(SeriesConfig::default()),
+            now: begin(),
+            n_facts: 0,
+            intake: Duration::ZERO,
+            ticks: Duration::ZERO,
+        }
+    }
+
+    fn hear(&mut self, batches: &[Batch]) {
+        self.n_facts += batches.iter().map(|batch| batch.signals.len() as u64).sum::<u64>();
+        let before = cpu();
+        for batch in batches {
+            self.engine.apply(batch, self.now);
+        }
+        self.intake += cpu().saturating_sub(before);
+    }
+
+    fn tick(&mut self, passed: Duration) {
+        self.now = self.now.saturating_add(passed);
+        let before = cpu();
+        let changes = self.engine.tick(self.now);
+        self.measure.apply(&changes, &mut self.series, self.now);
+        drop(changes);
+        self.ticks += cpu().saturating_sub(before);
+    }
+
+    /// Lets requests `from..to` arrive, each hop one tick after the hop before it; no age passes.
+    fn arrive(&mut self, shape: Shape, from: u64, to: u64) {
+        let (mut at, n_hops) = (from, shape.n_hops());
+        while at < to.saturating_add(CHUNK * (n_hops - 1)) {
+            let mut stage = Stage::new(self.now);
+            for hop in 0..n_hops {
+                let first = at.saturating_sub(CHUNK * hop);
+                let is_there = at >= from + CHUNK * hop && first < to;
+                for request in first..(first + CHUNK).min(to) {
+                    if is_there {
+                        stage.hop(request, hop, begin().saturating_add(ms(request % 1_000)));
+                    }
+                }
+            }
+            let batches = stage.finish();
+            self.hear(&batches);
+            self.tick(Duration::ZERO);
+            at += CHUNK;
+        }
+    }
+}
+
+/// Collects signals into batches.
+struct Stage {
+    batches: Vec<Batch>,
+    arrived: Timestamp,
+}
+
+impl Stage {
+    const fn new(arrived: Timestamp) -> Self {
+        Self { batches: Vec::new(), arrived }
+    }
+
+    fn finish(self) -> Vec<Batch> {
+        self.batches
+    }
+
+    fn push(&mut self, function: usize, identity: Option<u128>, kind: SignalKind) {
+        if self.batches.last().is_none_or(|batch| batch.signals.len() >= BATCH) {
+            let mut batch = Batch::new(Receiver::OtlpHttp, self.arrived);
+            batch.resources.extend(FUNCTIONS.iter().map(|name| Resource {
+                service: Some(Text::from("shop")),
+                function: Some(Text::from(*name)),
+                version: Some(Text::from("42")),
+                account: Some(Text::from("123456789012")),
+                region: Some(Text::from("eu-central-1")),
+                ..Resource::default()
+            }));
+            self.batches.push(batch);
+        }
+        if let Some(batch) = self.batches.last_mut() {
+            batch.signals.push(Signal { identity, resource: function as u32, kind });
+        }
+    }
+
+    /// One hop of a request: seven spans, three records, the platform's report.
+    fn hop(&mut self, request: u64, hop: u64, begun: Timestamp) {
+        let function = hop as usize;
+        let start = begun.saturating_add(ms(hop * 300));
+        let run = uuid(request * 16 + hop);
+        // The first two share a trace; the third lost it and took up a message; the last only has the
+        // correlation id.
+        let of_trace = request * 16 + if hop < 2 { 0 } else { hop };
+        let mut trace = [0; 16];
+        trace[..8].copy_from_slice(&random(of_trace).to_be_bytes());
+        trace[8..].copy_from_slice(&random(of_trace ^ 0xff).to_be_bytes());
+        let trace = TraceId(trace);
+        let span_of =
+            |hop: u64, n: u64| SpanId(random(request * 1_024 + hop * 64 + n).to_be_bytes());
+        for n in 0..7 {
+            let mut facts = Facts::default();
+            let mut kind = SpanKind::Client;
+            let mut parent = Some(span_of(hop, 0));
+            match n {
+                0 => {
+                    kind = SpanKind::Server;
+                    parent = (hop == 1).then(|| span_of(0, 1));
+                    facts.invocation_id = Some(Text::clone(&run));
+                    if hop == 0 {
+                        facts.http = Some(Http {
+                            method: Some(Text::from("POST")),
+                            route: Some(Text::from("/orders")),
+                            status: Some(200),
+                        });
+                    }
+                    if hop == 2 {
+                        kind = SpanKind::Consumer;
+                        facts.received.push(message(request, start));
+                    }
+                }
+                2 if hop == 0 => {
+                    kind = SpanKind::Producer;
+                    facts.sent.push(message(request, start));
+                }
+                4 => kind = SpanKind::Internal,
+                _ => {
+                    facts.peer =
+                        Some(Peer { name: Text::from("table"), operation: Text::from("GetItem") });
+                }
+            }
+            let from = start.saturating_add(ms(n * 10));
+            let span = Span {
+                trace_id: trace,
+                span_id: span_of(hop, n),
+                parent_id: parent,
+                kind,
+                name: Text::from("operation"),
+                start: from,
+                end: from.saturating_add(ms(if n == 0 { 100 } else { 8 })),
+                failed: false,
+                links: Vec::new(),
+                facts,
+                attributes: Attributes::default(),
+            };
+            self.push(function, None, SignalKind::Span(Box::new(span)));
+        }
+        for n in 0..3 {
+            let mut facts = Facts { invocation_id: Some(Text::clone(&run)), ..Facts::default() };
+            if n == 0 && (hop == 0 || hop == 3) {
+                facts.correlation_ids.push(uuid(request ^ (1 << 60)));
+            }
+            if n == 2 && request.is_multiple_of(50) {
+                let message = Text::from("KeyError: 'price'");
+                facts.error = Some(ErrorFact { kind: ErrorKind::Other, message });
+            }
+            let record = LogRecord {
+                time: start.saturating_add(ms(5 + n * 20)),
+                severity: Some(Severity::Info),
+                trace: Some(TraceContext { trace_id: trace, span_id: Some(span_of(hop, 0)) }),
+                body: Text::from("said"),
+                facts,
+                attributes: Attributes::default(),
+            };
+            let identity = u128::from(random(request * 64 + hop * 8 + n + 1)) << 32;
+            self.push(function, Some(identity), SignalKind::Log(Box::new(record)));
+        }
+        let mut report = Platform::new(start.saturating_add(ms(101)), PlatformStage::Report);
+        report.status = Some(PlatformStatus::Success);
+        report.duration = Some(ms(100));
+        report.billed = Some(ms(100));
+        report.memory_size_bytes = Some(512 << 20);
+        report.memory_used_bytes = Some(100 << 20);
+        let identity = Fnv128::default().field(run.as_bytes()).field(b"report").finish();
+        report.invocation_id = Some(run);
+        self.push(function, Some(identity), SignalKind::Platform(Box::new(report)));
+    }
+}
+
+fn message(request: u64, sent: Timestamp) -> MessageRef {
+    let mut message = MessageRef::new(uuid(request ^ (1 << 61)), Via::Queue);
+    message.queue = Some(Text::from("orders"));
+    message.sent = Some(sent);
+    message
+}
+
+fn steady(shape: Shape, held: u64) {
+    let mut world = World::new();
+    // Once through everything, so that tables and the allocator have their sizes.
+    let resident = resident_bytes();
+    world.arrive(shape, 0, held);
+    (world.n_facts, world.intake, world.ticks) = (0, Duration::ZERO, Duration::ZERO);
+    world.arrive(shape, held, held + TIMED);
+    let (n_facts, intake, ticks) = (world.n_facts as f64, world.intake, world.ticks);
+    world.ticks = Duration::ZERO;
+    for _ in 0..15 {
+        world.tick(Duration::from_secs(1));
+    }
+    let n_requests = (held + TIMED) as f64;
+    let settling = world.ticks.as_secs_f64() * TIMED as f64 / n_requests;
+    let bytes = (resident_bytes() - resident) / n_requests;
+    let micros = |seconds: f64| seconds * 1e6 / n_facts;
+    let whole = intake.as_secs_f64() + ticks.as_secs_f64() + settling;
+    println!(
+        "| {shape:?} | {held} | {:.0} | {:.2} | {:.2} | {:.2} | {bytes:.0} |",
+        n_facts / whole,
+        micros(intake.as_secs_f64()),
+        micros(ticks.as_secs_f64()),
+        micros(settling),
+    );
+}
+
+/// A request that sends 5,000 messages, each taken up by an invocation; then one more span of one.
+fn late() {
+    const HOPS: u64 = 5_000;
+    let mut world = World::new();
+    let trace = |n: u64| {
+        let mut id = [9; 16];
+        id[..8].copy_from_slice(&random(n).to_be_bytes());
+        TraceId(id)
+    };
+    let span = |of: u64, n: u64, change: &dyn Fn(&mut Span)| {
+        let start = begin().saturating_add(ms(of / 10 + n));
+        let mut span = Span {
+            trace_id: trace(of),
+            span_id: SpanId((n + 1).to_be_bytes()),
+            parent_id: (n > 0).then(|| SpanId(1_u64.to_be_bytes())),
+            kind: if n == 0 { SpanKind::Server } else { SpanKind::Internal },
+            name: Text::from("operation"),
+            start,
+            end: start.saturating_add(ms(20)),
+            failed: false,
+            links: Vec::new(),
+            facts: Facts::default(),
+            attributes: Attributes::default(),
+        };
+        change(&mut span);
+        SignalKind::Span(Box::new(span))
+    };
+    let mut stage = Stage::new(begin());
+    let sent: Vec<MessageRef> = (1..=HOPS).map(|n| message(n, begin())).collect();
+    stage.push(0, None, span(0, 0, &|span| span.facts.sent.clone_from(&sent)));
+    for of in 1..=HOPS {
+        stage.push(2, None, span(of, 0, &|span| span.facts.received.push(message(of, begin()))));
+    }
+    world.hear(&stage.finish());
+    for _ in 0..15 {
+        world.tick(Duration::from_secs(1));
+    }
+    let found = world.engine.lookup(&uuid(77 ^ (1 << 61)));
+    assert!(
+        matches!(found, Lookup::One(request) if request.hops.len() > 5_000 && request.state == State::Finished)
+    );
+    (world.intake, world.ticks) = (Duration::ZERO, Duration::ZERO);
+    const LATE: u64 = 20;
+    for n in 0..LATE {
+        let mut stage = Stage::new(begin());
+        stage.push(2, None, span(100 + n * 7, 1, &|_| ()));
+        world.hear(&stage.finish());
+        world.tick(Duration::from_millis(1));
+    }
+    let spent = (world.intake + world.ticks).as_secs_f64() * 1e3 / LATE as f64;
+    println!("a late span in a request of {HOPS} hops: {spent:.3} ms, intake and tick");
+}
+
+fn snapshot() {
+    let mut world = World::new();
+    world.arrive(Shape::FourHops, 0, 20_000);
+    for _ in 0..15 {
+        world.tick(Duration::from_secs(1));
+    }
+    let before = cpu();
+    let saved = world.engine.save();
+    let save = cpu().saturating_sub(before).as_secs_f64() * 1e3;
+    let before = cpu();
+    let restored = Engine::restore(Config::default(), &saved);
+    let restore = cpu().saturating_sub(before).as_secs_f64() * 1e3;
+    assert!(restored.is_ok());
+    let mib = saved.len() as f64 / 1_048_576.0;
+    println!(
+        "save of 20,000 requests: {mib:.1} MiB, {:.0} ms a 64 MiB; restore {:.0} ms a 64 MiB",
+        save * 64.0 / mib,
+        restore * 64.0 / mib
+    );
+}
