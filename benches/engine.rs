@@ -1,16 +1,17 @@
 //! Measures the engine alone, facts in and samples out; `cargo bench --bench engine` prints the table.
 //!
-//! - Facts a CPU second while so many requests are open: intake, deriving, settling, measuring.
-//! - Bytes resident for each correctable request, of 4 hops, 28 spans and 12 records, and of one hop.
+//! - Facts a CPU second in a steady flow: intake, deriving, settling, measuring.
+//! - Bytes by which memory grows for each request that is over, of 4 hops, 28 spans, 12 records and 4
+//!   reports, and of one hop.
 //! - CPU time of a late span in a request of 5,000 hops, and of saving and restoring the engine.
 //!
-//! `ENGINE_HELD` is the list of sizes. Nothing here fails for being slow.
+//! `ENGINE_RATES` is the list of requests a second: fourteen times as many are open. Nothing here fails for being slow.
 
 #![expect(
     clippy::as_conversions,
+    clippy::cast_possible_truncation,
     clippy::cast_precision_loss,
     clippy::print_stdout,
-    clippy::disallowed_methods,
     reason = "a program that measures and prints, outside the daemon"
 )]
 
@@ -30,25 +31,21 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Signals of one delivery.
 const BATCH: usize = 512;
-/// Requests that arrive between two ticks.
-const CHUNK: u64 = 2_000;
-/// Requests that are timed once so many are held.
-const TIMED: u64 = 20_000;
+/// Seconds that are timed.
+const TIMED: u64 = 20;
 const FUNCTIONS: [&str; 4] = ["checkout", "payment", "fulfil", "notify"];
 
 fn main() {
     if std::env::args().any(|arg| arg == "--list") {
         return;
     }
-    let sizes = std::env::var("ENGINE_HELD").unwrap_or_else(|_| "1000,100000".to_owned());
-    let sizes: Vec<u64> = sizes.split(',').filter_map(|size| size.trim().parse().ok()).collect();
-    println!(
-        "| shape | held | facts/CPU s | intake µs | ticks µs | settling µs | bytes a request |"
-    );
+    let rates = std::env::var("ENGINE_RATES").unwrap_or_else(|_| "70,7000".to_owned());
+    let rates: Vec<u64> = rates.split(',').filter_map(|rate| rate.trim().parse().ok()).collect();
+    println!("| shape | open | held | facts/CPU s | intake µs | ticks µs | bytes a request |");
     println!("|---|---:|---:|---:|---:|---:|---:|");
     for shape in [Shape::FourHops, Shape::OneHop] {
-        for &held in &sizes {
-            steady(shape, held);
+        for &rate in &rates {
+            steady(shape, rate);
         }
     }
     late();
@@ -152,25 +149,22 @@ impl World {
         self.ticks += cpu().saturating_sub(before);
     }
 
-    /// Lets requests `from..to` arrive, each hop one tick after the hop before it; no age passes.
-    fn arrive(&mut self, shape: Shape, from: u64, to: u64) {
-        let (mut at, n_hops) = (from, shape.n_hops());
-        while at < to.saturating_add(CHUNK * (n_hops - 1)) {
-            let mut stage = Stage::new(self.now);
-            for hop in 0..n_hops {
-                let first = at.saturating_sub(CHUNK * hop);
-                let is_there = at >= from + CHUNK * hop && first < to;
-                for request in first..(first + CHUNK).min(to) {
-                    if is_there {
-                        stage.hop(request, hop, begin().saturating_add(ms(request % 1_000)));
-                    }
-                }
+    /// One second in which `rate` requests begin; each hop comes a second after the hop before it.
+    fn second(&mut self, shape: Shape, n: u64, rate: u64) {
+        let mut stage = Stage::new(self.now);
+        for hop in 0..shape.n_hops().min(n + 1) {
+            let first = (n - hop) * rate;
+            for request in first..first + rate {
+                stage.hop(
+                    request,
+                    hop,
+                    begin().saturating_add(ms((n - hop) * 1_000 + request % 1_000)),
+                );
             }
-            let batches = stage.finish();
-            self.hear(&batches);
-            self.tick(Duration::ZERO);
-            at += CHUNK;
         }
+        let batches = stage.finish();
+        self.hear(&batches);
+        self.tick(Duration::from_secs(1));
     }
 }
 
@@ -209,94 +203,121 @@ impl Stage {
 
     /// One hop of a request: seven spans, three records, the platform's report.
     fn hop(&mut self, request: u64, hop: u64, begun: Timestamp) {
-        let function = hop as usize;
         let start = begun.saturating_add(ms(hop * 300));
-        let run = uuid(request * 16 + hop);
-        // The first two share a trace; the third lost it and took up a message; the last only has the
-        // correlation id.
-        let of_trace = request * 16 + if hop < 2 { 0 } else { hop };
-        let mut trace = [0; 16];
-        trace[..8].copy_from_slice(&random(of_trace).to_be_bytes());
-        trace[8..].copy_from_slice(&random(of_trace ^ 0xff).to_be_bytes());
-        let trace = TraceId(trace);
-        let span_of =
-            |hop: u64, n: u64| SpanId(random(request * 1_024 + hop * 64 + n).to_be_bytes());
-        for n in 0..7 {
-            let mut facts = Facts::default();
-            let mut kind = SpanKind::Client;
-            let mut parent = Some(span_of(hop, 0));
-            match n {
-                0 => {
-                    kind = SpanKind::Server;
-                    parent = (hop == 1).then(|| span_of(0, 1));
-                    facts.invocation_id = Some(Text::clone(&run));
-                    if hop == 0 {
-                        facts.http = Some(Http {
-                            method: Some(Text::from("POST")),
-                            route: Some(Text::from("/orders")),
-                            status: Some(200),
-                        });
-                    }
-                    if hop == 2 {
-                        kind = SpanKind::Consumer;
-                        facts.received.push(message(request, start));
-                    }
-                }
-                2 if hop == 0 => {
-                    kind = SpanKind::Producer;
-                    facts.sent.push(message(request, start));
-                }
-                4 => kind = SpanKind::Internal,
-                _ => {
-                    facts.peer =
-                        Some(Peer { name: Text::from("table"), operation: Text::from("GetItem") });
-                }
-            }
-            let from = start.saturating_add(ms(n * 10));
-            let span = Span {
-                trace_id: trace,
-                span_id: span_of(hop, n),
-                parent_id: parent,
-                kind,
-                name: Text::from("operation"),
-                start: from,
-                end: from.saturating_add(ms(if n == 0 { 100 } else { 8 })),
-                failed: false,
-                links: Vec::new(),
-                facts,
-                attributes: Attributes::default(),
-            };
-            self.push(function, None, SignalKind::Span(Box::new(span)));
-        }
+        let hop = Hop { request, place: hop, start, run: uuid(request * 16 + hop) };
+        (0..7).for_each(|n| self.push(hop.function(), None, hop.span(n)));
         for n in 0..3 {
-            let mut facts = Facts { invocation_id: Some(Text::clone(&run)), ..Facts::default() };
-            if n == 0 && (hop == 0 || hop == 3) {
-                facts.correlation_ids.push(uuid(request ^ (1 << 60)));
-            }
-            if n == 2 && request.is_multiple_of(50) {
-                let message = Text::from("KeyError: 'price'");
-                facts.error = Some(ErrorFact { kind: ErrorKind::Other, message });
-            }
-            let record = LogRecord {
-                time: start.saturating_add(ms(5 + n * 20)),
-                severity: Some(Severity::Info),
-                trace: Some(TraceContext { trace_id: trace, span_id: Some(span_of(hop, 0)) }),
-                body: Text::from("said"),
-                facts,
-                attributes: Attributes::default(),
-            };
-            let identity = u128::from(random(request * 64 + hop * 8 + n + 1)) << 32;
-            self.push(function, Some(identity), SignalKind::Log(Box::new(record)));
+            let identity = u128::from(random(request * 64 + hop.place * 8 + n + 1)) << 32;
+            self.push(hop.function(), Some(identity), hop.record(n));
         }
-        let mut report = Platform::new(start.saturating_add(ms(101)), PlatformStage::Report);
+        let identity = Fnv128::default().field(hop.run.as_bytes()).field(b"report").finish();
+        self.push(hop.function(), Some(identity), hop.report());
+    }
+}
+
+/// One hop of a request, and what it says.
+struct Hop {
+    request: u64,
+    place: u64,
+    start: Timestamp,
+    run: Text,
+}
+
+impl Hop {
+    const fn function(&self) -> usize {
+        self.place as usize
+    }
+
+    /// The first two hops share a trace; the third lost it and took up a message; the last has only
+    /// the correlation id.
+    fn trace(&self) -> TraceId {
+        let trace = self.request * 16 + if self.place < 2 { 0 } else { self.place };
+        let mut id = [0; 16];
+        id[..8].copy_from_slice(&random(trace).to_be_bytes());
+        id[8..].copy_from_slice(&random(trace ^ 0xff).to_be_bytes());
+        TraceId(id)
+    }
+
+    fn span_id(&self, hop: u64, n: u64) -> SpanId {
+        SpanId(random(self.request * 1_024 + hop * 64 + n).to_be_bytes())
+    }
+
+    fn span(&self, n: u64) -> SignalKind {
+        let (kind, facts) = match n {
+            0 => (if self.place == 2 { SpanKind::Consumer } else { SpanKind::Server }, self.head()),
+            2 if self.place == 0 => {
+                let sent = vec![message(self.request, self.start)];
+                (SpanKind::Producer, Facts { sent, ..Facts::default() })
+            }
+            4 => (SpanKind::Internal, Facts::default()),
+            _ => {
+                let peer = Peer { name: Text::from("table"), operation: Text::from("GetItem") };
+                (SpanKind::Client, Facts { peer: Some(peer), ..Facts::default() })
+            }
+        };
+        let start = self.start.saturating_add(ms(n * 10));
+        let parent_id = match n {
+            0 => (self.place == 1).then(|| self.span_id(0, 1)),
+            _ => Some(self.span_id(self.place, 0)),
+        };
+        SignalKind::Span(Box::new(Span {
+            trace_id: self.trace(),
+            span_id: self.span_id(self.place, n),
+            parent_id,
+            kind,
+            name: Text::from("operation"),
+            start,
+            end: start.saturating_add(ms(if n == 0 { 100 } else { 8 })),
+            failed: false,
+            links: Vec::new(),
+            facts,
+            attributes: Attributes::default(),
+        }))
+    }
+
+    fn head(&self) -> Facts {
+        let mut facts = Facts { invocation_id: Some(Text::clone(&self.run)), ..Facts::default() };
+        if self.place == 0 {
+            let (method, route) = (Some(Text::from("POST")), Some(Text::from("/orders")));
+            facts.http = Some(Http { method, route, status: Some(200) });
+        }
+        if self.place == 2 {
+            facts.received.push(message(self.request, self.start));
+        }
+        facts
+    }
+
+    fn record(&self, n: u64) -> SignalKind {
+        let mut facts = Facts { invocation_id: Some(Text::clone(&self.run)), ..Facts::default() };
+        if n == 0 && (self.place == 0 || self.place == 3) {
+            facts.correlation_ids.push(uuid(self.request ^ (1 << 60)));
+        }
+        if n == 2 && self.request.is_multiple_of(50) {
+            let message = Text::from("KeyError: 'price'");
+            facts.error = Some(ErrorFact { kind: ErrorKind::Other, message });
+        }
+        SignalKind::Log(Box::new(LogRecord {
+            time: self.start.saturating_add(ms(5 + n * 20)),
+            severity: Some(Severity::Info),
+            trace: Some(TraceContext {
+                trace_id: self.trace(),
+                span_id: Some(self.span_id(self.place, 0)),
+            }),
+            body: Text::from("said"),
+            facts,
+            attributes: Attributes::default(),
+        }))
+    }
+
+    fn report(&self) -> SignalKind {
+        let mut report = Platform::new(self.start.saturating_add(ms(101)), PlatformStage::Report);
         report.status = Some(PlatformStatus::Success);
         report.duration = Some(ms(100));
         report.billed = Some(ms(100));
         report.memory_size_bytes = Some(512 << 20);
         report.memory_used_bytes = Some(100 << 20);
-        let identity = Fnv128::default().field(run.as_bytes()).field(b"report").finish();
-        report.invocation_id = Some(run);
-        self.push(function, Some(identity), SignalKind::Platform(Box::new(report)));
+        report.invocation_id = Some(Text::clone(&self.run));
+        SignalKind::Platform(Box::new(report))
     }
 }
 
@@ -307,35 +328,30 @@ fn message(request: u64, sent: Timestamp) -> MessageRef {
     message
 }
 
-fn steady(shape: Shape, held: u64) {
+/// A steady flow: after the first ones are over, as many end each second as begin.
+fn steady(shape: Shape, rate: u64) {
     let mut world = World::new();
-    // Once through everything, so that tables and the allocator have their sizes.
-    let resident = resident_bytes();
-    world.arrive(shape, 0, held);
+    let quiet = 12 + shape.n_hops();
+    (0..quiet).for_each(|n| world.second(shape, n, rate));
     (world.n_facts, world.intake, world.ticks) = (0, Duration::ZERO, Duration::ZERO);
-    world.arrive(shape, held, held + TIMED);
-    let (n_facts, intake, ticks) = (world.n_facts as f64, world.intake, world.ticks);
-    world.ticks = Duration::ZERO;
-    for _ in 0..15 {
-        world.tick(Duration::from_secs(1));
-    }
-    let n_requests = (held + TIMED) as f64;
-    let settling = world.ticks.as_secs_f64() * TIMED as f64 / n_requests;
-    let bytes = (resident_bytes() - resident) / n_requests;
-    let micros = |seconds: f64| seconds * 1e6 / n_facts;
-    let whole = intake.as_secs_f64() + ticks.as_secs_f64() + settling;
+    let resident = resident_bytes();
+    (quiet..quiet + TIMED).for_each(|n| world.second(shape, n, rate));
+    let n_facts = world.n_facts as f64;
+    let bytes = (resident_bytes() - resident) / (TIMED * rate) as f64;
+    let micros = |time: Duration| time.as_secs_f64() * 1e6 / n_facts;
+    let (intake, ticks) = (micros(world.intake), micros(world.ticks));
     println!(
-        "| {shape:?} | {held} | {:.0} | {:.2} | {:.2} | {:.2} | {bytes:.0} |",
-        n_facts / whole,
-        micros(intake.as_secs_f64()),
-        micros(ticks.as_secs_f64()),
-        micros(settling),
+        "| {shape:?} | {} | {} | {:.0} | {intake:.2} | {ticks:.2} | {bytes:.0} |",
+        rate * (10 + shape.n_hops()),
+        rate * (quiet + TIMED),
+        1e6 / (intake + ticks),
     );
 }
 
 /// A request that sends 5,000 messages, each taken up by an invocation; then one more span of one.
 fn late() {
     const HOPS: u64 = 5_000;
+    const LATE: u64 = 20;
     let mut world = World::new();
     let trace = |n: u64| {
         let mut id = [9; 16];
@@ -370,28 +386,24 @@ fn late() {
     for _ in 0..15 {
         world.tick(Duration::from_secs(1));
     }
-    let found = world.engine.lookup(&uuid(77 ^ (1 << 61)));
+    let found = world.engine.lookup(&message(77, begin()).id);
     assert!(
         matches!(found, Lookup::One(request) if request.hops.len() > 5_000 && request.state == State::Finished)
     );
     (world.intake, world.ticks) = (Duration::ZERO, Duration::ZERO);
-    const LATE: u64 = 20;
     for n in 0..LATE {
         let mut stage = Stage::new(begin());
         stage.push(2, None, span(100 + n * 7, 1, &|_| ()));
         world.hear(&stage.finish());
         world.tick(Duration::from_millis(1));
     }
-    let spent = (world.intake + world.ticks).as_secs_f64() * 1e3 / LATE as f64;
-    println!("a late span in a request of {HOPS} hops: {spent:.3} ms, intake and tick");
+    let took = (world.intake + world.ticks).as_secs_f64() * 1e3 / LATE as f64;
+    println!("a late span in a request of {HOPS} hops: {took:.3} ms, intake and tick");
 }
 
 fn snapshot() {
     let mut world = World::new();
-    world.arrive(Shape::FourHops, 0, 20_000);
-    for _ in 0..15 {
-        world.tick(Duration::from_secs(1));
-    }
+    (0..30).for_each(|n| world.second(Shape::FourHops, n, 1_000));
     let before = cpu();
     let saved = world.engine.save();
     let save = cpu().saturating_sub(before).as_secs_f64() * 1e3;
@@ -401,7 +413,7 @@ fn snapshot() {
     assert!(restored.is_ok());
     let mib = saved.len() as f64 / 1_048_576.0;
     println!(
-        "save of 20,000 requests: {mib:.1} MiB, {:.0} ms a 64 MiB; restore {:.0} ms a 64 MiB",
+        "save of 30,000 requests: {mib:.1} MiB, {:.0} ms a 64 MiB; restore {:.0} ms a 64 MiB",
         save * 64.0 / mib,
         restore * 64.0 / mib
     );

@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 use super::assemble::{Naming, assemble};
 use super::dedup;
 use super::fact::{LogFact, Mark, PlatformFact, SpanFact};
-use super::graph::Cell;
+use super::freeze::CellFacts;
+use super::graph::{Cell, NodeId};
 use super::known::Known;
 use super::runs::{BundleFacts, Member, Parts, Record, RecordCell, RunCell};
 use super::table::Table;
@@ -104,6 +105,76 @@ impl Cells {
         let cell = self.traces.entry(trace.trace_id).or_default();
         if cell.aliases.entry(span).or_default().insert(alias) {
             self.dirty.insert(Cell::Trace(trace.trace_id));
+        }
+    }
+
+    /// Follows a cell to all cells that share invocations with it, and to these.
+    pub(super) fn near(&self, cell: Cell, seen: &mut BTreeSet<Cell>, near: &mut BTreeSet<NodeId>) {
+        let mut cells = vec![cell];
+        while let Some(cell) = cells.pop() {
+            if seen.contains(&cell) || !self.has(&cell) {
+                continue;
+            }
+            match &cell {
+                Cell::Trace(trace) => {
+                    let Some(own) = self.traces.get(trace) else { continue };
+                    near.extend(own.nodes.iter().map(|(_, id)| *id));
+                    let runs = own.bundles.values().filter_map(|bundle| bundle.run.clone());
+                    cells.extend(runs.map(Cell::Run));
+                    let aliases = own.aliases.values().flatten();
+                    cells.extend(aliases.map(|a| Cell::Run(Text::clone(&a.invocation_id))));
+                }
+                Cell::Run(id) => {
+                    let Some(own) = self.runs.get(id) else { continue };
+                    near.extend(own.nodes.iter().map(|(_, id)| *id));
+                    cells.extend(own.bundles.iter().map(|(trace, _)| Cell::Trace(*trace)));
+                    let traces = own.platform.iter().filter_map(|fact| fact.event.trace);
+                    cells.extend(traces.map(|trace| Cell::Trace(trace.trace_id)));
+                }
+                Cell::Records(function, key) => {
+                    let own = self.records.get(&(Text::clone(function), Text::clone(key)));
+                    near.extend(own.into_iter().flat_map(|own| &own.nodes).map(|(_, id)| *id));
+                }
+            }
+            seen.insert(cell);
+        }
+    }
+
+    /// Takes all facts of a cell out.
+    pub(super) fn take(&mut self, cell: &Cell) -> Option<CellFacts> {
+        let (spans, platform) = (Vec::new(), Vec::new());
+        let of = |n_sealed, logs| CellFacts { cell: cell.clone(), n_sealed, spans, logs, platform };
+        Some(match cell {
+            Cell::Trace(trace) => {
+                let own = self.traces.remove(trace)?;
+                CellFacts { spans: own.spans.into_values().collect(), ..of(0, own.logs) }
+            }
+            Cell::Run(id) => {
+                let own = self.runs.remove(id)?;
+                CellFacts { platform: own.platform, ..of(own.n_sealed, own.logs) }
+            }
+            Cell::Records(function, key) => {
+                let own = self.records.remove(&(Text::clone(function), Text::clone(key)))?;
+                of(own.n_sealed, own.logs)
+            }
+        })
+    }
+
+    /// How many attempts of a cell are final and gone.
+    pub(super) fn set_sealed(&mut self, cell: &Cell, n_sealed: u32) {
+        match cell {
+            Cell::Trace(_) => {}
+            Cell::Run(id) => {
+                if let Some(own) = self.runs.get_mut(id) {
+                    own.n_sealed = n_sealed;
+                }
+            }
+            Cell::Records(function, key) => {
+                let key = (Text::clone(function), Text::clone(key));
+                if let Some(own) = self.records.get_mut(&key) {
+                    own.n_sealed = n_sealed;
+                }
+            }
         }
     }
 

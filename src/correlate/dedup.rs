@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::fact::Age;
+use super::fact::{Age, Mark};
 use super::graph::Cell;
 use super::table::Table;
 use crate::signal::{Batch, Fnv128, Receiver, SignalKind, Text, Timestamp};
@@ -125,6 +125,13 @@ impl Memory {
     /// Remembers a fact for as long as its invocation is held.
     pub(super) fn hold(&mut self, identity: u128, hash: u64, cell: Cell) {
         self.identities.insert(identity, Identity { hash, life: Life::Held(cell) });
+    }
+
+    /// A fact is no longer held here; whoever has it tells its repeats.
+    pub(super) fn release(&mut self, mark: &Mark) {
+        if let Some(identity) = mark.identity {
+            self.identities.remove(&identity);
+        }
     }
 
     /// Where a held fact lies.

@@ -69,7 +69,11 @@ impl Engine {
                 self.replace(node, known, touched);
                 node
             } else {
+                let told = self.held.back.invocation(&known.id);
                 let node = self.held.graph.add(known, cell.clone(), touched);
+                if let (Some(told), Some(node)) = (told, self.held.graph.nodes.get_mut(&node)) {
+                    (node.said, node.environment_init) = (told.said, told.init);
+                }
                 self.arrive(node);
                 node
             };

@@ -1,6 +1,7 @@
 //! The engine: the pure core that holds invocations, edges and requests.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -10,6 +11,8 @@ use super::cells::Cells;
 use super::dedup::{Memory, Seen};
 use super::environment::Environments;
 use super::fact::{Age, Digests, encode};
+use super::freeze::Back;
+use super::frozen::Frozen;
 use super::graph::{Graph, NodeId, Touched};
 use super::hop::init_of;
 use super::ledger::{Ledger, Verdict};
@@ -29,7 +32,7 @@ const TICK_MAX: Duration = Duration::from_secs(1);
 /// Holds everything that is open or correctable.
 #[derive(Debug)]
 pub struct Engine {
-    pub(super) rules: Rules,
+    pub(super) rules: Arc<Rules>,
     pub(super) held: Held,
     pub(super) digests: Digests,
 }
@@ -48,6 +51,8 @@ pub(super) struct Held {
     pub(super) graph: Graph,
     pub(super) learned: Learned,
     pub(super) stubs: Stubs,
+    pub(super) frozen: Frozen,
+    pub(super) back: Back,
     pub(super) requests: BTreeMap<NodeId, HeldRequest>,
     /// When to look at a request again, news or not.
     pub(super) due: BTreeSet<(Age, NodeId)>,
@@ -140,12 +145,18 @@ impl Engine {
     }
 
     fn with(config: Config, held: Held) -> Self {
-        Self { rules: Rules::new(config), held, digests: Digests::default() }
+        Self { rules: Arc::new(Rules::new(config)), held, digests: Digests::default() }
+    }
+
+    /// An engine of the same settings and age, to put something together in.
+    pub(super) fn aside(&self) -> Self {
+        let held = Held { age: self.held.age, now: self.held.now, ..Held::default() };
+        Self { rules: Arc::clone(&self.rules), held, digests: Digests::default() }
     }
 
     /// A reload: what is held stays, new settings hold from now on.
     pub fn set_config(&mut self, config: Config) {
-        self.rules = Rules::new(config);
+        self.rules = Arc::new(Rules::new(config));
         let all: Vec<NodeId> = self.held.requests.keys().copied().collect();
         for id in all {
             self.look_at(id, self.held.age);
@@ -189,9 +200,8 @@ impl Engine {
     pub fn tick(&mut self, now: Timestamp) -> Vec<Change> {
         self.grow_older(now);
         let mut changes = Vec::new();
-        let mut touched = self.derive(&mut changes);
-        self.held.graph.wire(&mut touched, &self.rules);
-        self.regroup(&mut touched, &mut changes);
+        self.wake_due();
+        let mut touched = self.rework(&mut changes);
         let age = self.held.age;
         while let Some(&(due, id)) = self.held.due.first() {
             if due > age {
@@ -201,16 +211,26 @@ impl Engine {
             touched.views.insert(id);
             touched.due.insert(id);
         }
-        let finals = self.show(touched, &mut changes);
-        self.seal(finals, &mut changes);
+        let over = self.show(touched, &mut changes);
+        self.seal(over.finals, &mut changes);
         self.relieve(&mut changes);
         self.expire(&mut changes);
+        self.freeze(&over.finished);
         let counts = std::mem::take(&mut self.held.uncorrelated);
         changes.extend(counts.into_iter().map(|((function, secs), count)| {
             let at = Timestamp::EPOCH.saturating_add(Duration::from_secs(secs));
             Change::Uncorrelated { function, count, at }
         }));
         changes
+    }
+
+    /// Works out what the facts that came now make different.
+    pub(super) fn rework(&mut self, changes: &mut Vec<Change>) -> Touched {
+        let mut touched = self.derive(changes);
+        self.held.graph.wire(&mut touched, &self.rules);
+        self.regroup(&mut touched, changes);
+        self.settle_back(changes);
+        touched
     }
 
     fn grow_older(&mut self, now: Timestamp) {
@@ -231,7 +251,7 @@ impl Engine {
     }
 
     /// Finds the requests that changed nodes belong to, and what each request now reaches.
-    fn regroup(&mut self, touched: &mut Touched, changes: &mut Vec<Change>) {
+    pub(super) fn regroup(&mut self, touched: &mut Touched, changes: &mut Vec<Change>) {
         let hops_max = self.rules.config.hops_max;
         for &id in &touched.moved {
             touched.entries.extend(entries_of(&self.held.graph, id, hops_max));
@@ -283,12 +303,13 @@ impl Engine {
         let (id, start) = (Text::clone(&node.known.id), node.known.start);
         let new: BTreeSet<NodeId> = found.nodes.keys().copied().collect();
         let age = self.held.age;
+        let back = &mut self.held.back;
         let held = self.held.requests.entry(entry).or_insert_with(|| HeldRequest {
             id: Text::clone(&id),
             reach: BTreeSet::new(),
             n_left_out: 0,
             due: age,
-            said: None,
+            said: back.request(&id),
             summary: Summary {
                 flow: Text::clone(view::flow(&node.known)),
                 outcome: Outcome::Ok,
@@ -320,9 +341,9 @@ impl Engine {
         touched.views.insert(entry);
     }
 
-    /// Looks at requests anew and says what differs. Gives those that are final, with their last view.
-    fn show(&mut self, touched: Touched, changes: &mut Vec<Change>) -> Vec<(NodeId, Request)> {
-        let mut finals = Vec::new();
+    /// Looks at requests anew and says what differs. Gives those that are over.
+    fn show(&mut self, touched: Touched, changes: &mut Vec<Change>) -> Over {
+        let mut over = Over::default();
         let mut quiet: Keys<NodeId> = Keys::default();
         let mut told: BTreeSet<NodeId> = touched.moved;
         told.extend(&touched.told);
@@ -338,12 +359,15 @@ impl Engine {
             }
             told.extend(&held.reach);
             quiet.extend(&held.reach);
-            finals.extend(self.finish(entry, &standing, changes));
+            match self.finish(entry, &standing, changes) {
+                Some(last) => over.finals.push(last),
+                None => over.finished.push(entry),
+            }
         }
         for id in told {
             self.tell(id, quiet.contains(&id).then_some(Quiet), changes);
         }
-        finals
+        over
     }
 
     /// Says a request that is over, where it differs from what was said. Gives it if it is final.
@@ -431,6 +455,11 @@ impl Engine {
         changes.extend(gone.into_keys().map(Change::DeliveryGone));
     }
 
+    /// Estimate of the memory that facts and what is worked out from them take.
+    fn bytes(&self) -> u64 {
+        self.held.bytes + self.held.frozen.bytes
+    }
+
     pub fn ledger(&self) -> &Ledger {
         &self.held.ledger
     }
@@ -439,13 +468,21 @@ impl Engine {
     /// quarters of it, and admission should refuse new work. The last quarter is for what arrives
     /// between two ticks.
     pub fn is_crowded(&self) -> bool {
-        self.held.bytes >= self.rules.config.memory_max_bytes / 4 * 3
+        self.bytes() >= self.rules.config.memory_max_bytes / 4 * 3
     }
 
     /// Whether memory is full: signals of new requests are dropped, and counted.
     pub fn is_full(&self) -> bool {
-        self.held.bytes >= self.rules.config.memory_max_bytes
+        self.bytes() >= self.rules.config.memory_max_bytes
     }
+}
+
+/// Requests that one tick found over.
+#[derive(Debug, Default)]
+struct Over {
+    /// With their last views.
+    finals: Vec<(NodeId, Request)>,
+    finished: Vec<NodeId>,
 }
 
 /// A request of the invocation is over: it counts though its end is not known.

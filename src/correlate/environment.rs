@@ -7,8 +7,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::fact::Age;
+use super::frozen::Start;
 use super::graph::{Graph, NodeId, Touched};
 use super::known::{Init, Known};
 use super::table::Table;
@@ -61,10 +63,35 @@ impl Environments {
     }
 
     pub(super) fn arrive(&mut self, id: NodeId, known: &Known) {
+        if !can_follow_init(known) {
+            return;
+        }
         let place = (Text::clone(&known.function), known.instance.clone());
         let starts = &mut self.places.entry(place.clone()).or_default().starts;
-        starts.insert((known.start, Text::clone(&known.id), id));
+        // It may have lain frozen under another number.
+        let own = |id| (known.start, Text::clone(&known.id), id);
+        let before = starts.range(own(NodeId::default())..=own(NodeId::NONE)).next().cloned();
+        if let Some(before) = before {
+            starts.remove(&before);
+        }
+        starts.insert(own(id));
         self.dirty.insert(place);
+    }
+
+    /// An invocation is frozen: it still has its place where inits are told of. Gives where a late
+    /// init would look for it.
+    pub(super) fn freeze(&mut self, id: NodeId, known: &Known) -> Option<Start> {
+        let place = (Text::clone(&known.function), known.instance.clone());
+        if let Some(environment) = self.places.get_mut(&place)
+            && environment.events.is_empty()
+        {
+            environment.starts.remove(&(known.start, Text::clone(&known.id), id));
+            if environment.starts.is_empty() {
+                self.places.remove(&place);
+            }
+        }
+        let place = place_of(&known.function, known.instance.as_ref());
+        can_follow_init(known).then_some(Start { place, time: known.start })
     }
 
     pub(super) fn leave(&mut self, id: NodeId, known: &Known) {
@@ -111,6 +138,18 @@ impl Environments {
             }
         }
     }
+}
+
+/// Where nothing names the environment, an init of another one would be taken for the run's own; there
+/// only a run that does not say it was warm can follow one.
+fn can_follow_init(known: &Known) -> bool {
+    known.instance.is_some() || known.cold_start != Some(false)
+}
+
+/// A place as a number.
+pub(super) fn place_of(function: &str, instance: Option<&Text>) -> u64 {
+    let instance = instance.map_or("", |instance| instance);
+    xxh3_64(instance.as_bytes()) ^ xxh3_64(function.as_bytes()).rotate_left(32)
 }
 
 impl Environment {

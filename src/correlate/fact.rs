@@ -11,10 +11,11 @@ use postcard::ser_flavors::ExtendFlavor;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::number::u32_from_usize;
+use super::pack::{Pen, Reader};
+use crate::number::{u32_from_usize, usize_from_u32};
 use crate::signal::{
-    Facts, LogRecord, Platform, Resource, Severity, Span, SpanId, SpanKind, SpanLink, Text,
-    Timestamp, TraceContext, TraceId,
+    Facts, Fnv128, LogRecord, Platform, PlatformStage, PlatformStatus, Resource, Severity, Span,
+    SpanId, SpanKind, SpanLink, Text, Timestamp, TraceContext, TraceId,
 };
 
 /// Time that we watched since the engine began: the sum of ticks of at most one second each.
@@ -37,7 +38,7 @@ static NOTHING: Facts = Facts {
 };
 
 /// Who speaks, without attributes; shared by all facts of one resource of a batch.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) struct Source {
     pub(super) function: Option<Text>,
     pub(super) service: Option<Text>,
@@ -123,13 +124,166 @@ pub(super) struct PlatformFact {
     pub(super) event: Platform,
 }
 
+impl SpanFact {
+    /// Without its trace, which its cell names.
+    pub(super) fn write(&self, pen: &mut Pen<'_>) {
+        pen.raw(&self.span.0);
+        pen.mark(&self.mark, Some(span_identity(&self.trace, self.span)));
+        pen.option(self.parent.as_ref(), |pen, parent| pen.raw(&parent.0));
+        let kind = KINDS.iter().position(|kind| *kind == self.kind).unwrap_or(0);
+        pen.length(kind << 1 | usize::from(self.failed));
+        pen.time(self.start);
+        pen.span_time(self.end.since(self.start));
+        pen.list(&self.links, |pen, link| {
+            pen.raw(&link.trace_id.0);
+            pen.raw(&link.span_id.0);
+            pen.option(link.message_id.as_ref(), Pen::id);
+        });
+        pen.facts(self.facts());
+    }
+
+    pub(super) fn read(reader: &mut Reader<'_>, trace: TraceId, source: Arc<Source>) -> Self {
+        let span = SpanId(reader.raw());
+        let mark = reader.mark(Some(span_identity(&trace, span)));
+        let parent = reader.option(|reader| SpanId(reader.raw()));
+        let n = reader.small();
+        let kind = KINDS.get(usize_from_u32(n >> 1)).copied().unwrap_or(SpanKind::Internal);
+        let start = reader.time();
+        let end = start.saturating_add(reader.span_time());
+        let links = reader.list(|reader| SpanLink {
+            trace_id: TraceId(reader.raw()),
+            span_id: SpanId(reader.raw()),
+            message_id: reader.option(Reader::text),
+        });
+        let told = boxed(&reader.facts());
+        let failed = n & 1 == 1;
+        Self { mark, source, trace, span, parent, kind, start, end, failed, links, told }.weighed()
+    }
+
+    fn weighed(mut self) -> Self {
+        let own = size_of::<Self>() + self.links.len() * size_of::<SpanLink>();
+        self.mark.bytes = u32_from_usize(own + weight(self.told.as_deref()));
+        self
+    }
+}
+
+impl LogFact {
+    pub(super) fn write(&self, pen: &mut Pen<'_>) {
+        pen.mark(&self.mark, None);
+        pen.time(self.time);
+        let severity = self.severity.and_then(|own| SEVERITIES.iter().position(|s| *s == own));
+        pen.length(severity.map_or(0, |n| n + 1));
+        pen.option(self.trace.as_ref(), Pen::context);
+        pen.facts(self.facts());
+    }
+
+    pub(super) fn read(reader: &mut Reader<'_>, source: Arc<Source>) -> Self {
+        let mark = reader.mark(None);
+        let time = reader.time();
+        let severity = usize_from_u32(reader.small()).checked_sub(1);
+        let severity = severity.and_then(|n| SEVERITIES.get(n)).copied();
+        let trace = reader.option(Reader::context);
+        let told = boxed(&reader.facts());
+        Self { mark, source, time, severity, trace, told }.weighed()
+    }
+
+    fn weighed(mut self) -> Self {
+        self.mark.bytes = u32_from_usize(size_of::<Self>() + weight(self.told.as_deref()));
+        self
+    }
+}
+
+const STAGES: [PlatformStage; 7] = [
+    PlatformStage::InitStart,
+    PlatformStage::InitReport,
+    PlatformStage::Start,
+    PlatformStage::RuntimeDone,
+    PlatformStage::Report,
+    PlatformStage::LogsDropped,
+    PlatformStage::Other,
+];
+
+const STATUSES: [PlatformStatus; 4] = [
+    PlatformStatus::Success,
+    PlatformStatus::Failure,
+    PlatformStatus::Error,
+    PlatformStatus::Timeout,
+];
+
+const KINDS: [SpanKind; 5] = [
+    SpanKind::Internal,
+    SpanKind::Server,
+    SpanKind::Client,
+    SpanKind::Producer,
+    SpanKind::Consumer,
+];
+
+const SEVERITIES: [Severity; 6] = [
+    Severity::Trace,
+    Severity::Debug,
+    Severity::Info,
+    Severity::Warn,
+    Severity::Error,
+    Severity::Fatal,
+];
+
+impl PlatformFact {
+    pub(super) fn write(&self, pen: &mut Pen<'_>) {
+        let event = &self.event;
+        pen.mark(&self.mark, None);
+        pen.time(event.time);
+        pen.length(STAGES.iter().position(|stage| *stage == event.stage).unwrap_or(0));
+        pen.option(event.invocation_id.as_ref(), Pen::id);
+        let status = event.status.and_then(|own| STATUSES.iter().position(|s| *s == own));
+        pen.length(status.map_or(0, |n| n + 1));
+        pen.option(event.error_type.as_ref(), Pen::name);
+        for duration in [event.duration, event.billed, event.init_duration] {
+            pen.option(duration.as_ref(), |pen, duration| pen.duration(*duration));
+        }
+        for bytes in [event.memory_size_bytes, event.memory_used_bytes] {
+            pen.option(bytes.as_ref(), |pen, bytes| pen.number(*bytes));
+        }
+        pen.option(event.trace.as_ref(), Pen::context);
+        pen.option(event.span_id.as_ref(), |pen, span| pen.raw(&span.0));
+    }
+
+    pub(super) fn read(reader: &mut Reader<'_>, source: Arc<Source>) -> Self {
+        let mark = reader.mark(None);
+        let time = reader.time();
+        let stage = STAGES.get(usize_from_u32(reader.small())).copied();
+        let mut event = Platform::new(time, stage.unwrap_or(PlatformStage::Other));
+        event.invocation_id = reader.option(Reader::text);
+        let status = usize_from_u32(reader.small()).checked_sub(1);
+        event.status = status.and_then(|n| STATUSES.get(n)).copied();
+        event.error_type = reader.option(Reader::text);
+        event.duration = reader.option(Reader::duration);
+        event.billed = reader.option(Reader::duration);
+        event.init_duration = reader.option(Reader::duration);
+        event.memory_size_bytes = reader.option(Reader::number);
+        event.memory_used_bytes = reader.option(Reader::number);
+        event.trace = reader.option(Reader::context);
+        event.span_id = reader.option(|reader| SpanId(reader.raw()));
+        Self { mark, source, event }.weighed()
+    }
+
+    fn weighed(mut self) -> Self {
+        self.mark.bytes = u32_from_usize(size_of::<Self>() + 64);
+        self
+    }
+}
+
+/// A span is known by its ids, whatever its sender calls it.
+pub(super) fn span_identity(trace: &TraceId, span: SpanId) -> u128 {
+    Fnv128::default().field(b"span").field(&trace.0).field(&span.0).finish()
+}
+
 fn boxed(facts: &Facts) -> Option<Box<Facts>> {
     (*facts != NOTHING).then(|| Box::new(facts.clone()))
 }
 
 impl SpanFact {
     pub(super) fn new(span: &Span, source: Arc<Source>, mark: Mark) -> Self {
-        let mut fact = Self {
+        let fact = Self {
             mark,
             source,
             trace: span.trace_id,
@@ -142,9 +296,7 @@ impl SpanFact {
             links: span.links.clone(),
             told: boxed(&span.facts),
         };
-        let own = size_of::<Self>() + fact.links.len() * size_of::<SpanLink>();
-        fact.mark.bytes = u32_from_usize(own + weight(fact.told.as_deref()));
-        fact
+        fact.weighed()
     }
 
     pub(super) fn facts(&self) -> &Facts {
@@ -165,7 +317,7 @@ impl SpanFact {
 
 impl LogFact {
     pub(super) fn new(record: &LogRecord, source: Arc<Source>, mark: Mark) -> Self {
-        let mut fact = Self {
+        let fact = Self {
             mark,
             source,
             time: record.time,
@@ -173,8 +325,7 @@ impl LogFact {
             trace: record.trace,
             told: boxed(&record.facts),
         };
-        fact.mark.bytes = u32_from_usize(size_of::<Self>() + weight(fact.told.as_deref()));
-        fact
+        fact.weighed()
     }
 
     pub(super) fn facts(&self) -> &Facts {
@@ -199,9 +350,7 @@ impl PlatformFact {
     pub(super) fn new(event: &Platform, source: Arc<Source>, mark: Mark) -> Self {
         let mut event = event.clone();
         event.text = None;
-        let mut fact = Self { mark, source, event };
-        fact.mark.bytes = u32_from_usize(size_of::<Self>() + 64);
-        fact
+        Self { mark, source, event }.weighed()
     }
 
     pub(super) fn canonical(&self) -> Vec<u8> {

@@ -259,6 +259,41 @@ impl Graph {
         Some(node)
     }
 
+    /// Takes a node out as if it had never been here. The caller takes out all that is joined to it.
+    pub(super) fn take(&mut self, id: NodeId, rules: &Rules) -> Option<Node> {
+        let mut nobody = Touched::default();
+        self.unindex(id, &mut nobody);
+        self.leave_weak(id, &mut nobody, rules);
+        self.nodes.remove(&id)
+    }
+
+    /// Invocations that a change of this one may change, but for those of its cells. None where it is
+    /// joined to too many to tell.
+    pub(super) fn near(&self, node: &Node, rules: &Rules) -> Option<BTreeSet<NodeId>> {
+        let known = &node.known;
+        let mut near = BTreeSet::new();
+        let messages = known.sent.iter().map(|sent| &sent.id);
+        for id in messages.chain(known.received.iter().map(|message| &message.id)) {
+            let point = self.messages.get(id).filter(|point| point.is_telling())?;
+            near.extend(point.senders.iter().chain(point.receivers.iter()));
+        }
+        let places = known.places.iter().map(|place| (place.trace, place.span));
+        for key in places.chain(known.pointers.iter().map(|p| (p.trace, p.span))) {
+            let Some(point) = self.spans.get(&key) else { continue };
+            near.extend(point.owners.iter());
+            if known.places.iter().any(|place| (place.trace, place.span) == key) {
+                near.extend(point.pointers.iter());
+            }
+        }
+        for key in node.keys.iter().chain(&node.joins) {
+            if self.lead(key, rules) == Lead::Quarantined {
+                return None;
+            }
+            near.extend(self.weak.get(key).into_iter().flat_map(WeakSet::everybody));
+        }
+        Some(near)
+    }
+
     /// The live node that a span belongs to.
     pub(super) fn span_owner(&self, trace: TraceId, span: SpanId) -> Option<NodeId> {
         let point = self.spans.get(&(trace, span))?;
@@ -277,7 +312,7 @@ impl Graph {
     }
 
     /// Hashes of what leads to an invocation. Two names of one hash only make somebody look twice.
-    fn names_of(known: &Known) -> impl Iterator<Item = u64> {
+    pub(super) fn names_of(known: &Known) -> impl Iterator<Item = u64> {
         let texts = known.correlation_ids.iter().chain([&known.id]).chain(&known.invocation_id);
         let texts = texts.chain(known.workflow.as_ref().map(|workflow| &workflow.execution_id));
         texts.map(|text| hash_of(text)).chain(known.traces.iter().map(hash_of_trace))
@@ -536,11 +571,11 @@ impl Graph {
     }
 }
 
-fn hash_of(name: &str) -> u64 {
+pub(super) fn hash_of(name: &str) -> u64 {
     xxh3_64(name.as_bytes())
 }
 
-fn hash_of_trace(trace: &TraceId) -> u64 {
+pub(super) fn hash_of_trace(trace: &TraceId) -> u64 {
     xxh3_64(&trace.0)
 }
 

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use super::cells::Fact;
 use super::dedup::{Seen, identity_of, record_key, run_key, span_key};
 use super::engine::{Applied, Engine};
-use super::fact::{LogFact, Mark, PlatformFact, Source, SpanFact};
+use super::fact::{LogFact, Mark, PlatformFact, Source, SpanFact, span_identity};
 use super::graph::Cell;
 use super::ledger::Verdict;
 use crate::number::usize_from_u32;
 use crate::signal::{
-    Batch, Fnv128, LogRecord, Platform, PlatformStage, Signal, SignalKind, Span, Text, Timestamp,
+    Batch, LogRecord, Platform, PlatformStage, Signal, SignalKind, Span, Text, Timestamp,
 };
 
 /// What holding one fact costs beside the fact, about: its identity, and its share of the invocation
@@ -61,6 +61,9 @@ impl Engine {
     }
 
     fn take(&mut self, signal: &Signal, speaker: &Speaker) -> Verdict {
+        if !self.held.frozen.is_empty() {
+            self.wake_for(&signal.kind, &speaker.source);
+        }
         let identity = identity_of(signal.identity, &signal.kind).or_else(|| own_id(&signal.kind));
         let hash = self.digests.of(&signal.kind) ^ speaker.hash.rotate_left(17);
         let age = self.held.age;
@@ -183,8 +186,7 @@ impl Engine {
 /// A span is known by its ids even where its identity is not told.
 fn own_id(kind: &SignalKind) -> Option<u128> {
     let SignalKind::Span(span) = kind else { return None };
-    let hash = Fnv128::default().field(b"span").field(&span.trace_id.0).field(&span.span_id.0);
-    Some(hash.finish())
+    Some(span_identity(&span.trace_id, span.span_id))
 }
 
 fn route(kind: &SignalKind, source: &Arc<Source>, mark: Mark) -> Route {

@@ -9,44 +9,47 @@
 //! hash map's order.
 
 pub mod config;
-pub mod request;
-pub mod ledger;
 mod engine;
+pub mod ledger;
+pub mod request;
 // what it all lies in
-mod table;
+mod freeze;
+mod frozen;
 mod node_set;
+mod pack;
+mod table;
 // from signals to facts
-mod fact;
 mod dedup;
+mod fact;
 mod intake;
 // from facts to invocations
-mod cells;
-mod traces;
-mod runs;
-mod known;
 mod assemble;
-mod judge;
-mod environment;
+mod cells;
 mod derive;
+mod environment;
+mod judge;
+mod known;
+mod runs;
+mod traces;
 // from invocations to requests
-mod graph;
 mod edges;
-mod weak;
+mod graph;
 mod reach;
 mod rules;
+mod sealing;
 mod settle;
 mod stubs;
-mod sealing;
+mod weak;
 // what is shown
-mod hop;
-mod messages;
 mod cost;
 mod critical_path;
-mod view;
-mod tell;
+mod hop;
+mod messages;
 mod query;
+mod tell;
 #[cfg(test)]
 mod tests;
+mod view;
 
 pub use config::Config;
 pub use engine::{Applied, Engine, Finding, Lookup, RequestFilter};

@@ -15,7 +15,7 @@ const FEW: usize = 3;
 pub(super) enum NodeSet {
     /// Sorted; what is not used is no node's number.
     Few([NodeId; FEW]),
-    Many(Box<BTreeSet<NodeId>>),
+    Many(BTreeSet<NodeId>),
 }
 
 impl Default for NodeSet {
@@ -36,7 +36,7 @@ impl NodeSet {
                 }
                 _ => {
                     let all = ids.iter().copied().chain([id]).collect();
-                    *self = Self::Many(Box::new(all));
+                    *self = Self::Many(all);
                 }
             },
         }

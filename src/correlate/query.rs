@@ -2,13 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::engine::{Engine, Finding, HeldRequest, Lookup, RequestFilter};
-use super::graph::NodeId;
+use super::engine::{Engine, Finding, HeldRequest, Lookup, RequestFilter, Summary};
+use super::freeze::mark_of;
+use super::frozen::{BlockId, Line};
+use super::graph::{NodeId, hash_of, hash_of_trace};
 use super::request::{Request, State};
 use super::settle::standing;
 use super::view;
 use super::weak::WeakKey;
-use crate::signal::Text;
+use crate::signal::{Text, Timestamp, TraceId};
 
 /// Findings of one kind that are listed; the rest is only counted.
 const LISTED_MAX: usize = 100;
@@ -24,11 +26,10 @@ impl Engine {
             let owners = self.held.graph.nodes.get(&id).map(|node| node.owners.keys());
             entries.extend(owners.into_iter().flatten());
         }
-        let mut found: Vec<Request> = entries
-            .iter()
-            .filter_map(|&entry| self.view_of(entry))
-            .filter(|request| leads_to(key, request))
-            .collect();
+        let held = entries.iter().filter_map(|&entry| self.view_of(entry));
+        let frozen = self.blocks_of(key).into_iter().flat_map(|id| self.look_into(id));
+        let mut found: Vec<Request> =
+            held.chain(frozen).filter(|request| leads_to(key, request)).collect();
         // The exact id of one request is that request, whoever else holds it as an alias.
         if let Some(idx) = found.iter().position(|request| *request.id == *key) {
             return Lookup::One(Box::new(found.swap_remove(idx)));
@@ -42,20 +43,38 @@ impl Engine {
         }
     }
 
+    /// Blocks of frozen requests that a key leads to, as many as are shown at most.
+    fn blocks_of(&self, key: &str) -> BTreeSet<BlockId> {
+        let trace = TraceId::from_hex(key).map(|trace| hash_of_trace(&trace));
+        let hashes = [hash_of(key)].into_iter().chain(trace);
+        let blocks = hashes.flat_map(|hash| self.held.frozen.found_by(hash));
+        blocks.take(SEVERAL_MAX).collect()
+    }
+
     /// Open and correctable requests, newest first.
     pub fn requests(&self, filter: &RequestFilter) -> Vec<Request> {
-        let mut matching: Vec<(NodeId, &HeldRequest)> = self
-            .held
-            .requests
-            .iter()
-            .filter(|(_, held)| self.matches(held, filter))
-            .map(|(&id, held)| (id, held))
-            .collect();
-        matching.sort_by(|(_, a), (_, b)| (b.summary.start, &b.id).cmp(&(a.summary.start, &a.id)));
-        let views = matching.into_iter().filter_map(|(entry, _)| self.view_of(entry));
+        let held = self.held.requests.iter().filter(|(_, held)| self.matches(held, filter));
+        let held = held.map(|(&id, held)| (held.summary.start, &held.id, Place::Entry(id)));
+        let lines =
+            self.held.frozen.iter().flat_map(|(id, block)| {
+                block.lines.iter().map(move |line| (line, Place::Block(id)))
+            });
+        let lines = lines.filter(|(line, _)| may_match(line, filter));
+        let lines = lines.map(|(line, place)| (line.summary.start, &line.id, place));
+        let mut matching: Vec<(Timestamp, &Text, Place)> = held.chain(lines).collect();
+        matching.sort_unstable_by(|a, b| (b.0, b.1).cmp(&(a.0, a.1)));
+        let views = matching.into_iter().filter_map(|(_, id, place)| match place {
+            Place::Entry(entry) => self.view_of(entry),
+            Place::Block(block) => {
+                self.look_into(block).into_iter().find(|request| request.id == *id)
+            }
+        });
+        let has_function =
+            |request: &Request, name: &Text| request.hops.iter().any(|hop| hop.function == *name);
         let is_wanted = |request: &Request| {
             filter.outcome.is_none_or(|outcome| request.outcome == outcome)
                 && filter.min_duration.is_none_or(|min| request.duration >= min)
+                && filter.function.as_ref().is_none_or(|name| has_function(request, name))
         };
         views.filter(is_wanted).take(filter.limit).collect()
     }
@@ -90,6 +109,9 @@ impl Engine {
         for held in self.held.requests.values() {
             let n = flows.entry(Text::clone(&held.summary.flow)).or_default();
             *n += u64::from(held.summary.state == State::Open);
+        }
+        for flow in self.held.frozen.flows.keys() {
+            flows.entry(Text::clone(flow)).or_default();
         }
         flows.into_iter().collect()
     }
@@ -136,14 +158,20 @@ impl Engine {
 
     fn request_findings(&self) -> Vec<Finding> {
         let held = || self.held.requests.values();
-        let lacking = held().filter(|held| held.summary.is_lacking).take(LISTED_MAX);
-        let lacking = lacking.map(|held| Finding {
+        let lines = self.held.frozen.iter().flat_map(|(_, block)| &block.lines);
+        let mut lacking: Vec<(&Text, &Summary)> = held()
+            .map(|held| (&held.id, &held.summary))
+            .chain(lines.map(|line| (&line.id, &line.summary)))
+            .filter(|(_, summary)| summary.is_lacking)
+            .collect();
+        lacking.sort_unstable_by_key(|(id, summary)| (summary.end, *id));
+        let lacking = lacking.into_iter().take(LISTED_MAX).map(|(id, summary)| Finding {
             kind: "incomplete_request",
             message: format!(
-                "request {} of {} waits for something that never came",
-                held.id, held.summary.flow
+                "request {id} of {} waits for something that never came",
+                summary.flow
             ),
-            since: held.summary.end,
+            since: summary.end,
         });
         let large = held().filter(|held| held.n_left_out > 0).take(LISTED_MAX);
         let large = large.map(|held| Finding {
@@ -176,6 +204,26 @@ impl Engine {
         }
         findings
     }
+}
+
+/// Where a request lies.
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    Entry(NodeId),
+    Block(BlockId),
+}
+
+/// Whether a frozen request may be wanted; its view decides.
+fn may_match(line: &Line, filter: &RequestFilter) -> bool {
+    let summary = &line.summary;
+    let names = filter.function.iter().chain(&filter.queue);
+    let marks = names.fold(0, |marks, name| marks | mark_of(name));
+    line.marks & marks == marks
+        && filter.flow.as_ref().is_none_or(|flow| summary.flow == *flow)
+        && filter.outcome.is_none_or(|outcome| summary.outcome == outcome)
+        && filter.min_duration.is_none_or(|min| summary.end.since(summary.start) >= min)
+        && filter.start.is_none_or(|start| summary.start >= start)
+        && filter.end.is_none_or(|end| summary.start <= end)
 }
 
 fn leads_to(key: &str, request: &Request) -> bool {

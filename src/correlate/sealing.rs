@@ -12,6 +12,9 @@ use super::request::{Change, Request, State};
 use super::runs::SAME_START;
 use crate::signal::{Text, Timestamp};
 
+/// Blocks of frozen requests that come back together to make room.
+const RELIEVED_AT_ONCE: usize = 64;
+
 impl Engine {
     /// Makes requests final, and the invocations that nobody else holds.
     pub(super) fn seal(&mut self, finals: Vec<(NodeId, Request)>, changes: &mut Vec<Change>) {
@@ -94,6 +97,7 @@ impl Engine {
         if !self.is_crowded() {
             return;
         }
+        self.relieve_frozen(changes);
         let settled =
             self.held.requests.iter().filter(|(_, held)| held.summary.state != State::Open);
         let mut settled: Vec<(Age, NodeId)> =
@@ -110,6 +114,36 @@ impl Engine {
                 self.seal(vec![(entry, request)], changes);
             }
         }
+    }
+
+    /// The oldest of the frozen come back and are final.
+    fn relieve_frozen(&mut self, changes: &mut Vec<Change>) {
+        let lateness = self.rules.config.allowed_lateness;
+        while self.is_crowded() && !self.held.frozen.is_empty() {
+            for _ in 0..RELIEVED_AT_ONCE {
+                let Some(id) = self.held.frozen.oldest() else { break };
+                self.wake(id);
+            }
+            let touched = self.rework(changes);
+            for entry in touched.views {
+                let Some(request) = self.view_of(entry) else { continue };
+                if request.state == State::Open {
+                    continue;
+                }
+                let news = self.news_of(entry);
+                let left = self.held.age.saturating_sub(news).min(lateness);
+                let (_, least) = self.held.notes.early.get_or_insert((self.held.now, left));
+                *least = (*least).min(left);
+                self.seal(vec![(entry, request)], changes);
+            }
+        }
+    }
+
+    /// When the last fact of a request came.
+    fn news_of(&self, entry: NodeId) -> Age {
+        let reach = self.held.requests.get(&entry).into_iter().flat_map(|held| &held.reach);
+        let nodes = reach.filter_map(|id| self.held.graph.nodes.get(id));
+        nodes.map(|node| node.known.news).max().unwrap_or_default()
     }
 
     /// Forgets what is old enough.

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::Config;
-use super::graph::NodeId;
+use super::graph::{NodeId, hash_of, hash_of_trace};
 use super::known::Known;
 use super::node_set::NodeSet;
 use crate::signal::{Text, Timestamp, TraceId};
@@ -21,6 +21,16 @@ pub(super) enum WeakKey {
     Execution(Text),
     /// A trace in which the parent span itself is not seen (lost, sampled away, or the platform's own).
     Trace(TraceId),
+}
+
+impl WeakKey {
+    /// As the names of invocations are hashed.
+    pub(super) fn hash(&self) -> u64 {
+        match self {
+            Self::Correlation(id) | Self::Execution(id) => hash_of(id),
+            Self::Trace(trace) => hash_of_trace(trace),
+        }
+    }
 }
 
 /// Whom a key names as the cause of all others that carry it.

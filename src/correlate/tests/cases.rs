@@ -327,19 +327,43 @@ fn records_without_anything_to_join_by_are_counted() {
 fn an_init_that_names_no_run_goes_to_the_first_one_after_it() {
     let init = event("checkout", "", PlatformStage::InitReport, 400)
         .platform(|event| event.duration = Some(Duration::from_millis(300)));
+    let mut told = [
+        init,
+        start("checkout", "r1", 410),
+        report("checkout", "r1", 510, 100),
+        start("checkout", "r2", 5000),
+        report("checkout", "r2", 5100, 100),
+    ];
+    for one in &mut told {
+        one.resource.instance = Some(Text::from("environment 7"));
+    }
     check(
-        &[
-            init,
-            start("checkout", "r1", 410),
-            report("checkout", "r1", 510, 100),
-            start("checkout", "r2", 5000),
-            report("checkout", "r2", 5100, 100),
-        ],
+        &told,
         &expect![[r#"
             checkout: ok finished 100+410
               checkout#1 ok 410+100 init=300
             checkout: ok finished 5000+100
               checkout#1 ok 5000+100
+        "#]],
+    );
+}
+
+#[test]
+fn an_init_of_an_unnamed_environment_passes_by_a_run_that_was_warm() {
+    let init = event("checkout", "", PlatformStage::InitReport, 400)
+        .platform(|event| event.duration = Some(Duration::from_millis(300)));
+    check(
+        &[
+            init,
+            start("checkout", "warm", 410),
+            report("checkout", "warm", 510, 100),
+            span("checkout", [1, 1, 0], 450, 650),
+        ],
+        &expect![[r#"
+            checkout: ok finished 100+550
+              checkout#1 ok 450+200 init=300
+            checkout: ok finished 410+100
+              checkout#1 ok 410+100
         "#]],
     );
 }
@@ -373,6 +397,33 @@ fn a_request_that_begins_to_share_a_hop_is_corrected_at_once() {
     assert!(!shared(&world));
     world.hear(&[span("checkout", [2, 1, 0], 10, 110).sent("m2", "orders")]).wait(1);
     assert!(shared(&world), "{}", world.shown());
+}
+
+#[test]
+fn a_request_is_corrected_when_another_comes_to_share_a_hop_far_below() {
+    let sender = |name: &str, trace: u8, message: &str| {
+        let head = span(name, [trace, 1, 0], 0, 100).run(name).sent(message, "work");
+        [head, report(name, name, 101, 100)]
+    };
+    let taker = |trace: u8, messages: [&str; 2]| {
+        let name = if trace == 7 { "middle" } else { "last" };
+        let from = 1_000 * i64::from(trace);
+        let head = span(name, [trace, 1, 0], from, from + 500).run(name);
+        head.received(messages[0], "work").received(messages[1], "work")
+    };
+    let mut world = World::new(Config::default());
+    world.hear(&sender("a", 1, "m-a")).hear(&sender("c", 2, "m-c"));
+    world.hear(&[taker(7, ["m-b", "m-c"]).sent("m-x", "work"), taker(8, ["m-a", "m-x"])]);
+    // What `c` caused is not over, so that nothing of it is frozen.
+    world.hear(&[report("last", "last", 8_501, 500), start("c", "c2", 50).traced(2, 1)]).wait(30);
+    let share = |world: &World| {
+        let last =
+            |request: &Request| request.hops.iter().find(|h| &*h.function == "last").cloned();
+        world.requests.values().find(|r| &*r.flow == "a").and_then(last).unwrap().cost_usd.unwrap()
+    };
+    let before = share(&world);
+    world.hear(&sender("b", 3, "m-b")).wait(1);
+    assert!(share(&world) < before * 0.7, "a half became a third: {}", world.shown());
 }
 
 #[test]

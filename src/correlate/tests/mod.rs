@@ -3,6 +3,7 @@
 
 mod cases;
 mod ends;
+mod freezing;
 mod laws;
 mod messages;
 mod telling;

@@ -1,0 +1,209 @@
+//! Frozen requests: nobody can tell them from those that lie in the graph.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::correlate::fact::{LogFact, Mark, PlatformFact, Source, SpanFact};
+use crate::correlate::pack::{Names, Pen, Reader};
+use crate::correlate::{Lookup, RequestFilter};
+use std::sync::Arc;
+
+fn calls() -> Vec<Told> {
+    vec![
+        span("checkout", [1, 1, 0], 0, 100).run("r1").route("POST", "/orders").correlation("c1"),
+        span("checkout", [1, 2, 1], 10, 60).kind(SpanKind::Client).sent("m1", "orders"),
+        report("checkout", "r1", 101, 100),
+        span("fulfil", [2, 1, 0], 500, 700).run("r2").received("m1", "orders").link(1, 2, "m1"),
+    ]
+}
+
+fn n_frozen(world: &World) -> usize {
+    world.engine.held.frozen.iter().count()
+}
+
+#[test]
+fn a_request_that_is_over_is_frozen_and_found_by_every_id() {
+    let mut world = World::new(Config::default());
+    world.hear(&calls()).wait(20);
+    assert_eq!(n_frozen(&world), 1);
+    assert!(world.engine.held.graph.nodes.is_empty() && world.engine.held.cells.runs.is_empty());
+    let said = world.requests.values().next().unwrap().clone();
+    let keys = said.keys.iter().map(|key| &key.value).chain(said.aliases.iter()).chain([&said.id]);
+    for key in keys {
+        assert_eq!(world.engine.lookup(key), Lookup::One(Box::new(said.clone())), "{key}");
+    }
+    for (function, n) in [("fulfil", 1), ("payment", 0)] {
+        let filter =
+            RequestFilter { function: Some(function.into()), limit: 9, ..Default::default() };
+        assert_eq!(world.engine.requests(&filter).len(), n, "{function}");
+    }
+    assert_eq!(world.engine.open_by_flow(), [("POST /orders".into(), 0)]);
+}
+
+#[test]
+fn what_comes_back_and_is_the_same_is_not_said_again() {
+    let mut world = World::new(Config::default());
+    world.hear(&calls()).wait(20).hear(&calls());
+    let before = world.shown();
+    assert!(matches!(world.engine.lookup("c1"), Lookup::One(_)), "shown until it is back");
+    let now = world.now();
+    assert_eq!(world.engine.tick(now), []);
+    assert_eq!(world.shown(), before);
+    assert_eq!(n_frozen(&world), 1, "frozen again at once");
+    let ledger = &world.engine.ledger().receivers[&Receiver::OtlpHttp];
+    assert_eq!((ledger.applied, ledger.duplicate), (4, 4));
+}
+
+#[test]
+fn late_evidence_joins_what_is_frozen() {
+    let mut world = World::new(Config::default());
+    world.hear(&calls()[..3]).wait(20);
+    world.hear(&calls()[3..]).wait(20);
+    world.hear(&[span("front", [1, 9, 0], -50, 200).kind(SpanKind::Client)]).wait(20);
+    let mut at_once = World::new(Config::default());
+    at_once.hear(&calls()).hear(&[span("front", [1, 9, 0], -50, 200).kind(SpanKind::Client)]);
+    at_once.wait(20);
+    assert_eq!(world.requests, at_once.requests);
+    assert_eq!(world.invocations, at_once.invocations);
+    assert_eq!(world.deliveries, at_once.deliveries);
+}
+
+#[test]
+fn a_late_init_finds_its_frozen_run() {
+    let of_instance = |mut told: Told| {
+        told.resource.instance = Some(Text::from("i1"));
+        told
+    };
+    let init = event("checkout", "", PlatformStage::InitReport, -10)
+        .platform(|event| event.duration = Some(Duration::from_millis(300)));
+    let run = |name: &str, at: i64| of_instance(report("checkout", name, at + 100, 100));
+    let mut world = World::new(Config::default());
+    world.hear(&[run("cold", 0)]).wait(20).hear(&[run("warm", 3_000)]).wait(1);
+    world.hear(&[of_instance(init)]).wait(20);
+    let cold: Vec<&str> = world
+        .invocations
+        .values()
+        .filter(|invocation| invocation.cold_start)
+        .map(|invocation| &*invocation.function)
+        .collect();
+    assert_eq!(cold, ["checkout"]);
+    assert!(world.shown().contains("checkout#1 ok 0+100 init=300"), "{}", world.shown());
+}
+
+#[test]
+fn a_snapshot_holds_what_is_frozen() {
+    let mut world = World::new(Config::default());
+    world.hear(&calls()).wait(20);
+    let saved = world.engine.save();
+    world.engine = Engine::restore(Config::default(), &saved).unwrap();
+    assert!(matches!(world.engine.lookup("m1"), Lookup::One(_)));
+    world.wait_for_the_end();
+    assert_eq!(world.n_finals, 1);
+    assert_eq!(n_frozen(&world), 0);
+    assert_eq!(world.engine.held.frozen.bytes, 0);
+}
+
+fn text() -> impl Strategy<Value = Text> {
+    prop_oneof![
+        "[a-z]{0,9}".prop_map(Text::from),
+        "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}".prop_map(Text::from),
+        "\\PC{0,40}".prop_map(Text::from),
+    ]
+}
+
+fn message() -> impl Strategy<Value = MessageRef> {
+    let sent = proptest::option::of(any::<u64>().prop_map(Timestamp::from_nanos));
+    let queue = proptest::option::of(text());
+    (text(), queue, sent, proptest::option::of(any::<u32>()), any::<bool>()).prop_map(
+        |(id, queue, sent, receive_count, failed)| {
+            let trace =
+                sent.map(|_| TraceContext { trace_id: trace(3), span_id: Some(span_id(4)) });
+            let dead_letter_source = queue.clone();
+            let via = if failed { Via::Queue } else { Via::Unknown };
+            MessageRef { id, queue, via, sent, receive_count, dead_letter_source, trace, failed }
+        },
+    )
+}
+
+prop_compose! {
+    fn facts()(
+        ids in proptest::option::of((text(), text())),
+        correlation_ids in proptest::collection::vec(text(), 0..3),
+        sent in proptest::collection::vec(message(), 0..3),
+        received in proptest::collection::vec(message(), 0..3),
+        cold_start in proptest::option::of(any::<bool>()),
+        nanos in proptest::option::of(any::<u64>()),
+    ) -> Facts {
+        let (a, b) = ids.clone().unzip();
+        let of = |kind| ids.as_ref().map(|(_, message)| ErrorFact { kind, message: Text::clone(message) });
+        let peer = |(name, operation)| crate::signal::Peer { name, operation };
+        let step = |(execution_id, state)| crate::signal::Workflow {
+            execution_id, state, retry_count: cold_start.map(u32::from),
+        };
+        Facts {
+            http: cold_start.map(|_| Http { method: a.clone(), route: b.clone(), status: Some(503) }),
+            error: of(ErrorKind::Throttled),
+            peer: ids.clone().map(peer),
+            workflow: ids.clone().map(step),
+            invocation_id: a,
+            function: b,
+            correlation_ids,
+            sent,
+            received,
+            trigger: cold_start.map(|_| Via::Schedule),
+            cold_start,
+            duration: nanos.map(Duration::from_nanos),
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn facts_are_read_as_they_were_written(
+        facts in facts(),
+        times in any::<[u64; 3]>(),
+        identity in proptest::option::of(any::<u128>()),
+        hash in any::<u64>(),
+    ) {
+        let [first, a, b] = times.map(Timestamp::from_nanos);
+        let (start, end) = (a.min(b), a.max(b));
+        let mut mark = Mark { identity, hash, age: Duration::from_secs(7), bytes: 0 };
+        let source = Arc::new(Source::default());
+        let log = LogRecord {
+            time: start,
+            severity: identity.map(|_| crate::signal::Severity::Warn),
+            trace: Some(TraceContext { trace_id: trace(1), span_id: None }),
+            body: Text::default(),
+            facts: facts.clone(),
+            attributes: Attributes::default(),
+        };
+        let log = LogFact::new(&log, Arc::clone(&source), mark);
+        let mut event = Platform::new(end, PlatformStage::Report);
+        event.invocation_id = facts.invocation_id.clone();
+        event.status = identity.map(|_| PlatformStatus::Timeout);
+        event.billed = facts.duration;
+        event.memory_used_bytes = Some(hash);
+        event.span_id = Some(span_id(9));
+        let event = PlatformFact::new(&event, Arc::clone(&source), mark);
+        mark.identity = Some(crate::correlate::fact::span_identity(&trace(1), span_id(2)));
+        let Told { signal, .. } = span("f", [1, 2, 3], 0, 1);
+        let SignalKind::Span(mut span) = signal.kind else { unreachable!("a span was made") };
+        (span.start, span.end, span.facts, span.failed) = (start, end, facts, hash > 9);
+        span.links.push(SpanLink { trace_id: trace(5), span_id: span_id(5), message_id: None });
+        let span = SpanFact::new(&span, Arc::clone(&source), mark);
+
+        let mut names = Names::default();
+        let mut pen = Pen::new(&mut names, first, Duration::from_secs(8));
+        span.write(&mut pen);
+        log.write(&mut pen);
+        event.write(&mut pen);
+        let bytes = pen.bytes;
+        let mut reader = Reader::new(&bytes, &names);
+        let read = SpanFact::read(&mut reader, trace(1), Arc::clone(&source));
+        prop_assert_eq!(format!("{read:?}"), format!("{span:?}"));
+        let read = LogFact::read(&mut reader, Arc::clone(&source));
+        prop_assert_eq!(format!("{read:?}"), format!("{log:?}"));
+        let read = PlatformFact::read(&mut reader, source);
+        prop_assert_eq!(format!("{read:?}"), format!("{event:?}"));
+    }
+}
