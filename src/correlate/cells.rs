@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::assemble::{Naming, assemble};
 use super::dedup;
-use super::fact::{LogFact, Mark, PlatformFact, SpanFact};
+use super::fact::{LogFact, Mark, PlatformFact, SignalId, SpanFact};
 use super::freeze::CellFacts;
 use super::graph::{Cell, NodeId};
 use super::known::Known;
@@ -25,7 +25,8 @@ pub(super) struct Cells {
     pub(super) traces: Table<TraceId, TraceCell>,
     pub(super) runs: Table<Text, RunCell>,
     pub(super) records: Table<(Text, Text), RecordCell>,
-    pub(super) dirty: BTreeSet<Cell>,
+    /// Each once.
+    pub(super) dirty: Vec<Cell>,
 }
 
 /// A fact of a signal, ready to be held.
@@ -59,7 +60,7 @@ impl Fact {
 pub(super) struct Remains {
     pub(super) marks: Vec<Mark>,
     /// Tombstone keys.
-    pub(super) keys: Vec<u128>,
+    pub(super) keys: Vec<SignalId>,
 }
 
 impl Cells {
@@ -74,10 +75,10 @@ impl Cells {
     }
 
     pub(super) fn insert(&mut self, cell: &Cell, fact: Fact) {
-        self.dirty.insert(cell.clone());
+        self.touch(cell);
         match (cell, fact) {
             (Cell::Trace(trace), Fact::Span(fact)) => {
-                self.traces.entry(*trace).or_default().spans.insert(fact.span, fact);
+                self.traces.entry(*trace).or_default().spans.insert(fact);
             }
             (Cell::Trace(trace), Fact::Log(fact)) => {
                 self.traces.entry(*trace).or_default().logs.push(fact);
@@ -98,13 +99,46 @@ impl Cells {
         }
     }
 
+    /// The next tick looks at a cell; it is made if it is not there.
+    pub(super) fn touch(&mut self, cell: &Cell) {
+        let is_dirty = match cell {
+            Cell::Trace(trace) => &mut self.traces.entry(*trace).or_default().is_dirty,
+            Cell::Run(id) => match self.runs.get_mut(id) {
+                Some(own) => &mut own.is_dirty,
+                None => &mut self.runs.entry(Text::clone(id)).or_default().is_dirty,
+            },
+            Cell::Records(function, key) => {
+                let key = (Text::clone(function), Text::clone(key));
+                &mut self.records.entry(key).or_default().is_dirty
+            }
+        };
+        if !std::mem::replace(is_dirty, true) {
+            self.dirty.push(cell.clone());
+        }
+    }
+
+    /// A cell has been looked at.
+    pub(super) fn settle(&mut self, cell: &Cell) {
+        let is_dirty = match cell {
+            Cell::Trace(trace) => self.traces.get_mut(trace).map(|own| &mut own.is_dirty),
+            Cell::Run(id) => self.runs.get_mut(id).map(|own| &mut own.is_dirty),
+            Cell::Records(function, key) => {
+                let key = (Text::clone(function), Text::clone(key));
+                self.records.get_mut(&key).map(|own| &mut own.is_dirty)
+            }
+        };
+        if let Some(is_dirty) = is_dirty {
+            *is_dirty = false;
+        }
+    }
+
     fn add_alias(&mut self, fact: &PlatformFact) {
         let (Some(trace), Some(span)) = (fact.event.trace, fact.event.span_id) else { return };
         let Some(id) = fact.event.invocation_id.clone() else { return };
         let alias = Alias { invocation_id: id, function: fact.source.function.clone() };
         let cell = self.traces.entry(trace.trace_id).or_default();
         if cell.aliases.entry(span).or_default().insert(alias) {
-            self.dirty.insert(Cell::Trace(trace.trace_id));
+            self.touch(&Cell::Trace(trace.trace_id));
         }
     }
 
@@ -147,7 +181,7 @@ impl Cells {
         Some(match cell {
             Cell::Trace(trace) => {
                 let own = self.traces.remove(trace)?;
-                CellFacts { spans: own.spans.into_values().collect(), ..of(0, own.logs) }
+                CellFacts { spans: own.spans.into_facts(), ..of(0, own.logs) }
             }
             Cell::Run(id) => {
                 let own = self.runs.remove(id)?;
@@ -179,7 +213,7 @@ impl Cells {
     }
 
     /// Takes the fact with this identity out of its cell.
-    pub(super) fn take_fact(&mut self, cell: &Cell, identity: u128) -> Option<Fact> {
+    pub(super) fn take_fact(&mut self, cell: &Cell, identity: SignalId) -> Option<Fact> {
         let is_it = |mark: &Mark| mark.identity == Some(identity);
         let take_log = |logs: &mut Vec<LogFact>| {
             let idx = logs.iter().position(|log| is_it(&log.mark))?;
@@ -188,9 +222,8 @@ impl Cells {
         let taken = match cell {
             Cell::Trace(trace) => {
                 let cell = self.traces.get_mut(trace)?;
-                let span = cell.spans.values().find(|span| is_it(&span.mark)).map(|span| span.span);
-                match span {
-                    Some(span) => cell.spans.remove(&span).map(Fact::Span),
+                match cell.spans.take(is_it) {
+                    Some(span) => Some(Fact::Span(span)),
                     None => take_log(&mut cell.logs),
                 }
             }
@@ -205,7 +238,7 @@ impl Cells {
                 &mut self.records.get_mut(&(Text::clone(function), Text::clone(key)))?.logs,
             ),
         };
-        self.dirty.insert(cell.clone());
+        self.touch(cell);
         taken
     }
 
@@ -213,6 +246,7 @@ impl Cells {
     /// invocations of the rest.
     pub(super) fn derive_trace(&mut self, trace: TraceId) -> Vec<Known> {
         let Some(cell) = self.traces.get_mut(&trace) else { return Vec::new() };
+        cell.spans.sort();
         let new = cell.cut();
         let old = std::mem::replace(&mut cell.bundles, new);
         let runs = |bundles: &std::collections::BTreeMap<BundleKey, Bundle>| {
@@ -225,11 +259,11 @@ impl Cells {
             if let Some(cell) = self.runs.get_mut(&run) {
                 cell.bundles.remove(&(trace, key));
             }
-            self.dirty.insert(Cell::Run(run));
+            self.touch(&Cell::Run(run));
         }
         for (run, key) in new_runs {
             self.runs.entry(Text::clone(&run)).or_default().bundles.insert((trace, key));
-            self.dirty.insert(Cell::Run(run));
+            self.touch(&Cell::Run(run));
         }
         let Some(cell) = self.traces.get(&trace) else { return Vec::new() };
         let own = cell.bundles.iter().filter(|(_, bundle)| bundle.run.is_none());
@@ -441,11 +475,11 @@ fn bundle_facts<'a>(
     bundle: &Bundle,
 ) -> BundleFacts<'a> {
     let head = match key {
-        BundleKey::Head(span) => cell.spans.get(span),
+        BundleKey::Head(span) => cell.spans.get(*span),
         _ => None,
     };
     let under = |span| head.and_then(|head| cell.message_above(span, head.span));
-    let members = bundle.members.iter().filter_map(|span| cell.spans.get(span));
+    let members = bundle.members.iter().filter_map(|span| cell.spans.get(*span));
     let logs = bundle.logs.iter().filter_map(|&idx| cell.logs.get(idx));
     BundleFacts {
         key: (trace, key.clone()),
@@ -464,11 +498,10 @@ fn bundle_facts<'a>(
 /// cut anew.
 fn take_bundle(cell: &mut TraceCell, trace: TraceId, key: &BundleKey, remains: &mut Remains) {
     let Some(bundle) = cell.bundles.remove(key) else { return };
-    for span in bundle.members {
-        if let Some(fact) = cell.spans.remove(&span) {
-            remains.marks.push(fact.mark);
-            remains.keys.push(dedup::span_key(&trace.0, &span.0));
-        }
+    cell.spans.sort();
+    for fact in cell.spans.take_all(&bundle.members) {
+        remains.marks.push(fact.mark);
+        remains.keys.push(dedup::span_key(&trace.0, &fact.span.0));
     }
     let gone: BTreeSet<usize> = bundle.logs.into_iter().collect();
     if !gone.is_empty() {

@@ -8,11 +8,12 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_128_with_seed;
 
-use super::fact::{Age, Mark};
+use super::fact::{Age, Mark, SignalId};
 use super::graph::Cell;
 use super::table::Table;
-use crate::signal::{Batch, Fnv128, Receiver, SignalKind, Text, Timestamp};
+use crate::signal::{Batch, Receiver, SignalKind, Text, Timestamp};
 
 /// How long ids of deliveries and tombstones are remembered: longer than Firehose's retry time of
 /// two hours.
@@ -59,8 +60,8 @@ struct Tombstone {
 
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 enum Passing {
-    Identity(u128),
-    Tombstone(u128),
+    Identity(SignalId),
+    Tombstone(SignalId),
 }
 
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -72,8 +73,8 @@ struct Delivery {
 /// Everything that has been seen and may be seen again.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Memory {
-    identities: Table<u128, Identity>,
-    tombstones: Table<u128, Tombstone>,
+    identities: Table<SignalId, Identity>,
+    tombstones: Table<SignalId, Tombstone>,
     passing: VecDeque<(Age, Passing)>,
     declared: Table<u128, Delivery>,
     declared_order: VecDeque<(Age, u128)>,
@@ -112,7 +113,13 @@ impl Memory {
     }
 
     /// Judges a signal by its identity; remembers nothing.
-    pub(super) fn signal(&self, identity: u128, hash: u64, lateness: Duration, age: Age) -> Seen {
+    pub(super) fn signal(
+        &self,
+        identity: SignalId,
+        hash: u64,
+        lateness: Duration,
+        age: Age,
+    ) -> Seen {
         let Some(known) = self.identities.get(&identity) else { return Seen::New };
         match &known.life {
             Life::Sealed => Seen::Late,
@@ -123,7 +130,7 @@ impl Memory {
     }
 
     /// Remembers a fact for as long as its invocation is held.
-    pub(super) fn hold(&mut self, identity: u128, hash: u64, cell: Cell) {
+    pub(super) fn hold(&mut self, identity: SignalId, hash: u64, cell: Cell) {
         self.identities.insert(identity, Identity { hash, life: Life::Held(cell) });
     }
 
@@ -135,7 +142,7 @@ impl Memory {
     }
 
     /// Where a held fact lies.
-    pub(super) fn place(&self, identity: u128) -> Option<&Cell> {
+    pub(super) fn place(&self, identity: SignalId) -> Option<&Cell> {
         match &self.identities.get(&identity)?.life {
             Life::Held(cell) => Some(cell),
             _ => None,
@@ -143,13 +150,13 @@ impl Memory {
     }
 
     /// Remembers a signal that is not held.
-    pub(super) fn pass(&mut self, identity: u128, hash: u64, age: Age) {
+    pub(super) fn pass(&mut self, identity: SignalId, hash: u64, age: Age) {
         self.identities.insert(identity, Identity { hash, life: Life::Passed(age) });
         self.passing.push_back((age, Passing::Identity(identity)));
     }
 
     /// A fact's invocation is final: a repeat is late from now on.
-    pub(super) fn seal(&mut self, identity: u128, age: Age) {
+    pub(super) fn seal(&mut self, identity: SignalId, age: Age) {
         if let Some(known) = self.identities.get_mut(&identity) {
             known.life = Life::Sealed;
             self.passing.push_back((age, Passing::Identity(identity)));
@@ -157,7 +164,13 @@ impl Memory {
     }
 
     /// Leaves a tombstone: what belongs to `key` and happened up to `until` is late.
-    pub(super) fn bury(&mut self, key: u128, function: Option<Text>, until: Timestamp, age: Age) {
+    pub(super) fn bury(
+        &mut self,
+        key: SignalId,
+        function: Option<Text>,
+        until: Timestamp,
+        age: Age,
+    ) {
         let stone = Tombstone { function, until };
         if let Some(old) = self.tombstones.insert(key, stone) {
             if let Some(new) = self.tombstones.get_mut(&key) {
@@ -169,7 +182,12 @@ impl Memory {
     }
 
     /// Whether something of `function` that happened at `time` belongs to a final invocation.
-    pub(super) fn is_buried(&self, key: u128, function: Option<&Text>, time: Timestamp) -> bool {
+    pub(super) fn is_buried(
+        &self,
+        key: SignalId,
+        function: Option<&Text>,
+        time: Timestamp,
+    ) -> bool {
         self.tombstones.get(&key).is_some_and(|stone| {
             let agrees = match (&stone.function, function) {
                 (Some(a), Some(b)) => a == b,
@@ -215,30 +233,31 @@ impl Memory {
 }
 
 /// The tombstone key of a platform request id.
-pub(super) fn run_key(invocation_id: &str) -> u128 {
-    Fnv128::default().field(b"run").field(invocation_id.as_bytes()).finish()
+pub(super) fn run_key(invocation_id: &str) -> SignalId {
+    key_of(1, invocation_id.as_bytes(), &[])
 }
 
 /// The tombstone key of a span.
-pub(super) fn span_key(trace: &[u8], span: &[u8]) -> u128 {
-    Fnv128::default().field(b"span").field(trace).field(span).finish()
+pub(super) fn span_key(trace: &[u8], span: &[u8]) -> SignalId {
+    key_of(2, trace, span)
 }
 
 /// The tombstone key of records that only a function and a key join.
-pub(super) fn record_key(function: &str, key: &str) -> u128 {
-    Fnv128::default().field(b"log").field(function.as_bytes()).field(key.as_bytes()).finish()
+pub(super) fn record_key(function: &str, key: &str) -> SignalId {
+    key_of(3, function.as_bytes(), key.as_bytes())
+}
+
+fn key_of(kind: u64, a: &[u8], b: &[u8]) -> SignalId {
+    (xxh3_128_with_seed(a, kind) ^ xxh3_128_with_seed(b, !kind).rotate_left(64)).into()
 }
 
 /// The identity under which a signal is remembered. Asynchronous retries reuse the platform's
 /// request id, so a platform event is known by its time as well: the second attempt's report is no
 /// repeat of the first's.
-pub(super) fn identity_of(identity: Option<u128>, kind: &SignalKind) -> Option<u128> {
+pub(super) fn identity_of(identity: Option<u128>, kind: &SignalKind) -> Option<SignalId> {
     let identity = identity?;
     Some(match kind {
-        SignalKind::Platform(event) => Fnv128::default()
-            .field(&identity.to_be_bytes())
-            .field(&event.time.as_nanos().to_be_bytes())
-            .finish(),
-        _ => identity,
+        SignalKind::Platform(event) => key_of(event.time.as_nanos(), &identity.to_be_bytes(), &[]),
+        _ => identity.into(),
     })
 }

@@ -12,17 +12,19 @@ impl Engine {
     /// Works out the invocations of all dirty cells. Traces come first: they feed the runs.
     pub(super) fn derive(&mut self, changes: &mut Vec<Change>) -> Touched {
         let mut touched = Touched::default();
-        let dirty = std::mem::take(&mut self.held.cells.dirty);
-        for cell in dirty {
-            if let Cell::Trace(trace) = cell {
-                let known = self.held.cells.derive_trace(trace);
-                self.update(&cell, known, &mut touched, changes);
-            } else {
-                self.held.cells.dirty.insert(cell);
-            }
+        let (traces, others): (Vec<Cell>, Vec<Cell>) = std::mem::take(&mut self.held.cells.dirty)
+            .into_iter()
+            .partition(|cell| matches!(cell, Cell::Trace(_)));
+        self.held.cells.dirty = others;
+        for cell in traces {
+            let Cell::Trace(trace) = cell else { continue };
+            self.held.cells.settle(&cell);
+            let known = self.held.cells.derive_trace(trace);
+            self.update(&cell, known, &mut touched, changes);
         }
         let gap = self.rules.config.settle_after;
         for cell in std::mem::take(&mut self.held.cells.dirty) {
+            self.held.cells.settle(&cell);
             let known = match &cell {
                 Cell::Trace(_) => continue,
                 Cell::Run(id) => self.held.cells.derive_run(id),

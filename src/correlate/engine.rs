@@ -21,7 +21,6 @@ use super::request::{Change, Outcome, Request, State};
 use super::rules::{Learned, Rules};
 use super::settle::{Ground, Standing, standing};
 use super::stubs::Stubs;
-use super::table::Keys;
 use super::weak::WeakKey;
 use super::{tell, view};
 use crate::signal::{Batch, Text, Timestamp};
@@ -344,30 +343,36 @@ impl Engine {
     /// Looks at requests anew and says what differs. Gives those that are over.
     fn show(&mut self, touched: Touched, changes: &mut Vec<Change>) -> Over {
         let mut over = Over::default();
-        let mut quiet: Keys<NodeId> = Keys::default();
         let mut told: BTreeSet<NodeId> = touched.moved;
         told.extend(&touched.told);
         for entry in touched.views {
+            let was_open = self.held.requests.get(&entry).map(|held| held.summary.state);
             let Some(standing) = self.stand(entry) else { continue };
             let Some(held) = self.held.requests.get(&entry) else { continue };
-            if standing.state == State::Open {
-                // Time may have made an end of one of its invocations.
-                if touched.due.contains(&entry) {
-                    told.extend(&held.reach);
-                }
+            // Time may have made an end of one of its invocations, or it is over now.
+            let is_over = standing.state != State::Open;
+            if touched.due.contains(&entry) || is_over && was_open == Some(State::Open) {
+                told.extend(&held.reach);
+            }
+            if !is_over {
                 continue;
             }
-            told.extend(&held.reach);
-            quiet.extend(&held.reach);
             match self.finish(entry, &standing, changes) {
                 Some(last) => over.finals.push(last),
                 None => over.finished.push(entry),
             }
         }
         for id in told {
-            self.tell(id, quiet.contains(&id).then_some(Quiet), changes);
+            let quiet = self.has_quiet_owner(id).then_some(Quiet);
+            self.tell(id, quiet, changes);
         }
         over
+    }
+
+    fn has_quiet_owner(&self, id: NodeId) -> bool {
+        let owners = self.held.graph.nodes.get(&id).into_iter().flat_map(|node| node.owners.keys());
+        let mut held = owners.filter_map(|entry| self.held.requests.get(entry));
+        held.any(|held| held.summary.state != State::Open)
     }
 
     /// Says a request that is over, where it differs from what was said. Gives it if it is final.

@@ -80,10 +80,29 @@ fn agree(a: Option<&Text>, b: Option<&Text>) -> bool {
     a.is_none() || b.is_none() || a == b
 }
 
+/// What identifies a signal, in halves: a number of 128 bits would align all that holds one to 16 bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub(super) struct SignalId([u64; 2]);
+
+impl From<u128> for SignalId {
+    fn from(n: u128) -> Self {
+        let bytes = n.to_be_bytes();
+        let (high, low) = bytes.split_at(8);
+        let half = |bytes: &[u8]| u64::from_be_bytes(bytes.try_into().unwrap_or_default());
+        Self([half(high), half(low)])
+    }
+}
+
+impl From<SignalId> for u128 {
+    fn from(SignalId([high, low]): SignalId) -> Self {
+        Self::from(high) << 64 | Self::from(low)
+    }
+}
+
 /// How a fact is known, and what it weighs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Mark {
-    pub(super) identity: Option<u128>,
+    pub(super) identity: Option<SignalId>,
     /// Of the whole signal and its source: orders facts of equal time, tells repeats from conflicts.
     pub(super) hash: u64,
     /// When it came.
@@ -128,7 +147,7 @@ impl SpanFact {
     /// Without its trace, which its cell names.
     pub(super) fn write(&self, pen: &mut Pen<'_>) {
         pen.raw(&self.span.0);
-        pen.mark(&self.mark, Some(span_identity(&self.trace, self.span)));
+        pen.mark(&self.mark, Some(span_identity(&self.trace, self.span).into()));
         pen.option(self.parent.as_ref(), |pen, parent| pen.raw(&parent.0));
         let kind = KINDS.iter().position(|kind| *kind == self.kind).unwrap_or(0);
         pen.length(kind << 1 | usize::from(self.failed));
@@ -144,7 +163,7 @@ impl SpanFact {
 
     pub(super) fn read(reader: &mut Reader<'_>, trace: TraceId, source: Arc<Source>) -> Self {
         let span = SpanId(reader.raw());
-        let mark = reader.mark(Some(span_identity(&trace, span)));
+        let mark = reader.mark(Some(span_identity(&trace, span).into()));
         let parent = reader.option(|reader| SpanId(reader.raw()));
         let n = reader.small();
         let kind = KINDS.get(usize_from_u32(n >> 1)).copied().unwrap_or(SpanKind::Internal);

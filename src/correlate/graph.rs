@@ -11,16 +11,13 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::edges;
 use super::known::{Init, Known};
 use super::node_set::NodeSet;
+use super::points::{MessagePoint, SpanPoint, touch_message};
 use super::reach::Owner;
 use super::request::Evidence;
 use super::rules::Rules;
 use super::table::Table;
 use super::weak::{Functions, Lead, Member, WeakKey, WeakSet};
 use crate::signal::{SpanId, Text, Timestamp, TraceId, Via};
-
-/// Takings of one message, and its senders; what more invocations share is no message id and joins
-/// nothing. Law 4: without it one constant id would cost the square of its uses.
-pub(super) const TAKINGS_MAX: usize = 1_000;
 
 /// Names one invocation for as long as it is held.
 #[derive(
@@ -112,36 +109,6 @@ impl Node {
     }
 }
 
-#[derive(Debug, Default, Serialize, Deserialize)]
-struct SpanPoint {
-    owners: NodeSet,
-    pointers: NodeSet,
-}
-
-impl SpanPoint {
-    fn is_empty(&self) -> bool {
-        self.owners.is_empty() && self.pointers.is_empty()
-    }
-}
-
-#[derive(Debug, Default, Serialize, Deserialize)]
-pub(super) struct MessagePoint {
-    pub(super) senders: NodeSet,
-    pub(super) receivers: NodeSet,
-}
-
-impl MessagePoint {
-    /// Whether it still names one message.
-    pub(super) fn is_telling(&self) -> bool {
-        self.senders.len() <= TAKINGS_MAX && self.receivers.len() <= TAKINGS_MAX
-    }
-
-    /// Whether what changes here can change anything: also when the bound is being crossed.
-    fn is_watched(&self) -> bool {
-        self.senders.len() <= TAKINGS_MAX + 1 && self.receivers.len() <= TAKINGS_MAX + 1
-    }
-}
-
 /// What one tick has to look at again.
 #[derive(Debug, Default)]
 pub(super) struct Touched {
@@ -190,6 +157,7 @@ impl Graph {
         };
         self.nodes.insert(id, node);
         self.index(id, touched);
+        touched.moved.insert(id);
         id
     }
 
@@ -207,8 +175,13 @@ impl Graph {
         self.unindex(id, touched);
         self.leave_weak(id, touched, rules);
         if let Some(node) = self.nodes.get_mut(&id) {
+            // Where it lies among others depends on its edges and on its entry's start.
+            if node.owners.is_empty() || node.known.start != known.start {
+                touched.moved.insert(id);
+            }
             node.known = known;
             touched.views.extend(node.owners.keys());
+            touched.told.insert(id);
             touched.told.extend(node.effects.iter());
         }
         self.index(id, touched);
@@ -235,6 +208,7 @@ impl Graph {
         touched.entries.insert(id);
         touched.rewire.remove(&id);
         touched.moved.remove(&id);
+        touched.told.remove(&id);
         Some(node)
     }
 
@@ -343,7 +317,6 @@ impl Graph {
             self.names.entry(name).or_default().insert(id);
         }
         touched.rewire.insert(id);
-        touched.moved.insert(id);
     }
 
     fn unindex(&mut self, id: NodeId, touched: &mut Touched) {
@@ -577,18 +550,6 @@ pub(super) fn hash_of(name: &str) -> u64 {
 
 pub(super) fn hash_of_trace(trace: &TraceId) -> u64 {
     xxh3_64(&trace.0)
-}
-
-/// A message has a new sender or taking, or lost one: its other takings look different.
-fn touch_message(point: &MessagePoint, nodes: &Table<NodeId, Node>, touched: &mut Touched) {
-    if !point.is_watched() {
-        return;
-    }
-    touched.rewire.extend(point.receivers.iter());
-    touched.told.extend(point.receivers.iter());
-    for other in point.receivers.iter().chain(point.senders.iter()) {
-        touched.views.extend(nodes.get(&other).into_iter().flat_map(|node| node.owners.keys()));
-    }
 }
 
 fn keep_sealed(old: &[Edge], new: &mut Vec<Edge>) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::cells::Fact;
 use super::dedup::{Seen, identity_of, record_key, run_key, span_key};
 use super::engine::{Applied, Engine};
-use super::fact::{LogFact, Mark, PlatformFact, Source, SpanFact, span_identity};
+use super::fact::{LogFact, Mark, PlatformFact, SignalId, Source, SpanFact, span_identity};
 use super::graph::Cell;
 use super::ledger::Verdict;
 use crate::number::usize_from_u32;
@@ -184,9 +184,9 @@ impl Engine {
 }
 
 /// A span is known by its ids even where its identity is not told.
-fn own_id(kind: &SignalKind) -> Option<u128> {
+fn own_id(kind: &SignalKind) -> Option<SignalId> {
     let SignalKind::Span(span) = kind else { return None };
-    Some(span_identity(&span.trace_id, span.span_id))
+    Some(span_identity(&span.trace_id, span.span_id).into())
 }
 
 fn route(kind: &SignalKind, source: &Arc<Source>, mark: Mark) -> Route {

@@ -5,51 +5,52 @@
 //! can show (laws 1 and 2). In the order of the work: `intake` judges every signal once and puts its
 //! fact into a cell; `derive` works out the invocations of cells that changed; `graph` and `edges`
 //! join invocations by evidence; `reach` says which request holds which; `settle` says when a request
-//! is over; `view` shows it; `sealing` lets it go. Nothing here reads a clock, waits, or depends on a
-//! hash map's order.
+//! is over; `view` shows it; `freeze` puts it away until something may correct it; `sealing` lets it
+//! go. Nothing here reads a clock, waits, or depends on a hash map's order.
 
 pub mod config;
-mod engine;
-pub mod ledger;
 pub mod request;
+pub mod ledger;
+mod engine;
 // what it all lies in
-mod freeze;
-mod frozen;
+mod table;
 mod node_set;
 mod pack;
-mod table;
+mod frozen;
+mod freeze;
 // from signals to facts
-mod dedup;
 mod fact;
+mod dedup;
 mod intake;
 // from facts to invocations
-mod assemble;
 mod cells;
-mod derive;
-mod environment;
-mod judge;
-mod known;
-mod runs;
 mod traces;
+mod runs;
+mod known;
+mod assemble;
+mod judge;
+mod environment;
+mod derive;
 // from invocations to requests
-mod edges;
 mod graph;
+mod points;
+mod edges;
+mod weak;
 mod reach;
 mod rules;
-mod sealing;
 mod settle;
 mod stubs;
-mod weak;
+mod sealing;
 // what is shown
-mod cost;
-mod critical_path;
 mod hop;
 mod messages;
-mod query;
+mod cost;
+mod critical_path;
+mod view;
 mod tell;
+mod query;
 #[cfg(test)]
 mod tests;
-mod view;
 
 pub use config::Config;
 pub use engine::{Applied, Engine, Finding, Lookup, RequestFilter};

@@ -20,6 +20,8 @@ pub(super) const SAME_START: Duration = Duration::from_secs(1);
 /// All facts that name one platform request id.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct RunCell {
+    /// It waits to be looked at.
+    pub(super) is_dirty: bool,
     pub(super) platform: Vec<PlatformFact>,
     pub(super) logs: Vec<LogFact>,
     /// Bundles of traces that belong here.
@@ -32,6 +34,8 @@ pub(super) struct RunCell {
 /// Records of one function that only a correlation or message id joins.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct RecordCell {
+    /// It waits to be looked at.
+    pub(super) is_dirty: bool,
     pub(super) logs: Vec<LogFact>,
     pub(super) n_sealed: u32,
     pub(super) nodes: Vec<(Text, NodeId)>,

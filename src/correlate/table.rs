@@ -1,7 +1,6 @@
 //! Hash tables of the engine: seeded for each process, since attackers choose keys, and four times as
 //! fast on short keys as the standard library's hasher. Nobody may depend on their order.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 pub(super) type Table<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
-pub(super) type Keys<K> = HashSet<K, foldhash::fast::RandomState>;

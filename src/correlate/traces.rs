@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::fact::{LogFact, SpanFact};
+use super::fact::{LogFact, Mark, SpanFact};
 use super::graph::NodeId;
 use crate::signal::{SpanId, SpanKind, Text};
 
@@ -39,9 +39,66 @@ pub(super) struct Alias {
     pub(super) function: Option<Text>,
 }
 
+/// The spans of a trace by their ids: in order of arrival until they are looked at.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct Spans {
+    facts: Vec<SpanFact>,
+    is_sorted: bool,
+}
+
+impl Spans {
+    pub(super) fn insert(&mut self, fact: SpanFact) {
+        self.is_sorted = self.facts.is_empty();
+        self.facts.push(fact);
+    }
+
+    /// To be called before spans are looked for.
+    pub(super) fn sort(&mut self) {
+        if !self.is_sorted {
+            self.facts.sort_unstable_by_key(|fact| (fact.span, fact.mark.hash));
+            self.facts.dedup_by_key(|fact| fact.span);
+            self.is_sorted = true;
+        }
+    }
+
+    fn position(&self, id: SpanId) -> Option<usize> {
+        self.facts.binary_search_by_key(&id, |fact| fact.span).ok()
+    }
+
+    pub(super) fn get(&self, id: SpanId) -> Option<&SpanFact> {
+        debug_assert!(self.is_sorted, "spans are sorted before they are looked for");
+        self.facts.get(self.position(id)?)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &SpanFact> {
+        self.facts.iter()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.facts.is_empty()
+    }
+
+    /// Takes the span of this mark out.
+    pub(super) fn take(&mut self, is_it: impl Fn(&Mark) -> bool) -> Option<SpanFact> {
+        let idx = self.facts.iter().position(|fact| is_it(&fact.mark))?;
+        Some(self.facts.remove(idx))
+    }
+
+    /// Takes all of these out; `ids` is sorted.
+    pub(super) fn take_all(&mut self, ids: &[SpanId]) -> Vec<SpanFact> {
+        self.facts.extract_if(.., |fact| ids.binary_search(&fact.span).is_ok()).collect()
+    }
+
+    pub(super) fn into_facts(self) -> Vec<SpanFact> {
+        self.facts
+    }
+}
+
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct TraceCell {
-    pub(super) spans: BTreeMap<SpanId, SpanFact>,
+    /// It waits to be looked at.
+    pub(super) is_dirty: bool,
+    pub(super) spans: Spans,
     pub(super) logs: Vec<LogFact>,
     pub(super) aliases: BTreeMap<SpanId, BTreeSet<Alias>>,
     /// As of the last tick.
@@ -57,23 +114,17 @@ impl TraceCell {
 
     /// The parent of a span within its own resource.
     pub(super) fn own_parent(&self, span: &SpanFact) -> Option<&SpanFact> {
-        let parent = self.spans.get(&span.parent?)?;
+        let parent = self.spans.get(span.parent?)?;
         parent.source.is_same_place(&span.source).then_some(parent)
-    }
-
-    fn begins(&self, span: &SpanFact) -> bool {
-        span.facts().invocation_id.is_some()
-            || span.kind == SpanKind::Server
-            || self.own_parent(span).is_none()
     }
 
     /// Cuts the trace into bundles.
     pub(super) fn cut(&self) -> BTreeMap<BundleKey, Bundle> {
         let heads = self.heads();
         let mut bundles: BTreeMap<BundleKey, Bundle> = BTreeMap::new();
-        for (&span, &head) in &heads {
-            let bundle = bundles.entry(BundleKey::Head(head)).or_default();
-            bundle.members.push(span);
+        for (span, &head) in self.spans.iter().zip(&heads) {
+            let head = self.spans.facts.get(head).unwrap_or(span);
+            bundles.entry(BundleKey::Head(head.span)).or_default().members.push(span.span);
         }
         for (idx, log) in self.logs.iter().enumerate() {
             if let Some(key) = self.bundle_of(log, &heads, &bundles) {
@@ -86,40 +137,52 @@ impl TraceCell {
         bundles
     }
 
-    /// The head of every span: its nearest ancestor that begins an invocation, or itself.
-    fn heads(&self) -> BTreeMap<SpanId, SpanId> {
-        let mut heads = BTreeMap::new();
-        for span in self.spans.values() {
-            let mut path: Vec<SpanId> = Vec::new();
-            let mut at = span;
+    /// The position of the head of every span: its nearest ancestor that begins an invocation, or itself.
+    fn heads(&self) -> Vec<usize> {
+        let facts = &self.spans.facts;
+        let parent = |span: &SpanFact| {
+            let idx = span.parent.and_then(|parent| self.spans.position(parent))?;
+            let is_own = facts.get(idx).is_some_and(|own| own.source.is_same_place(&span.source));
+            (is_own && !begins(span)).then_some(idx)
+        };
+        let parents: Vec<Option<usize>> = facts.iter().map(parent).collect();
+        let mut heads: Vec<Option<usize>> = vec![None; facts.len()];
+        let mut path: Vec<usize> = Vec::new();
+        for start in 0..facts.len() {
+            let mut at = start;
             let head = loop {
-                if let Some(&head) = heads.get(&at.span) {
+                if let Some(&Some(head)) = heads.get(at) {
                     break head;
                 }
                 // Parents that form a ring have no first; the least id stands in.
-                if let Some(ring) = path.iter().position(|&id| id == at.span) {
-                    break path.iter().skip(ring).min().copied().unwrap_or(at.span);
+                if let Some(ring) = path.iter().position(|&on_path| on_path == at) {
+                    break path.iter().skip(ring).min().copied().unwrap_or(at);
                 }
-                path.push(at.span);
-                match self.own_parent(at) {
-                    Some(parent) if !self.begins(at) => at = parent,
-                    _ => break at.span,
+                path.push(at);
+                match parents.get(at) {
+                    Some(&Some(parent)) => at = parent,
+                    _ => break at,
                 }
             };
-            heads.extend(path.into_iter().map(|id| (id, head)));
+            for at in path.drain(..) {
+                if let Some(own) = heads.get_mut(at) {
+                    *own = Some(head);
+                }
+            }
         }
-        heads
+        heads.into_iter().enumerate().map(|(own, head)| head.unwrap_or(own)).collect()
     }
 
     fn bundle_of(
         &self,
         log: &LogFact,
-        heads: &BTreeMap<SpanId, SpanId>,
+        heads: &[usize],
         bundles: &BTreeMap<BundleKey, Bundle>,
     ) -> Option<BundleKey> {
         if let Some(span) = log.trace.and_then(|trace| trace.span_id) {
-            if let Some(&head) = heads.get(&span) {
-                return Some(BundleKey::Head(head));
+            let head = self.spans.position(span).and_then(|idx| heads.get(idx));
+            if let Some(head) = head.and_then(|&head| self.spans.facts.get(head)) {
+                return Some(BundleKey::Head(head.span));
             }
             if self.aliases.contains_key(&span) {
                 return Some(BundleKey::Platform(span));
@@ -127,7 +190,7 @@ impl TraceCell {
         }
         let function = log.function_or_service()?;
         let here = bundles.keys().filter_map(|key| match key {
-            BundleKey::Head(span) => self.spans.get(span),
+            BundleKey::Head(span) => self.spans.get(*span),
             _ => None,
         });
         let near = here
@@ -153,7 +216,7 @@ impl TraceCell {
                 self.aliases.get(span)?.first().map(|alias| Text::clone(&alias.invocation_id))
             }
             BundleKey::Head(span) => {
-                let head = self.spans.get(span)?;
+                let head = self.spans.get(*span)?;
                 if let Some(id) = &head.facts().invocation_id {
                     return Some(Text::clone(id));
                 }
@@ -172,8 +235,8 @@ impl TraceCell {
     /// The message whose processing a member span is part of: the one that the nearest consumer span
     /// between it and its head names.
     pub(super) fn message_above(&self, span: SpanId, head: SpanId) -> Option<Text> {
-        let mut at = self.spans.get(&span)?;
-        for _ in 0..self.spans.len() {
+        let mut at = self.spans.get(span)?;
+        for _ in self.spans.iter() {
             if at.span == head {
                 return None;
             }
@@ -186,4 +249,9 @@ impl TraceCell {
         }
         None
     }
+}
+
+/// Whether a span begins an invocation, whatever is above it.
+fn begins(span: &SpanFact) -> bool {
+    span.facts().invocation_id.is_some() || span.kind == SpanKind::Server
 }

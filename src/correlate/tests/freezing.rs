@@ -167,7 +167,7 @@ proptest! {
     ) {
         let [first, a, b] = times.map(Timestamp::from_nanos);
         let (start, end) = (a.min(b), a.max(b));
-        let mut mark = Mark { identity, hash, age: Duration::from_secs(7), bytes: 0 };
+        let mut mark = Mark { identity: identity.map(Into::into), hash, age: Duration::from_secs(7), bytes: 0 };
         let source = Arc::new(Source::default());
         let log = LogRecord {
             time: start,
@@ -185,7 +185,7 @@ proptest! {
         event.memory_used_bytes = Some(hash);
         event.span_id = Some(span_id(9));
         let event = PlatformFact::new(&event, Arc::clone(&source), mark);
-        mark.identity = Some(crate::correlate::fact::span_identity(&trace(1), span_id(2)));
+        mark.identity = Some(crate::correlate::fact::span_identity(&trace(1), span_id(2)).into());
         let Told { signal, .. } = span("f", [1, 2, 3], 0, 1);
         let SignalKind::Span(mut span) = signal.kind else { unreachable!("a span was made") };
         (span.start, span.end, span.facts, span.failed) = (start, end, facts, hash > 9);
