@@ -29,6 +29,7 @@ outside:
 # Measure the journey; prints CPU seconds, memory, latencies.
 bench:
     cargo bench --bench journey
+    cargo bench --bench series
 
 # Watch the demo.
 demo:

@@ -1,5 +1,7 @@
 //! `rate` and `increase` answered from sums are what they are answered from all samples.
 
+use std::path::Path;
+
 use proptest::prelude::*;
 
 use super::{Options, Output, Query, Range};
@@ -26,15 +28,18 @@ enum Read {
 
 type Line = (String, Vec<f64>);
 
-fn store(deltas: &[(i64, i64)], now: i64) -> Series {
-    let mut series = Series::new(Config::default());
+fn store(deltas: &[(i64, i64)], now: i64, folder: &Path) -> Series {
+    let mut series = Series::create(Config::default(), folder).unwrap();
     for (second, n) in deltas {
         let at = Timestamp::from_millis(second * 1000);
         let one = |name| Labels::of(&[(METRIC_NAME, name), ("flow", "f"), ("outcome", "ok")]);
         series.add(&one("throughline_requests_total"), at, f64_from_i64(*n));
         series.observe(&one("throughline_queue_lag_seconds"), at, f64_from_i64(*second) / 99.0, 1);
     }
-    series.tick(Timestamp::from_millis(now * 1000));
+    // Each tick does one piece of sealing and merging.
+    for step in 0..40 {
+        series.tick(Timestamp::from_millis(now * 1000 + step));
+    }
     series
 }
 
@@ -76,10 +81,12 @@ proptest! {
         start in 0..20_000_i64,
         step in 1..4000_i64,
     ) {
-        let series = store(&deltas, now);
+        let folder = tempfile::tempdir().unwrap();
+        let series = store(&deltas, now, folder.path());
         let end = (start + 20 * step) * 1000 + 5;
         let range = Range { start: start * 1000, end, step: step * 1000 };
-        for text in QUERIES {
+        let instant = Range { start: end, end, step: 1000 };
+        for (text, range) in QUERIES.iter().flat_map(|text| [(text, range), (text, instant)]) {
             let fast = answer(text, range, &series, Read::Ends);
             let slow = answer(text, range, &series, Read::Everything);
             prop_assert_eq!(fast.len(), slow.len(), "{}", text);

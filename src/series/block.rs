@@ -30,6 +30,8 @@ pub(crate) struct Row {
     pub(crate) span: Span,
     /// What a counter's slots sum up to.
     pub(crate) sum: i64,
+    /// No slot is below zero.
+    pub(crate) rises: bool,
 }
 
 /// First and last time: seconds of slots, milliseconds of samples.
@@ -100,6 +102,7 @@ impl Row {
 pub(crate) struct Payload {
     pub(crate) span: Span,
     pub(crate) sum: i64,
+    pub(crate) rises: bool,
     pub(crate) bytes: Vec<u8>,
 }
 
@@ -126,6 +129,7 @@ impl Builder {
             length: u32_from_usize(payload.bytes.len()),
             span: payload.span,
             sum: payload.sum,
+            rises: payload.rises,
         });
         self.group.extend_from_slice(&payload.bytes);
         if self.group.len() >= GROUP_BYTES {
@@ -218,7 +222,7 @@ mod tests {
         for id in 0..40_u8 {
             let bytes = vec![id; 3000];
             let span = Span { first: i64::from(id), last: 99 };
-            let payload = Payload { span, sum: i64::from(id), bytes };
+            let payload = Payload { span, sum: i64::from(id), rises: true, bytes };
             builder.add(u64::from(id), &payload).unwrap();
         }
         builder.finish().unwrap()

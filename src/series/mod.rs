@@ -25,6 +25,7 @@ mod plain;
 mod read;
 mod remarks;
 mod seal;
+mod sealed;
 mod slots;
 mod snapshot;
 mod store;

@@ -19,7 +19,7 @@ const COLUMN_SAMPLES: usize = 960;
 
 pub(crate) fn of_counter(slots: &[Slot<i64>]) -> Option<Payload> {
     let sum = slots.iter().fold(0, |sum: i64, (_, delta)| sum.saturating_add(*delta));
-    Some(Payload { span: span(slots)?, sum, bytes: pack(slots) })
+    Some(Payload { span: span(slots)?, sum, rises: rises(slots), bytes: pack(slots) })
 }
 
 pub(crate) fn counter(row: &Row, bytes: &[u8]) -> Vec<Slot<i64>> {
@@ -38,7 +38,8 @@ pub(crate) fn of_distribution(sealed: &SealedCounts) -> Option<Payload> {
     sealed.slots.iter().for_each(|(_, counts)| total.merge(counts));
     let head = postcard::to_stdvec(&(sealed.schema, total)).ok()?;
     let bytes = [head, pack(&sealed.slots)].concat();
-    Some(Payload { span: span(&sealed.slots)?, sum: 0, bytes })
+    let (span, rises) = (span(&sealed.slots)?, rises(&sealed.slots));
+    Some(Payload { span, sum: 0, rises, bytes })
 }
 
 pub(crate) fn distribution(row: &Row, bytes: &[u8]) -> Option<SealedCounts> {
@@ -50,6 +51,10 @@ pub(crate) fn distribution(row: &Row, bytes: &[u8]) -> Option<SealedCounts> {
 pub(crate) fn distribution_total(row: &Row, bytes: &[u8]) -> Option<SealedCounts> {
     let ((schema, total), _) = postcard::take_from_bytes::<(i8, Counts)>(bytes).ok()?;
     Some(SealedCounts { schema, slots: vec![(row.span.last, total)] })
+}
+
+fn rises<D: Delta>(slots: &[Slot<D>]) -> bool {
+    slots.iter().all(|(_, delta)| delta.is_rise())
 }
 
 fn span<D>(slots: &[Slot<D>]) -> Option<Span> {
@@ -85,7 +90,7 @@ pub(crate) fn of_samples(samples: &[Sample]) -> Option<Payload> {
         })
         .collect();
     let bytes = postcard::to_stdvec(&(columns, histograms)).ok()?;
-    Some(Payload { span, sum: 0, bytes })
+    Some(Payload { span, sum: 0, rises: false, bytes })
 }
 
 /// Payloads of samples as one, those of later ones holding where two are of one time. Columns that do
@@ -102,7 +107,7 @@ pub(crate) fn merged_samples(payloads: &[Vec<u8>]) -> Option<Payload> {
     if is_apart && histograms.is_empty() {
         let span = Span { first: columns.first()?.first, last: columns.last()?.last };
         let bytes = postcard::to_stdvec(&(columns, histograms)).ok()?;
-        return Some(Payload { span, sum: 0, bytes });
+        return Some(Payload { span, sum: 0, rises: false, bytes });
     }
     let mut merged = Vec::new();
     for payload in payloads {

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use super::blocks::Damaged;
 use super::bounds::le;
 use super::counter::{cumulative, from_parts};
-use super::distribution::Counts;
 use super::payload;
+use super::sealed::{Detail, Reach};
 use super::slots::{Delta, GRID_MAX, Slot, last_of};
 use super::store::second;
 use super::table::{Data, Entry};
@@ -192,67 +192,6 @@ impl Series {
     }
 }
 
-impl Series {
-    /// Samples of blocks in `[start, end]` (milliseconds).
-    fn sealed_samples(&self, entry: &Entry, start: i64, end: i64) -> Result<Vec<Sample>, Damaged> {
-        let mut samples = Vec::new();
-        if entry.sealed.is_none_or(|span| span.last < start || span.first > end) {
-            return Ok(samples);
-        }
-        let stretch = (start.div_euclid(1000), end.div_euclid(1000).saturating_add(1));
-        self.blocks.read::<Damaged>(entry.id, stretch, |found| {
-            samples.extend(found.payload(|_, bytes| payload::samples(bytes, start, end))?);
-            Ok(())
-        })?;
-        Ok(samples)
-    }
-
-    /// Slots of blocks later than the first second of the grid; what is later than its last second
-    /// comes as one slot a block.
-    fn sealed_deltas(&self, entry: &Entry, grid: &[i64]) -> Result<Vec<Slot<i64>>, Damaged> {
-        let (mut slots, first, last) = (Vec::new(), first(grid), last(grid));
-        if entry.sealed.is_none_or(|span| span.last <= first) {
-            return Ok(slots);
-        }
-        self.blocks.read::<Damaged>(entry.id, (first, i64::MAX), |found| {
-            if found.row.span.first > last {
-                slots.push((found.row.span.last, found.row.sum));
-            } else if found.row.span.last > first {
-                let held = found.payload(|row, bytes| Some(payload::counter(row, bytes)))?;
-                slots.extend(held.into_iter().filter(|(key, _)| *key > first));
-            }
-            Ok(())
-        })?;
-        Ok(slots)
-    }
-
-    /// As [`Self::sealed_deltas`], of a histogram.
-    fn sealed_counts(&self, entry: &Entry, grid: &[i64]) -> Result<Vec<Slot<Counts>>, Damaged> {
-        let (mut slots, first, last) = (Vec::new(), first(grid), last(grid));
-        let Data::Distribution(held, _) = &entry.data else { return Ok(slots) };
-        if entry.sealed.is_none_or(|span| span.last <= first) {
-            return Ok(slots);
-        }
-        self.blocks.read::<Damaged>(entry.id, (first, i64::MAX), |found| {
-            if found.row.span.first > last {
-                let total = found.payload(payload::distribution_total)?;
-                slots.extend(held.coarsened(total));
-            } else if found.row.span.last > first {
-                let sealed = held.coarsened(found.payload(payload::distribution)?);
-                slots.extend(sealed.into_iter().filter(|(key, _)| *key > first));
-            }
-            Ok(())
-        })?;
-        Ok(slots)
-    }
-}
-
-impl From<Damaged> for SelectError {
-    fn from(Damaged { name }: Damaged) -> Self {
-        Self::Damaged { name }
-    }
-}
-
 /// Reads the series of one selection, within its allowance of samples.
 struct Reader<'a> {
     series: &'a Series,
@@ -277,9 +216,10 @@ impl Reader<'_> {
             }
             Data::Counter(counter) => {
                 let grid = self.grid(found.entry, POINTS_MAX)?;
-                let mut later = self.series.sealed_deltas(found.entry, &grid)?;
-                later.extend(counter.slots.after(first(&grid)));
-                later.sort_by_key(|(key, _)| *key);
+                let later = self.later(&grid, |reach| {
+                    let sealed = self.series.sealed_deltas(found.entry, reach)?;
+                    Ok(in_order(sealed, counter.slots.after(reach.first)))
+                })?;
                 let grid = self.thinned(found, &later, grid)?;
                 let values = cumulative(&later, counter.total, &grid, |n| i128::from(*n));
                 Ok(values.map(|(s, sum)| float((s, from_parts(sum, found.entry.parts)))).collect())
@@ -289,9 +229,10 @@ impl Reader<'_> {
                 let points_max = if native { NATIVE_POINTS_MAX } else { POINTS_MAX };
                 let bounds = &self.series.bounds;
                 let grid = self.grid(found.entry, points_max)?;
-                let mut later = self.series.sealed_counts(found.entry, &grid)?;
-                later.extend(held.slots.after(first(&grid)));
-                later.sort_by_key(|(key, _)| *key);
+                let later = self.later(&grid, |reach| {
+                    let sealed = self.series.sealed_counts(found.entry, reach)?;
+                    Ok(in_order(sealed, held.slots.after(reach.first)))
+                })?;
                 let grid = self.thinned(found, &later, grid)?;
                 Ok(match found.view {
                     View::AsIs => natives(held.natives(&later, &grid)),
@@ -325,6 +266,23 @@ impl Reader<'_> {
         Ok(Arc::clone(grid))
     }
 
+    /// The slots after the first second of the grid. For a single window the sums of blocks do, if
+    /// nothing falls.
+    fn later<D: Delta>(
+        &self,
+        grid: &[i64],
+        read: impl Fn(Reach) -> Result<Vec<Slot<D>>, Damaged>,
+    ) -> Result<Vec<Slot<D>>, Damaged> {
+        let reach = Reach { first: first(grid), last: last(grid), detail: Detail::Slots };
+        if self.selection.windows.is_some_and(|windows| windows.first_end == windows.last_end) {
+            let sums = read(Reach { detail: Detail::Sums, ..reach })?;
+            if sums.iter().all(|(_, delta)| delta.is_rise()) {
+                return Ok(sums);
+            }
+        }
+        read(reach)
+    }
+
     /// The seconds to read: all, or where the selection looks only at windows of a series that rises,
     /// their ends.
     fn thinned<D: Delta>(
@@ -355,6 +313,12 @@ impl Reader<'_> {
 
 fn float((second, value): (i64, f64)) -> Sample {
     Sample { t: second.saturating_mul(1000), value: SampleValue::Float(value) }
+}
+
+fn in_order<D>(mut sealed: Vec<Slot<D>>, head: Vec<Slot<D>>) -> Vec<Slot<D>> {
+    sealed.extend(head);
+    sealed.sort_by_key(|(key, _)| *key);
+    sealed
 }
 
 fn last(grid: &[i64]) -> i64 {

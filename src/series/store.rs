@@ -71,7 +71,7 @@ pub enum SelectError {
 /// Rough cost of what arrives between two exact counts.
 const COUNTER_ADD_BYTES: usize = 16;
 const OBSERVE_BYTES: usize = 64;
-const APPEND_BYTES: usize = 16;
+const APPEND_BYTES: usize = 2;
 /// At the memory bound a tenth more than needed is dropped, so that it is not reached again at once.
 const SLACK: u64 = 10;
 

@@ -1,0 +1,426 @@
+//! Measures the time-series store; `cargo bench --bench series` prints a table.
+//!
+//! `SERIES_N` scraped series (default 10,000) with a sample every 15 s for `SERIES_HOURS` hours (default
+//! 24), half gauges of two decimals, half counters; beside them a month of an objective's counters and
+//! a day of a queue's lag. Figures: appends a second, bytes a sample in memory and on disk, and p50 and
+//! p99 of ten dashboard queries, alone and while samples are appended. With `SERIES_PEERS` set to
+//! `name=URL` pairs (`prometheus=http://127.0.0.1:9090`), the same scraped samples go to these peers by
+//! remote write (at `/api/v1/write`), and the queries that name only those are asked there as well.
+//! Nothing here fails for being slow.
+
+#![expect(
+    clippy::as_conversions,
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    clippy::disallowed_methods,
+    clippy::format_collect,
+    clippy::print_stdout,
+    reason = "a program that measures and prints, outside the daemon"
+)]
+
+use std::path::Path;
+use std::sync::RwLock;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+use prost::Message as _;
+use throughline::promql::{Options, Query, Range};
+use throughline::series::{Config, Sample, SampleValue, Selection, Series};
+use throughline::signal::{Labels, METRIC_NAME, Timestamp};
+
+const STEP: i64 = 15;
+const PER_METRIC: usize = 100;
+const MONTH: i64 = 30 * 86_400;
+const RUNS: usize = 15;
+const MIB: f64 = 1_048_576.0;
+
+/// A query of a dashboard: its text, how far back it looks (0: an instant), its step, in seconds.
+struct Asked {
+    what: &'static str,
+    text: &'static str,
+    back: i64,
+    step: i64,
+    /// Names only what peers hold as well.
+    is_shared: bool,
+}
+
+const fn asked(what: &'static str, text: &'static str, back: i64, step: i64) -> Asked {
+    Asked { what, text, back, step, is_shared: false }
+}
+
+const fn shared(what: &'static str, text: &'static str, back: i64, step: i64) -> Asked {
+    Asked { is_shared: true, ..asked(what, text, back, step) }
+}
+
+const QUERIES: [Asked; 10] = [
+    asked("30-day increase of an objective", "increase(throughline_slo_good_total[30d])", 0, 0),
+    asked(
+        "burn rate over 3 days",
+        "1 - increase(throughline_slo_good_total[3d]) / increase(throughline_slo_events_total[3d])",
+        0,
+        0,
+    ),
+    asked(
+        "rate of a derived counter, 6 h",
+        "sum(rate(throughline_slo_events_total[5m]))",
+        21_600,
+        60,
+    ),
+    asked(
+        "native quantile, 24 h",
+        "histogram_quantile(0.99, sum(rate(throughline_queue_lag_seconds[5m])))",
+        86_400,
+        240,
+    ),
+    shared("rate by zone, 6 h", "sum by (zone) (rate(bench_1_total[5m]))", 21_600, 60),
+    shared("average by zone, 24 h", "avg by (zone) (bench_2_celsius)", 86_400, 240),
+    shared("newest of one metric", "sum(bench_4_celsius)", 0, 0),
+    shared("top 10 of rates", "topk(10, rate(bench_3_total[5m]))", 0, 0),
+    shared("largest of an hour", "max(max_over_time(bench_6_celsius[1h]))", 0, 0),
+    shared("regex over all names", "count({__name__=~\"bench_.*[02468]_celsius\"})", 0, 0),
+];
+
+/// A generator of noise that is the same everywhere (xorshift64).
+struct Noise(u64);
+
+impl Noise {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+}
+
+/// The scraped series with their present values, in hundredths.
+struct Scraped {
+    labels: Vec<Labels>,
+    values: Vec<u64>,
+    noise: Noise,
+}
+
+impl Scraped {
+    fn new(n: usize) -> Self {
+        let labels = |i: usize| {
+            let metric = i / PER_METRIC;
+            let unit = if metric % 2 == 0 { "celsius" } else { "total" };
+            Labels::of(&[
+                (METRIC_NAME, &format!("bench_{metric}_{unit}")),
+                ("instance", &format!("10.0.0.{}:9100", i % PER_METRIC)),
+                ("job", "bench"),
+                ("zone", ["a", "b", "c"][i % 3]),
+            ])
+        };
+        Self { labels: (0..n).map(labels).collect(), values: vec![200_000; n], noise: Noise(88) }
+    }
+
+    /// The values of the next scrape.
+    fn step(&mut self) -> impl Iterator<Item = (&Labels, f64)> {
+        for (i, value) in self.values.iter_mut().enumerate() {
+            let noise = self.noise.next();
+            // Gauges move in two of three scrapes, counters rise by up to twenty.
+            *value = match (i / PER_METRIC) % 2 {
+                0 if noise % 3 > 0 => (*value + noise % 41).saturating_sub(20),
+                0 => *value,
+                _ => *value + 100 * (noise % 21),
+            };
+        }
+        self.labels.iter().zip(&self.values).map(|(labels, value)| (labels, *value as f64 / 100.0))
+    }
+}
+
+fn number(name: &str, default: usize) -> usize {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_millis(second * 1000)
+}
+
+/// Resident memory of this process in bytes.
+fn resident() -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find(|line| line.starts_with("VmRSS")).unwrap_or_default();
+    let kib = line.split_whitespace().nth(1).and_then(|text| text.parse::<f64>().ok());
+    kib.unwrap_or(0.0) * 1024.0
+}
+
+fn objective(series: &mut Series, second: i64, noise: &mut Noise) {
+    let one = |name| Labels::of(&[(METRIC_NAME, name), ("service", "shop"), ("slo", "orders")]);
+    let n = (noise.next() % 50) as f64;
+    series.add(&one("throughline_slo_events_total"), at(second), n);
+    series.add(&one("throughline_slo_good_total"), at(second), (n - 1.0).max(0.0));
+    let queue = Labels::of(&[(METRIC_NAME, "throughline_queue_lag_seconds"), ("queue", "orders")]);
+    for _ in 0..5 {
+        series.observe(&queue, at(second), (noise.next() % 9000) as f64 / 700.0, 1);
+    }
+}
+
+fn scrape(series: &RwLock<Series>, scraped: &mut Scraped, second: i64) {
+    let mut series = series.write().expect("no thread panicked");
+    for (labels, value) in scraped.step() {
+        let value = SampleValue::Float(value);
+        series.append(labels, Sample { t: second * 1000, value });
+    }
+}
+
+/// Scrapes and ticks; gives the time of all scrapes, and of each tick, ascending.
+fn load(
+    series: &RwLock<Series>,
+    scraped: &mut Scraped,
+    noise: &mut Noise,
+    seconds: std::ops::Range<i64>,
+) -> (Duration, Vec<Duration>) {
+    let mut spent = Duration::ZERO;
+    let mut ticks = Vec::new();
+    for second in seconds {
+        if second % STEP == 0 {
+            objective(&mut series.write().expect("no thread panicked"), second, noise);
+            let begun = Instant::now();
+            scrape(series, scraped, second);
+            spent += begun.elapsed();
+        }
+        let begun = Instant::now();
+        series.write().expect("no thread panicked").tick(at(second));
+        ticks.push(begun.elapsed());
+    }
+    ticks.sort();
+    (spent, ticks)
+}
+
+fn main() {
+    if std::env::args().any(|arg| arg == "--list") {
+        return;
+    }
+    let (n, hours) = (number("SERIES_N", 10_000), number("SERIES_HOURS", 24));
+    // Recent, since peers keep what is recent by their own clock.
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970");
+    let end = now.as_secs() as i64 / 7200 * 7200;
+    let start = end - hours as i64 * 3600;
+    let folder = tempfile::tempdir().expect("a writable folder");
+    let before = resident();
+    let config = Config { memory_max_bytes: 2 << 30, ..Config::default() };
+    let series = RwLock::new(Series::create(config, folder.path()).expect("a writable folder"));
+    let (mut scraped, mut noise) = (Scraped::new(n), Noise(7));
+    for second in (start - MONTH..start).step_by(60) {
+        let mut series = series.write().expect("no thread panicked");
+        objective(&mut series, second, &mut noise);
+        series.tick(at(second));
+    }
+    let (spent, ticks) = load(&series, &mut scraped, &mut noise, start..end);
+    let n_samples = n as f64 * (hours as f64 * 3600.0 / STEP as f64);
+    println!("{n} series, {hours} h, {:.1} M samples", n_samples / 1e6);
+    println!("appends a second, one thread: {:.2} M", n_samples / spent.as_secs_f64() / 1e6);
+    let tick = |q: f64| ticks[((ticks.len() - 1) as f64 * q) as usize].as_secs_f64() * 1e3;
+    println!(
+        "ticks, sealing and merging included: p99 {:.1} ms, longest {:.1} ms",
+        tick(0.99),
+        tick(1.0)
+    );
+    let held = series.read().expect("no thread panicked").bytes() as f64;
+    let resident = resident() - before;
+    println!("memory: {:.1} MiB resident, {:.1} MiB by its own count", resident / MIB, held / MIB);
+    sizes(&series, folder.path(), n_samples);
+    println!("\n| query | p50 ms | p99 ms | p50 ms while appending | p99 |\n|---|---|---|---|---|");
+    let quiet: Vec<Times> = QUERIES.iter().map(|asked| times(&series, asked, end)).collect();
+    let (stop, appended) = (AtomicBool::new(false), AtomicU64::new(0));
+    let begun = Instant::now();
+    let busy: Vec<Times> = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut second = end;
+            while !stop.load(Ordering::Relaxed) {
+                scrape(&series, &mut scraped, second);
+                appended.fetch_add(n as u64, Ordering::Relaxed);
+                second += STEP;
+            }
+        });
+        let busy = QUERIES.iter().map(|asked| times(&series, asked, end)).collect();
+        stop.store(true, Ordering::Relaxed);
+        busy
+    });
+    let rate = appended.load(Ordering::Relaxed) as f64 / begun.elapsed().as_secs_f64() / 1e6;
+    for ((asked, quiet), busy) in QUERIES.iter().zip(&quiet).zip(&busy) {
+        println!("| {} | {quiet} | {busy} |", asked.what);
+    }
+    println!("\nappends a second while queries run: {rate:.2} M");
+    for peer in std::env::var("SERIES_PEERS").unwrap_or_default().split_whitespace() {
+        if let Some((name, url)) = peer.split_once('=') {
+            compare(name, url, n, start..end);
+        }
+    }
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct WriteRequest {
+    #[prost(message, repeated, tag = "1")]
+    series: Vec<Written>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct Written {
+    #[prost(message, repeated, tag = "1")]
+    labels: Vec<Label>,
+    #[prost(message, repeated, tag = "2")]
+    samples: Vec<Value>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct Label {
+    #[prost(string, tag = "1")]
+    name: String,
+    #[prost(string, tag = "2")]
+    value: String,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct Value {
+    #[prost(double, tag = "1")]
+    value: f64,
+    #[prost(int64, tag = "2")]
+    t: i64,
+}
+
+/// Writes the same samples to a peer, then asks it the queries that it can answer.
+fn compare(name: &str, url: &str, n: usize, seconds: std::ops::Range<i64>) {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.expect("a runtime").block_on(async {
+        let client = reqwest::Client::new();
+        let mut scraped = Scraped::new(n);
+        let (mut sending, end) = (Duration::ZERO, seconds.end);
+        let scrapes: Vec<i64> = seconds.step_by(STEP as usize).collect();
+        for part in scrapes.chunks(PART) {
+            for request in requests(&mut scraped, part) {
+                let begun = Instant::now();
+                let answer = client
+                    .post(format!("{url}/api/v1/write"))
+                    .header("Content-Type", "application/x-protobuf")
+                    .header("Content-Encoding", "snappy")
+                    .header("X-Prometheus-Remote-Write-Version", "0.1.0")
+                    .body(request)
+                    .send()
+                    .await
+                    .expect("the peer answers");
+                assert!(answer.status().is_success(), "{name}: {:?}", answer.text().await);
+                sending += begun.elapsed();
+            }
+        }
+        let n_samples = (n * scrapes.len()) as f64;
+        println!(
+            "\n{name}: samples a second by remote write: {:.2} M",
+            n_samples / sending.as_secs_f64() / 1e6
+        );
+        println!("\n| query | {name} p50 ms | p99 ms |\n|---|---|---|");
+        let floor = asked("(the way there and back: `1`)", "1", 0, 0);
+        for asked in QUERIES.iter().filter(|asked| asked.is_shared).chain([&floor]) {
+            let mut took = Vec::new();
+            for _ in 0..RUNS {
+                let begun = Instant::now();
+                let query = [
+                    ("query", asked.text.to_owned()),
+                    ("start", (end - 1 - asked.back).to_string()),
+                    ("end", (end - 1).to_string()),
+                    ("step", asked.step.max(1).to_string()),
+                    // VictoriaMetrics would answer from its cache.
+                    ("nocache", "1".to_owned()),
+                ];
+                let form: Vec<String> =
+                    query.iter().map(|(k, v)| format!("{k}={}", escaped(v))).collect();
+                let answer = client
+                    .post(format!("{url}/api/v1/query_range"))
+                    .header("Content-Type", "application/x-www-form-urlencoded")
+                    .body(form.join("&"))
+                    .send()
+                    .await
+                    .expect("the peer answers");
+                let (status, text) = (answer.status(), answer.text().await.unwrap_or_default());
+                assert!(status.is_success() && text.contains("\"values\""), "{name}: {text}");
+                took.push(begun.elapsed().as_secs_f64() * 1e3);
+            }
+            println!("| {} | {} |", asked.what, Times::of(took));
+        }
+    });
+}
+
+/// Scrapes of one request: half an hour, since Prometheus refuses what is an hour older than its newest.
+const PART: usize = 120;
+/// Series of one request.
+const SERIES_AT_ONCE: usize = 500;
+
+fn requests(scraped: &mut Scraped, seconds: &[i64]) -> Vec<Vec<u8>> {
+    let label =
+        |(name, value): (&str, &str)| Label { name: name.to_owned(), value: value.to_owned() };
+    let mut series: Vec<Written> = scraped
+        .labels
+        .iter()
+        .map(|labels| Written { labels: labels.iter().map(label).collect(), samples: Vec::new() })
+        .collect();
+    for second in seconds {
+        for ((_, value), written) in scraped.step().zip(&mut series) {
+            written.samples.push(Value { value, t: second * 1000 });
+        }
+    }
+    series
+        .chunks(SERIES_AT_ONCE)
+        .map(|series| {
+            let request = WriteRequest { series: series.to_vec() }.encode_to_vec();
+            snap::raw::Encoder::new().compress_vec(&request).expect("fits")
+        })
+        .collect()
+}
+
+/// Percent-encoded for a form.
+fn escaped(text: &str) -> String {
+    text.bytes().map(|byte| format!("%{byte:02X}")).collect()
+}
+
+fn sizes(series: &RwLock<Series>, folder: &Path, n_samples: f64) {
+    let files = std::fs::read_dir(folder).expect("a readable folder").flatten();
+    let bytes: u64 = files.filter_map(|file| Some(file.metadata().ok()?.len())).sum();
+    let n_files = series.read().expect("no thread panicked").block_files().len();
+    println!(
+        "disk: {n_files} files, {:.1} MiB, {:.2} bytes a scraped sample (of all; the newest two hours are in memory)",
+        bytes as f64 / MIB,
+        bytes as f64 / n_samples,
+    );
+}
+
+struct Times {
+    p50: f64,
+    p99: f64,
+}
+
+impl Times {
+    fn of(mut took: Vec<f64>) -> Self {
+        took.sort_by(f64::total_cmp);
+        Self { p50: took[took.len() / 2], p99: took[took.len() - 1] }
+    }
+}
+
+impl std::fmt::Display for Times {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:.2} | {:.2}", self.p50, self.p99)
+    }
+}
+
+fn times(series: &RwLock<Series>, asked: &Asked, end: i64) -> Times {
+    let query = Query::parse(asked.text).expect("a query");
+    let select =
+        |selection: &Selection<'_>| series.read().expect("no thread panicked").select(selection);
+    let range = Range {
+        start: (end - 1 - asked.back) * 1000,
+        end: (end - 1) * 1000,
+        step: asked.step.max(1) * 1000,
+    };
+    let took: Vec<f64> = (0..RUNS)
+        .map(|_| {
+            let begun = Instant::now();
+            let answer = query.range(range, &Options::default(), &select);
+            assert!(answer.is_ok(), "{}: {:?}", asked.text, answer.err());
+            begun.elapsed().as_secs_f64() * 1e3
+        })
+        .collect();
+    Times::of(took)
+}
