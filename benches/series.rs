@@ -105,7 +105,7 @@ impl Scraped {
     fn new(n: usize) -> Self {
         let labels = |i: usize| {
             let metric = i / PER_METRIC;
-            let unit = if metric % 2 == 0 { "celsius" } else { "total" };
+            let unit = if metric.is_multiple_of(2) { "celsius" } else { "total" };
             Labels::of(&[
                 (METRIC_NAME, &format!("bench_{metric}_{unit}")),
                 ("instance", &format!("10.0.0.{}:9100", i % PER_METRIC)),
@@ -122,7 +122,7 @@ impl Scraped {
             let noise = self.noise.next();
             // Gauges move in two of three scrapes, counters rise by up to twenty.
             *value = match (i / PER_METRIC) % 2 {
-                0 if noise % 3 > 0 => (*value + noise % 41).saturating_sub(20),
+                0 if !noise.is_multiple_of(3) => (*value + noise % 41).saturating_sub(20),
                 0 => *value,
                 _ => *value + 100 * (noise % 21),
             };
@@ -290,8 +290,8 @@ fn compare(name: &str, url: &str, n: usize, seconds: std::ops::Range<i64>) {
         let client = reqwest::Client::new();
         let mut scraped = Scraped::new(n);
         let (mut sending, end) = (Duration::ZERO, seconds.end);
-        let scrapes: Vec<i64> = seconds.step_by(STEP as usize).collect();
-        for part in scrapes.chunks(PART) {
+        let times: Vec<i64> = seconds.step_by(STEP as usize).collect();
+        for part in times.chunks(PART) {
             for request in requests(&mut scraped, part) {
                 let begun = Instant::now();
                 let answer = client
@@ -307,7 +307,7 @@ fn compare(name: &str, url: &str, n: usize, seconds: std::ops::Range<i64>) {
                 sending += begun.elapsed();
             }
         }
-        let n_samples = (n * scrapes.len()) as f64;
+        let n_samples = (n * times.len()) as f64;
         println!(
             "\n{name}: samples a second by remote write: {:.2} M",
             n_samples / sending.as_secs_f64() / 1e6
