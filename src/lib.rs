@@ -19,6 +19,7 @@ pub mod serve;
 pub mod journal;
 pub mod series;
 pub mod promql;
+mod template;
 pub mod archive;
 pub mod forward;
 pub mod simulate;

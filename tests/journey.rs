@@ -223,7 +223,7 @@ async fn an_alert_is_told_once_over_a_restart_and_keeps_its_begin() {
         let alert = &arrived[0].1["alerts"][0];
         assert_eq!(alert["annotations"]["summary"], "charge fails");
         assert_eq!(
-            alert["evidence"]["flow"], "charge",
+            alert["evidence"]["request"]["flow"], "charge",
             "a real request is in the message: {alert}"
         );
     }

@@ -18,8 +18,12 @@ pub(super) struct CheckArgs {
 }
 
 pub(super) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
-    let checked = Config::load(args.config.as_deref(), &[])
-        .and_then(|config| Settings::new(config, Clock::wall()).evaluator());
+    let checked = Config::load(args.config.as_deref(), &[]).and_then(|config| {
+        for unsupported in config.notify.unsupported() {
+            say_error(&format!("warning: {unsupported}"));
+        }
+        Settings::new(config, Clock::wall()).evaluator()
+    });
     match checked {
         Ok(evaluator) => {
             evaluator

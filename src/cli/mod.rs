@@ -6,6 +6,7 @@ mod check;
 mod demo;
 mod demo_feed;
 mod inbox;
+mod notify;
 mod query;
 mod request;
 mod run;
@@ -54,6 +55,8 @@ enum Command {
     Request(request::RequestArgs),
     /// A PromQL query against a running daemon.
     Query(query::QueryArgs),
+    /// Tries the notifiers of a receiver out.
+    Notify(notify::NotifyArgs),
 }
 
 /// Parses the arguments, runs the command, gives the exit code.
@@ -74,6 +77,7 @@ pub fn main() -> ExitCode {
             block_on(request::run(&args)).and_then(|shown| shown).map(|()| ExitCode::SUCCESS)
         }
         Command::Query(args) => query::run(&args),
+        Command::Notify(args) => notify::run(&args),
     };
     result.unwrap_or_else(|error| {
         say_error(&format!("throughline: {error:#}"));

@@ -323,7 +323,14 @@ impl Reader<'_> {
         };
         let dir = path.parent().unwrap_or_else(|| Path::new("")).to_owned();
         let read = |file: &str| (self.outside.read)(&dir.join(file));
-        notify::Config::try_new(&path.display().to_string(), &text, &read).unwrap_or_else(
+        let glob = |pattern: &str| {
+            let found = (self.outside.glob)(&dir.join(pattern))?;
+            let within =
+                |path: &PathBuf| path.strip_prefix(&dir).unwrap_or(path).display().to_string();
+            Ok(found.iter().map(within).collect())
+        };
+        let files = notify::Files { read: &read, glob: &glob };
+        notify::Config::try_new(&path.display().to_string(), &text, files).unwrap_or_else(
             |errors| {
                 self.errors.extend(errors);
                 notify::Config::default()

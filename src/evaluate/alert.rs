@@ -40,18 +40,87 @@ pub struct Transition {
     pub evidence: Option<Evidence>,
 }
 
+/// What stands behind an alert when it begins, and when it ends.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Evidence {
+    /// A real request that shows it.
+    pub request: Option<Example>,
+    pub impact: Option<Impact>,
+    /// A version that came lately to the function that the excess lies in.
+    pub version: Option<VersionChange>,
+}
+
 /// Where to look: a real request behind the alert.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Evidence {
+pub struct Example {
     pub request_id: Text,
     pub flow: Text,
     pub outcome: Text,
     pub duration_ms: f64,
-    /// The hop and part that took the most of it: `fulfil (queue_wait)`.
+    /// The hop and part that took the most beyond its own usual: `fulfil (queue_wait)`.
     pub slowest: Text,
     pub slowest_ms: f64,
+    /// What that part usually takes: the mean of the hour before. None: not known.
+    pub usual_ms: Option<f64>,
     /// Its error, where it has one.
     pub error: Option<Text>,
+    /// At most three lines: the steps that matter, in their order.
+    pub timeline: Vec<Text>,
     /// Page of the request.
     pub url: Text,
+}
+
+/// How much is bad.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Impact {
+    pub counts: Option<Counts>,
+    pub trend: Option<Trend>,
+    pub budget: Option<Budget>,
+    /// Of an alert that ended: the greatest share of bad events in a minute.
+    pub peak_ratio: Option<f64>,
+}
+
+/// Bad events of all, in the last minutes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Counts {
+    /// What is counted: `requests`.
+    pub what: Text,
+    pub bad: u64,
+    pub total: u64,
+    pub window_s: u64,
+}
+
+/// A figure in equal steps, the oldest first.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Trend {
+    /// What it is: `bad requests`.
+    pub what: Text,
+    pub step_s: u64,
+    pub values: Vec<f64>,
+}
+
+/// What is left of an objective's error budget.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Budget {
+    pub slo: Text,
+    pub window_s: u64,
+    /// Below 0 where more than all is spent.
+    pub left_ratio: f64,
+    /// The budget as minutes in which everything fails.
+    pub whole_minutes: f64,
+    /// How many times faster than allowed it was spent in the last hour.
+    pub burn_1h: Option<f64>,
+    /// At that speed; None: not within the window.
+    pub gone_at: Option<Timestamp>,
+    /// The share that was spent while the alert fired. Only of one that ended.
+    pub spent_ratio: Option<f64>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct VersionChange {
+    pub function: Text,
+    pub version: Text,
+    pub before: Option<Text>,
+    /// When it was first seen.
+    pub since: Timestamp,
 }

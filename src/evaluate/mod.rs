@@ -8,9 +8,8 @@
 pub mod alert;
 mod alerting;
 mod evaluation;
-mod go_number;
 pub mod pack;
-mod place;
+pub(crate) mod place;
 mod round;
 mod rule;
 mod rule_file;
@@ -18,7 +17,6 @@ mod saved;
 mod show;
 pub mod slo;
 mod template;
-mod template_functions;
 #[cfg(test)]
 mod tests;
 pub mod unit_test;
@@ -371,6 +369,14 @@ impl Evaluator {
         }
         all.sort_by_key(|alert| (std::cmp::Reverse(alert.state), alert.active_at));
         all
+    }
+
+    /// The objective of this name (and service), to read its state without this evaluator's lock.
+    pub(crate) fn objective_named(&self, service: Option<&str>, name: &str) -> Option<Slo> {
+        let is_it = |slo: &&Slo| {
+            *slo.name == *name && service.is_none_or(|service| *slo.service == *service)
+        };
+        self.slos.iter().find(is_it).cloned()
     }
 
     /// The objectives with their state, as `/api/slos` shows them.

@@ -8,7 +8,7 @@ use serde_saphyr::Location;
 use crate::number::usize_from_u64;
 
 /// Line and column, from 1, of byte `at` of `value`, the scalar that begins at `place` of `text`.
-pub(super) fn in_scalar(text: &str, place: &Location, value: &str, at: usize) -> (usize, usize) {
+pub(crate) fn in_scalar(text: &str, place: &Location, value: &str, at: usize) -> (usize, usize) {
     let start = (usize_from_u64(place.line()), usize_from_u64(place.column()));
     let Some(offset) = offset(text, start) else { return start };
     let mut source = Cursor { text, offset, place: start };

@@ -4,11 +4,11 @@ use serde_json::{Value, json};
 
 use super::alerting::Alert;
 use super::evaluation::RuleState;
-use super::go_number::scientific;
 use super::rule::{Group, Kind, Rule};
 use super::template::Template;
 use super::{AlertState, Evaluator, RuleFilter};
 use crate::signal::{Labels, Text, Timestamp, format_duration};
+use crate::template::go_number::scientific;
 
 /// What Prometheus shows for a time that was never.
 const NEVER: &str = "0001-01-01T00:00:00Z";

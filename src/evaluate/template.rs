@@ -1,47 +1,34 @@
-//! Templates of labels and annotations: Go's text/template with Prometheus's functions.
+//! Templates of labels and annotations: Go's text/template with Prometheus's data and functions.
 //!
-//! The gotmpl crate parses and runs them; what it does otherwise than Go is corrected in its syntax
-//! tree: unclosed blocks and unknown functions are refused at load, a missing label is the empty text,
-//! numbers print as Go prints them. Nothing here does I/O: queries go through a closure.
+//! A text and what an alert knows come in, the filled-in text goes out. Nothing here does I/O: queries
+//! go through a closure.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use gotmpl::parse::{BranchNode, CommandNode, Expr, ListNode, Node, Parser, PipeNode};
 use gotmpl::{TemplateError, Value};
 
-use super::template_functions::{FUNCTIONS, label_map};
 use crate::signal::{Labels, Timestamp};
+use crate::template::functions::{FUNCTIONS, label_map};
+use crate::template::{self, Dialect, Error, MAIN, Tree};
 
 /// Prometheus puts the same definitions before every template (`rules/alerting.go`).
-const VARIABLES: &str = "{{$labels := .Labels}}{{$externalLabels := .ExternalLabels}}{{$externalURL := .ExternalURL}}{{$value := .Value}}";
-/// Steps of all `range` together.
-const RANGE_MAX: u64 = 10_000;
-/// Bytes of a result; longer ones are cut.
-const RESULT_BYTES_MAX: usize = 64 * 1024;
+const DIALECT: Dialect = Dialect {
+    prefix: "{{$labels := .Labels}}{{$externalLabels := .ExternalLabels}}{{$externalURL := .ExternalURL}}{{$value := .Value}}",
+    maps: &["Labels", "ExternalLabels", "$labels", "$externalLabels"],
+    methods: &[],
+    knows: is_function,
+};
 /// Rounds of running a template and answering the queries that it asked for: a query may depend on
 /// the answer of another.
 const QUERY_ROUNDS_MAX: usize = 8;
-/// Name of the function that prints every action's value.
-const SHOW: &str = "__show";
-/// Name of the function that reads a label.
-const LABEL: &str = "__label";
-const MAIN: &str = "main";
 
 /// A checked template. Text without actions is kept as it is.
 #[derive(Clone)]
 pub(crate) struct Template {
     text: String,
-    /// The body and the templates that it defines.
-    parsed: Option<Arc<Vec<(String, ListNode)>>>,
-}
-
-/// Where and why a template does not parse; `at` is a byte offset.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Error {
-    pub(crate) at: usize,
-    pub(crate) message: String,
+    parsed: Option<Arc<Vec<Tree>>>,
 }
 
 /// One sample of a query's answer.
@@ -79,19 +66,7 @@ impl Template {
         if !text.contains("{{") {
             return Ok(Self::plain(text));
         }
-        blocks_close(text)?;
-        let whole = format!("{VARIABLES}{text}");
-        let error = |error: TemplateError| from_parser(text, &error);
-        let (body, defines) =
-            Parser::new(&whole, "{{", "}}").and_then(Parser::parse).map_err(error)?;
-        let mut trees = vec![(MAIN.to_owned(), body)];
-        trees.extend(defines.into_iter().map(|define| (define.name.to_string(), define.body)));
-        for (_, tree) in &mut trees {
-            Walk::new().list(tree).map_err(|Error { at, message }| Error {
-                at: at.saturating_sub(VARIABLES.len()),
-                message,
-            })?;
-        }
+        let trees = template::parse(text, &DIALECT)?;
         Ok(Self { text: text.to_owned(), parsed: Some(Arc::new(trees)) })
     }
 
@@ -109,7 +84,7 @@ impl Template {
             let result = run(trees, scope, &answers, &asked);
             let asked = std::mem::take(&mut *asked.lock().unwrap_or_else(PoisonError::into_inner));
             if asked.is_empty() {
-                return result.map(cut).map_err(|error| error.to_string());
+                return result.map_err(|error| error.to_string());
             }
             for text in asked {
                 let answer = (scope.query)(&text)?;
@@ -120,17 +95,11 @@ impl Template {
     }
 }
 
-fn cut(mut text: String) -> String {
-    let end = text.floor_char_boundary(RESULT_BYTES_MAX);
-    text.truncate(end);
-    text
-}
-
 type Asked = Arc<Mutex<Vec<String>>>;
 
 /// Runs once. A query without an answer yet is noted in `asked`, and answers nothing for now.
 fn run(
-    trees: &[(String, ListNode)],
+    trees: &[Tree],
     scope: &Scope<'_>,
     answers: &BTreeMap<String, Vec<Answer>>,
     asked: &Asked,
@@ -140,8 +109,7 @@ fn run(
     let (noted, url, now) =
         (Arc::clone(asked), scope.external_url.to_owned(), scope.at.as_secs_f64());
     let prefix = path_prefix(scope.external_url).to_owned();
-    let mut template = gotmpl::Template::new("")
-        .max_range_iters(RANGE_MAX)
+    let template = gotmpl::Template::new("")
         .funcs(FUNCTIONS.clone())
         .func("query", move |args| {
             let text = args.first().map(ToString::to_string).unwrap_or_default();
@@ -154,9 +122,6 @@ fn run(
         .func("externalURL", move |_| Ok(Value::String(url.as_str().into())))
         .func("pathPrefix", move |_| Ok(Value::String(prefix.as_str().into())))
         .func("now", move |_| Ok(Value::Float(now)));
-    for (name, tree) in trees {
-        template = template.add_parse_tree(name, tree.clone());
-    }
     let dot = [
         ("Labels", label_map(scope.labels)),
         ("ExternalLabels", label_map(scope.external_labels)),
@@ -164,7 +129,7 @@ fn run(
         ("Value", Value::Float(scope.value)),
     ];
     let dot = dot.into_iter().map(|(name, value)| (Arc::from(name), value)).collect();
-    let result = template.execute_template_to_string(MAIN, &Value::Map(Arc::new(dot)));
+    let result = template::run(template, trees, MAIN, &Value::Map(Arc::new(dot)));
     // Without its answers a template may fail for their lack; the next round decides.
     let waits = !asked.lock().unwrap_or_else(PoisonError::into_inner).is_empty();
     if waits { Ok(String::new()) } else { result }
@@ -184,190 +149,8 @@ fn path_prefix(url: &str) -> &str {
     rest.find('/').map_or("", |at| rest.get(at..).unwrap_or_default()).trim_end_matches('/')
 }
 
-fn from_parser(text: &str, error: &TemplateError) -> Error {
-    let (TemplateError::Parse { line, col, message, .. }
-    | TemplateError::Lex { line, col, message, .. }) = error
-    else {
-        return Error { at: 0, message: error.to_string() };
-    };
-    let col = if *line <= 1 { col.saturating_sub(VARIABLES.len()) } else { *col };
-    let before: usize = text.split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum();
-    let within = text.get(before..).unwrap_or_default();
-    let within = within.char_indices().nth(col.saturating_sub(1)).map_or(0, |(at, _)| at);
-    Error { at: before + within, message: message.clone() }
-}
-
-/// gotmpl accepts a block without its end, and an end without its block.
-fn blocks_close(text: &str) -> Result<(), Error> {
-    let mut open: Vec<(usize, &str)> = Vec::new();
-    let mut rest = 0;
-    while let Some(found) = text.get(rest..).and_then(|tail| tail.find("{{")) {
-        let start = rest + found;
-        let inner = text.get(start + 2..).unwrap_or_default();
-        let Some(length) = action_length(inner) else {
-            return Err(Error {
-                at: start,
-                message: "the action is not closed by `}}`".to_owned(),
-            });
-        };
-        let action = inner.get(..length).unwrap_or_default();
-        let action = action.strip_prefix('-').unwrap_or(action).trim_start();
-        let word = action.split(|c: char| !c.is_ascii_alphabetic()).next().unwrap_or_default();
-        match word {
-            "if" | "range" | "with" | "define" | "block" => open.push((start, word)),
-            "end" if open.pop().is_none() => {
-                return Err(Error { at: start, message: "`end` closes nothing".to_owned() });
-            }
-            "else" if open.is_empty() => {
-                return Err(Error { at: start, message: "`else` without `if`".to_owned() });
-            }
-            _ => {}
-        }
-        rest = start + 2 + length + 2;
-    }
-    match open.last() {
-        Some((at, word)) => {
-            Err(Error { at: *at, message: format!("`{word}` is not closed by `{{{{ end }}}}`") })
-        }
-        None => Ok(()),
-    }
-}
-
-/// Bytes until the action's `}}`, which does not count within quotes and comments.
-fn action_length(inner: &str) -> Option<usize> {
-    if inner.trim_start_matches(['-', ' ']).starts_with("/*") {
-        let comment_end = inner.find("*/")? + 2;
-        return inner.get(comment_end..)?.find("}}").map(|at| comment_end + at);
-    }
-    let mut quote = None;
-    let mut escaped = false;
-    for (at, c) in inner.char_indices() {
-        match quote {
-            Some(q) if c == q && !escaped => quote = None,
-            // Raw text has no escapes.
-            Some(q) => escaped = c == '\\' && q != '`' && !escaped,
-            None if matches!(c, '"' | '`' | '\'') => quote = Some(c),
-            None if c == '}' && inner.get(at..).is_some_and(|tail| tail.starts_with("}}")) => {
-                return Some(at);
-            }
-            None => {}
-        }
-    }
-    None
-}
-
-/// Corrects a tree and checks what gotmpl leaves to the run. The parser bounds how deep a tree is
-/// (100), so recursion is bounded.
-struct Walk {
-    /// Variables in scope, as Go's parser keeps them.
-    variables: Vec<String>,
-}
-
-impl Walk {
-    /// A body sees only `$`, the whole input.
-    fn new() -> Self {
-        Self { variables: vec!["$".to_owned()] }
-    }
-
-    /// What a list declares ends with it.
-    fn list(&mut self, list: &mut ListNode) -> Result<(), Error> {
-        let n_outer = self.variables.len();
-        list.nodes.iter_mut().try_for_each(|node| self.node(node))?;
-        self.variables.truncate(n_outer);
-        Ok(())
-    }
-
-    fn node(&mut self, node: &mut Node) -> Result<(), Error> {
-        match node {
-            Node::List(list) => self.list(list),
-            Node::Action(action) => {
-                self.pipe(&mut action.pipe)?;
-                if action.pipe.decl.is_empty() {
-                    let args = vec![Expr::Identifier(action.pos, SHOW.into())];
-                    action.pipe.commands.push(CommandNode { pos: action.pos, args });
-                }
-                Ok(())
-            }
-            Node::If(branch) | Node::Range(branch) | Node::With(branch) => self.branch(branch),
-            Node::Template(call) => call.pipe.as_mut().map_or(Ok(()), |pipe| self.pipe(pipe)),
-            Node::Define(define) => Self::new().list(&mut define.body),
-            Node::Text(_) | Node::Break(_) | Node::Continue(_) => Ok(()),
-        }
-    }
-
-    fn branch(&mut self, branch: &mut BranchNode) -> Result<(), Error> {
-        let n_outer = self.variables.len();
-        self.pipe(&mut branch.pipe)?;
-        self.list(&mut branch.body)?;
-        branch.else_body.as_mut().map_or(Ok(()), |list| self.list(list))?;
-        self.variables.truncate(n_outer);
-        Ok(())
-    }
-
-    fn pipe(&mut self, pipe: &mut PipeNode) -> Result<(), Error> {
-        for expr in pipe.commands.iter_mut().flat_map(|command| command.args.iter_mut()) {
-            self.expr(expr)?;
-        }
-        if !pipe.is_assign {
-            self.variables.extend(pipe.decl.iter().map(ToString::to_string));
-        }
-        Ok(())
-    }
-
-    fn expr(&mut self, node: &mut Expr) -> Result<(), Error> {
-        match node {
-            Expr::Identifier(pos, name) if !is_function(name) => {
-                Err(Error { at: pos.offset, message: format!("there is no function `{name}`") })
-            }
-            Expr::Variable(pos, name, _) if !self.variables.iter().any(|held| *held == **name) => {
-                Err(Error { at: pos.offset, message: format!("there is no variable `{name}`") })
-            }
-            Expr::Pipe(_, inner) => self.pipe(inner),
-            Expr::Chain(_, inner, _) => self.expr(inner),
-            _ => {
-                if let Some(read) = label_read(node) {
-                    *node = read;
-                }
-                Ok(())
-            }
-        }
-    }
-}
-
-/// `$labels.name` and `.Labels.name` become a call: a label that is not there is the empty text.
-fn label_read(node: &Expr) -> Option<Expr> {
-    let is_labels = |name: &str| matches!(name, "Labels" | "ExternalLabels");
-    let (pos, map, name) = match node {
-        Expr::Variable(pos, variable, fields) => match fields.as_slice() {
-            [name] if matches!(variable.as_str(), "$labels" | "$externalLabels") => {
-                (*pos, Expr::Variable(*pos, variable.clone(), Vec::new()), name)
-            }
-            [first, name] if is_labels(first) => {
-                (*pos, Expr::Variable(*pos, variable.clone(), vec![first.clone()]), name)
-            }
-            _ => return None,
-        },
-        Expr::Field(pos, fields) => match fields.as_slice() {
-            [first, name] if is_labels(first) => {
-                (*pos, Expr::Field(*pos, vec![first.clone()]), name)
-            }
-            _ => return None,
-        },
-        _ => return None,
-    };
-    let name = Expr::String(pos, Arc::from(name.as_str()));
-    let args = vec![Expr::Identifier(pos, LABEL.into()), map, name];
-    let commands = vec![CommandNode { pos, args }];
-    Some(Expr::Pipe(pos, PipeNode { pos, decl: Vec::new(), commands, is_assign: false }))
-}
-
 fn is_function(name: &str) -> bool {
-    const BUILT_IN: [&str; 20] = [
-        "and", "call", "html", "index", "slice", "js", "len", "not", "or", "print", "printf",
-        "println", "urlquery", "eq", "ge", "gt", "le", "lt", "ne", "query",
-    ];
-    const OF_SCOPE: [&str; 3] = ["externalURL", "pathPrefix", "now"];
-    BUILT_IN.contains(&name) || OF_SCOPE.contains(&name) || FUNCTIONS.contains_key(name)
+    matches!(name, "query" | "externalURL" | "pathPrefix" | "now") || FUNCTIONS.contains_key(name)
 }
 
 #[cfg(test)]

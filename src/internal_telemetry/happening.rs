@@ -265,6 +265,19 @@ impl MessageAttempted<'_> {
     }
 }
 
+/// A notifier has so many messages waiting that more must be offered again.
+#[derive(Debug)]
+pub struct LaneFilled<'a> {
+    pub receiver: &'a str,
+}
+
+impl LaneFilled<'_> {
+    pub fn emit(&self, metrics: &Metrics) {
+        metrics.messages.with_label_values(&["waiting"]).inc();
+        debug!(event = "notify.lane.refused", receiver = self.receiver);
+    }
+}
+
 /// The configuration was read again.
 #[derive(Debug)]
 pub struct ConfigReloaded<'a> {

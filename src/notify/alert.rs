@@ -85,6 +85,9 @@ impl TrackedAlert {
     pub(super) fn let_go(&mut self, transition: &Transition, now: Timestamp) {
         self.is_held = false;
         self.updated_at = now;
+        if transition.evidence.is_some() {
+            self.evidence.clone_from(&transition.evidence);
+        }
         if self.until.is_none_or(|until| until <= now) {
             self.resolved_at = Some(transition.at.max(self.started_at));
             self.corrected = transition.corrected;

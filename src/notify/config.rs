@@ -1,14 +1,13 @@
 //! Alertmanager's configuration format: route tree, receivers, inhibition.
 //!
 //! What comes in is the text of a file; what goes out is a checked [`Config`] or every error with its
-//! place. What we do not do yet (other notifiers, template files) is refused by name:
-//! a route that silently never sends is worse than no start.
+//! place. Receivers are read by `receivers`; what we do not do is refused by name: a route that silently
+//! never sends is worse than no start.
 
 mod routes;
 mod shown;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -17,7 +16,9 @@ use serde_saphyr::Spanned;
 use routes::{RawInhibit, RawNamedIntervals, RawRoute};
 
 use super::interval::TimeInterval;
-use super::secret::Secret;
+use super::receivers::check::Files;
+use super::receivers::raw::{RawGlobal, RawReceiver};
+use super::receivers::{self, Receiver};
 use crate::series::Matcher;
 use crate::signal::{Diagnostic, Text};
 
@@ -98,44 +99,6 @@ pub(crate) enum GroupBy {
     Names(BTreeSet<Text>),
 }
 
-/// A named set of notifiers.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Receiver {
-    pub name: Text,
-    pub notifiers: Vec<Arc<Notifier>>,
-}
-
-/// One way to reach people.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Notifier {
-    /// Whether it is told when alerts end.
-    pub send_resolved: bool,
-    pub to: To,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum To {
-    Webhook(Webhook),
-}
-
-impl Receiver {
-    pub(crate) fn n_notifiers(&self) -> usize {
-        self.notifiers.len()
-    }
-
-    /// Whether the notifier at this position wants to hear of an end.
-    pub(crate) fn sends_resolved(&self, position: usize) -> bool {
-        self.notifiers.get(position).is_some_and(|notifier| notifier.send_resolved)
-    }
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Webhook {
-    pub url: Secret,
-    /// Alerts in one message; 0 is no limit.
-    pub max_alerts: usize,
-}
-
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Inhibit {
     pub(crate) source: Vec<Matcher>,
@@ -147,13 +110,14 @@ pub(crate) struct Inhibit {
 #[serde(deny_unknown_fields)]
 struct RawConfig {
     #[serde(default)]
-    global: Option<RawGlobal>,
+    global: RawGlobal,
     route: Option<Spanned<RawRoute>>,
     #[serde(default)]
     receivers: Vec<Spanned<RawReceiver>>,
     #[serde(default)]
     inhibit_rules: Vec<Spanned<RawInhibit>>,
-    templates: Option<Spanned<Vec<String>>>,
+    #[serde(default)]
+    templates: Vec<Spanned<String>>,
     #[serde(default)]
     time_intervals: Vec<Spanned<RawNamedIntervals>>,
     /// The former name of `time_intervals`.
@@ -161,41 +125,9 @@ struct RawConfig {
     mute_time_intervals: Vec<Spanned<RawNamedIntervals>>,
 }
 
-/// What notifiers take from here is read where they are.
-#[derive(Deserialize)]
-struct RawGlobal {
-    resolve_timeout: Option<Spanned<String>>,
-}
-
-#[derive(Deserialize)]
-struct RawReceiver {
-    name: String,
-    #[serde(default)]
-    webhook_configs: Vec<Spanned<RawWebhook>>,
-    #[serde(flatten)]
-    others: BTreeMap<String, serde_json::Value>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawWebhook {
-    url: Option<String>,
-    url_file: Option<String>,
-    #[serde(default = "yes")]
-    send_resolved: bool,
-    #[serde(default)]
-    max_alerts: usize,
-}
-
-const fn yes() -> bool {
-    true
-}
-
 impl Config {
     /// One receiver for everything: what the demo uses.
     pub fn webhook(url: &str, group_interval: Duration) -> Self {
-        let to = To::Webhook(Webhook { url: Secret::new(url), max_alerts: 0 });
-        let notifier = Arc::new(Notifier { send_resolved: true, to });
         let route = Route {
             key: "{}".into(),
             id: "{}".into(),
@@ -210,22 +142,18 @@ impl Config {
             active: Vec::new(),
             children: Vec::new(),
         };
-        let receiver = Receiver { name: "page".into(), notifiers: vec![notifier] };
+        let receiver = Receiver::webhook("page", url);
         Self { routes: vec![route], receivers: vec![receiver], ..Self::default() }
     }
 
-    /// Reads Alertmanager's YAML; all errors at once. `read` gives the text of a `url_file`.
-    pub fn try_new(
-        file: &str,
-        text: &str,
-        read: &dyn Fn(&str) -> std::io::Result<String>,
-    ) -> Result<Self, Vec<Diagnostic>> {
+    /// Reads Alertmanager's YAML; all errors at once.
+    pub fn try_new(file: &str, text: &str, files: Files<'_>) -> Result<Self, Vec<Diagnostic>> {
         let raw: RawConfig = serde_saphyr::from_str(text)
             .map_err(|error| vec![Diagnostic::yaml(file, text, &error)])?;
         let mut checker = Checker {
             file,
             text,
-            read,
+            files,
             errors: Vec::new(),
             config: Self { shown: shown::shown(text), ..Self::default() },
         };
@@ -241,34 +169,37 @@ impl Config {
     pub fn receivers(&self) -> &[Receiver] {
         &self.receivers
     }
+
+    /// What the file asks for and we do not do: warnings of a check.
+    pub fn unsupported(&self) -> impl Iterator<Item = &Diagnostic> {
+        self.receivers.iter().flat_map(|receiver| &receiver.unsupported)
+    }
+
+    /// The part of it that a route leads to: nobody may start with a route that never sends.
+    pub fn undeliverable(&self) -> Vec<Diagnostic> {
+        let is_reached = |idx: usize| self.routes.iter().any(|route| route.receiver == idx);
+        let reached = self.receivers.iter().enumerate().filter(|(idx, _)| is_reached(*idx));
+        reached.flat_map(|(_, receiver)| &receiver.unsupported).cloned().collect()
+    }
 }
 
 struct Checker<'a> {
     file: &'a str,
     text: &'a str,
-    read: &'a dyn Fn(&str) -> std::io::Result<String>,
+    files: Files<'a>,
     errors: Vec<Diagnostic>,
     config: Config,
 }
 
 impl Checker<'_> {
     fn check(&mut self, raw: RawConfig) {
-        let global = raw.global.as_ref();
-        if let Some(timeout) =
-            self.duration(global.and_then(|global| global.resolve_timeout.as_ref()))
-        {
+        if let Some(timeout) = self.duration(raw.global.resolve_timeout.as_ref()) {
             self.config.resolve_timeout = timeout;
         }
         for named in raw.time_intervals.iter().chain(&raw.mute_time_intervals) {
             self.intervals(named);
         }
-        self.unsupported(
-            raw.templates.as_ref().filter(|templates| !templates.value.is_empty()),
-            "templates",
-        );
-        for receiver in &raw.receivers {
-            self.receiver(receiver);
-        }
+        self.receivers(&raw);
         for rule in &raw.inhibit_rules {
             self.inhibit(rule);
         }
@@ -285,53 +216,18 @@ impl Checker<'_> {
         self.root(&route);
     }
 
-    fn receiver(&mut self, raw: &Spanned<RawReceiver>) {
-        let name = raw.value.name.as_str();
-        if self.config.receivers.iter().any(|receiver| &*receiver.name == name) {
-            self.error(raw, format!("receiver `{name}` is there twice"));
-        }
-        for other in raw.value.others.keys() {
-            self.error(
-                raw,
-                format!("receiver `{name}`: `{other}` is not supported yet; use webhook_configs"),
-            );
-        }
-        let notifiers = raw
-            .value
-            .webhook_configs
-            .iter()
-            .filter_map(|webhook| self.webhook(name, webhook))
-            .collect();
-        self.config.receivers.push(Receiver { name: name.into(), notifiers });
-    }
-
-    fn webhook(&mut self, receiver: &str, raw: &Spanned<RawWebhook>) -> Option<Arc<Notifier>> {
-        let url = match (&raw.value.url, &raw.value.url_file) {
-            (Some(url), None) => url.clone(),
-            (None, Some(path)) => match (self.read)(path) {
-                Ok(url) => url.trim().to_owned(),
-                Err(error) => {
-                    self.error(raw, format!("receiver `{receiver}`: url_file {path}: {error}"));
-                    return None;
-                }
-            },
-            _ => {
-                self.error(
-                    raw,
-                    format!("receiver `{receiver}`: a webhook needs one of `url` and `url_file`"),
-                );
-                return None;
+    fn receivers(&mut self, raw: &RawConfig) {
+        let mut reader =
+            receivers::check::Reader::new(self.file, self.text, self.files, &raw.global);
+        reader.templates(&raw.templates);
+        for receiver in &raw.receivers {
+            let name = receiver.value.name.as_str();
+            if self.config.receivers.iter().any(|receiver| &*receiver.name == name) {
+                self.error(receiver, format!("receiver `{name}` is there twice"));
             }
-        };
-        if !(url.starts_with("http://") || url.starts_with("https://")) {
-            self.error(
-                raw,
-                format!("receiver `{receiver}`: a webhook's url begins with http:// or https://"),
-            );
-            return None;
+            self.config.receivers.push(reader.receiver(receiver));
         }
-        let to = To::Webhook(Webhook { url: Secret::new(&url), max_alerts: raw.value.max_alerts });
-        Some(Arc::new(Notifier { send_resolved: raw.value.send_resolved, to }))
+        self.errors.extend(reader.errors);
     }
 
     fn duration(&mut self, raw: Option<&Spanned<String>>) -> Option<Duration> {
@@ -341,12 +237,6 @@ impl Checker<'_> {
             self.error(raw, format!("`{}` is no duration; write 30s, 5m or 4h", raw.value));
         }
         parsed
-    }
-
-    fn unsupported<T>(&mut self, raw: Option<&Spanned<T>>, key: &str) {
-        if let Some(raw) = raw {
-            self.error(raw, format!("`{key}` is not supported yet; remove it"));
-        }
     }
 
     fn error<T>(&mut self, place: &Spanned<T>, message: String) {

@@ -11,8 +11,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::alert::TrackedAlert;
-use super::config::{GroupBy, Receiver, Route};
+use super::config::{GroupBy, Route};
+use super::fallback::{Fallbacks, Fate};
 use super::group::{Fingerprint, Group, GroupKey, Outgoing, Told};
+use super::receivers::Receiver;
 use super::routing::Inhibitors;
 use super::silence::Silences;
 use super::{Command, Config, Message, Receipt};
@@ -41,6 +43,7 @@ pub(super) struct Held {
     pub(super) alerts: BTreeMap<Fingerprint, TrackedAlert>,
     pub(super) groups: BTreeMap<GroupKey, Group>,
     pub(super) silences: Silences,
+    fallbacks: Fallbacks,
     failed_for_good: u64,
     /// Commands that could not be done when their turn came.
     refused: u64,
@@ -102,6 +105,7 @@ impl Dispatcher {
             }
         }
         let given_up: usize = old.values().map(|group| group.outbox.len()).sum();
+        let given_up = given_up + self.held.fallbacks.retain(&self.config);
         self.held.failed_for_good += crate::number::u64_from_usize(given_up);
     }
 
@@ -169,6 +173,14 @@ impl Dispatcher {
 
     /// Takes one journaled receipt.
     pub fn receipt(&mut self, receipt: &Receipt) {
+        match self.held.fallbacks.receipt(receipt) {
+            Fate::Unknown => self.receipt_of_group(receipt),
+            Fate::Settled => {}
+            Fate::GivenUp => self.held.failed_for_good += 1,
+        }
+    }
+
+    fn receipt_of_group(&mut self, receipt: &Receipt) {
         let found = self.held.groups.iter_mut().find_map(|(key, group)| {
             let position = group.outbox.iter().find(|(_, outgoing)| outgoing.id == receipt.id)?.0;
             Some((key.clone(), *position))
@@ -184,10 +196,11 @@ impl Dispatcher {
         if retryable == Some(true) && outgoing.back_off(receipt).is_some() {
             return;
         }
-        if retryable.is_some() {
-            self.held.failed_for_good += 1;
-        }
         if let Some(outgoing) = group.outbox.remove(&position) {
+            if retryable.is_some() && !self.held.fallbacks.take(&outgoing, &self.config, receipt.at)
+            {
+                self.held.failed_for_good += 1;
+            }
             // A message that can never be delivered counts as told: sending it again would fail again.
             let before = group.told.get(&position).and_then(|told| told.handle.clone());
             let handle = receipt.handle.clone().or(before);
@@ -224,6 +237,7 @@ impl Dispatcher {
                 messages.extend(message(receiver, *position, outgoing, told.get(position)));
             }
         }
+        messages.extend(self.held.fallbacks.due(config, now));
         messages
     }
 

@@ -8,8 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::alert::TrackedAlert;
-use super::config::{Receiver, Route};
+use super::config::Route;
 use super::group::{Fingerprint, Group, GroupKey, Outgoing, Told, reason};
+use super::receivers::Receiver;
 use super::routing::Inhibitors;
 use super::silence::Silences;
 use super::{Config, Notice};
@@ -133,6 +134,7 @@ impl Look<'_> {
             group_labels: key.labels.clone(),
             group_key: group_key(route, &key.labels).into(),
             external_url: self.external_url.into(),
+            undelivered_to: None,
             at: self.now,
         };
         Some(Outgoing {

@@ -107,6 +107,8 @@ pub enum Reason {
     SomeResolved,
     AllResolved,
     Repeat,
+    /// Somebody tries the notifier out.
+    Test,
 }
 
 impl Reason {
@@ -117,6 +119,7 @@ impl Reason {
             Self::SomeResolved => "some alerts resolved",
             Self::AllResolved => "all alerts resolved",
             Self::Repeat => "repeat interval elapsed",
+            Self::Test => "test",
         }
     }
 }

@@ -5,22 +5,31 @@
 //! [`notifiers`]; [`send`] is the edge. Never is a message made from a transition that is not on disk,
 //! and never does one message go out under two ids.
 
-pub mod config;
+mod address;
 mod alert;
+mod card;
+pub mod config;
 mod dispatcher;
+mod fallback;
 mod flush;
 mod group;
+pub mod http_config;
 mod interval;
 mod matchers;
 pub mod notice;
 pub mod notifiers;
+pub mod receivers;
+mod routing;
+#[cfg(test)]
+mod samples;
 pub mod secret;
 pub mod send;
-mod routing;
 mod silence;
-mod view;
+pub mod template;
 #[cfg(test)]
 mod tests;
+pub mod trial;
+mod view;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,6 +44,7 @@ pub use dispatcher::{ALERTS_MAX, Dispatcher};
 pub use group::Reason;
 pub use matchers::parse as parse_matchers;
 pub use notice::Notice;
+pub use receivers::check::Files;
 pub use silence::{Silence, SilenceError, SilenceMatcher, SilenceState};
 pub use view::{AlertGroupView, AlertView, GroupView, PushView, Suppression};
 
@@ -55,7 +65,7 @@ pub struct Message {
     pub id: Text,
     /// Of the notifier within its receiver.
     pub position: usize,
-    pub notifier: Arc<config::Notifier>,
+    pub notifier: Arc<receivers::Notifier>,
     pub notice: Arc<Notice>,
     /// Of the message that this one can take the place of.
     pub handle: Option<Text>,
@@ -79,4 +89,16 @@ pub struct Failure {
     pub retryable: bool,
     /// How long the other side asked us to wait (`Retry-After`).
     pub retry_after: Option<Duration>,
+}
+
+impl Failure {
+    /// Trying again helps.
+    pub(crate) fn for_now(message: String) -> Self {
+        Self { message: message.into(), retryable: true, retry_after: None }
+    }
+
+    /// Trying again does not help.
+    pub(crate) fn for_good(message: String) -> Self {
+        Self { message: message.into(), retryable: false, retry_after: None }
+    }
 }

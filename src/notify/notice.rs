@@ -22,6 +22,8 @@ pub struct Notice {
     pub group_key: Text,
     /// Where links lead.
     pub external_url: Text,
+    /// The receiver that could not be reached, where this one hears of it instead.
+    pub undelivered_to: Option<Text>,
     /// When the message was made (log time).
     pub at: Timestamp,
 }
@@ -44,10 +46,51 @@ impl Notice {
     pub fn is_firing(&self) -> bool {
         self.alerts.iter().any(Alert::is_firing)
     }
+
+    /// The labels that all its alerts have.
+    pub(crate) fn common_labels(&self) -> Vec<(&str, &str)> {
+        common(self.alerts.iter().map(|alert| alert.labels.iter().collect()))
+    }
+
+    /// The annotations that all its alerts have.
+    pub(crate) fn common_annotations(&self) -> Vec<(&str, &str)> {
+        common(self.alerts.iter().map(|alert| alert.annotations().collect()))
+    }
+}
+
+/// The pairs that every set has.
+fn common<'a>(mut sets: impl Iterator<Item = Vec<(&'a str, &'a str)>>) -> Vec<(&'a str, &'a str)> {
+    let mut shared = sets.next().unwrap_or_default();
+    for set in sets {
+        shared.retain(|pair| set.contains(pair));
+    }
+    shared
 }
 
 impl Alert {
     pub fn is_firing(&self) -> bool {
         self.resolved_at.is_none()
+    }
+
+    pub(crate) fn annotations(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.annotations.iter().map(|(name, value)| (&**name, &**value))
+    }
+
+    /// An annotation that says something.
+    pub(crate) fn annotation(&self, name: &str) -> Option<&str> {
+        self.annotations.get(name).map(|text| &**text).filter(|text| !text.is_empty())
+    }
+
+    /// 16 hex digits of its labels.
+    pub(crate) fn fingerprint(&self) -> String {
+        format!("{:016x}", self.labels.signature())
+    }
+
+    /// Where the alert was found.
+    pub(crate) fn generator_url(&self, external_url: &str) -> String {
+        match &*self.generator_url {
+            "" => format!("{external_url}/alerts#{}", self.fingerprint()),
+            given => given.to_owned(),
+        }
     }
 }

@@ -1,55 +1,78 @@
 //! Sends one message. An edge: the only I/O of notify.
+//!
+//! A message goes to the address that the file names and to no other: redirects are not followed,
+//! proxies of the environment not used. Errors name neither address nor secret.
 
-use std::time::Duration;
+mod http;
+mod smtp;
+#[cfg(test)]
+mod tests;
 
-use super::config::To;
-use super::notifiers::webhook;
+use self::http::Clients;
+use super::notifiers::{Answer, Rendered, Request, render, slack};
+use super::receivers::To;
 use super::{Failure, Message};
+use crate::signal::{Text, Timestamp};
 
-/// A receiver that takes longer than this is tried again; Alertmanager waits for ever by default.
-const TIMEOUT: Duration = Duration::from_secs(10);
-
-/// A client for webhooks: no redirects, since a redirect could lead an alert to where nobody meant it.
-pub fn client() -> Result<reqwest::Client, reqwest::Error> {
-    reqwest::Client::builder()
-        .timeout(TIMEOUT)
-        .connect_timeout(TIMEOUT)
-        .redirect(reqwest::redirect::Policy::none())
-        .user_agent(concat!("throughline/", env!("CARGO_PKG_VERSION")))
-        .build()
+/// What became of one attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// None: delivered.
+    pub failure: Option<Failure>,
+    /// By what the message can be changed later.
+    pub handle: Option<Text>,
 }
 
-/// One attempt. None: delivered. The `webhook-id` header is the same on every attempt (Standard
-/// Webhooks), so a receiver can tell a repeat.
-pub async fn send(
-    client: &reqwest::Client,
-    message: &Message,
-    now: crate::signal::Timestamp,
-) -> Option<Failure> {
-    let To::Webhook(webhook) = &message.notifier.to;
-    let body = webhook::body(&message.notice, webhook.max_alerts);
-    let request = client
-        .post(webhook.url.expose())
-        .header("webhook-id", &*message.id)
-        .header("webhook-timestamp", now.as_secs().to_string())
-        .json(&body);
-    match request.send().await {
-        Ok(response) if response.status().is_success() => None,
-        Ok(response) => {
-            let status = response.status();
-            // Alertmanager retries 5xx; 408 and 429 ask for it as well (RFC 9110 15.5.9, RFC 6585 4).
-            let retryable = status.is_server_error() || matches!(status.as_u16(), 408 | 429);
-            Some(Failure {
-                message: format!("answered {status}").into(),
-                retryable,
-                retry_after: None,
-            })
+impl Outcome {
+    fn delivered(handle: Option<Text>) -> Self {
+        Self { failure: None, handle }
+    }
+
+    fn failed(failure: Failure) -> Self {
+        Self { failure: Some(failure), handle: None }
+    }
+}
+
+/// The connections of all notifiers.
+#[derive(Debug, Default)]
+pub struct Sender {
+    clients: Clients,
+}
+
+impl Sender {
+    /// One attempt, within the notifier's timeout. The id is the same on every attempt, so the other
+    /// side can tell a repeat.
+    pub async fn send(&self, message: &Message, now: Timestamp) -> Outcome {
+        let timeout = message.notifier.timeout;
+        match tokio::time::timeout(timeout, self.attempt(message, now)).await {
+            Ok(Ok(handle)) => Outcome::delivered(handle),
+            Ok(Err(failure)) => Outcome::failed(failure),
+            Err(_elapsed) => {
+                let text = format!("no answer within {} s", timeout.as_secs_f64());
+                Outcome::failed(Failure::for_now(text))
+            }
         }
-        // The URL may hold a secret: it is never part of an error.
-        Err(error) => Some(Failure {
-            message: error.without_url().to_string().into(),
-            retryable: true,
-            retry_after: None,
-        }),
+    }
+
+    async fn attempt(&self, message: &Message, now: Timestamp) -> Result<Option<Text>, Failure> {
+        let Rendered { request, .. } = render(message)?;
+        let request = match request {
+            Request::Http(request) => request,
+            Request::Mail(mail) => {
+                return smtp::send(*mail, &message.notifier.http.tls).await.map(|()| None);
+            }
+        };
+        let sent = self.clients.send(&request, message, now).await;
+        let (Answer::SlackUpdate, Err(failure)) = (request.answer, &sent) else { return sent };
+        let (false, To::Slack(slack)) = (failure.retryable, &message.notifier.to) else {
+            return sent;
+        };
+        // The message to be changed is gone, or too old: the news matter more than the place.
+        let Rendered { request: Request::Http(request), .. } =
+            slack::as_new(slack, &message.notice)?
+        else {
+            return sent;
+        };
+        self.clients.send(&request, message, now).await
     }
 }

@@ -4,8 +4,10 @@ use std::fmt::Write as _;
 use expect_test::{Expect, expect};
 
 mod held_back;
+mod outages;
 mod restarts;
 
+use super::samples::no_files;
 use super::{Command, Config, Dispatcher, Failure, PostedAlert, Receipt};
 use crate::evaluate::{AlertState, RuleKey, Transition};
 use crate::signal::{Labels, Text, Timestamp};
@@ -36,7 +38,7 @@ receivers:
 "#;
 
 fn config(text: &str) -> Config {
-    Config::try_new("am.yaml", text, &|_| Ok(String::new())).expect("a good config")
+    Config::try_new("am.yaml", text, no_files()).expect("a good config")
 }
 
 fn change(labels: &str, to: AlertState, at: u64) -> Transition {
@@ -207,8 +209,7 @@ fn a_reload_keeps_what_was_told() {
 #[test]
 fn all_errors_of_a_config_come_at_once_with_their_places() {
     let text = "route:\n  receiver: nobody\n  group_wait: soon\n  routes:\n    - matchers: [oops]\n      mute_time_intervals: [night]\nreceivers:\n  - name: chat\n    slack_configs: [{}]\n";
-    let errors =
-        Config::try_new("am.yaml", text, &|_| Ok(String::new())).expect_err("a bad config");
+    let errors = Config::try_new("am.yaml", text, no_files()).expect_err("a bad config");
     let shown: Vec<String> =
         errors.iter().map(|e| format!("{}:{}: {}", e.line, e.col, e.message)).collect();
     expect![[r#"

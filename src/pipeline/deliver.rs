@@ -1,6 +1,8 @@
 //! Sends due messages and journals what became of them.
+//!
+//! Every notifier has a lane of its own: one that is dead or slow delays no other.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use tokio::sync::{Semaphore, mpsc};
@@ -10,16 +12,60 @@ use super::state::Entry;
 use super::threads::Log;
 use crate::clock::Clock;
 use crate::internal_telemetry::Metrics;
-use crate::internal_telemetry::happening::MessageAttempted;
+use crate::internal_telemetry::happening::{LaneFilled, MessageAttempted};
 use crate::journal::Priority;
-use crate::notify::{Message, Receipt, send};
+use crate::notify::send::{Outcome, Sender};
+use crate::notify::{Message, Receipt};
 use crate::signal::Text;
 
-/// Attempts on their way at once; a dead receiver cannot hold more than these for its timeout.
-const ATTEMPTS_MAX: usize = 32;
+/// Attempts of one notifier that are on their way at once; others of it wait for them.
+const LANE_ATTEMPTS_MAX: usize = 8;
+/// Messages of one notifier that wait or are on their way; more are offered again by the next tick.
+const LANE_MESSAGES_MAX: usize = 1_000;
 /// Delivered ids that are remembered, so that an offer made before the receipt was applied is not
 /// taken for a new one.
 const DELIVERED_MAX: usize = 10_000;
+
+/// A notifier: its receiver and its position there.
+type LaneKey = (Text, usize);
+
+/// The messages of one notifier.
+#[derive(Debug)]
+struct Lane {
+    attempts: Arc<Semaphore>,
+    n_messages: usize,
+}
+
+impl Default for Lane {
+    fn default() -> Self {
+        Self { attempts: Arc::new(Semaphore::new(LANE_ATTEMPTS_MAX)), n_messages: 0 }
+    }
+}
+
+/// What an attempt works with.
+#[derive(Clone)]
+struct Means {
+    sender: Arc<Sender>,
+    log: Log,
+    clock: Clock,
+    metrics: Arc<Metrics>,
+}
+
+/// An attempt that ended.
+struct Ended {
+    id: Text,
+    lane: LaneKey,
+    is_delivered: bool,
+}
+
+/// What is on its way and what has arrived. A lane lives while it has messages.
+#[derive(Default)]
+struct Lanes {
+    lanes: BTreeMap<LaneKey, Lane>,
+    on_their_way: HashSet<Text>,
+    delivered: VecDeque<Text>,
+    attempts: JoinSet<Ended>,
+}
 
 /// Runs until the channel closes; then waits for what is on its way.
 pub(super) async fn run(
@@ -28,66 +74,76 @@ pub(super) async fn run(
     clock: Clock,
     metrics: Arc<Metrics>,
 ) {
-    let client = match send::client() {
-        Ok(client) => client,
-        Err(error) => {
-            tracing::error!(event = "notify.client.failed", %error);
-            return;
-        }
-    };
-    let permits = Arc::new(Semaphore::new(ATTEMPTS_MAX));
-    let mut on_their_way: HashSet<Text> = HashSet::new();
-    let mut delivered: VecDeque<Text> = VecDeque::new();
-    let mut attempts: JoinSet<(Text, bool)> = JoinSet::new();
+    let means = Means { sender: Arc::default(), log, clock, metrics };
+    let mut lanes = Lanes::default();
     loop {
         tokio::select! {
             offered = due.recv() => {
                 let Some(offered) = offered else { break };
                 for message in offered {
-                    if delivered.contains(&message.id) || !on_their_way.insert(Text::clone(&message.id)) {
-                        continue;
-                    }
-                    let (client, log, clock) = (client.clone(), log.clone(), clock.clone());
-                    let (permits, metrics) = (Arc::clone(&permits), Arc::clone(&metrics));
-                    attempts.spawn(async move {
-                        let _permit = permits.acquire().await;
-                        attempt(&client, message, &log, &clock, &metrics).await
-                    });
+                    lanes.start(message, &means);
                 }
             }
-            Some(Ok((id, ok))) = attempts.join_next(), if !attempts.is_empty() => {
-                on_their_way.remove(&id);
-                if ok {
-                    delivered.push_back(id);
-                    if delivered.len() > DELIVERED_MAX {
-                        delivered.pop_front();
-                    }
+            Some(ended) = lanes.attempts.join_next(), if !lanes.attempts.is_empty() => {
+                if let Ok(ended) = ended {
+                    lanes.end(ended);
                 }
             }
         }
     }
-    while attempts.join_next().await.is_some() {}
+    while lanes.attempts.join_next().await.is_some() {}
+}
+
+impl Lanes {
+    fn start(&mut self, message: Message, means: &Means) {
+        if self.delivered.contains(&message.id) || self.on_their_way.contains(&message.id) {
+            return;
+        }
+        let key = (Text::clone(&message.notice.receiver), message.position);
+        let lane = self.lanes.entry(key.clone()).or_default();
+        if lane.n_messages >= LANE_MESSAGES_MAX {
+            LaneFilled { receiver: &message.notice.receiver }.emit(&means.metrics);
+            return;
+        }
+        lane.n_messages += 1;
+        self.on_their_way.insert(Text::clone(&message.id));
+        let (permits, means) = (Arc::clone(&lane.attempts), means.clone());
+        self.attempts.spawn(async move {
+            let _permit = permits.acquire().await;
+            let id = Text::clone(&message.id);
+            let is_delivered = attempt(&message, &means).await;
+            Ended { id, lane: key, is_delivered }
+        });
+    }
+
+    fn end(&mut self, ended: Ended) {
+        let Ended { id, lane, is_delivered } = ended;
+        if let Some(found) = self.lanes.get_mut(&lane) {
+            found.n_messages = found.n_messages.saturating_sub(1);
+            if found.n_messages == 0 {
+                self.lanes.remove(&lane);
+            }
+        }
+        self.on_their_way.remove(&id);
+        if is_delivered {
+            self.delivered.push_back(id);
+            if self.delivered.len() > DELIVERED_MAX {
+                self.delivered.pop_front();
+            }
+        }
+    }
 }
 
 #[tracing::instrument(name = "notify.attempt", skip_all, fields(receiver = %message.notice.receiver, id = %message.id))]
-async fn attempt(
-    client: &reqwest::Client,
-    message: Message,
-    log: &Log,
-    clock: &Clock,
-    metrics: &Metrics,
-) -> (Text, bool) {
-    let failure = send::send(client, &message, clock.now()).await;
-    MessageAttempted {
-        receiver: &message.notice.receiver,
-        id: &message.id,
-        failure: failure.as_ref(),
-    }
-    .emit(metrics);
-    let ok = failure.is_none();
-    let receipt = Receipt { id: Text::clone(&message.id), at: clock.now(), failure, handle: None };
+async fn attempt(message: &Message, means: &Means) -> bool {
+    let Means { sender, log, clock, metrics } = means;
+    let Outcome { failure, handle } = sender.send(message, clock.now()).await;
+    let receiver = &message.notice.receiver;
+    MessageAttempted { receiver, id: &message.id, failure: failure.as_ref() }.emit(metrics);
+    let is_delivered = failure.is_none();
+    let receipt = Receipt { id: Text::clone(&message.id), at: clock.now(), failure, handle };
     if log.write(Entry::Receipt(receipt), Priority::Essential).await.is_err() {
         tracing::warn!(event = "notify.receipt.failed", id = %message.id, "not on disk: the message may go out again, under the same id");
     }
-    (message.id, ok)
+    is_delivered
 }

@@ -134,6 +134,10 @@ fn shown(errors: &[Diagnostic]) -> Vec<String> {
 impl Pipeline {
     /// Binds, recovers, starts. Errors are for people: what failed and what to do.
     pub async fn start(settings: Settings) -> Result<Self, Vec<String>> {
+        let undeliverable = settings.config.notify.undeliverable();
+        if !undeliverable.is_empty() {
+            return Err(shown(&undeliverable));
+        }
         let evaluator = settings.evaluator().map_err(|errors| shown(&errors))?;
         for warning in evaluator.warnings() {
             tracing::warn!(event = "evaluate.objective.found", "{warning}");
@@ -576,6 +580,10 @@ fn reload(
     Reload(Arc::new(move || {
         let Some((file, sets)) = &source else { return Ok(()) };
         let config = Config::load(file.as_deref(), sets)?;
+        let undeliverable = config.notify.undeliverable();
+        if !undeliverable.is_empty() {
+            return Err(undeliverable);
+        }
         let mut evaluator = state.evaluator.write().unwrap_or_else(PoisonError::into_inner);
         evaluator.set_config(evaluate_config(&config))?;
         let mut measure = state.measure.lock().unwrap_or_else(PoisonError::into_inner);

@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use super::evidence;
 use super::state::{Entry, State};
 use crate::clock::Clock;
+use crate::evaluate::{Select, Transition};
 use crate::internal_telemetry::Metrics;
 use crate::internal_telemetry::happening::{
     EvaluationMissed, RecordApplied, RulesEvaluated, SeriesHeld,
@@ -196,15 +197,29 @@ impl EvaluatorThread {
             if found.transitions.is_empty() && found.recorded.is_empty() {
                 continue;
             }
-            {
-                let engine = self.state.engine.read().unwrap_or_else(PoisonError::into_inner);
-                evidence::attach(&mut found.transitions, &engine, &self.external_url);
-            }
+            self.gather_evidence(&mut found.transitions, &|selection| read().select(selection));
             let entry = Entry::Alerts { transitions: found.transitions, recorded: found.recorded };
             if self.log.write_and_wait(entry).is_err() {
                 // Poisoned or closing: the ticker notices, and nothing was changed.
                 return;
             }
         }
+    }
+
+    fn gather_evidence(&self, transitions: &mut [Transition], select: &Select<'_>) {
+        let (engine, evaluator) = (&self.state.engine, &self.state.evaluator);
+        let sources = evidence::Sources {
+            requests: &|find| find(&engine.read().unwrap_or_else(PoisonError::into_inner)),
+            select,
+            objective: &|service, name, at| {
+                let named = {
+                    let evaluator = evaluator.read().unwrap_or_else(PoisonError::into_inner);
+                    evaluator.objective_named(service, name)
+                };
+                named.map(|slo| slo.state_json(at, select))
+            },
+            external_url: &self.external_url,
+        };
+        evidence::attach(transitions, &sources);
     }
 }

@@ -18,8 +18,9 @@ use std::time::Duration;
 
 use self::document::Document;
 use self::print::RuleGroup;
+use crate::evaluate::Select;
 use crate::measure::{Objective, Sli};
-use crate::signal::{Diagnostic, Text};
+use crate::signal::{Diagnostic, Text, Timestamp};
 
 /// One objective, as pages show it.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,6 +46,11 @@ impl Slo {
     /// The share of events that may be bad.
     pub(crate) fn error_budget(&self) -> f64 {
         (100.0 - self.objective) / 100.0
+    }
+
+    /// Its entry of `/api/slos`.
+    pub(crate) fn state_json(&self, now: Timestamp, select: &Select<'_>) -> serde_json::Value {
+        state::json(self, now, select)
     }
 
     /// What the daemon must count for it.

@@ -3,11 +3,18 @@
 
 use serde_json::{Map, Value, json};
 
+use super::HttpRequest;
 use crate::notify::notice::{Alert, Notice};
-use crate::signal::Text;
+use crate::notify::receivers::Webhook;
+
+pub(super) fn request(webhook: &Webhook, notice: &Notice) -> HttpRequest {
+    let signing_key = webhook.signing_key.clone();
+    let body = body(notice, webhook.max_alerts);
+    HttpRequest { signing_key, ..HttpRequest::post(webhook.url.clone(), body) }
+}
 
 /// The body; at most `alerts_max` alerts are in it (0: all), and it says how many are not.
-pub(crate) fn body(notice: &Notice, alerts_max: usize) -> Value {
+pub(super) fn body(notice: &Notice, alerts_max: usize) -> Value {
     let max = if alerts_max == 0 { usize::MAX } else { alerts_max };
     let shown: Vec<Value> =
         notice.alerts.iter().take(max).map(|alert| one(alert, &notice.external_url)).collect();
@@ -18,8 +25,8 @@ pub(crate) fn body(notice: &Notice, alerts_max: usize) -> Value {
         "alerts": shown,
         "notification_reason": notice.reason.as_str(),
         "groupLabels": notice.group_labels,
-        "commonLabels": common(notice.alerts.iter().map(|alert| alert.labels.iter().collect())),
-        "commonAnnotations": common(notice.alerts.iter().map(|alert| pairs(alert).collect())),
+        "commonLabels": object(notice.common_labels()),
+        "commonAnnotations": object(notice.common_annotations()),
         "routeLabels": {},
         "externalURL": notice.external_url,
         "version": "4",
@@ -27,37 +34,22 @@ pub(crate) fn body(notice: &Notice, alerts_max: usize) -> Value {
     })
 }
 
-fn pairs(alert: &Alert) -> impl Iterator<Item = (&str, &str)> {
-    alert.annotations.iter().map(|(name, value): (&Text, &Text)| (&**name, &**value))
+fn object(pairs: Vec<(&str, &str)>) -> Map<String, Value> {
+    pairs.into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect()
 }
 
 fn one(alert: &Alert, external_url: &str) -> Value {
     let ends_at =
         alert.resolved_at.map_or_else(|| "0001-01-01T00:00:00Z".to_owned(), |at| at.to_string());
-    let fingerprint = format!("{:016x}", alert.labels.signature());
-    let generator = match &*alert.generator_url {
-        "" => format!("{external_url}/alerts#{fingerprint}"),
-        given => given.to_owned(),
-    };
     json!({
-        "status": if alert.resolved_at.is_none() { "firing" } else { "resolved" },
+        "status": if alert.is_firing() { "firing" } else { "resolved" },
         "labels": alert.labels,
         "annotations": alert.annotations,
         "startsAt": alert.started_at.to_string(),
         "endsAt": ends_at,
-        "generatorURL": generator,
-        "fingerprint": fingerprint,
+        "generatorURL": alert.generator_url(external_url),
+        "fingerprint": alert.fingerprint(),
         "corrected": alert.corrected,
         "evidence": alert.evidence,
     })
-}
-
-/// The pairs that every set has.
-fn common<'a>(sets: impl Iterator<Item = Vec<(&'a str, &'a str)>>) -> Map<String, Value> {
-    let mut sets = sets;
-    let mut shared = sets.next().unwrap_or_default();
-    for set in sets {
-        shared.retain(|pair| set.contains(pair));
-    }
-    shared.into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect()
 }

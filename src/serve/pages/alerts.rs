@@ -51,7 +51,7 @@ fn one(html: &mut Html, alert: &ActiveAlert) {
         .text(alert.active_at.to_string().get(..19).unwrap_or_default())
         .raw(", value ")
         .text(number(Some(alert.value)));
-    if let Some(evidence) = &alert.evidence {
+    if let Some(evidence) = alert.evidence.as_ref().and_then(|evidence| evidence.request.as_ref()) {
         html.raw("; slowest ").text(&evidence.slowest).raw(", ").link(
             "/requests/",
             &evidence.request_id,

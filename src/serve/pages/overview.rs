@@ -39,7 +39,9 @@ fn alerts(views: &Views) -> Html {
         let name = alert.labels.get("alertname").unwrap_or("alert");
         let summary = alert.annotations.get("summary").map_or("", |text| &**text);
         html.raw("<li><a href=\"/alerts\">").text(name).raw("</a> ").text(summary);
-        if let Some(evidence) = &alert.evidence {
+        if let Some(evidence) =
+            alert.evidence.as_ref().and_then(|evidence| evidence.request.as_ref())
+        {
             html.raw(" ").link("/requests/", &evidence.request_id, "see a request");
         }
         html.raw("</li>");

@@ -4,18 +4,18 @@
 const SHORTEST_EXPONENT: usize = 6;
 
 /// `%v`: the fewest digits that tell the number apart.
-pub(super) fn exact(x: f64) -> String {
+pub(crate) fn exact(x: f64) -> String {
     special(x).unwrap_or_else(|| general(&format!("{x:e}"), SHORTEST_EXPONENT))
 }
 
 /// `%.Ng`.
-pub(super) fn significant(x: f64, digits: usize) -> String {
+pub(crate) fn significant(x: f64, digits: usize) -> String {
     let after_point = digits.saturating_sub(1);
     special(x).unwrap_or_else(|| general(&format!("{x:.after_point$e}"), digits))
 }
 
 /// `strconv.FormatFloat(x, 'e', -1, 64)`: values of alerts in the HTTP API.
-pub(super) fn scientific(x: f64) -> String {
+pub(crate) fn scientific(x: f64) -> String {
     special(x).unwrap_or_else(|| {
         let shown = format!("{x:e}");
         let (mantissa, exponent) = split(&shown);

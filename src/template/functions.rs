@@ -1,6 +1,6 @@
-//! Prometheus's template functions (`template/template.go`), and numbers as Go prints them.
+//! Prometheus's template functions (`template/template.go`), most of which are Alertmanager's too.
 //!
-//! All are pure. What depends on the alert (queries, the external URL) is in `template`.
+//! All are pure. What depends on the alert (queries, the external URL) is where templates are run.
 
 use std::sync::{Arc, LazyLock};
 
@@ -8,13 +8,14 @@ use gotmpl::{FuncMap, TemplateError, Value};
 use regex::Regex;
 
 use super::go_number::{exact, significant};
+use super::{LABEL, SHOW};
 use crate::number::{f64_from_i64, f64_from_u64, i64_from_f64};
 use crate::signal::{Labels, Timestamp, parse_duration};
 
-type Answer = Result<Value, TemplateError>;
+pub(crate) type Answer = Result<Value, TemplateError>;
 
 /// Everything that needs nothing but its arguments.
-pub(super) static FUNCTIONS: LazyLock<FuncMap> = LazyLock::new(|| {
+pub(crate) static FUNCTIONS: LazyLock<FuncMap> = LazyLock::new(|| {
     let mut map = FuncMap::new();
     numbers(&mut map);
     texts(&mut map);
@@ -22,13 +23,13 @@ pub(super) static FUNCTIONS: LazyLock<FuncMap> = LazyLock::new(|| {
     map
 });
 
-pub(super) fn label_map(labels: &Labels) -> Value {
+pub(crate) fn label_map(labels: &Labels) -> Value {
     let pairs = labels.iter().map(|(name, value)| (Arc::from(name), Value::String(value.into())));
     Value::Map(Arc::new(pairs.collect()))
 }
 
 fn numbers(map: &mut FuncMap) {
-    add(map, "__show", |args| Ok(text_value(show(arg(args, 0)))));
+    add(map, SHOW, |args| Ok(text_value(show(arg(args, 0)))));
     add(map, "humanize", |args| Ok(text_value(humanize(number(arg(args, 0))?))));
     add(map, "humanize1024", |args| Ok(text_value(humanize_1024(number(arg(args, 0))?))));
     add(map, "humanizeDuration", |args| Ok(text_value(humanize_duration(number(arg(args, 0))?))));
@@ -74,7 +75,7 @@ fn texts(map: &mut FuncMap) {
 }
 
 fn samples(map: &mut FuncMap) {
-    add(map, "__label", |args| Ok(label(arg(args, 0), &text(arg(args, 1)))));
+    add(map, LABEL, |args| Ok(label(arg(args, 0), &text(arg(args, 1)))));
     add(map, "first", |args| match arg(args, 0) {
         Value::List(samples) if !samples.is_empty() => Ok(samples[0].clone()),
         _ => Err(failed("first() called on vector with no elements".to_owned())),
@@ -99,29 +100,29 @@ fn samples(map: &mut FuncMap) {
     });
 }
 
-fn add(map: &mut FuncMap, name: &str, function: fn(&[Value]) -> Answer) {
+pub(crate) fn add(map: &mut FuncMap, name: &str, function: fn(&[Value]) -> Answer) {
     map.insert(name.to_owned(), Arc::new(function));
 }
 
 /// An argument; one that is missing is nil.
-fn arg(args: &[Value], at: usize) -> &Value {
+pub(crate) fn arg(args: &[Value], at: usize) -> &Value {
     args.get(at).unwrap_or(&Value::Nil)
 }
 
-fn failed(message: String) -> TemplateError {
+pub(crate) fn failed(message: String) -> TemplateError {
     TemplateError::Exec(message)
 }
 
-fn text_value(text: String) -> Value {
+pub(crate) fn text_value(text: String) -> Value {
     Value::String(text.into())
 }
 
-fn text(value: &Value) -> String {
+pub(crate) fn text(value: &Value) -> String {
     show(value)
 }
 
 /// As Go prints it, but nil is the empty text.
-fn show(value: &Value) -> String {
+pub(crate) fn show(value: &Value) -> String {
     match value {
         Value::Nil => String::new(),
         Value::Float(x) => exact(*x),
@@ -130,7 +131,7 @@ fn show(value: &Value) -> String {
 }
 
 /// `convertToFloat`: numbers, and texts that hold one.
-fn number(value: &Value) -> Result<f64, TemplateError> {
+pub(crate) fn number(value: &Value) -> Result<f64, TemplateError> {
     match value {
         Value::Float(x) => Ok(*x),
         Value::Int(n) => Ok(f64_from_i64(*n)),
@@ -140,11 +141,11 @@ fn number(value: &Value) -> Result<f64, TemplateError> {
     }
 }
 
-fn label(labels: &Value, name: &str) -> Value {
+pub(crate) fn label(labels: &Value, name: &str) -> Value {
     labels.field(name).cloned().unwrap_or_else(|| text_value(String::new()))
 }
 
-fn regex(pattern: &str) -> Result<Regex, TemplateError> {
+pub(crate) fn regex(pattern: &str) -> Result<Regex, TemplateError> {
     Regex::new(pattern).map_err(|error| failed(format!("bad regular expression: {error}")))
 }
 
@@ -231,7 +232,7 @@ fn humanize_1024(mut x: f64) -> String {
     significant(x, 4) + prefix
 }
 
-fn humanize_duration(x: f64) -> String {
+pub(crate) fn humanize_duration(x: f64) -> String {
     if !x.is_finite() {
         return significant(x, 4);
     }

@@ -1,0 +1,99 @@
+//! Golden messages: what each platform is sent, as files that a person can review.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use expect_test::expect_file;
+
+use super::{Request, render};
+use crate::notify::notice::Notice;
+use crate::notify::samples::{self, RECEIVERS};
+use crate::notify::{Config, Message};
+
+/// Renders a notice for every kind of notifier into `tests/golden/messages/CASE/`.
+fn check(case: &str, notice: &Notice) {
+    let config = Config::try_new("am.yaml", RECEIVERS, samples::no_files()).expect("a config");
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/messages").join(case);
+    std::fs::create_dir_all(&folder).expect("a folder");
+    for notifier in config.receivers().iter().flat_map(|receiver| &receiver.notifiers) {
+        let message = Message {
+            id: "4f1d9a0000000000000000000000beef".into(),
+            position: 0,
+            notifier: Arc::clone(notifier),
+            notice: Arc::new(notice.clone()),
+            handle: None,
+        };
+        let rendered = render(&message).expect("a message");
+        let (text, extension) = match rendered.request {
+            Request::Http(http) => {
+                (serde_json::to_string_pretty(&http.body).expect("JSON") + "\n", "json")
+            }
+            Request::Mail(mail) => {
+                let mail = String::from_utf8(mail.mail.formatted()).expect("text");
+                (mail.replace("\r\n", "\n"), "eml")
+            }
+        };
+        let name = format!("{}.{extension}", notifier.to.kind());
+        expect_file![folder.join(name)].assert_eq(&text);
+    }
+    let plain = crate::notify::card::Card::compose(notice).plain() + "\n";
+    expect_file![folder.join("message.txt")].assert_eq(&plain);
+}
+
+#[test]
+fn a_page_says_what_burns_where_and_since_when() {
+    check("burn", &samples::burn());
+}
+
+#[test]
+fn an_end_says_how_long_how_much_and_how_bad() {
+    check("resolved", &samples::resolved());
+}
+
+#[test]
+fn a_group_leads_with_what_matters_most_and_names_the_others() {
+    check("group", &samples::group());
+}
+
+#[test]
+fn an_alert_without_evidence_says_what_is_known_and_no_more() {
+    check("bare", &samples::bare());
+}
+
+#[test]
+fn hostile_labels_make_no_markup() {
+    check("hostile", &samples::hostile());
+}
+
+/// What each platform takes, in bytes of JSON; mail has no bound of its own.
+const LIMITS: [(&str, usize); 4] =
+    [("slack", 12_000), ("teams", 20_000), ("google_chat", 31_000), ("pagerduty", 500_000)];
+
+#[test]
+fn a_message_that_is_too_long_loses_its_least_valuable_blocks_and_never_a_link() {
+    let notice = samples::huge();
+    let config = Config::try_new("am.yaml", RECEIVERS, samples::no_files()).expect("a config");
+    for (kind, bytes_max) in LIMITS {
+        let mut notifiers = config.receivers().iter().flat_map(|receiver| &receiver.notifiers);
+        let notifier = notifiers.find(|notifier| notifier.to.kind() == kind).expect("a notifier");
+        let message = Message {
+            id: "1".into(),
+            position: 0,
+            notifier: Arc::clone(notifier),
+            notice: Arc::new(notice.clone()),
+            handle: None,
+        };
+        let rendered = render(&message).expect("a message");
+        let Request::Http(http) = rendered.request else { panic!("{kind} speaks HTTP") };
+        let text = http.body.to_string();
+        assert!(text.len() <= bytes_max, "{kind}: {} bytes", text.len());
+        // Slack's sections are short in any case.
+        assert!(rendered.n_dropped > 0 || kind == "slack", "{kind} had to drop something");
+        for link in ["/requests/5f0c", "/runbooks/DlqGrew", "/slos#", "/silences/new"] {
+            assert!(text.contains(link), "{kind} lost {link}");
+        }
+        for kept in ["in the last 5 min", "Budget of orders-in-time", "Where: fulfil"] {
+            assert!(text.contains(kept), "{kind} lost `{kept}`, which is worth more");
+        }
+    }
+}

@@ -1,0 +1,109 @@
+use expect_test::{Expect, expect};
+
+use crate::notify::{Config, Files};
+
+/// The receivers of a file, or its errors; files hold their own names.
+#[expect(clippy::needless_pass_by_value, reason = "expectations are written in place")]
+fn check(text: &str, expect: Expect) {
+    let files = Files {
+        read: &|name| match name {
+            "missing" => Err(std::io::ErrorKind::NotFound.into()),
+            "a.tmpl" => Ok("{{ define \"mine\" }}{{ .Status }}{{ end }}".to_owned()),
+            "bad.tmpl" => Ok("fine\n{{ define \"x\" }}{{ nosuch }}{{ end }}".to_owned()),
+            name => Ok(format!("https://{name}.example/secret\n")),
+        },
+        glob: &|pattern| Ok(vec![pattern.replace('*', "a")]),
+    };
+    let shown = match Config::try_new("am.yaml", text, files) {
+        Ok(config) => config
+            .receivers()
+            .iter()
+            .map(|receiver| format!("{receiver:#?}"))
+            .collect::<Vec<_>>()
+            .join("\n"),
+        Err(errors) => errors
+            .iter()
+            .map(|e| format!("{}:{}:{}: {}", e.file, e.line, e.col, e.message))
+            .collect::<Vec<_>>()
+            .join("\n"),
+    };
+    expect.assert_eq(&shown);
+}
+
+#[test]
+fn a_notifier_takes_from_global_what_it_does_not_say_and_shows_no_secret() {
+    check(
+        r#"
+global:
+  slack_api_url_file: hook
+  smtp_smarthost: 'mail.example.org:465'
+  smtp_from: alerts@example.org
+  smtp_auth_username: me
+  smtp_auth_password: hunter2
+  http_config: {authorization: {credentials: hunter2}}
+templates: ['*.tmpl']
+route: {receiver: r}
+receivers:
+  - name: r
+    slack_configs: [{title: '{{ template "mine" . }}'}]
+    email_configs: [{to: on-call@example.org}]
+"#,
+        expect![[r""]],
+    );
+}
+
+#[test]
+fn every_error_has_its_place_and_names_no_secret() {
+    check(
+        r"
+templates: [bad.tmpl]
+route: {receiver: r}
+receivers:
+  - name: r
+    webhook_configs:
+      - url: ftp://user:hunter2@example.org
+      - {url: 'http://a', url_file: b}
+      - url_file: missing
+      - {url: 'http://a', signing_key: '***'}
+      - {url: 'http://a', timeout: soon}
+    slack_configs:
+      - channel: '#x'
+      - {api_url: 'https://hooks.slack.com/x', update_message: true}
+      - {app_token: xoxb-1}
+    pagerduty_configs: [{}]
+    email_configs: [{to: a@example.org}]
+    msteamsv2_configs:
+      - webhook_url: https://teams.example.org/
+        title: '{{ .Status | nosuch }}'
+",
+        expect![[r""]],
+    );
+}
+
+#[test]
+fn what_we_do_not_do_stops_a_start_only_where_a_route_leads_to_it() {
+    let config = |receiver: &str| {
+        let text = format!(
+            r"
+route: {{receiver: {receiver}}}
+receivers:
+  - name: good
+    webhook_configs: [{{url: 'http://127.0.0.1/'}}]
+  - name: other
+    telegram_configs: [{{chat_id: 1}}]
+    pagerduty_configs: [{{service_key: hunter2}}]
+    webhook_configs: [{{url: 'http://127.0.0.1/', http_config: {{proxy_url: 'http://p'}}}}]
+"
+        );
+        let files = Files { read: &|_| Ok(String::new()), glob: &|_| Ok(Vec::new()) };
+        Config::try_new("am.yaml", &text, files).expect("a good file")
+    };
+    assert_eq!(config("good").undeliverable(), Vec::new());
+    assert_eq!(config("good").unsupported().count(), 3);
+    let shown: Vec<String> = config("other")
+        .undeliverable()
+        .iter()
+        .map(|e| format!("{}:{}: {}", e.line, e.col, e.message))
+        .collect();
+    expect![[r""]].assert_eq(&shown.join("\n"));
+}
