@@ -6,12 +6,12 @@ use crate::signal::Text;
 
 /// Keys whose values nobody needs to see again.
 const SECRET: [&str; 12] = [
-    "api_key",
     "api_secret",
     "api_url",
     "app_token",
     "bot_token",
     "credentials",
+    "key",
     "password",
     "routing_key",
     "secret",
@@ -60,7 +60,7 @@ mod tests {
 
     #[test]
     fn what_was_written_is_shown_without_its_secrets() {
-        let text = "global: {slack_api_url: 'http://a/SECRET', smtp_auth_password: SECRET, resolve_timeout: 1m}\nreceivers:\n- name: x\n  webhook_configs: [{url: 'http://h/SECRET', http_config: {authorization: {credentials: SECRET}}, url_file: /run/url}]\n  pagerduty_configs: [{routing_key: SECRET, url: 'https://pd', links: [{href: 'http://x'}]}]\n";
+        let text = "global: {slack_api_url: 'http://a/SECRET', smtp_auth_password: SECRET, resolve_timeout: 1m}\nreceivers:\n- name: x\n  webhook_configs: [{url: 'http://h/SECRET', signing_key: SECRET, http_config: {authorization: {credentials: SECRET}}, url_file: /run/url}]\n  pagerduty_configs: [{routing_key: SECRET, url: 'https://pd', links: [{href: 'http://x'}]}]\n";
         let shown = shown(text);
         assert!(!shown.contains("SECRET"), "{shown}");
         for kept in ["resolve_timeout: 1m", "url_file: /run/url", "https://pd", "http://x"] {
