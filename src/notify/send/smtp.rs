@@ -12,7 +12,6 @@ use crate::notify::notifiers::email::Mail;
 use crate::notify::receivers::MailTls;
 
 pub(super) async fn send(mail: Mail, tls: &Tls) -> Result<(), Failure> {
-    let failed = |error: &lettre::transport::smtp::Error| failure(error);
     // The name is resolved here, so that what is asked is what is connected to.
     let addresses = address::resolve(&mail.host, mail.port).await.map_err(|error| {
         let text = format!("cannot find the mail server: {error}");
@@ -25,7 +24,7 @@ pub(super) async fn send(mail: Mail, tls: &Tls) -> Result<(), Failure> {
     let Some(server) = addresses.first() else {
         return Err(Failure::for_now("the mail server has no address".to_owned()));
     };
-    let parameters = parameters(&mail, tls).map_err(|error| failed(&error))?;
+    let parameters = parameters(&mail, tls).map_err(|error| failure(&error))?;
     let encryption = match mail.tls {
         MailTls::Implicit => Encryption::Wrapper(parameters),
         MailTls::Required => Encryption::Required(parameters),
@@ -40,7 +39,7 @@ pub(super) async fn send(mail: Mail, tls: &Tls) -> Result<(), Failure> {
         let password = login.password.expose().to_owned();
         builder = builder.credentials(Credentials::new(login.user.to_string(), password));
     }
-    builder.build().send(mail.mail).await.map(drop).map_err(|error| failed(&error))
+    builder.build().send(mail.mail).await.map(drop).map_err(|error| failure(&error))
 }
 
 fn parameters(mail: &Mail, tls: &Tls) -> Result<TlsParameters, lettre::transport::smtp::Error> {
