@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::Config;
 use super::Files;
 use super::group::Reason;
 use super::notice::{Alert, Notice};
 use super::trial;
-use super::{Config, receivers};
 use crate::evaluate::alert::{Budget, Evidence, Impact};
 use crate::signal::{Labels, Text, Timestamp};
 
@@ -37,12 +37,10 @@ pub(crate) fn now() -> Timestamp {
 
 /// A page with everything that a message can say.
 pub(crate) fn burn() -> Notice {
-    let config = Config {
-        receivers: vec![receivers::Receiver::webhook("on-call", "http://127.0.0.1/")],
-        ..Config::default()
-    };
-    let messages = trial::messages(&config, "on-call", URL, now()).expect("a receiver");
+    let config = Config::webhook("http://127.0.0.1/", Duration::ZERO);
+    let messages = trial::messages(&config, "page", URL, now()).expect("a receiver");
     let mut notice = Notice::clone(&messages.first().expect("a notifier").notice);
+    notice.receiver = "on-call".into();
     notice.reason = Reason::First;
     let alert = notice.alerts.first_mut().expect("an alert");
     alert.labels = alert

@@ -212,19 +212,20 @@ fn timeline(mut steps: Vec<Step<'_>>) -> Vec<Text> {
 fn version(function: &str, numbers: &Numbers<'_>) -> Option<VersionChange> {
     let matcher = equal("faas_name", function);
     let text = format!("sum by (faas_version) (throughline_invocations_total{{{matcher}}})");
-    let names = |found: Vec<(Labels, f64)>| -> Vec<(Text, f64)> {
-        let named =
-            |(labels, value): (Labels, f64)| Some((labels.get("faas_version")?.into(), value));
-        let mut named: Vec<(Text, f64)> = found.into_iter().filter_map(named).collect();
-        named.sort_by(|(_, a), (_, b)| b.total_cmp(a));
-        named
+    let by_count = |found: Vec<(Labels, f64)>| -> Vec<(Text, f64)> {
+        let versions = found
+            .into_iter()
+            .filter_map(|(labels, value)| Some((labels.get("faas_version")?.into(), value)));
+        let mut versions: Vec<(Text, f64)> = versions.collect();
+        versions.sort_by(|(_, a), (_, b)| b.total_cmp(a));
+        versions
     };
-    let before = names(numbers.before(VERSION_NEWS).vector(&text));
+    let before = by_count(numbers.before(VERSION_NEWS).vector(&text));
     let (known, _) = before.first()?;
     let is_new = |(name, value): &(Text, f64)| {
         *value > 0.0 && !before.iter().any(|(before, _)| before == name)
     };
-    let (new, _) = names(numbers.vector(&text)).into_iter().find(is_new)?;
+    let (new, _) = by_count(numbers.vector(&text)).into_iter().find(is_new)?;
     let version = equal("faas_version", &new);
     let text = format!("sum(throughline_invocations_total{{{matcher},{version}}})");
     let minute = Duration::from_mins(1);

@@ -127,6 +127,12 @@ impl std::fmt::Debug for Reload {
     }
 }
 
+/// A route that leads to what we do not deliver to would never send.
+fn deliverable(config: &Config) -> Result<(), Vec<Diagnostic>> {
+    let errors = config.notify.undeliverable();
+    if errors.is_empty() { Ok(()) } else { Err(errors) }
+}
+
 fn shown(errors: &[Diagnostic]) -> Vec<String> {
     errors.iter().map(ToString::to_string).collect()
 }
@@ -134,10 +140,7 @@ fn shown(errors: &[Diagnostic]) -> Vec<String> {
 impl Pipeline {
     /// Binds, recovers, starts. Errors are for people: what failed and what to do.
     pub async fn start(settings: Settings) -> Result<Self, Vec<String>> {
-        let undeliverable = settings.config.notify.undeliverable();
-        if !undeliverable.is_empty() {
-            return Err(shown(&undeliverable));
-        }
+        deliverable(&settings.config).map_err(|errors| shown(&errors))?;
         let evaluator = settings.evaluator().map_err(|errors| shown(&errors))?;
         for warning in evaluator.warnings() {
             tracing::warn!(event = "evaluate.objective.found", "{warning}");
@@ -580,10 +583,7 @@ fn reload(
     Reload(Arc::new(move || {
         let Some((file, sets)) = &source else { return Ok(()) };
         let config = Config::load(file.as_deref(), sets)?;
-        let undeliverable = config.notify.undeliverable();
-        if !undeliverable.is_empty() {
-            return Err(undeliverable);
-        }
+        deliverable(&config)?;
         let mut evaluator = state.evaluator.write().unwrap_or_else(PoisonError::into_inner);
         evaluator.set_config(evaluate_config(&config))?;
         let mut measure = state.measure.lock().unwrap_or_else(PoisonError::into_inner);

@@ -10,7 +10,7 @@ use crate::notify::{Message, Notice, Silence, SilenceMatcher};
 /// One record of the journal.
 #[derive(Clone, Debug)]
 enum Record {
-    Change(Transition),
+    Change(Box<Transition>),
     Command(Command),
     Receipt(Receipt),
     Tick,
@@ -80,8 +80,10 @@ fn labels(n: u8) -> &'static str {
 
 fn record(act: Act, at: Timestamp, second: u64) -> Option<Record> {
     Some(match act {
-        Act::Fire(n) => Record::Change(change(labels(n), AlertState::Firing, second)),
-        Act::Resolve(n) => Record::Change(change(labels(n), AlertState::Inactive, second)),
+        Act::Fire(n) => Record::Change(Box::new(change(labels(n), AlertState::Firing, second))),
+        Act::Resolve(n) => {
+            Record::Change(Box::new(change(labels(n), AlertState::Inactive, second)))
+        }
         Act::Post(n) => Record::Command(Command::PostAlerts(vec![PostedAlert {
             labels: change(labels(n), AlertState::Firing, second).labels,
             annotations: BTreeMap::new(),

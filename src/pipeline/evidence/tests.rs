@@ -101,6 +101,6 @@ fn a_version_is_news_where_another_one_was_there_an_hour_ago() {
     let change = version("fulfil", &numbers).expect("a change");
     assert_eq!((&*change.version, change.before.as_deref()), ("43", Some("42")));
     assert_eq!(change.since, at(186));
-    assert_eq!(version("fulfil", &numbers.before(Duration::from_mins(60))), None);
+    assert_eq!(version("fulfil", &numbers.before(Duration::from_hours(1))), None);
     assert_eq!(version("other", &numbers), None);
 }
