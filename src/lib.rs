@@ -12,7 +12,6 @@ pub mod normalize;
 pub mod correlate;
 pub mod measure;
 pub mod evaluate;
-pub mod forward;
 pub mod notify;
 pub mod serve;
 // what it stands on
