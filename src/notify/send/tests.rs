@@ -116,14 +116,14 @@ async fn a_bad_answer_is_retried_where_that_helps_and_a_redirect_is_never_follow
     let urls = ["ok", "404", "429", "500", "503", "302", "hang"].map(url);
     check(
         &urls,
-        &expect![[r#"
+        &expect![[r"
             ok: delivered 
             404: give up: answered 404 Not Found
             429: try again after 7s: answered 429 Too Many Requests
             500: try again: answered 500 Internal Server Error
             503: try again after 90s: answered 503 Service Unavailable
             302: give up: answered 302 Found; redirects are not followed
-            hang: try again: no answer within 0.5 s"#]],
+            hang: try again: no answer within 0.5 s"]],
     )
     .await;
     let paths: Vec<String> =
@@ -147,13 +147,13 @@ async fn an_address_that_nobody_answers_or_that_is_forbidden_fails_without_being
     ];
     check(
         &urls,
-        &expect![[r#"
+        &expect![[r"
             closed: try again: cannot connect: Connection refused (os error 111)
             tls: try again: cannot connect: received corrupt message of type InvalidContentType
             metadata: give up: a link-local or cloud metadata address is refused
             metadata-as-a-number: give up: a link-local or cloud metadata address is refused
             link-local: give up: a link-local or cloud metadata address is refused
-            mapped: give up: a link-local or cloud metadata address is refused"#]],
+            mapped: give up: a link-local or cloud metadata address is refused"]],
     )
     .await;
 }
@@ -216,12 +216,12 @@ async fn slack_says_in_the_body_whether_it_took_a_message() {
         let outcome = sender.send(&message(slack(address, path)), samples::now()).await;
         lines.push(format!("{path}: {}", shown(&outcome)));
     }
-    expect![[r#"
+    expect![[r"
         chat.postMessage: delivered C1 17.5
         revoked: give up: Slack answered invalid_auth
         busy: try again: Slack answered ratelimited
         long: give up: the answer is too long
-        ok: delivered "#]]
+        ok: delivered "]]
     .assert_eq(&lines.join("\n"));
 }
 

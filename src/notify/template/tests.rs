@@ -42,7 +42,7 @@ fn methods_of_label_sets_and_alerts_are_those_of_alertmanager() {
             "{{ template \"__subject\" . }}",
             "{{ template \"slack.default.titlelink\" . }}",
         ],
-        expect![[r#"
+        expect![[r"
             firing 13 12 1
             OrdersInTimeBurns [alertname]
             alertname,env,region,service,severity,slo
@@ -53,7 +53,7 @@ fn methods_of_label_sets_and_alerts_are_those_of_alertmanager() {
             alertname:OrdersInTimeBurns
             on-call https://throughline.example.org new alerts added
             [FIRING:12] OrdersInTimeBurns
-            https://throughline.example.org/alerts?receiver=on-call"#]],
+            https://throughline.example.org/alerts?receiver=on-call"]],
     );
 }
 
@@ -68,13 +68,13 @@ fn times_are_formatted_moved_and_measured() {
             "{{ with index .Alerts 12 }}{{ .EndsAt.Sub .StartsAt }}{{ end }}",
             "{{ tz \"Moon/Base\" (index .Alerts 0).StartsAt }}",
         ],
-        expect![[r#"
+        expect![[r"
             2026-11-25 14:02:00 +0000 UTC 0001-01-01 00:00:00 +0000 UTC
             15:02 CET
             Nov 25, 2026 1795615320
             10m0s 10m 0s
             26h0m0s
-            failed: execution error: unknown time zone Moon/Base"#]],
+            failed: execution error: unknown time zone Moon/Base"]],
     );
 }
 
@@ -113,12 +113,12 @@ fn what_cannot_work_is_refused_with_its_place() {
             "{{ query \"up\" }}",
             "{{ .Status.x.y }}",
         ],
-        expect![[r#"
+        expect![[r"
             error at 3: no template `nope` is defined
             error at 6: there is no function `nosuch`
             error at 0: `range` is not closed by `{{ end }}`
             error at 3: there is no function `query`
-            failed: execution error: can't evaluate field x in type string"#]],
+            failed: execution error: can't evaluate field x in type string"]],
     );
 }
 
