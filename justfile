@@ -22,6 +22,10 @@ golden:
 mutants *NAMES:
     tests/mutants/run {{NAMES}}
 
+# Stage faults against the daemon: the small share; `--all` the whole with its mutants; a name one of them.
+faults *NAMES:
+    tests/faults/run {{NAMES}}
+
 # Run payloads that others wrote, from the folder in THROUGHLINE_SHARED.
 outside:
     cargo test --test outside_data

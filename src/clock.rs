@@ -45,6 +45,11 @@ impl Clock {
         ahead.min(wall)
     }
 
+    /// Whether it is meant to differ from the wall clock.
+    pub fn is_accelerated(&self) -> bool {
+        !self.behind.is_zero()
+    }
+
     /// How long to wait in real time for `span` to pass on this clock.
     pub fn real(&self, span: Duration) -> Duration {
         if self.speed > 1.0 && self.now() < wall_now().saturating_sub(Duration::from_millis(50)) {

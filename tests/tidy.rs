@@ -215,6 +215,7 @@ fn metric_names() -> BTreeSet<String> {
         "receive_batches_total",
         "receive_refusals_total",
         "notify_attempts_total",
+        "pipeline_troubles_total",
         "series_bytes",
         "series_dropped_total",
     ] {

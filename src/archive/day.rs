@@ -61,6 +61,15 @@ impl Day {
         })
     }
 
+    /// Days of which there are files, oldest first.
+    pub(super) fn all(db: &Database) -> BTreeSet<u64> {
+        let names = db.list_keyspace_names();
+        names
+            .iter()
+            .filter_map(|name| name.strip_prefix("day-")?.split('-').next()?.parse().ok())
+            .collect()
+    }
+
     /// Removes the day's files as soon as nobody reads them any more.
     pub(super) fn delete(self, db: &Database) -> Result<(), Error> {
         for keyspace in [self.requests, self.keys, self.times] {

@@ -4,6 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::Config;
 use crate::correlate::{Outcome, Request};
 use crate::number::{f64_from_u64, u64_from_f64};
@@ -24,7 +26,7 @@ pub(super) enum Verdict {
 }
 
 /// One that is kept only because it is slow. The order is from fast to slow.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) struct Contestant {
     duration: Duration,
     pub(super) id: Text,
@@ -32,7 +34,7 @@ pub(super) struct Contestant {
 }
 
 /// The slowest of each hour (since the epoch, of the request's end) and flow.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Slowest {
     hours: BTreeMap<u64, BTreeMap<Text, BTreeSet<Contestant>>>,
     n_contestants: usize,

@@ -1,8 +1,9 @@
 //! Archive: kept requests on disk, found by any id, time, duration, outcome.
 //!
 //! Final requests come in, one by one; what the policy keeps goes to the files of the day on which
-//! it started, so retention removes whole days and never leaves tombstones. The archive is made anew
-//! from the journal at every start, so it needs no sync of its own and is never the only copy.
+//! it started, so retention removes whole days and never leaves tombstones. What is here lasts when a
+//! snapshot says so ([`Archive::persist`]); what came after it is offered again by replay, under the
+//! same ids, so nothing is kept twice.
 
 mod day;
 mod keep;
@@ -15,7 +16,8 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use fjall::Database;
+use fjall::{Database, PersistMode};
+use serde::{Deserialize, Serialize};
 
 use self::day::{Day, day_of, end_of};
 use self::keep::{Slowest, Verdict};
@@ -23,7 +25,8 @@ use crate::correlate::{Lookup, Request, RequestFilter};
 use crate::signal::Timestamp;
 
 /// What is kept, and how much.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Config {
     /// Keep every request whose outcome is not ok.
     pub errors: bool,
@@ -82,12 +85,12 @@ const SCAN_MAX: usize = 200_000;
 
 pub struct Archive {
     db: Database,
-    config: Config,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
+    config: Config,
     days: BTreeMap<u64, Day>,
     slowest: Slowest,
     /// The size is reached and there is no older day to remove.
@@ -99,31 +102,71 @@ struct State {
 
 impl std::fmt::Debug for Archive {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Archive").field("config", &self.config).finish_non_exhaustive()
+        f.debug_struct("Archive").finish_non_exhaustive()
     }
 }
 
 impl Archive {
-    /// Opens an empty archive in `dir`; what was there is removed, replay makes it again.
-    pub fn create(dir: &Path, config: Config) -> Result<Self, Error> {
-        match std::fs::remove_dir_all(dir) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(Error::Store(format!("cannot empty {}: {error}", dir.display())));
-            }
-            _ => {}
-        }
+    /// Opens the archive in `dir`, or makes it.
+    pub fn open(dir: &Path, config: Config) -> Result<Self, Error> {
         let db = Database::builder(dir)
             .worker_threads(WORKERS)
             .cache_size(CACHE_BYTES)
             .max_journaling_size(JOURNAL_BYTES)
             .open()?;
-        Ok(Self { db, config, state: Mutex::default() })
+        let mut days = BTreeMap::new();
+        for day in Day::all(&db) {
+            days.insert(day, Day::open(&db, day)?);
+        }
+        let state = State { config, days, ..State::default() };
+        Ok(Self { db, state: Mutex::new(state) })
+    }
+
+    /// Removes everything: the whole log is replayed and makes it again.
+    pub fn clear(&self) -> Result<(), Error> {
+        let mut state = self.state();
+        state.slowest = Slowest::default();
+        while !state.days.is_empty() {
+            state.drop_oldest(&self.db)?;
+        }
+        Ok(())
+    }
+
+    /// From now on this is kept, and so much.
+    pub fn set_config(&self, config: Config) {
+        self.state().config = config;
+    }
+
+    /// What decides which requests are kept, for a snapshot. The requests themselves stay here.
+    ///
+    /// # Errors
+    /// Only where memory fails.
+    pub fn save(&self) -> Result<Vec<u8>, Error> {
+        let state = self.state();
+        Ok(postcard::to_stdvec(&(&state.slowest, state.refused))?)
+    }
+
+    /// Goes on from what [`Archive::save`] wrote.
+    ///
+    /// # Errors
+    /// Where the bytes are not what it wrote; then nothing has changed.
+    pub fn restore(&self, saved: &[u8]) -> Result<(), Error> {
+        let (slowest, refused) = postcard::from_bytes(saved)?;
+        let mut state = self.state();
+        (state.slowest, state.refused) = (slowest, refused);
+        Ok(())
+    }
+
+    /// Brings everything that was kept to disk. Blocks.
+    pub fn persist(&self) -> Result<(), Error> {
+        Ok(self.db.persist(PersistMode::SyncAll)?)
     }
 
     /// Keeps a final request if it is one to keep.
     pub fn offer(&self, request: &Request) -> Result<(), Error> {
         let mut state = self.state();
-        match state.slowest.judge(request, &self.config) {
+        let State { slowest, config, .. } = &mut *state;
+        match slowest.judge(request, config) {
             Verdict::Leave => return Ok(()),
             Verdict::Keep => {}
             Verdict::KeepInsteadOf(other) => {
@@ -183,14 +226,14 @@ impl Archive {
             return Ok(());
         }
         state.checked_minute = minute;
-        let horizon = now.saturating_sub(self.config.retention);
+        let horizon = now.saturating_sub(state.config.retention);
         while let Some((day, _)) = state.days.first_key_value()
             && end_of(*day) < horizon
         {
             state.drop_oldest(&self.db)?;
         }
         // Files go when the last reader does, so space comes back late: one day a minute.
-        let is_over = self.db.disk_space()? > self.config.size_max_bytes;
+        let is_over = self.db.disk_space()? > state.config.size_max_bytes;
         state.is_full = is_over && state.days.len() < 2;
         if is_over && !state.is_full {
             state.drop_oldest(&self.db)?;

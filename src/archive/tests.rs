@@ -73,7 +73,7 @@ fn config() -> Config {
 
 fn archive(config: Config, requests: &[Request]) -> (tempfile::TempDir, Archive) {
     let dir = tempfile::tempdir().unwrap();
-    let archive = Archive::create(dir.path(), config).unwrap();
+    let archive = Archive::open(dir.path(), config).unwrap();
     for request in requests {
         archive.offer(request).unwrap();
     }
@@ -214,9 +214,17 @@ fn over_its_size_the_archive_gives_up_old_days_then_refuses_until_the_next_day()
 }
 
 #[test]
-fn creating_an_archive_removes_what_was_there() {
-    let (dir, first) = archive(config(), &[request("a", 10, 1)]);
+fn what_was_kept_is_there_again_and_is_not_kept_twice() {
+    let one = request("a", 10, 1);
+    let (dir, first) = archive(config(), std::slice::from_ref(&one));
+    first.persist().unwrap();
+    let saved = first.save().unwrap();
     drop(first);
-    let again = Archive::create(dir.path(), config()).unwrap();
-    assert_eq!(ids(&again, &any()), "");
+    let again = Archive::open(dir.path(), config()).unwrap();
+    again.restore(&saved).unwrap();
+    again.offer(&one).unwrap();
+    assert_eq!(ids(&again, &any()), "a");
+    again.clear().unwrap();
+    again.offer(&request("b", 10, 1)).unwrap();
+    assert_eq!(ids(&again, &any()), "b");
 }

@@ -13,6 +13,7 @@ mod run;
 mod simulate;
 mod slo;
 mod test;
+mod verify;
 pub mod waterfall;
 
 use std::process::ExitCode;
@@ -57,6 +58,8 @@ enum Command {
     Query(query::QueryArgs),
     /// Tries the notifiers of a receiver out.
     Notify(notify::NotifyArgs),
+    /// Whether journal, snapshots and state of a data directory agree.
+    Verify(verify::VerifyArgs),
 }
 
 /// Parses the arguments, runs the command, gives the exit code.
@@ -78,6 +81,7 @@ pub fn main() -> ExitCode {
         }
         Command::Query(args) => query::run(&args),
         Command::Notify(args) => notify::run(&args),
+        Command::Verify(args) => verify::run(&args),
     };
     result.unwrap_or_else(|error| {
         say_error(&format!("throughline: {error:#}"));

@@ -65,7 +65,7 @@ pub enum Scope {
 }
 
 /// Rule and SLO files with their texts, read when the configuration was.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Rules {
     /// (path, text); empty: the pack that is built in.
     pub files: Vec<(String, String)>,

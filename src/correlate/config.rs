@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::signal::Text;
 
 /// Checked settings of the engine. `Default` is the contract's defaults.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Config {
     /// Quiet time after which a request with nothing outstanding is finished.
     pub settle_after: Duration,
@@ -51,7 +54,8 @@ impl Default for Config {
 }
 
 /// Prices in USD; defaults are AWS Lambda's in us-east-1 (`facts` of 2025).
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct CostConfig {
     pub gb_second_x86_64: f64,
     pub gb_second_arm64: f64,
@@ -68,7 +72,7 @@ impl Default for CostConfig {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FunctionConfig {
     pub name: Text,
     pub timeout: Option<Duration>,
@@ -76,14 +80,14 @@ pub struct FunctionConfig {
     pub architecture: Architecture,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Architecture {
     #[default]
     X86_64,
     Arm64,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QueueConfig {
     pub name: Text,
     pub dlq: Option<Text>,
@@ -93,7 +97,7 @@ pub struct QueueConfig {
     pub starts_request: bool,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FlowConfig {
     /// The flow's name, exactly.
     pub matches: Text,

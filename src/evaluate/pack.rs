@@ -8,7 +8,7 @@ pub const PACK: &str = include_str!("../../alert-rules/throughline.rules.yaml");
 pub const DEMO_SLOS: &str = include_str!("../../alert-rules/slo/demo.yaml");
 
 /// (alert, page).
-const RUNBOOKS: [(&str, &str); 17] = [
+const RUNBOOKS: [(&str, &str); 19] = [
     ("QueueLagRising", include_str!("../../alert-rules/runbooks/QueueLagRising.md")),
     ("DlqGrew", include_str!("../../alert-rules/runbooks/DlqGrew.md")),
     ("DlqNotEmpty", include_str!("../../alert-rules/runbooks/DlqNotEmpty.md")),
@@ -29,6 +29,8 @@ const RUNBOOKS: [(&str, &str); 17] = [
     ("VersionRegression", include_str!("../../alert-rules/runbooks/VersionRegression.md")),
     ("CostSpike", include_str!("../../alert-rules/runbooks/CostSpike.md")),
     ("NoData", include_str!("../../alert-rules/runbooks/NoData.md")),
+    ("DaemonTrouble", include_str!("../../alert-rules/runbooks/DaemonTrouble.md")),
+    ("DiskFull", include_str!("../../alert-rules/runbooks/DiskFull.md")),
     ("Watchdog", include_str!("../../alert-rules/runbooks/Watchdog.md")),
     ("SloBurnsFast", include_str!("../../alert-rules/runbooks/SloBurnsFast.md")),
     ("SloBurnsSlowly", include_str!("../../alert-rules/runbooks/SloBurnsSlowly.md")),

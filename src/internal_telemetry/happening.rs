@@ -152,6 +152,52 @@ impl QueryLimited {
     }
 }
 
+/// The state behind one record is in memory, on its way to the disk.
+#[derive(Debug)]
+pub struct SnapshotTaken {
+    /// How long records waited for it.
+    pub pause: Duration,
+    /// The last record that it holds.
+    pub seq: u64,
+    pub bytes: usize,
+}
+
+impl SnapshotTaken {
+    pub fn emit(&self, metrics: &Metrics) {
+        let Self { pause, seq, bytes } = *self;
+        metrics.data_dir.snapshot_pause.observe(pause.as_secs_f64());
+        info!(event = "journal.snapshot.started", seq, bytes, pause_ms = millis(pause));
+    }
+}
+
+/// A stage could not be saved; the log is kept.
+#[derive(Debug)]
+pub struct SnapshotFailed<'a> {
+    pub error: &'a str,
+}
+
+impl SnapshotFailed<'_> {
+    pub fn emit(&self, metrics: &Metrics) {
+        metrics.data_dir.troubles.with_label_values(&["snapshot_failed"]).inc();
+        error!(event = "journal.snapshot.failed", error = self.error);
+    }
+}
+
+/// Something is wrong with what lies on the disk, or with the clock; the daemon goes on.
+#[derive(Debug)]
+pub struct TroubleFound<'a> {
+    /// `damaged_snapshot`, `torn_tail`, `archive_lost`, `clock_step`, ...
+    pub kind: &'static str,
+    pub message: &'a str,
+}
+
+impl TroubleFound<'_> {
+    pub fn emit(&self, metrics: &Metrics) {
+        metrics.data_dir.troubles.with_label_values(&[self.kind]).inc();
+        warn!(event = "pipeline.trouble.found", kind = self.kind, "{}", self.message);
+    }
+}
+
 /// The disk failed: nothing more is acknowledged.
 #[derive(Debug)]
 pub struct JournalFailed;

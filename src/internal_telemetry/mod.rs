@@ -27,6 +27,7 @@ pub struct Metrics {
     journal_records: IntCounter,
     journal_bytes: IntCounter,
     journal_replayed: IntCounter,
+    data_dir: DataDirMetrics,
     apply_lag: Histogram,
     evaluations: IntCounter,
     evaluations_missed: IntCounter,
@@ -78,6 +79,7 @@ impl Metrics {
                 "throughline_self_journal_records_replayed_total",
                 "Records read back at start",
             )?,
+            data_dir: DataDirMetrics::try_new(&registry)?,
             apply_lag: histogram(
                 "throughline_self_correlate_apply_lag_seconds",
                 "From a record's log time until it is applied",
@@ -111,9 +113,61 @@ impl Metrics {
         })
     }
 
+    /// How the journal is, seen once a tick.
+    pub fn note_journal(&self, health: JournalSeen) {
+        self.data_dir.size.set(i64::try_from(health.disk_bytes).unwrap_or(i64::MAX));
+        self.data_dir.full.set(i64::from(health.is_disk_full));
+    }
+
     /// The present values, for `/metrics`.
     pub fn gather(&self) -> Vec<prometheus::proto::MetricFamily> {
         self.registry.gather()
+    }
+}
+
+/// What a tick sees of the journal.
+#[derive(Clone, Copy, Debug)]
+pub struct JournalSeen {
+    pub disk_bytes: u64,
+    pub is_disk_full: bool,
+}
+
+/// Of the data directory.
+#[derive(Debug)]
+struct DataDirMetrics {
+    snapshot_pause: Histogram,
+    troubles: IntCounterVec,
+    size: IntGauge,
+    full: IntGauge,
+}
+
+impl DataDirMetrics {
+    fn try_new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let pause = HistogramOpts::new(
+            "throughline_self_journal_snapshot_pause_seconds",
+            "How long records waited while a snapshot was taken",
+        );
+        let snapshot_pause = Histogram::with_opts(pause.buckets(BUCKETS.to_vec()))?;
+        let troubles = IntCounterVec::new(
+            Opts::new(
+                "throughline_self_pipeline_troubles_total",
+                "What was found wrong with the data directory or the clock",
+            ),
+            &["kind"],
+        )?;
+        let size = IntGauge::new(
+            "throughline_self_journal_size_bytes",
+            "Bytes of the journal's segments, spare ones included",
+        )?;
+        let full = IntGauge::new(
+            "throughline_self_journal_disk_full",
+            "1 while the disk has no space but the reserve",
+        )?;
+        registry.register(Box::new(snapshot_pause.clone()))?;
+        registry.register(Box::new(troubles.clone()))?;
+        registry.register(Box::new(size.clone()))?;
+        registry.register(Box::new(full.clone()))?;
+        Ok(Self { snapshot_pause, troubles, size, full })
     }
 }
 

@@ -1,5 +1,6 @@
-//! The committer: one thread that appends, syncs, tells.
+//! The committer: one thread that writes, syncs, tells.
 
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
@@ -8,10 +9,14 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::disk::Disk;
+use super::keeper::{self, Spares};
+use super::mark::{self, Mark};
 use super::recover::Position;
+use super::segment::{Head, Rank};
+use super::snapshot::Point;
 use super::{Committed, Refused, Status, segment};
 use crate::clock::Clock;
-use crate::signal::Timestamp;
+use crate::number::u64_from_usize;
 
 /// Bytes of one group; what queues beyond them is the next group.
 const GROUP_BYTES_MAX: usize = 4 << 20;
@@ -38,18 +43,19 @@ pub(super) struct Committer<D> {
     segment_bytes_max: u64,
     clock: Clock,
     status: Arc<Status>,
+    spares: Spares,
     buffer: Vec<u8>,
 }
 
 impl<D: Disk> Committer<D> {
-    pub(super) fn new(
-        disk: D,
-        position: Position,
-        segment_bytes_max: u64,
-        clock: Clock,
-        status: Arc<Status>,
-    ) -> Self {
-        Self { disk, position, segment_bytes_max, clock, status, buffer: Vec::new() }
+    pub(super) fn new(disk: D, position: Position, segment_bytes_max: u64, clock: Clock) -> Self {
+        let (status, spares) = (Arc::default(), Spares::default());
+        Self { disk, position, segment_bytes_max, clock, status, spares, buffer: Vec::new() }
+    }
+
+    /// Whom to tell, and where emptied files come from.
+    pub(super) fn with(self, status: Arc<Status>, spares: Spares) -> Self {
+        Self { status, spares, ..self }
     }
 
     /// Runs until the queue closes or the disk fails.
@@ -75,6 +81,10 @@ impl<D: Disk> Committer<D> {
                 return;
             }
         }
+        // All of it is synced; the mark need not be behind at the next start.
+        if let Err(error) = self.disk.sync(mark::FILE) {
+            tracing::debug!(%error, "the mark stays behind");
+        }
     }
 
     /// Writes and syncs one group, then tells. False: the disk failed, nobody was told.
@@ -83,68 +93,139 @@ impl<D: Disk> Committer<D> {
         group: Vec<Queued<T>>,
         on_commit: &mut impl FnMut(Committed<T>),
     ) -> bool {
-        let stamps = match self.write(&group) {
-            Ok(stamps) => stamps,
-            Err(error) => {
+        let bytes: usize = group.iter().map(|queued| queued.payload.len()).sum();
+        self.status.queued_bytes.fetch_sub(u64_from_usize(bytes), Ordering::Relaxed);
+        match self.write(&group) {
+            Ok(points) => {
+                for (point, Queued { item, answer, .. }) in points.into_iter().zip(group) {
+                    on_commit(Committed { point, item });
+                    // A client that has gone is no reason to stop.
+                    let _ = answer.send(Ok(point.seq));
+                }
+                true
+            }
+            Err(Failed::NoSpace) => {
+                refuse(group, Refused::DiskFull);
+                true
+            }
+            Err(Failed::Disk(error)) => {
                 // After one failed sync the page cache cannot be trusted (Rebello et al., USENIX ATC
                 // 2020): no second try. The next start reads what is really there.
                 tracing::error!(event = "journal.sync.failed", %error);
                 self.status.poisoned.store(true, Ordering::Release);
-                for queued in group {
-                    let _ = queued.answer.send(Err(Refused::Poisoned));
-                }
-                return false;
+                refuse(group, Refused::Poisoned);
+                false
             }
-        };
-        for ((seq, log_time), Queued { payload, item, answer }) in stamps.into_iter().zip(group) {
-            let bytes = u64::try_from(payload.len()).unwrap_or(u64::MAX);
-            self.status.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
-            on_commit(Committed { seq, log_time, item });
-            // A client that has gone is no reason to stop.
-            let _ = answer.send(Ok(seq));
         }
-        true
     }
 
-    fn write<T>(&mut self, group: &[Queued<T>]) -> std::io::Result<Vec<(u64, Timestamp)>> {
-        let name = self.segment()?;
+    fn write<T>(&mut self, group: &[Queued<T>]) -> Result<Vec<Point>, Failed> {
         self.buffer.clear();
-        let mut stamps = Vec::with_capacity(group.len());
-        let Position { mut chain, mut next_seq, mut log_time, .. } = self.position;
+        let mut points = Vec::with_capacity(group.len());
+        let mut last = self.position.last;
         for queued in group {
-            log_time = self.clock.now().max(log_time.saturating_add(Duration::from_nanos(1)));
-            chain =
-                segment::write_record(&mut self.buffer, chain, next_seq, log_time, &queued.payload);
-            stamps.push((next_seq, log_time));
-            next_seq += 1;
+            let rank = if points.is_empty() { Rank::FirstOfGroup } else { Rank::Further };
+            let seq = last.seq + 1;
+            let log_time =
+                self.clock.now().max(last.log_time.saturating_add(Duration::from_nanos(1)));
+            let head = Head { seq, log_time, rank };
+            let chain = segment::write_record(&mut self.buffer, last.chain, head, &queued.payload);
+            last = Point { seq, log_time, chain };
+            points.push(last);
         }
-        self.disk.append(&name, &self.buffer)?;
+        let name = self.place()?;
         self.disk.sync(&name)?;
-        let written = u64::try_from(self.buffer.len()).unwrap_or(u64::MAX);
+        let written = u64_from_usize(self.buffer.len());
         self.position.segment_bytes += written;
-        self.status.disk_bytes.fetch_add(written, Ordering::Relaxed);
-        (self.position.chain, self.position.next_seq, self.position.log_time) =
-            (chain, next_seq, log_time);
-        Ok(stamps)
+        let grown = self.position.segment_bytes.saturating_sub(self.position.segment_length);
+        self.position.segment_length += grown;
+        self.position.last = last;
+        self.status.disk_bytes.fetch_add(grown, Ordering::Relaxed);
+        self.status.since_snapshot.fetch_add(written, Ordering::Relaxed);
+        if let Err(error) = (Mark { seq: last.seq, chain: last.chain }).write(&mut self.disk) {
+            // It may be behind; a disk that fails says so at the next sync.
+            tracing::debug!(%error, "the mark stays behind");
+        }
+        Ok(points)
     }
 
-    /// The segment that takes the next group; a new one where there is none or it is full.
-    fn segment(&mut self) -> std::io::Result<String> {
+    /// Puts the buffer behind the last record. A write that finds no space has changed nothing that
+    /// anybody was told: the reserve is given back and the same place written once more.
+    fn place(&mut self) -> Result<String, Failed> {
+        match self.try_place() {
+            Err(Failed::NoSpace) => {
+                self.status.disk_full.store(true, Ordering::Release);
+                keeper::release_reserve(&mut self.disk);
+                self.try_place()
+            }
+            placed => placed,
+        }
+    }
+
+    fn try_place(&mut self) -> Result<String, Failed> {
+        let name = self.segment()?;
+        let at = self.position.segment_bytes;
+        self.disk.write_at(&name, at, &self.buffer).map_err(Failed::of_write)?;
+        Ok(name)
+    }
+
+    /// The segment that takes the next group; another one where there is none or it is full.
+    fn segment(&mut self) -> Result<String, Failed> {
         if let Some(name) = &self.position.segment
             && self.position.segment_bytes < self.segment_bytes_max
         {
             return Ok(name.clone());
         }
-        let name = segment::file_name(self.position.next_seq);
-        let header = segment::header(self.position.next_seq, self.position.chain);
-        self.disk.create(&name)?;
-        self.disk.append(&name, &header)?;
-        self.disk.sync(&name)?;
+        let Point { seq, chain, .. } = self.position.last;
+        let name = segment::file_name(seq + 1);
+        let header = segment::header(seq + 1, chain);
+        let spare = self.spares.take();
+        let file = spare.as_deref().unwrap_or(keeper::FRESH);
+        if spare.is_none() {
+            self.disk.create(file).map_err(Failed::of_write)?;
+        }
+        // The header is there before the name is: a segment never begins with what the file held before.
+        self.disk.write_at(file, 0, &header).map_err(Failed::of_write)?;
+        self.disk.sync(file)?;
+        let length = self.disk.len(file)?;
+        self.disk.rename(file, &name)?;
         self.disk.sync_dir()?;
-        let written = u64::try_from(header.len()).unwrap_or(u64::MAX);
-        self.status.disk_bytes.fetch_add(written, Ordering::Relaxed);
+        if spare.is_none() {
+            self.status.disk_bytes.fetch_add(length, Ordering::Relaxed);
+        }
         self.position.segment = Some(name.clone());
-        self.position.segment_bytes = written;
+        self.position.segment_bytes = u64_from_usize(header.len());
+        self.position.segment_length = length;
         Ok(name)
+    }
+}
+
+fn refuse<T>(group: Vec<Queued<T>>, refused: Refused) {
+    for queued in group {
+        let _ = queued.answer.send(Err(refused));
+    }
+}
+
+/// Why a group is not on disk.
+#[derive(Debug)]
+enum Failed {
+    /// A write was refused before anything was synced; there may be space later.
+    NoSpace,
+    Disk(std::io::Error),
+}
+
+impl From<std::io::Error> for Failed {
+    fn from(error: std::io::Error) -> Self {
+        Self::Disk(error)
+    }
+}
+
+impl Failed {
+    /// Only of a write: a sync that fails for want of space has lost pages (ext4 on a full host did).
+    fn of_write(error: std::io::Error) -> Self {
+        match error.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Self::NoSpace,
+            _ => Self::Disk(error),
+        }
     }
 }

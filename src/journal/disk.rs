@@ -2,21 +2,25 @@
 //! the tests.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::io::{self, Read as _};
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use super::Error;
 
-/// A folder of append-only files. Nothing is durable before it is synced: a file's bytes by
-/// [`Disk::sync`], its name by [`Disk::sync_dir`].
+/// A folder of files. Nothing is durable before it is synced: a file's bytes by [`Disk::sync`], its name
+/// by [`Disk::sync_dir`].
 pub(super) trait Disk: Send + 'static {
+    /// The same folder, for another thread.
+    fn another(&self) -> Self;
     /// Names of all files.
     fn list(&mut self) -> io::Result<Vec<String>>;
     fn read(&mut self, name: &str) -> io::Result<Vec<u8>>;
     /// Makes an empty file; one of that name is emptied.
     fn create(&mut self, name: &str) -> io::Result<()>;
-    fn append(&mut self, name: &str, bytes: &[u8]) -> io::Result<()>;
+    /// Writes in place, or grows the file.
+    fn write_at(&mut self, name: &str, offset: u64, bytes: &[u8]) -> io::Result<()>;
+    fn len(&mut self, name: &str) -> io::Result<u64>;
     /// `fdatasync`.
     fn sync(&mut self, name: &str) -> io::Result<()>;
     fn sync_dir(&mut self) -> io::Result<()>;
@@ -26,12 +30,15 @@ pub(super) trait Disk: Send + 'static {
     fn path(&self, name: &str) -> PathBuf;
 }
 
+/// Files that stay open: what is written to alternates between two.
+const OPEN_MAX: usize = 2;
+
 /// A real folder, mode 0700, files 0600.
 #[derive(Debug)]
 pub(super) struct RealDisk {
     dir: PathBuf,
-    /// The file that is appended to.
-    open: Option<(String, File)>,
+    /// Files that are written to: the segment and the mark, or a snapshot.
+    open: Vec<(String, File)>,
 }
 
 impl RealDisk {
@@ -45,7 +52,12 @@ impl RealDisk {
             })
         });
         made.map_err(|source| Error::Io { path: dir.to_owned(), source })?;
-        Ok(Self { dir: dir.to_owned(), open: None })
+        Ok(Self::at(dir))
+    }
+
+    /// A folder as it is: to be looked at.
+    pub(super) fn at(dir: &Path) -> Self {
+        Self { dir: dir.to_owned(), open: Vec::new() }
     }
 
     /// One daemon a folder: the lock lasts as long as the file is open.
@@ -66,16 +78,28 @@ impl RealDisk {
         }
     }
 
-    fn file(&mut self, name: &str) -> io::Result<&mut File> {
-        if self.open.as_ref().is_none_or(|(open, _)| open != name) {
-            let file = OpenOptions::new().append(true).open(self.dir.join(name))?;
-            self.open = Some((name.to_owned(), file));
+    fn file(&mut self, name: &str) -> io::Result<&File> {
+        if self.open.iter().all(|(open, _)| open != name) {
+            let file = OpenOptions::new().write(true).open(self.dir.join(name))?;
+            if self.open.len() >= OPEN_MAX {
+                self.open.remove(0);
+            }
+            self.open.push((name.to_owned(), file));
         }
-        self.open.as_mut().map(|(_, file)| file).ok_or_else(|| io::Error::other("no file is open"))
+        let found = self.open.iter().find(|(open, _)| open == name);
+        found.map(|(_, file)| file).ok_or_else(|| io::Error::other("no file is open"))
+    }
+
+    fn close(&mut self, name: &str) {
+        self.open.retain(|(open, _)| open != name);
     }
 }
 
 impl Disk for RealDisk {
+    fn another(&self) -> Self {
+        Self::at(&self.dir)
+    }
+
     fn list(&mut self) -> io::Result<Vec<String>> {
         fs::read_dir(&self.dir)?
             .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
@@ -96,12 +120,16 @@ impl Disk for RealDisk {
             .mode(0o600)
             .open(self.dir.join(name))?;
         drop(file);
-        self.open = None;
+        self.close(name);
         Ok(())
     }
 
-    fn append(&mut self, name: &str, bytes: &[u8]) -> io::Result<()> {
-        self.file(name)?.write_all(bytes)
+    fn write_at(&mut self, name: &str, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.file(name)?.write_all_at(bytes, offset)
+    }
+
+    fn len(&mut self, name: &str) -> io::Result<u64> {
+        Ok(fs::metadata(self.dir.join(name))?.len())
     }
 
     fn sync(&mut self, name: &str) -> io::Result<()> {
@@ -113,12 +141,13 @@ impl Disk for RealDisk {
     }
 
     fn rename(&mut self, from: &str, to: &str) -> io::Result<()> {
-        self.open = None;
+        self.close(from);
+        self.close(to);
         fs::rename(self.dir.join(from), self.dir.join(to))
     }
 
     fn remove(&mut self, name: &str) -> io::Result<()> {
-        self.open = None;
+        self.close(name);
         fs::remove_file(self.dir.join(name))
     }
 

@@ -4,13 +4,18 @@
 //! payload is synced, in order; at recovery, every payload again. Never is a failed sync retried, and
 //! never is a record dropped that was known to be on disk.
 //!
-//! One committer thread appends whatever queued during the last `fdatasync` and syncs it as one group:
-//! no timers, no added latency when idle (`segment` has the format, `recover` the way back).
+//! One committer thread writes whatever queued during the last `fdatasync` and syncs it as one group:
+//! no timers, no added latency when idle (`segment` has the format, `recover` the way back). Beside it
+//! the keeper writes snapshots and cuts the log behind them.
 
 mod commit;
 mod disk;
+pub mod inspect;
+mod keeper;
+mod mark;
 mod recover;
 mod segment;
+mod snapshot;
 #[cfg(test)]
 mod tests;
 
@@ -20,6 +25,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 
@@ -27,6 +33,9 @@ use crate::clock::Clock;
 use crate::signal::Timestamp;
 use commit::{Committer, Queued};
 use disk::{Disk, RealDisk};
+use keeper::Keeper;
+pub use keeper::Taken;
+pub use snapshot::{Point, Section, Snapshot};
 
 /// Records that wait for the committer; more are refused.
 const QUEUE_MAX: usize = 4096;
@@ -40,21 +49,57 @@ pub struct Config {
     pub size_max_bytes: u64,
     /// A segment that reaches this is closed and the next one begun.
     pub segment_bytes: u64,
+    /// Records of this many bytes make a snapshot due; more where the last one was larger.
+    pub snapshot_every_bytes: u64,
+    /// Given back to ticks, alerts and receipts when the disk is full; 0: none.
+    pub reserve_bytes: usize,
 }
 
+/// At some KiB a second, space for ticks, alerts and receipts for an hour.
+const RESERVE_BYTES: usize = 16 << 20;
+/// Log, spares and what two snapshots hold fit into the journal's size several times over.
+const SEGMENTS_MIN: u64 = 8;
+/// Beyond this, files only become unwieldy.
+const SEGMENT_BYTES_MAX: u64 = 64 << 20;
+
+/// A snapshot is due after this time even where little was written: how long the log keeps what was
+/// received is then a matter of hours.
+const SNAPSHOT_AGE_MAX: Duration = Duration::from_hours(1);
+
 impl Config {
-    /// 8 GiB in segments of 64 MiB.
-    pub fn new(dir: PathBuf) -> Self {
-        Self { dir, size_max_bytes: 8 << 30, segment_bytes: 64 << 20 }
+    /// Segments of 64 MiB, or an eighth of the size, and a snapshot for each of them.
+    pub fn new(dir: PathBuf, size_max_bytes: u64) -> Self {
+        let segment_bytes = (size_max_bytes / SEGMENTS_MIN).min(SEGMENT_BYTES_MAX);
+        Self {
+            dir,
+            size_max_bytes,
+            segment_bytes,
+            snapshot_every_bytes: segment_bytes,
+            reserve_bytes: RESERVE_BYTES,
+        }
     }
 }
 
 /// A record that is on disk, and what rode along.
 #[derive(Debug)]
 pub struct Committed<T> {
-    pub seq: u64,
-    pub log_time: Timestamp,
+    pub point: Point,
     pub item: T,
+}
+
+/// What recovery calls.
+pub struct Back<'a> {
+    /// Takes the state of a snapshot, once at the most with success, before any record. An error means
+    /// that nothing of it was taken; then an older one is offered.
+    pub restore: &'a mut dyn FnMut(Snapshot) -> Result<(), String>,
+    /// Takes every record behind the snapshot, in order.
+    pub replay: &'a mut dyn FnMut(Replayed<'_>) -> Result<(), String>,
+}
+
+impl std::fmt::Debug for Back<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Back")
+    }
 }
 
 /// A record read back at recovery.
@@ -72,6 +117,8 @@ pub struct Recovery {
     pub segments: u64,
     /// Bytes of an unfinished write after the last whole record; nobody was told that they are on disk.
     pub torn_bytes: u64,
+    /// Snapshots that could not be read; an older one or the whole log stood in for them.
+    pub damaged_snapshots: u64,
 }
 
 /// What still passes when space is short.
@@ -88,7 +135,9 @@ pub enum Priority {
 pub enum Refused {
     #[error("too much waits for the disk; send it again later")]
     Full,
-    #[error("the journal has reached its size; make space or raise journal.size_max")]
+    #[error(
+        "the disk is full or the journal has reached its size; make space or raise journal.size_max"
+    )]
     DiskFull,
     #[error("the disk failed; the daemon is stopping")]
     Poisoned,
@@ -109,16 +158,21 @@ pub enum Error {
     Locked(PathBuf),
     #[error("{}: written by another version of the format ({found}); this one reads version {}", path.display(), segment::VERSION)]
     Version { path: PathBuf, found: u32 },
-    #[error("{} is damaged at byte {offset}: {reason}. Whole records follow, so this is no unfinished write; move the data directory aside to start anew, nothing in it was changed", path.display())]
+    #[error("{} is damaged at byte {offset}: {reason}. This is no unfinished write, and nothing was changed: see `throughline verify` for what is left, or move the data directory aside to start anew", path.display())]
     Corrupt { path: PathBuf, offset: u64, reason: &'static str },
     #[error("record {seq} cannot be applied: {reason}")]
     Replay { seq: u64, reason: String },
 }
 
 /// The way in. Cheap to clone; the committer ends when [`Journal::close`] is called.
-#[derive(Debug)]
 pub struct Journal<T> {
     shared: Arc<Shared<T>>,
+}
+
+impl<T> std::fmt::Debug for Journal<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Journal").field("status", &self.shared.status).finish_non_exhaustive()
+    }
 }
 
 impl<T> Clone for Journal<T> {
@@ -127,37 +181,64 @@ impl<T> Clone for Journal<T> {
     }
 }
 
-#[derive(Debug)]
 struct Shared<T> {
     queue: Mutex<Option<SyncSender<Queued<T>>>>,
+    /// To the keeper; one snapshot at a time.
+    snapshots: Mutex<Option<SyncSender<Taken>>>,
     status: Arc<Status>,
     size_max_bytes: u64,
-    committer: Mutex<Option<JoinHandle<()>>>,
+    snapshot_every_bytes: u64,
+    threads: Mutex<Vec<JoinHandle<()>>>,
     /// Held open: the lock lasts as long as the file does.
     _lock: Option<File>,
 }
 
-/// What the committer says of itself.
+/// What committer and keeper say of themselves.
 #[derive(Debug, Default)]
 struct Status {
     poisoned: AtomicBool,
+    /// There is no space but the reserve's.
+    disk_full: AtomicBool,
     queued_bytes: AtomicU64,
     disk_bytes: AtomicU64,
+    /// Written since the last snapshot was taken.
+    since_snapshot: AtomicU64,
+    /// Log time of the last snapshot, or of the first question for one, in nanoseconds.
+    snapshot_at: AtomicU64,
+    snapshot_busy: AtomicBool,
+    snapshot_bytes: AtomicU64,
+    snapshots: AtomicU64,
+    snapshots_failed: AtomicU64,
+}
+
+/// How the journal is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Health {
+    /// A write or sync failed: nothing more will be acknowledged.
+    pub is_poisoned: bool,
+    /// The disk has no space: batches are refused, ticks and receipts go to the reserve.
+    pub is_disk_full: bool,
+    /// Bytes of all segments, spare ones included.
+    pub disk_bytes: u64,
+    pub snapshots: u64,
+    pub snapshots_failed: u64,
+    /// Of the newest snapshot; 0 before the first.
+    pub snapshot_bytes: u64,
 }
 
 impl<T: Send + 'static> Journal<T> {
-    /// Opens or makes the journal in `config.dir`, gives every record to `replay` in order, rewrites an
-    /// unproven tail, and starts the committer. `on_commit` is called in order, after the sync and
-    /// before the acknowledgement.
+    /// Opens or makes the journal in `config.dir`, gives the newest good snapshot and every record
+    /// behind it to `back`, makes what was read durable, and starts. `on_commit` is called in order,
+    /// after the sync and before the acknowledgement.
     pub fn open(
         config: Config,
         clock: Clock,
-        replay: &mut dyn FnMut(Replayed<'_>) -> Result<(), String>,
+        back: &mut Back<'_>,
         on_commit: impl FnMut(Committed<T>) + Send + 'static,
     ) -> Result<(Self, Recovery), Error> {
         let disk = RealDisk::open(&config.dir)?;
         let lock = disk.lock()?;
-        Self::open_on((disk, Some(lock)), config, clock, replay, on_commit)
+        Self::open_on((disk, Some(lock)), config, clock, back, on_commit)
     }
 
     #[expect(clippy::needless_pass_by_value, reason = "the journal owns its configuration")]
@@ -165,25 +246,37 @@ impl<T: Send + 'static> Journal<T> {
         disk: (impl Disk, Option<File>),
         config: Config,
         clock: Clock,
-        replay: &mut dyn FnMut(Replayed<'_>) -> Result<(), String>,
+        back: &mut Back<'_>,
         on_commit: impl FnMut(Committed<T>) + Send + 'static,
     ) -> Result<(Self, Recovery), Error> {
         let (mut disk, lock) = disk;
-        let found = recover::recover(&mut disk, replay)?;
+        let found = recover::recover(&mut disk, back)?;
         let status = Arc::new(Status::default());
         status.disk_bytes.store(found.disk_bytes, Ordering::Relaxed);
+        status.since_snapshot.store(found.replayed_bytes, Ordering::Relaxed);
         let (queue, queued) = std::sync::mpsc::sync_channel(QUEUE_MAX);
-        let committer =
-            Committer::new(disk, found.position, config.segment_bytes, clock, Arc::clone(&status));
-        let thread = std::thread::Builder::new()
-            .name("journal".to_owned())
-            .spawn(move || committer.run(&queued, on_commit))
-            .map_err(|source| Error::Io { path: config.dir.clone(), source })?;
+        let (snapshots, taken) = std::sync::mpsc::sync_channel(1);
+        let keeper = Keeper::new(disk.another(), Arc::clone(&status), found.spares.clone())
+            .with_reserve(config.reserve_bytes);
+        let committer = Committer::new(disk, found.position, config.segment_bytes, clock)
+            .with(Arc::clone(&status), found.spares);
+        let spawn = |name: &str, run: Box<dyn FnOnce() + Send>| {
+            std::thread::Builder::new()
+                .name(name.to_owned())
+                .spawn(run)
+                .map_err(|source| Error::Io { path: config.dir.clone(), source })
+        };
+        let threads = vec![
+            spawn("journal", Box::new(move || committer.run(&queued, on_commit)))?,
+            spawn("keeper", Box::new(move || keeper.run(&taken)))?,
+        ];
         let shared = Shared {
             queue: Mutex::new(Some(queue)),
+            snapshots: Mutex::new(Some(snapshots)),
             status,
             size_max_bytes: config.size_max_bytes,
-            committer: Mutex::new(Some(thread)),
+            snapshot_every_bytes: config.snapshot_every_bytes,
+            threads: Mutex::new(threads),
             _lock: lock,
         };
         Ok((Self { shared: Arc::new(shared) }, found.recovery))
@@ -206,6 +299,9 @@ impl<T: Send + 'static> Journal<T> {
         }
         let bytes = u64::try_from(payload.len()).unwrap_or(u64::MAX);
         if priority == Priority::Batch {
+            if status.disk_full.load(Ordering::Acquire) {
+                return Err(Refused::DiskFull);
+            }
             if status.disk_bytes.load(Ordering::Relaxed).saturating_add(bytes)
                 > self.shared.size_max_bytes
             {
@@ -234,17 +330,63 @@ impl<T: Send + 'static> Journal<T> {
         self.shared.status.poisoned.load(Ordering::Acquire)
     }
 
-    /// Bytes of all segments.
-    pub fn disk_bytes(&self) -> u64 {
-        self.shared.status.disk_bytes.load(Ordering::Relaxed)
+    pub fn health(&self) -> Health {
+        let status = &self.shared.status;
+        Health {
+            is_poisoned: self.is_poisoned(),
+            is_disk_full: status.disk_full.load(Ordering::Acquire),
+            disk_bytes: status.disk_bytes.load(Ordering::Relaxed),
+            snapshots: status.snapshots.load(Ordering::Relaxed),
+            snapshots_failed: status.snapshots_failed.load(Ordering::Relaxed),
+            snapshot_bytes: status.snapshot_bytes.load(Ordering::Relaxed),
+        }
     }
 
-    /// Takes no more, syncs what is queued, ends the committer. Blocks.
+    /// Whether a snapshot should be taken now, at this log time.
+    pub fn is_snapshot_due(&self, now: Timestamp) -> bool {
+        let status = &self.shared.status;
+        let written = status.since_snapshot.load(Ordering::Relaxed);
+        if status.snapshot_busy.load(Ordering::Acquire) || written == 0 {
+            return false;
+        }
+        let at = status.snapshot_at.load(Ordering::Relaxed);
+        if at == 0 {
+            status.snapshot_at.store(now.as_nanos(), Ordering::Relaxed);
+        }
+        // A large state is written less often, so that snapshots never outweigh the log; but the log
+        // must not reach its size for want of one.
+        let size =
+            status.snapshot_bytes.load(Ordering::Relaxed).min(self.shared.size_max_bytes / 4);
+        let is_old = at != 0 && now.since(Timestamp::from_nanos(at)) >= SNAPSHOT_AGE_MAX;
+        written >= self.shared.snapshot_every_bytes.max(size) || is_old
+    }
+
+    /// Hands a snapshot to the keeper, which writes it beside the work. While one is being written
+    /// another is not taken.
+    pub fn keep(&self, taken: Taken) {
+        let status = &self.shared.status;
+        let now = taken.snapshot.point.log_time.as_nanos();
+        status.snapshot_busy.store(true, Ordering::Release);
+        let sender = self.shared.snapshots.lock().unwrap_or_else(PoisonError::into_inner);
+        if sender.as_ref().is_some_and(|sender| sender.try_send(taken).is_ok()) {
+            status.since_snapshot.store(0, Ordering::Relaxed);
+            status.snapshot_at.store(now, Ordering::Relaxed);
+        } else {
+            status.snapshot_busy.store(false, Ordering::Release);
+        }
+    }
+
+    /// Takes no more, syncs what is queued, ends the threads. Blocks.
     pub fn close(&self) {
         drop(self.shared.queue.lock().unwrap_or_else(PoisonError::into_inner).take());
-        let thread = self.shared.committer.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if thread.is_some_and(|thread| thread.join().is_err()) {
-            tracing::error!(event = "journal.committer.failed");
+        drop(self.shared.snapshots.lock().unwrap_or_else(PoisonError::into_inner).take());
+        let threads = std::mem::take(
+            &mut *self.shared.threads.lock().unwrap_or_else(PoisonError::into_inner),
+        );
+        for thread in threads {
+            if thread.join().is_err() {
+                tracing::error!(event = "journal.thread.failed");
+            }
         }
     }
 }

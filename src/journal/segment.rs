@@ -8,11 +8,18 @@
 //! ```
 //!
 //! All numbers are little-endian. A record's checksum covers everything after itself and begins with
-//! the checksum of the record before it: stale, moved or repeated records do not fit the chain.
+//! the checksum of the record before it: stale, moved or repeated records do not fit the chain. The
+//! highest bit of the encoding marks the first record of a group: a group is written only after the one
+//! before it was synced, so such a record proves that all before it were once on disk. What follows the
+//! last record is zeros or what a former use of the file left.
+//!
+//! Version 1 had no such mark and every record stood for a group of its own; it is still read.
 
 use crate::signal::Timestamp;
 
-pub(super) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
+/// The oldest version that is still read.
+const VERSION_MIN: u32 = 1;
 pub(super) const HEADER_BYTES: usize = 26;
 pub(super) const RECORD_HEAD_BYTES: usize = 25;
 const MAGIC: &[u8; 6] = b"TLJRNL";
@@ -24,6 +31,8 @@ const LEVEL: i32 = 1;
 pub(super) const PAYLOAD_MAX: usize = 256 << 20;
 const PLAIN: u8 = 0;
 const ZSTD: u8 = 1;
+/// Set in the encoding of a group's first record.
+const FIRST: u8 = 0x80;
 
 /// `00000000000000000042.journal`: by the first sequence number, so names sort as records do.
 pub(super) fn file_name(first_seq: u64) -> String {
@@ -50,7 +59,7 @@ pub(super) fn header(first_seq: u64, chain: u32) -> Vec<u8> {
 /// What a header says, or why it is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Header {
-    Good { first_seq: u64, chain: u32 },
+    Good { version: u32, first_seq: u64, chain: u32 },
     OtherVersion(u32),
     Bad(&'static str),
 }
@@ -68,24 +77,33 @@ pub(super) fn read_header(bytes: &[u8]) -> Header {
         // No version is 0: the power went while the header was written, zeros stand for the rest.
         return Header::Bad("the header is cut short");
     }
-    if version != VERSION {
+    if !(VERSION_MIN..=VERSION).contains(&version) {
         return Header::OtherVersion(version);
     }
     let checked = bytes.get(..22).map(crc32c::crc32c);
     if checked.is_none() || u32_at(bytes, 22) != checked {
         return Header::Bad("the header's checksum is wrong");
     }
-    Header::Good { first_seq, chain }
+    Header::Good { version, first_seq, chain }
 }
 
-/// Appends one record to `out`; gives the new end of the chain.
-pub(super) fn write_record(
-    out: &mut Vec<u8>,
-    chain: u32,
-    seq: u64,
-    log_time: Timestamp,
-    payload: &[u8],
-) -> u32 {
+/// Where a record lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rank {
+    FirstOfGroup,
+    Further,
+}
+
+/// What a record says before its payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Head {
+    pub(super) seq: u64,
+    pub(super) log_time: Timestamp,
+    pub(super) rank: Rank,
+}
+
+/// Appends one record to `out`, behind a record with the checksum `chain`; gives its own.
+pub(super) fn write_record(out: &mut Vec<u8>, chain: u32, head: Head, payload: &[u8]) -> u32 {
     let compressed = if payload.len() >= COMPRESS_FROM {
         zstd::bulk::compress(payload, LEVEL).ok()
     } else {
@@ -99,9 +117,9 @@ pub(super) fn write_record(
     let length = u32::try_from(stored.len()).unwrap_or(u32::MAX);
     out.extend_from_slice(&length.to_le_bytes());
     out.extend_from_slice(&[0; 4]);
-    out.extend_from_slice(&seq.to_le_bytes());
-    out.extend_from_slice(&log_time.as_nanos().to_le_bytes());
-    out.push(encoding);
+    out.extend_from_slice(&head.seq.to_le_bytes());
+    out.extend_from_slice(&head.log_time.as_nanos().to_le_bytes());
+    out.push(if head.rank == Rank::FirstOfGroup { encoding | FIRST } else { encoding });
     out.extend_from_slice(stored);
     let crc = checksum(chain, out.get(from..).unwrap_or_default());
     if let Some(place) = out.get_mut(from + 4..from + 8) {
@@ -159,11 +177,16 @@ pub(super) fn read_unchained(bytes: &[u8]) -> Option<Record<'_>> {
 impl Record<'_> {
     /// The payload as it was given; None where its encoding is unknown or it does not unpack.
     pub(super) fn payload(&self) -> Option<Vec<u8>> {
-        match self.encoding {
+        match self.encoding & !FIRST {
             PLAIN => Some(self.stored.to_vec()),
             ZSTD => zstd::bulk::decompress(self.stored, PAYLOAD_MAX).ok(),
             _ => None,
         }
+    }
+
+    /// False where it was written together with the record before it.
+    pub(super) fn is_first_of_group(&self, version: u32) -> bool {
+        version < 2 || self.encoding & FIRST != 0
     }
 
     /// True if the record fits behind a record with this checksum.
@@ -172,10 +195,10 @@ impl Record<'_> {
     }
 }
 
-fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+pub(super) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_le_bytes(bytes.get(at..at.checked_add(4)?)?.try_into().ok()?))
 }
 
-fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
+pub(super) fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
     Some(u64::from_le_bytes(bytes.get(at..at.checked_add(8)?)?.try_into().ok()?))
 }

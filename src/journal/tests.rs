@@ -12,10 +12,10 @@ use proptest::prelude::*;
 
 use super::commit::{Committer, Queued};
 use super::*;
-use simulated_disk::{Fault, Flaw, Platter, SimulatedDisk};
+use simulated_disk::{Fault, Platter, SimulatedDisk};
 
 /// A record as recovery showed it.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 struct Shown {
     seq: u64,
     log_time: Timestamp,
@@ -30,28 +30,75 @@ fn payload(i: usize) -> Vec<u8> {
 
 /// Recovery alone, as the next start does it.
 fn recovered(disk: &SimulatedDisk) -> Result<Vec<Shown>, Error> {
-    let mut shown = Vec::new();
-    recover::recover(&mut disk.clone(), &mut |replayed| {
-        let Replayed { seq, log_time, payload } = replayed;
-        shown.push(Shown { seq, log_time, payload: payload.to_vec() });
-        Ok(())
-    })?;
-    Ok(shown)
+    recovered_with(disk).map(|(shown, _)| shown)
 }
 
-/// The committer without its thread: the test decides what a group is.
+/// The state is the list of all records: a snapshot holds it as one section.
+fn recovered_with(disk: &SimulatedDisk) -> Result<(Vec<Shown>, recover::Found), Error> {
+    let shown = std::cell::RefCell::new(Vec::new());
+    let mut back = Back {
+        restore: &mut |snapshot| {
+            let section = snapshot.section("records").ok_or("there is no section of records")?;
+            *shown.borrow_mut() =
+                postcard::from_bytes(section).map_err(|error| error.to_string())?;
+            Ok(())
+        },
+        replay: &mut |Replayed { seq, log_time, payload }| {
+            shown.borrow_mut().push(Shown { seq, log_time, payload: payload.to_vec() });
+            Ok(())
+        },
+    };
+    let found = recover::recover(&mut disk.clone(), &mut back)?;
+    Ok((shown.into_inner(), found))
+}
+
+fn recover_with(
+    disk: &SimulatedDisk,
+    replay: &mut dyn FnMut(Replayed<'_>) -> Result<(), String>,
+) -> Result<recover::Found, Error> {
+    recover::recover(&mut disk.clone(), &mut Back { restore: &mut |_| Ok(()), replay })
+}
+
+fn opened<T: Send + 'static>(
+    disk: &SimulatedDisk,
+    config: Config,
+    clock: Clock,
+    on_commit: impl FnMut(Committed<T>) + Send + 'static,
+) -> Journal<T> {
+    let back = &mut Back { restore: &mut |_| Ok(()), replay: &mut |_| Ok(()) };
+    Journal::open_on((disk.clone(), None), config, clock, back, on_commit).unwrap().0
+}
+
+/// Committer and keeper without their threads: the test decides what a group is, and when a snapshot is
+/// taken.
 struct Session {
     committer: Committer<SimulatedDisk>,
+    keeper: Keeper<SimulatedDisk>,
+    status: Arc<Status>,
+    state: Vec<Shown>,
+    point: Point,
     recovery: Recovery,
 }
 
 impl Session {
     fn open(disk: &SimulatedDisk, segment_bytes: u64) -> Result<Self, Error> {
-        let mut disk = disk.clone();
-        let found = recover::recover(&mut disk, &mut |_| Ok(()))?;
+        let (state, found) = recovered_with(disk)?;
         let status = Arc::new(Status::default());
-        let committer = Committer::new(disk, found.position, segment_bytes, Clock::wall(), status);
-        Ok(Self { committer, recovery: found.recovery })
+        let keeper = Keeper::new(disk.clone(), Arc::clone(&status), found.spares.clone());
+        let point = found.position.last;
+        let committer = Committer::new(disk.clone(), found.position, segment_bytes, Clock::wall())
+            .with(Arc::clone(&status), found.spares);
+        Ok(Self { committer, keeper, status, state, point, recovery: found.recovery })
+    }
+
+    /// True if the snapshot is on disk and the log cut behind it.
+    fn snapshot(&mut self) -> bool {
+        let before = self.status.snapshots.load(Ordering::Relaxed);
+        let bytes = postcard::to_stdvec(&self.state).unwrap();
+        let sections = vec![Section { name: "records".to_owned(), bytes }];
+        let snapshot = Snapshot { point: self.point, sections };
+        self.keeper.keep(Taken { snapshot, before: Box::new(|| Ok(())), after: Box::new(|| ()) });
+        self.status.snapshots.load(Ordering::Relaxed) > before
     }
 
     /// One group; true if all of it was acknowledged, false if none of it was.
@@ -64,7 +111,14 @@ impl Session {
             })
             .unzip();
         let mut told = 0;
-        let is_good = self.committer.commit(group, &mut |_: Committed<()>| told += 1);
+        let payloads: Vec<_> = group.iter().map(|queued| queued.payload.clone()).collect();
+        let (state, last) = (&mut self.state, &mut self.point);
+        let is_good = self.committer.commit(group, &mut |Committed { point, .. }: Committed<()>| {
+            let Point { seq, log_time, .. } = point;
+            state.push(Shown { seq, log_time, payload: payloads[told].clone() });
+            *last = point;
+            told += 1;
+        });
         let acknowledged = answers
             .into_iter()
             .map(oneshot::Receiver::blocking_recv)
@@ -77,13 +131,25 @@ impl Session {
 }
 
 fn config(dir: &std::path::Path) -> Config {
-    Config { segment_bytes: 300, ..Config::new(dir.to_owned()) }
+    Config { segment_bytes: 300, reserve_bytes: 0, ..Config::new(dir.to_owned(), 1 << 30) }
+}
+
+/// For a disk that is counted: nothing happens on it but what the test asks for.
+fn bare_config(size_max_bytes: u64) -> Config {
+    let config = Config::new(PathBuf::from("/journal"), size_max_bytes);
+    Config { segment_bytes: 1 << 20, reserve_bytes: 0, ..config }
+}
+
+fn open_real(
+    dir: &std::path::Path,
+    replay: &mut dyn FnMut(Replayed<'_>) -> Result<(), String>,
+) -> Result<(Journal<()>, Recovery), Error> {
+    let back = &mut Back { restore: &mut |_| Ok(()), replay };
+    Journal::open(config(dir), Clock::wall(), back, |_| ())
 }
 
 fn open_simulated(disk: &SimulatedDisk, size_max_bytes: u64) -> Journal<()> {
-    let config = Config { size_max_bytes, ..Config::new(PathBuf::from("/journal")) };
-    let disk = (disk.clone(), None);
-    Journal::open_on(disk, config, Clock::wall(), &mut |_| Ok(()), |_| ()).unwrap().0
+    opened(disk, bare_config(size_max_bytes), Clock::wall(), |_| ())
 }
 
 /// Appends and waits for the sync.
@@ -97,10 +163,7 @@ fn a_failed_sync_poisons_and_nobody_is_told_otherwise() {
     let disk = SimulatedDisk::default();
     let (commits, committed) = mpsc::sync_channel(16);
     let on_commit = move |done: Committed<u8>| commits.send(done.item).unwrap();
-    let config = Config::new(PathBuf::from("/journal"));
-    let opened =
-        Journal::open_on((disk.clone(), None), config, Clock::wall(), &mut |_| Ok(()), on_commit);
-    let (journal, _) = opened.unwrap();
+    let journal = opened(&disk, bare_config(1 << 20), Clock::wall(), on_commit);
     let send = |item: u8| {
         let durable = journal.append(vec![item], item, Priority::Essential)?;
         durable.blocking_recv().unwrap_or(Err(Refused::Poisoned))
@@ -122,12 +185,98 @@ fn a_failed_sync_poisons_and_nobody_is_told_otherwise() {
 }
 
 #[test]
-fn a_write_that_finds_the_disk_full_poisons() {
-    let disk = SimulatedDisk::new(Platter::with(Flaw::None, Fault::AppendFailsFrom(0)));
+fn a_write_that_fails_poisons() {
+    let disk = SimulatedDisk::default();
     let journal = open_simulated(&disk, 1 << 20);
+    disk.platter().fault = Fault::WriteFailsFrom(0);
     assert_eq!(append(&journal, b"a", Priority::Batch), Err(Refused::Poisoned));
     assert!(journal.is_poisoned());
     journal.close();
+}
+
+/// A write without space is no failed sync: what is there stays, and the reserve lets ticks pass.
+#[test]
+fn a_full_disk_refuses_batches_and_lets_ticks_pass() {
+    let disk = SimulatedDisk::default();
+    let journal = open_simulated(&disk, 1 << 20);
+    assert_eq!(append(&journal, b"a", Priority::Batch), Ok(1));
+    disk.platter().fault = Fault::NoSpaceFrom(0);
+    assert_eq!(append(&journal, b"tick", Priority::Essential), Ok(2));
+    assert_eq!(append(&journal, b"b", Priority::Batch), Err(Refused::DiskFull));
+    assert!(journal.health().is_disk_full && !journal.is_poisoned());
+    journal.close();
+    let shown = recovered(&disk).unwrap();
+    assert_eq!(shown.last().map(|record| record.payload.as_slice()), Some(&b"tick"[..]));
+}
+
+/// Two snapshots are kept, the log begins behind the older of them, its files are used again, and a
+/// damaged newer one costs nothing.
+#[test]
+fn snapshots_cut_the_log_and_one_of_them_may_be_damaged() {
+    let disk = SimulatedDisk::default();
+    let mut session = Session::open(&disk, 220).unwrap();
+    for i in 0..60 {
+        assert!(session.append(vec![payload(i)]));
+        assert!(i % 10 != 9 || session.snapshot());
+    }
+    let state = session.state.clone();
+    drop(session);
+    let files = disk.platter().files();
+    let names: Vec<String> = files.keys().cloned().collect();
+    expect![[r"
+        00000000000000000037.spare
+        00000000000000000043.spare
+        00000000000000000049.journal
+        00000000000000000050.snapshot
+        00000000000000000055.journal
+        00000000000000000060.snapshot
+        mark"]]
+    .assert_eq(&names.join("\n"));
+    for spoil in [&["00000000000000000060.snapshot"][..], &[]] {
+        let mut damaged = files.clone();
+        spoil.iter().for_each(|name| damaged.get_mut(*name).unwrap()[70] ^= 1);
+        let disk = SimulatedDisk::new(Platter::holding(&damaged));
+        let (shown, found) = recovered_with(&disk).unwrap();
+        assert_eq!(shown, state);
+        assert_eq!(found.recovery.damaged_snapshots, u64::try_from(spoil.len()).unwrap());
+    }
+    // Without either nothing stands in for the records that were cut: said, not passed over.
+    let mut gone = files;
+    gone.retain(|name, _| snapshot::seq_of(name).is_none());
+    let error = recovered(&SimulatedDisk::new(Platter::holding(&gone))).unwrap_err();
+    assert!(error.to_string().contains("there is no snapshot that holds them"), "{error}");
+}
+
+#[test]
+fn every_flipped_bit_of_a_snapshot_is_detected() {
+    let sections =
+        ["engine", "series"].map(|name| Section { name: name.to_owned(), bytes: payload(4) });
+    let point = Point { seq: 7, log_time: Timestamp::from_nanos(9), chain: 5 };
+    let snapshot = Snapshot { point, sections: sections.into() };
+    let bytes = snapshot::encode(&snapshot).unwrap();
+    assert_eq!(snapshot::decode(&bytes), Ok(snapshot));
+    for bit in 0..bytes.len() * 8 {
+        let mut damaged = bytes.clone();
+        damaged[bit / 8] ^= 1 << (bit % 8);
+        assert!(snapshot::decode(&damaged).is_err(), "bit {bit}");
+    }
+    for length in 0..bytes.len() {
+        assert!(snapshot::decode(&bytes[..length]).is_err(), "cut at {length}");
+    }
+}
+
+#[test]
+fn while_a_copy_is_made_nothing_is_removed() {
+    let disk = SimulatedDisk::default();
+    disk.clone().create("hold").unwrap();
+    let mut session = Session::open(&disk, 220).unwrap();
+    for i in 0..40 {
+        assert!(session.append(vec![payload(i)]));
+        assert!(i % 10 != 9 || session.snapshot());
+    }
+    let files = disk.platter().files();
+    assert!(files.contains_key("00000000000000000001.journal"));
+    assert_eq!(files.keys().filter(|name| snapshot::seq_of(name).is_some()).count(), 4);
 }
 
 #[test]
@@ -136,15 +285,12 @@ fn records_that_queue_while_the_disk_is_busy_are_one_group() {
     let (open_gate, gate) = mpsc::sync_channel::<()>(1);
     let (announce, first_told) = mpsc::sync_channel::<u64>(16);
     let on_commit = move |done: Committed<()>| {
-        announce.send(done.seq).unwrap();
-        if done.seq == 1 {
+        announce.send(done.point.seq).unwrap();
+        if done.point.seq == 1 {
             gate.recv().unwrap();
         }
     };
-    let config = Config::new(PathBuf::from("/journal"));
-    let opened =
-        Journal::open_on((disk.clone(), None), config, Clock::wall(), &mut |_| Ok(()), on_commit);
-    let (journal, _) = opened.unwrap();
+    let journal = opened(&disk, bare_config(1 << 20), Clock::wall(), on_commit);
     let queue = |payload: &[u8]| journal.append(payload.to_vec(), (), Priority::Batch).unwrap();
     let first = queue(b"first");
     assert_eq!(first_told.recv(), Ok(1));
@@ -154,7 +300,7 @@ fn records_that_queue_while_the_disk_is_busy_are_one_group() {
     assert_eq!(first.blocking_recv(), Ok(Ok(1)));
     let seqs: Vec<_> = others.into_iter().map(|durable| durable.blocking_recv()).collect();
     assert_eq!(seqs, (2..7).map(|seq| Ok(Ok(seq))).collect::<Vec<_>>());
-    assert_eq!(disk.platter().operations - before, 2, "one append and one sync");
+    assert_eq!(disk.platter().operations - before, 3, "one write, one sync, one mark");
     journal.close();
 }
 
@@ -173,12 +319,14 @@ fn at_its_size_batches_are_refused_and_ticks_still_pass() {
     assert_eq!(append(&journal, b"tick", Priority::Essential), Ok(4));
     assert_eq!(append(&journal, &[b'x'; 50], Priority::Batch), Err(Refused::DiskFull));
     assert!(!journal.is_poisoned());
-    let on_disk: usize = disk.platter().files().values().map(Vec::len).sum();
-    assert_eq!(journal.disk_bytes(), u64::try_from(on_disk).unwrap());
+    let files = disk.platter().files();
+    let segments = files.iter().filter(|(name, _)| segment::first_seq(name).is_some());
+    let on_disk: usize = segments.map(|(_, bytes)| bytes.len()).sum();
+    assert_eq!(journal.health().disk_bytes, u64::try_from(on_disk).unwrap());
     journal.close();
     // A restart counts what it found.
     let journal = open_simulated(&disk, 300);
-    assert_eq!(journal.disk_bytes(), u64::try_from(on_disk).unwrap());
+    assert_eq!(journal.health().disk_bytes, u64::try_from(on_disk).unwrap());
     assert_eq!(append(&journal, &[b'x'; 50], Priority::Batch), Err(Refused::DiskFull));
     assert_eq!(append(&journal, b"tick", Priority::Essential), Ok(5));
     journal.close();
@@ -215,11 +363,8 @@ fn a_closed_journal_has_synced_what_was_queued_and_takes_no_more() {
 fn log_time_never_goes_back() {
     let disk = SimulatedDisk::default();
     for behind in [Duration::ZERO, Duration::from_hours(1), Duration::from_hours(2)] {
-        let config = Config::new(PathBuf::from("/journal"));
         let clock = Clock::accelerated(behind, 1.0);
-        let on_disk = (disk.clone(), None);
-        let (journal, _) =
-            Journal::open_on(on_disk, config, clock, &mut |_| Ok(()), |_| ()).unwrap();
+        let journal = opened(&disk, bare_config(1 << 20), clock, |_| ());
         for _ in 0..3 {
             append(&journal, b"a", Priority::Essential).unwrap();
         }
@@ -244,7 +389,7 @@ fn a_record_that_cannot_be_applied_stops_the_start_and_changes_nothing() {
     let refuse = &mut |replayed: Replayed<'_>| {
         if replayed.seq == 2 { Err("an unknown kind".to_owned()) } else { Ok(()) }
     };
-    let error = recover::recover(&mut disk.clone(), refuse).unwrap_err();
+    let error = recover_with(&disk, refuse).unwrap_err();
     expect!["record 2 cannot be applied: an unknown kind"].assert_eq(&error.to_string());
     assert_eq!(disk.platter().files(), before);
 }
@@ -252,7 +397,7 @@ fn a_record_that_cannot_be_applied_stops_the_start_and_changes_nothing() {
 #[test]
 fn a_second_daemon_is_locked_out() {
     let dir = tempfile::tempdir().unwrap();
-    let open = || Journal::<()>::open(config(dir.path()), Clock::wall(), &mut |_| Ok(()), |_| ());
+    let open = || open_real(dir.path(), &mut |_| Ok(()));
     let (first, _) = open().unwrap();
     append(&first, b"mine", Priority::Batch).unwrap();
     let error = open().unwrap_err();
@@ -264,7 +409,7 @@ fn a_second_daemon_is_locked_out() {
     first.close();
     drop(first);
     let (_second, recovery) = open().unwrap();
-    assert_eq!(recovery, Recovery { records: 2, segments: 1, torn_bytes: 0 });
+    assert_eq!(recovery, Recovery { records: 2, segments: 1, ..Recovery::default() });
 }
 
 #[test]
@@ -272,8 +417,7 @@ fn a_journal_is_private_to_its_owner() {
     use std::os::unix::fs::PermissionsExt as _;
     let dir = tempfile::tempdir().unwrap();
     let inner = dir.path().join("made/on the way");
-    let (journal, _) =
-        Journal::<()>::open(config(&inner), Clock::wall(), &mut |_| Ok(()), |_| ()).unwrap();
+    let (journal, _) = open_real(&inner, &mut |_| Ok(())).unwrap();
     append(&journal, b"secret", Priority::Batch).unwrap();
     journal.close();
     let mode = |path: &std::path::Path| path.metadata().unwrap().permissions().mode() & 0o777;
@@ -308,8 +452,7 @@ proptest! {
                 shown.push(replayed.payload.to_vec());
                 Ok(())
             };
-            let (journal, recovery) =
-                Journal::open(config(dir.path()), Clock::wall(), &mut replay, |_| ()).unwrap();
+            let (journal, recovery) = open_real(dir.path(), &mut replay).unwrap();
             prop_assert_eq!(&shown, &written);
             prop_assert_eq!(recovery.records, u64::try_from(written.len()).unwrap());
             prop_assert_eq!(recovery.torn_bytes, 0);

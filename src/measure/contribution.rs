@@ -1,6 +1,6 @@
 //! What one subject adds to the series, in a form that can be taken back.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
@@ -40,6 +40,16 @@ impl Contributions {
             return 0;
         }
         self.parts.iter().zip(&other.parts).take_while(|(a, b)| a == b).count()
+    }
+
+    /// Holds each label set once, with all others that go through here.
+    pub(super) fn share_labels(&mut self, shared: &mut HashSet<Arc<Labels>>) {
+        for part in &mut self.parts {
+            match shared.get(&part.labels) {
+                Some(labels) => part.labels = Arc::clone(labels),
+                None => drop(shared.insert(Arc::clone(&part.labels))),
+            }
+        }
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -14,9 +14,9 @@ mod request;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use self::contribution::{Contributions, LabelCache, Tally};
 use self::memory_use::MemoryUse;
@@ -36,8 +36,11 @@ const SUBJECTS_MAX: usize = 4_000_000;
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Measure {
     objectives: Vec<Objective>,
+    #[serde(serialize_with = "in_order")]
     requests: HashMap<Text, Contributions>,
+    #[serde(serialize_with = "in_order")]
     invocations: HashMap<Text, Contributions>,
+    #[serde(serialize_with = "in_order")]
     deliveries: HashMap<Text, Contributions>,
     memory_use: MemoryUse,
     accumulator: Accumulator,
@@ -45,6 +48,11 @@ pub struct Measure {
     labels: LabelCache,
     /// Subjects that found no room to be remembered.
     uncorrectable: u64,
+}
+
+/// The same state gives the same bytes.
+fn in_order<S: Serializer>(map: &HashMap<Text, Contributions>, s: S) -> Result<S::Ok, S::Error> {
+    s.collect_map(map.iter().collect::<BTreeMap<_, _>>())
 }
 
 /// Good/total counter at a latency objective's own threshold, or of outcomes.
@@ -67,6 +75,29 @@ pub enum Sli {
 impl Measure {
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// All of it, for a snapshot.
+    ///
+    /// # Errors
+    /// Only where memory fails.
+    pub fn save(&self) -> Result<Vec<u8>, postcard::Error> {
+        postcard::to_stdvec(self)
+    }
+
+    /// What was saved, its label sets shared as they were.
+    ///
+    /// # Errors
+    /// Where the bytes are not what [`Measure::save`] of this version wrote.
+    pub fn restore(saved: &[u8]) -> Result<Self, postcard::Error> {
+        let mut measure: Self = postcard::from_bytes(saved)?;
+        let mut shared = HashSet::new();
+        let Self { requests, invocations, deliveries, .. } = &mut measure;
+        for counted in [requests, invocations, deliveries].into_iter().flat_map(HashMap::values_mut)
+        {
+            counted.share_labels(&mut shared);
+        }
+        Ok(measure)
     }
 
     /// The objectives whose `throughline_slo_*` counters are kept from now on, and whose thresholds

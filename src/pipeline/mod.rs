@@ -11,9 +11,18 @@
 mod deliver;
 mod evidence;
 mod forwarding;
+mod recover;
+mod reload;
+mod saved;
 mod start;
 mod state;
+mod terms;
+#[cfg(test)]
+mod tests;
 mod threads;
+mod troubles;
+mod verify;
 
 pub use start::{Pipeline, Settings, Stopped};
 pub use state::{Entry, State};
+pub use verify::{Check, verify};

@@ -2,10 +2,9 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::SyncSender;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -15,24 +14,20 @@ use tokio::task::JoinSet;
 
 use super::deliver;
 use super::forwarding::Forwarding;
+use super::recover::{self, Recovered};
+use super::reload::Reload;
 use super::state::{Entry, State};
+use super::terms::Terms;
 use super::threads::{EngineThread, EvaluatorThread, Item, Log};
-use crate::archive::Archive;
+use super::troubles::{StepWatch, Troubles};
 use crate::clock::Clock;
 use crate::config::{Config, Listen, Scope};
-use crate::correlate::Engine;
-use crate::evaluate::{self, Evaluator};
+use crate::evaluate::Evaluator;
 use crate::forward::alertmanagers;
 use crate::internal_telemetry::Metrics;
-use crate::internal_telemetry::happening::{
-    BatchAccepted, BatchRefused, ConfigReloaded, JournalFailed, JournalReplayed,
-};
-use crate::journal::{self, Committed, Journal, Priority, Refused};
-use crate::measure::Measure;
-use crate::normalize;
-use crate::notify::Dispatcher;
+use crate::internal_telemetry::happening::{BatchAccepted, BatchRefused, JournalFailed};
+use crate::journal::{Committed, Priority, Refused};
 use crate::receive::{self, Delivery, Receivers, Refusal};
-use crate::series::Series;
 use crate::serve::{self, Views};
 use crate::signal::Diagnostic;
 
@@ -72,23 +67,8 @@ impl Settings {
 
     /// The rules and objectives, or everything that is wrong with their files.
     pub fn evaluator(&self) -> Result<Evaluator, Vec<Diagnostic>> {
-        Evaluator::try_new(evaluate_config(&self.config))
+        Evaluator::try_new(Terms::of(&self.config).evaluate())
     }
-}
-
-fn evaluate_config(config: &Config) -> evaluate::Config {
-    evaluate::Config {
-        rule_files: config.rules.files.clone(),
-        slo_files: config.rules.slo_files.clone(),
-        evaluation_interval: config.rules.evaluation_interval,
-        query_offset: config.rules.query_offset,
-        external_url: external_url(config),
-        ..evaluate::Config::default()
-    }
-}
-
-fn external_url(config: &Config) -> String {
-    format!("http://{}", config.listen.web)
 }
 
 /// A running daemon.
@@ -100,6 +80,7 @@ pub struct Pipeline {
     tasks: Tasks,
     threads: Vec<JoinHandle<()>>,
     reload: Reload,
+    troubles: Troubles,
     /// The data directory is ours as long as this file is open.
     lock: File,
 }
@@ -117,20 +98,19 @@ struct Tasks {
     lanes: JoinSet<()>,
 }
 
-/// Reads the configuration again and hands it to every stage, or says what is wrong with it.
-#[derive(Clone)]
-struct Reload(Arc<dyn Fn() -> Result<(), Vec<Diagnostic>> + Send + Sync>);
-
-impl std::fmt::Debug for Reload {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Reload")
-    }
-}
-
 /// A route that leads to what we do not deliver to would never send.
-fn deliverable(config: &Config) -> Result<(), Vec<Diagnostic>> {
+pub(super) fn deliverable(config: &Config) -> Result<(), Vec<Diagnostic>> {
     let errors = config.notify.undeliverable();
     if errors.is_empty() { Ok(()) } else { Err(errors) }
+}
+
+/// Says what is wrong before anything is touched, and what is suspicious.
+fn check(settings: &Settings) -> Result<(), Vec<Diagnostic>> {
+    deliverable(&settings.config)?;
+    for warning in settings.evaluator()?.warnings() {
+        tracing::warn!(event = "evaluate.objective.found", "{warning}");
+    }
+    Ok(())
 }
 
 fn shown(errors: &[Diagnostic]) -> Vec<String> {
@@ -140,26 +120,30 @@ fn shown(errors: &[Diagnostic]) -> Vec<String> {
 impl Pipeline {
     /// Binds, recovers, starts. Errors are for people: what failed and what to do.
     pub async fn start(settings: Settings) -> Result<Self, Vec<String>> {
-        deliverable(&settings.config).map_err(|errors| shown(&errors))?;
-        let evaluator = settings.evaluator().map_err(|errors| shown(&errors))?;
-        for warning in evaluator.warnings() {
-            tracing::warn!(event = "evaluate.objective.found", "{warning}");
-        }
+        check(&settings).map_err(|errors| shown(&errors))?;
         let Settings { config, clock, source } = settings;
         let one = |error: &dyn std::fmt::Display| vec![format!("throughline: {error}")];
         let metrics = Arc::new(Metrics::try_new().map_err(|error| one(&error))?);
         let lock = lock_data_dir(&config.data_dir).map_err(|error| one(&error))?;
-        let state = state(&config, evaluator).map_err(|error| one(&error))?;
+        let troubles = Troubles::new(Arc::clone(&metrics));
+        let (archive, lost) =
+            recover::archive(&config.data_dir, &config.archive).map_err(|error| one(&error))?;
+        let state = recover::state(&config, archive);
         let normalize = Arc::new(ArcSwap::from_pointee(config.normalize.clone()));
-        let reload = reload(source, state.clone(), Arc::clone(&normalize), clock.clone());
-        let (ready, written) = (Arc::new(AtomicBool::new(false)), Arc::new(OnceLock::new()));
+        let written = Arc::new(OnceLock::new());
+        let reload = Reload {
+            source,
+            state: state.clone(),
+            normalize: Arc::clone(&normalize),
+            log: Arc::clone(&written),
+        };
         let (stop, stopping) = watch::channel(false);
         let web = bind(config.listen.web).await.map_err(|error| one(&error))?;
         let addresses_web = web.local_addr().map_err(|error| one(&error))?;
         let seen = Seen {
             metrics: Arc::clone(&metrics),
             clock: clock.clone(),
-            ready: Arc::clone(&ready),
+            troubles: troubles.clone(),
             reload: reload.clone(),
             log: Arc::clone(&written),
         };
@@ -167,22 +151,15 @@ impl Pipeline {
         let views = views(&config, &state, seen);
         let web = tokio::spawn(serve_web(web, views, stopping.clone()));
 
-        let (records, received_records) = std::sync::mpsc::sync_channel(RECORDS_MAX);
-        let (log, recovered) =
-            recover(&config, &clock, &state, records).await.map_err(|error| one(&error))?;
-        recovered.emit(&metrics);
-        drop(written.set(log.clone()));
         let crowded = Arc::clone(&state.crowded);
-        let forwarding = Forwarding::of(&state, &clock, &metrics, &stopping).start(&config);
-        let workers = Workers {
-            state,
-            log: log.clone(),
-            clock: clock.clone(),
-            metrics: Arc::clone(&metrics),
-        };
-        let (threads, sender) = workers
-            .start(received_records, format!("http://{addresses_web}"))
+        lost.iter().for_each(|trouble| troubles.add(trouble, clock.now()));
+        let forwarding = Forwarding::of(&state, &clock, &metrics, &stopping);
+        let core = Core { config: &config, clock: &clock, state, metrics: &metrics };
+        let Running { log, threads, sender } = core
+            .start(&troubles, format!("http://{addresses_web}"))
             .map_err(|error| one(&error))?;
+        drop(written.set(log.clone()));
+        let forwarding = forwarding.start(&config);
 
         let (accepted, deliveries) = mpsc::channel(DELIVERIES_MAX);
         let receivers = Receivers::bind(
@@ -193,8 +170,8 @@ impl Pipeline {
         .map_err(|error| one(&error))?;
         let forwarder =
             tokio::spawn(forward(deliveries, log.clone(), crowded, Arc::clone(&metrics)));
-        let ticker = tokio::spawn(tick(log.clone(), clock, stopping));
-        ready.store(true, Ordering::Release);
+        let ticker = tokio::spawn(tick(log.clone(), clock, troubles.clone(), stopping));
+        troubles.watch(log.clone());
         metrics.ready.set(1);
         let addresses = Listen {
             otlp_grpc: receivers.otlp_grpc(),
@@ -208,6 +185,7 @@ impl Pipeline {
             tasks: Tasks { stop, web, ticker, forwarder, forwarding, sender, lanes },
             threads,
             reload,
+            troubles,
             lock,
         })
     }
@@ -230,9 +208,8 @@ impl Pipeline {
                 Some(()) = next(&mut terminations) => break,
                 Some(()) = next(&mut hangups) => {
                     let reload = self.reload.clone();
-                    let outcome = tokio::task::spawn_blocking(move || (reload.0)()).await;
-                    let errors = outcome.ok().and_then(Result::err).unwrap_or_default();
-                    ConfigReloaded { errors: &errors }.emit();
+                    // What is wrong with it has been said.
+                    drop(tokio::task::spawn_blocking(move || reload.run()).await);
                 }
                 _ = poll.tick() => if self.log.is_poisoned() { break },
             }
@@ -242,8 +219,9 @@ impl Pipeline {
 
     /// Drains and stops.
     pub async fn stop(self) -> Stopped {
-        let Self { log, receivers, mut tasks, threads, lock, .. } = self;
+        let Self { log, receivers, mut tasks, threads, troubles, lock, .. } = self;
         let poisoned = log.is_poisoned();
+        troubles.stopping();
         receivers.drain(DRAIN).await;
         // The forwarder ends with the last receiver, the ticker and the web server when told.
         let _ = tasks.stop.send(true);
@@ -289,10 +267,16 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> std::io::Result<Joi
 }
 
 /// Makes the folder, whose content is nobody else's to read, and locks it before anything in it is
-/// touched: the archive is made anew at every start.
-fn lock_data_dir(dir: &std::path::Path) -> Result<File, String> {
+/// touched.
+fn lock_data_dir(dir: &Path) -> Result<File, String> {
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
+    made.map_err(|error| format!("{}: {error}", dir.display()))?;
+    lock_existing(dir)
+}
+
+/// One user a folder: the lock lasts as long as the file is open.
+pub(super) fn lock_existing(dir: &Path) -> Result<File, String> {
     let failed = |error: std::io::Error| format!("{}: {error}", dir.display());
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(failed)?;
     let lock = OpenOptions::new()
         .create(true)
         .truncate(false)
@@ -303,65 +287,60 @@ fn lock_data_dir(dir: &std::path::Path) -> Result<File, String> {
     match lock.try_lock() {
         Ok(()) => Ok(lock),
         Err(TryLockError::WouldBlock) => Err(format!(
-            "{} is in use by another daemon; stop it, or choose another --data-dir",
+            "{} is in use by another daemon; stop it, or choose another directory",
             dir.display()
         )),
         Err(TryLockError::Error(error)) => Err(failed(error)),
     }
 }
 
-fn state(config: &Config, evaluator: Evaluator) -> Result<State, String> {
-    let mut series = Series::create(config.series.clone(), &config.data_dir.join("series"))
-        .map_err(|error| error.to_string())?;
-    let mut measure = Measure::new();
-    measure.set_objectives(evaluator.objectives());
-    series.set_thresholds(&measure.thresholds());
-    let archive = Archive::create(&config.data_dir.join("archive"), config.archive.clone())
-        .map_err(|error| error.to_string())?;
-    Ok(State {
-        engine: Arc::new(RwLock::new(Engine::new(config.correlate.clone()))),
-        series: Arc::new(RwLock::new(series)),
-        evaluator: Arc::new(RwLock::new(evaluator)),
-        dispatcher: Arc::new(RwLock::new(Dispatcher::new(
-            config.notify.clone(),
-            &external_url(config),
-        ))),
-        measure: Arc::new(Mutex::new(measure)),
-        archive: Arc::new(archive),
-        crowded: Arc::default(),
-    })
+/// What comes up before anything is taken in.
+struct Core<'a> {
+    config: &'a Config,
+    clock: &'a Clock,
+    state: State,
+    metrics: &'a Arc<Metrics>,
 }
 
-/// Replays the journal into the state, off the runtime's threads.
-async fn recover(
-    config: &Config,
-    clock: &Clock,
-    state: &State,
-    records: SyncSender<Committed<Item>>,
-) -> Result<(Log, JournalReplayed), journal::Error> {
-    let journal_config = journal::Config {
-        size_max_bytes: config.journal_size_max_bytes,
-        ..journal::Config::new(config.data_dir.join("journal"))
-    };
-    let (clock, state) = (clock.clone(), state.clone());
-    let opened = tokio::task::spawn_blocking(move || {
-        let stopwatch = Clock::stopwatch();
-        let mut n_records = 0;
-        let journal = Journal::open(
-            journal_config,
-            clock,
-            &mut |replayed: journal::Replayed<'_>| {
-                n_records += 1;
-                let entry = Entry::decode(replayed.payload).map_err(|error| error.to_string())?;
-                // What was due is offered again by the first tick after recovery.
-                state.apply(&entry, replayed.log_time);
-                Ok(())
-            },
-            move |committed| drop(records.send(committed)),
-        )?;
-        Ok((Log::new(journal.0), JournalReplayed { records: n_records, took: stopwatch.elapsed() }))
-    });
-    opened.await.unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()))
+/// A core that is up.
+struct Running {
+    log: Log,
+    threads: Vec<JoinHandle<()>>,
+    sender: tokio::task::JoinHandle<()>,
+}
+
+impl Core<'_> {
+    /// Recovers, starts the threads behind the journal, brings the configuration into force.
+    async fn start(self, troubles: &Troubles, external_url: String) -> Result<Running, String> {
+        let Self { config, clock, state, metrics } = self;
+        let (records, received_records) = std::sync::mpsc::sync_channel(RECORDS_MAX);
+        let Recovered { log, replayed, troubles: found } =
+            recover::recover(config, clock, &state, records).await?;
+        replayed.emit(metrics);
+        found.iter().for_each(|trouble| troubles.add(trouble, clock.now()));
+        let workers = Workers {
+            state: state.clone(),
+            log: log.clone(),
+            clock: clock.clone(),
+            metrics: Arc::clone(metrics),
+        };
+        let (threads, sender) =
+            workers.start(received_records, external_url).map_err(|error| error.to_string())?;
+        let (terms, log_of_terms) = (Terms::of(config), log.clone());
+        tokio::task::spawn_blocking(move || bring_into_force(&state, &terms, &log_of_terms))
+            .await
+            .unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()))?;
+        Ok(Running { log, threads, sender })
+    }
+}
+
+/// Records the configuration where it differs from what was in force when the log ended.
+fn bring_into_force(state: &State, terms: &Terms, log: &Log) -> Result<(), String> {
+    if state.is_under(terms) {
+        return Ok(());
+    }
+    let entry = terms.entry().map_err(|error| error.to_string())?;
+    log.write_and_wait(entry).map_err(|refused| refused.to_string())
 }
 
 /// What the threads behind the journal work with.
@@ -384,6 +363,7 @@ impl Workers {
         let (ticks, received_ticks) = std::sync::mpsc::sync_channel(1);
         let engine = EngineThread {
             state: state.clone(),
+            log: log.clone(),
             records,
             ticks,
             due,
@@ -409,7 +389,7 @@ impl Workers {
 struct Seen {
     metrics: Arc<Metrics>,
     clock: Clock,
-    ready: Arc<AtomicBool>,
+    troubles: Troubles,
     reload: Reload,
     /// Set when recovery is over.
     log: Arc<OnceLock<Log>>,
@@ -447,13 +427,17 @@ fn views(config: &Config, state: &State, seen: Seen) -> Views {
         archive: Arc::clone(&state.archive),
         metrics: seen.metrics,
         clock: seen.clock.clone(),
-        ready: seen.ready,
+        findings: {
+            let troubles = seen.troubles.clone();
+            Arc::new(move || troubles.findings())
+        },
+        unready: Arc::new(move || seen.troubles.reasons()),
         tokens: config.tokens.iter().map(token).collect(),
-        reload: seen.reload.0,
+        reload: Arc::new(move || seen.reload.run()),
         commands: commands(seen.log),
         started_at: seen.clock.now(),
         queries: serve::Queries::new(config.query),
-        exported: serve::metrics_text::Exported::default(),
+        exported: serve::metrics_text::Exported(Arc::clone(&state.exported)),
     }
 }
 
@@ -468,7 +452,7 @@ fn lanes(
         dispatcher: Arc::clone(&state.dispatcher),
         clock: seen.clock.clone(),
         metrics: Arc::clone(&seen.metrics),
-        external_url: external_url(config).into(),
+        external_url: Terms::of(config).external_url.into(),
     };
     let mut lanes = JoinSet::new();
     for peer in &config.alertmanagers {
@@ -561,46 +545,20 @@ const fn refusal(refused: Refused) -> Refusal {
     }
 }
 
-/// Writes a tick every second of the clock.
-async fn tick(log: Log, clock: Clock, mut stopping: watch::Receiver<bool>) {
+/// Writes a tick every second of the clock, and looks at clock and disk.
+async fn tick(log: Log, clock: Clock, troubles: Troubles, mut stopping: watch::Receiver<bool>) {
+    let mut steps = StepWatch::new(&clock);
     loop {
         tokio::select! {
             () = tokio::time::sleep(clock.real(TICK)) => {}
             _ = stopping.wait_for(|stop| *stop) => return,
         }
+        if let Some(step) = steps.look(&clock) {
+            troubles.add(&step, clock.now());
+        }
+        troubles.look(clock.now());
         if log.write(Entry::Tick, Priority::Essential).await.is_err() && log.is_poisoned() {
             return;
         }
     }
-}
-
-fn reload(
-    source: Option<(Option<PathBuf>, Vec<String>)>,
-    state: State,
-    normalize: Arc<ArcSwap<normalize::Config>>,
-    clock: Clock,
-) -> Reload {
-    Reload(Arc::new(move || {
-        let Some((file, sets)) = &source else { return Ok(()) };
-        let config = Config::load(file.as_deref(), sets)?;
-        deliverable(&config)?;
-        let mut evaluator = state.evaluator.write().unwrap_or_else(PoisonError::into_inner);
-        evaluator.set_config(evaluate_config(&config))?;
-        let mut measure = state.measure.lock().unwrap_or_else(PoisonError::into_inner);
-        measure.set_objectives(evaluator.objectives());
-        state
-            .series
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .set_thresholds(&measure.thresholds());
-        drop((measure, evaluator));
-        normalize.store(Arc::new(config.normalize));
-        state.engine.write().unwrap_or_else(PoisonError::into_inner).set_config(config.correlate);
-        state
-            .dispatcher
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .set_config(config.notify, clock.now());
-        Ok(())
-    }))
 }

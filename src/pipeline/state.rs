@@ -4,18 +4,21 @@
 //! I/O but for the archive, which replay makes anew.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use arc_swap::ArcSwap;
 use serde::{Deserialize, Serialize};
 
+use super::terms::Terms;
 use crate::archive::Archive;
 use crate::correlate::{Change, Engine};
 use crate::evaluate::{Evaluator, Recorded, Transition};
 use crate::internal_telemetry::happening::AlertChanged;
 use crate::measure::Measure;
 use crate::normalize::metric_stream;
-use crate::notify::{Command, Dispatcher, Message, Receipt};
+use crate::notify::{self, Command, Dispatcher, Message, Receipt};
 use crate::number::f64_from_u64;
+use crate::series::export::HighWater;
 use crate::series::{STALE_NAN_BITS, Sample, SampleValue, Series};
 use crate::signal::{Batch, Labels, METRIC_NAME, SignalKind, Timestamp};
 
@@ -32,6 +35,8 @@ pub enum Entry {
     Receipt(Receipt),
     /// A silence, or alerts that others found.
     Command(Command),
+    /// [`Terms`] as JSON: in force from here on.
+    Terms(String),
 }
 
 impl Entry {
@@ -45,6 +50,13 @@ impl Entry {
     }
 }
 
+/// Terms, and whether the log says so.
+#[derive(Clone, Debug)]
+struct InForce {
+    terms: Terms,
+    is_recorded: bool,
+}
+
 /// Everything that records change. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct State {
@@ -54,6 +66,11 @@ pub struct State {
     pub dispatcher: Arc<RwLock<Dispatcher>>,
     pub measure: Arc<Mutex<Measure>>,
     pub archive: Arc<Archive>,
+    /// The highest values that ever left by `/metrics`.
+    pub exported: Arc<Mutex<HighWater>>,
+    terms: Arc<Mutex<InForce>>,
+    /// Where messages go, as configured today: no record holds it.
+    pub routing: Arc<ArcSwap<notify::Config>>,
     /// Open requests alone fill the engine's memory: new deliveries are refused until the next tick
     /// says otherwise.
     pub crowded: Arc<AtomicBool>,
@@ -61,11 +78,50 @@ pub struct State {
 
 /// A panic elsewhere does not make the state wrong: every change is one record's, whole or not at all
 /// as far as readers see it through these locks.
-fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
+pub(super) fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
     lock.write().unwrap_or_else(PoisonError::into_inner)
 }
 
+pub(super) fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
+    lock.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Rules that an older version took and this one does not are left out, and said.
+pub(super) fn evaluator(terms: &Terms) -> Evaluator {
+    Evaluator::try_new(terms.evaluate()).unwrap_or_else(|errors| {
+        for error in errors {
+            tracing::error!(event = "evaluate.rules.refused", %error);
+        }
+        Evaluator::default()
+    })
+}
+
 impl State {
+    /// Nothing has happened yet. The terms hold until a record brings others.
+    pub fn new(terms: &Terms, routing: notify::Config, archive: Archive) -> Self {
+        let (mut measure, evaluator) = (Measure::new(), evaluator(terms));
+        let mut series = Series::new(terms.series.clone().unwrap_or_default());
+        measure.set_objectives(evaluator.objectives());
+        series.set_thresholds(&measure.thresholds());
+        let dispatcher = Dispatcher::new(routing.clone(), &terms.external_url);
+        Self {
+            engine: Arc::new(RwLock::new(Engine::new(terms.correlate.clone()))),
+            series: Arc::new(RwLock::new(series)),
+            evaluator: Arc::new(RwLock::new(evaluator)),
+            dispatcher: Arc::new(RwLock::new(dispatcher)),
+            measure: Arc::new(Mutex::new(measure)),
+            archive: Arc::new(archive),
+            exported: Arc::default(),
+            terms: Arc::new(Mutex::new(InForce { terms: terms.clone(), is_recorded: false })),
+            routing: Arc::new(ArcSwap::from_pointee(routing)),
+            crowded: Arc::default(),
+        }
+    }
+
     /// Applies one record at its log time. Gives the messages that are due, after ticks and alerts.
     pub fn apply(&self, entry: &Entry, log_time: Timestamp) -> Vec<Message> {
         match entry {
@@ -90,11 +146,55 @@ impl State {
                 dispatcher.command(command, log_time);
                 dispatcher.tick(log_time)
             }
+            Entry::Terms(json) => {
+                match serde_json::from_str(json) {
+                    Ok(terms) => self.come_to(terms, log_time),
+                    Err(error) => tracing::error!(event = "config.terms.refused", %error),
+                }
+                Vec::new()
+            }
         }
     }
 
-    fn measure(&self) -> MutexGuard<'_, Measure> {
-        self.measure.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn measure(&self) -> MutexGuard<'_, Measure> {
+        lock(&self.measure)
+    }
+
+    pub(super) fn exported(&self) -> MutexGuard<'_, HighWater> {
+        lock(&self.exported)
+    }
+
+    pub(super) fn terms(&self) -> Terms {
+        lock(&self.terms).terms.clone()
+    }
+
+    pub(super) fn set_terms(&self, terms: Terms) {
+        *lock(&self.terms) = InForce { terms, is_recorded: true };
+    }
+
+    /// Whether these terms are in force, by a record.
+    pub(super) fn is_under(&self, terms: &Terms) -> bool {
+        let in_force = lock(&self.terms);
+        in_force.is_recorded && in_force.terms == *terms
+    }
+
+    /// What is held stays; other settings hold from now on.
+    fn come_to(&self, terms: Terms, log_time: Timestamp) {
+        {
+            let mut evaluator = write(&self.evaluator);
+            for error in evaluator.set_config(terms.evaluate()).err().iter().flatten() {
+                // They were checked before they came here, by the version that wrote the record.
+                tracing::error!(event = "evaluate.rules.refused", %error, "the rules of before stay");
+            }
+            let (mut measure, mut series) = (self.measure(), write(&self.series));
+            measure.set_objectives(evaluator.objectives());
+            series.set_thresholds(&measure.thresholds());
+            series.set_config(terms.series.clone().unwrap_or_default());
+        }
+        write(&self.engine).set_config(terms.correlate.clone());
+        self.archive.set_config(terms.archive.clone());
+        write(&self.dispatcher).set_config((**self.routing.load()).clone(), log_time);
+        self.set_terms(terms);
     }
 
     fn batch(&self, batch: &Batch, log_time: Timestamp) {

@@ -12,9 +12,9 @@ use crate::clock::Clock;
 use crate::evaluate::{Select, Transition};
 use crate::internal_telemetry::Metrics;
 use crate::internal_telemetry::happening::{
-    EvaluationMissed, RecordApplied, RulesEvaluated, SeriesHeld,
+    EvaluationMissed, RecordApplied, RulesEvaluated, SeriesHeld, SnapshotFailed, SnapshotTaken,
 };
-use crate::journal::{Committed, Journal, Priority, Refused};
+use crate::journal::{self, Committed, Journal, Point, Priority, Refused, Taken};
 use crate::notify::Message;
 use crate::number::{f64_from_u64, u64_from_usize};
 use crate::series::{Sample, SampleValue};
@@ -53,16 +53,43 @@ impl Log {
     pub(super) fn write_and_wait(&self, entry: Entry) -> Result<(), Refused> {
         let payload = entry.encode().map_err(|_too_large| Refused::Full)?;
         let (applied, done) = std::sync::mpsc::sync_channel(1);
-        self.journal.append(
-            payload,
-            Item { entry, applied: Some(applied) },
-            Priority::Essential,
-        )?;
+        let item = Item { entry, applied: Some(applied) };
+        let durable = self.journal.append(payload, item, Priority::Essential)?;
+        durable.blocking_recv().map_err(|_gone| Refused::Poisoned)??;
         done.recv().map_err(|_gone| Refused::Poisoned)
     }
 
     pub(super) fn is_poisoned(&self) -> bool {
         self.journal.is_poisoned()
+    }
+
+    /// Hands the state to the journal's keeper if a snapshot is due. What was kept of requests is brought
+    /// to disk before the snapshot counts.
+    fn snapshot(&self, state: &State, point: Point, metrics: &Metrics) {
+        if !self.journal.is_snapshot_due(point.log_time) {
+            return;
+        }
+        let stopwatch = Clock::stopwatch();
+        match state.save(point) {
+            Ok(snapshot) => {
+                let bytes = snapshot.sections.iter().map(|section| section.bytes.len()).sum();
+                SnapshotTaken { pause: stopwatch.elapsed(), seq: point.seq, bytes }.emit(metrics);
+                let archive = Arc::clone(&state.archive);
+                let series = Arc::clone(&state.series);
+                self.journal.keep(Taken {
+                    snapshot,
+                    before: Box::new(move || archive.persist().map_err(std::io::Error::other)),
+                    after: Box::new(move || {
+                        series.write().unwrap_or_else(PoisonError::into_inner).snapshot_kept();
+                    }),
+                });
+            }
+            Err(error) => SnapshotFailed { error: &error }.emit(metrics),
+        }
+    }
+
+    pub(super) fn health(&self) -> journal::Health {
+        self.journal.health()
     }
 
     pub(super) fn close(self) {
@@ -74,6 +101,7 @@ impl Log {
 #[derive(Debug)]
 pub(super) struct EngineThread {
     pub(super) state: State,
+    pub(super) log: Log,
     pub(super) records: Receiver<Committed<Item>>,
     pub(super) ticks: SyncSender<Timestamp>,
     pub(super) due: mpsc::Sender<Vec<Message>>,
@@ -85,7 +113,8 @@ impl EngineThread {
     /// Applies records in order until the journal closes.
     pub(super) fn run(self) {
         let mut own_metrics_at = Timestamp::EPOCH;
-        while let Ok(Committed { log_time, item, .. }) = self.records.recv() {
+        while let Ok(Committed { point, item }) = self.records.recv() {
+            let log_time = point.log_time;
             let messages = self.state.apply(&item.entry, log_time);
             RecordApplied { lag: self.clock.now().since(log_time) }.emit(&self.metrics);
             if !messages.is_empty() && self.due.blocking_send(messages).is_err() {
@@ -101,6 +130,7 @@ impl EngineThread {
                 if let Err(TrySendError::Full(_)) = self.ticks.try_send(log_time) {
                     EvaluationMissed.emit(&self.metrics);
                 }
+                self.log.snapshot(&self.state, point, &self.metrics);
             }
             if let Some(applied) = item.applied {
                 // The waiter may have given up.
@@ -199,9 +229,11 @@ impl EvaluatorThread {
             }
             self.gather_evidence(&mut found.transitions, &|selection| read().select(selection));
             let entry = Entry::Alerts { transitions: found.transitions, recorded: found.recorded };
-            if self.log.write_and_wait(entry).is_err() {
-                // Poisoned or closing: the ticker notices, and nothing was changed.
-                return;
+            match self.log.write_and_wait(entry) {
+                // Nothing has changed; what still holds is found again by the next evaluation.
+                Ok(()) | Err(Refused::Full | Refused::DiskFull) => {}
+                // The ticker notices.
+                Err(Refused::Poisoned) => return,
             }
         }
     }

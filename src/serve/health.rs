@@ -1,7 +1,5 @@
 //! Health and reload, as in Prometheus.
 
-use std::sync::atomic::Ordering;
-
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -12,13 +10,14 @@ pub(super) async fn healthy() -> &'static str {
     "throughline is healthy\n"
 }
 
-/// 200 once recovery is over.
+/// 200 while work is taken; otherwise why not, a reason a line.
 pub(super) async fn ready(State(views): State<Views>) -> Response {
-    if views.ready.load(Ordering::Acquire) {
-        "throughline is ready\n".into_response()
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "replaying the journal\n").into_response()
+    let reasons = (views.unready)();
+    if reasons.is_empty() {
+        return "throughline is ready\n".into_response();
     }
+    let shown: String = reasons.iter().map(|reason| format!("{reason}\n")).collect();
+    (StatusCode::SERVICE_UNAVAILABLE, shown).into_response()
 }
 
 /// Reads the configuration again; the answer says what is wrong with a bad one.

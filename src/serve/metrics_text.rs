@@ -19,7 +19,7 @@ use crate::signal::{Labels, METRIC_NAME};
 
 /// The highest values that ever left.
 #[derive(Clone, Debug, Default)]
-pub struct Exported(Arc<Mutex<HighWater>>);
+pub struct Exported(pub Arc<Mutex<HighWater>>);
 
 pub(super) async fn metrics(State(views): State<Views>) -> Response {
     let mut series = views.series.read().unwrap_or_else(PoisonError::into_inner).export();

@@ -16,7 +16,6 @@ mod state_api;
 pub mod pages;
 
 use std::pin::Pin;
-use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
@@ -29,7 +28,7 @@ use axum::routing::{get, post};
 
 use crate::archive::Archive;
 use crate::clock::Clock;
-use crate::correlate::Engine;
+use crate::correlate::{Engine, Finding};
 use crate::evaluate::Evaluator;
 use crate::internal_telemetry::Metrics;
 use crate::internal_telemetry::happening::QueryLimited;
@@ -92,8 +91,10 @@ pub struct Views {
     pub archive: Arc<Archive>,
     pub metrics: Arc<Metrics>,
     pub clock: Clock,
-    /// Set when recovery is over.
-    pub ready: Arc<AtomicBool>,
+    /// What the daemon thinks somebody should know of its disk and clock.
+    pub findings: Arc<dyn Fn() -> Vec<Finding> + Send + Sync>,
+    /// Why no work can be taken; none: ready.
+    pub unready: Arc<dyn Fn() -> Vec<String> + Send + Sync>,
     pub tokens: Arc<[Token]>,
     /// Reads the configuration again; a bad one is refused and the old one stays.
     pub reload: Arc<dyn Fn() -> Result<(), Vec<Diagnostic>> + Send + Sync>,

@@ -122,6 +122,7 @@ async fn findings(State(views): State<Views>) -> Json<Value> {
     findings.extend(engine.iter().map(|finding| json!(finding)));
     let series = views.series.read().unwrap_or_else(std::sync::PoisonError::into_inner).findings();
     findings.extend(series.iter().map(|finding| json!(finding)));
+    findings.extend((views.findings)().iter().map(|finding| json!(finding)));
     Json(json!({"findings": findings}))
 }
 

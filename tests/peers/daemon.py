@@ -20,10 +20,11 @@ def free_port():
 
 
 class Daemon:
-    def __init__(self, *sets, config=None):
+    def __init__(self, *sets, config=None, data_dir=None, environment=None):
         self.grpc, self.ingest, self.web = free_port(), free_port(), free_port()
-        self.data_dir = tempfile.mkdtemp(prefix="throughline-peer-")
+        self.data_dir = data_dir or tempfile.mkdtemp(prefix="throughline-peer-")
         self.config = config
+        self.environment = {**os.environ, **(environment or {})}
         self.sets = sets
         self.process = None
         self.start()
@@ -44,7 +45,7 @@ class Daemon:
         for one in self.sets:
             command += ["--set", one]
         self.log = open(os.path.join(os.environ["WORK"], "daemon.log"), "ab")
-        self.process = subprocess.Popen(command, stdout=self.log, stderr=self.log)
+        self.process = subprocess.Popen(command, stdout=self.log, stderr=self.log, env=self.environment)
         wait_for(lambda: self.status("/-/ready") == 200, "the daemon to be ready", 60)
 
     def stop(self):

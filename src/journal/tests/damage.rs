@@ -8,16 +8,22 @@ use super::super::{Error, segment};
 use super::simulated_disk::{Platter, SimulatedDisk};
 use super::{Session, payload, recovered};
 
-/// Three segments, the last one with three records.
+/// Three segments, the last one with three records, each a group of its own; no mark.
 fn three_segments() -> BTreeMap<String, Vec<u8>> {
+    let mut files = three_segments_and_mark();
+    files.remove("mark");
+    files
+}
+
+fn three_segments_and_mark() -> BTreeMap<String, Vec<u8>> {
     let disk = SimulatedDisk::default();
-    let mut session = Session::open(&disk, 120).unwrap();
-    for first in [0, 3, 6] {
-        assert!(session.append((first..first + 3).map(payload).collect()));
+    let mut session = Session::open(&disk, 110).unwrap();
+    for i in 0..9 {
+        assert!(session.append(vec![payload(i)]));
     }
     drop(session);
     let files = disk.platter().files();
-    assert_eq!(files.len(), 3);
+    assert_eq!(files.len(), 4);
     files
 }
 
@@ -78,7 +84,8 @@ fn a_torn_tail_is_cut_at_every_length() {
     }
 }
 
-/// The last record cannot be told from a torn write, so it may be cut; nothing else may be.
+/// Without the mark the last record cannot be told from a torn write, so it may be cut; nothing else
+/// may be.
 #[test]
 fn every_flipped_bit_is_detected() {
     let files = three_segments();
@@ -102,13 +109,85 @@ fn every_flipped_bit_is_detected() {
     }
 }
 
+/// Version 1 had no groups: in it, as here, every record stands for one of its own.
+#[test]
+fn a_journal_of_the_version_before_is_read_and_goes_on() {
+    let mut files = three_segments();
+    for bytes in files.values_mut() {
+        let header = bytes.split_at_mut(segment::HEADER_BYTES).0;
+        header[6..10].copy_from_slice(&1_u32.to_le_bytes());
+        let crc = crc32c::crc32c(&header[..22]);
+        header[22..26].copy_from_slice(&crc.to_le_bytes());
+    }
+    let disk = SimulatedDisk::new(Platter::holding(&files));
+    let mut session = Session::open(&disk, 4096).unwrap();
+    assert!(session.append(vec![payload(9)]));
+    let after = recovered(&disk).unwrap();
+    assert_eq!(after.into_iter().map(|r| r.payload).collect::<Vec<_>>(), written(10));
+}
+
+#[test]
+fn with_the_mark_no_record_that_was_acknowledged_passes_for_a_torn_write() {
+    let files = three_segments_and_mark();
+    let last = files.keys().rfind(|name| *name != "mark").unwrap().clone();
+    let bounds = bounds(&files[&last]);
+    for at in bounds[bounds.len() - 2]..bounds[bounds.len() - 1] {
+        let mut damaged = files.clone();
+        damaged.get_mut(&last).unwrap()[at] ^= 1;
+        let error = open(&damaged).expect_err("the last record was acknowledged");
+        assert!(matches!(error, Error::Corrupt { .. }), "byte {at}: {error}");
+    }
+    let mut gone = files.clone();
+    gone.remove(&last);
+    let error = open(&gone).unwrap_err().to_string();
+    assert!(error.contains("a record that was on disk is damaged or gone"), "{error}");
+    // A mark that the power cut in two says nothing.
+    let mut torn = files;
+    torn.get_mut("mark").unwrap()[7] ^= 1;
+    assert_eq!(open(&torn).unwrap(), written(9));
+}
+
+/// The power may keep any part of a write: the end of a group proves nothing about its beginning.
+#[test]
+fn a_group_without_its_beginning_is_a_torn_write() {
+    let disk = SimulatedDisk::default();
+    let mut session = Session::open(&disk, 1 << 20).unwrap();
+    assert!(session.append((0..2).map(payload).collect()));
+    assert!(session.append((2..6).map(payload).collect()));
+    drop(session);
+    let mut files = disk.platter().files();
+    files.remove("mark");
+    let bytes = files.first_entry().unwrap().into_mut();
+    let bounds = bounds(bytes);
+    bytes[bounds[3] + 9..bounds[4]].fill(0);
+    assert_eq!(open(&files).unwrap(), written(3));
+    files.first_entry().unwrap().get_mut()[bounds[1] + 20] ^= 1;
+    assert!(matches!(open(&files).unwrap_err(), Error::Corrupt { .. }));
+}
+
+/// A file that is used again holds whole records of its former life.
+#[test]
+fn stale_records_of_a_recycled_segment_are_never_read() {
+    let mut files = three_segments();
+    let old = files.first_key_value().unwrap().1.clone();
+    let last = files.last_entry().unwrap().into_mut();
+    last.extend_from_slice(&old[segment::HEADER_BYTES..]);
+    assert_eq!(open(&files).unwrap(), written(9));
+    let disk = SimulatedDisk::new(Platter::holding(&files));
+    let mut session = Session::open(&disk, 4096).unwrap();
+    assert_eq!(session.recovery.torn_bytes, 0);
+    assert!(session.append(vec![payload(9)]));
+    assert_eq!(recovered(&disk).unwrap().len(), 10);
+}
+
 #[test]
 fn two_damaged_records_before_whole_ones_are_refused() {
     let disk = SimulatedDisk::default();
     let mut session = Session::open(&disk, 1 << 20).unwrap();
-    assert!(session.append((0..5).map(payload).collect()));
+    (0..5).for_each(|i| assert!(session.append(vec![payload(i)])));
     drop(session);
     let mut files = disk.platter().files();
+    files.remove("mark");
     let bounds = bounds(files.first_key_value().unwrap().1);
     let bytes = files.first_entry().unwrap().into_mut();
     bytes[bounds[1] + 30] ^= 1;
@@ -116,7 +195,7 @@ fn two_damaged_records_before_whole_ones_are_refused() {
     check(
         &files,
         &expect![
-            "/journal/00000000000000000001.journal is damaged at byte 59: a record does not fit its checksum or the one before it. Whole records follow, so this is no unfinished write; move the data directory aside to start anew, nothing in it was changed"
+            "/journal/00000000000000000001.journal is damaged at byte 59: a record does not fit its checksum or the one before it. This is no unfinished write, and nothing was changed: see `throughline verify` for what is left, or move the data directory aside to start anew"
         ],
     );
 }
@@ -129,7 +208,7 @@ fn damage_is_named_by_file_and_place() {
     check(
         &files,
         &expect![
-            "/journal/00000000000000000004.journal is damaged at byte 59: a record does not fit its checksum or the one before it. Whole records follow, so this is no unfinished write; move the data directory aside to start anew, nothing in it was changed"
+            "/journal/00000000000000000004.journal is damaged at byte 59: a record does not fit its checksum or the one before it. This is no unfinished write, and nothing was changed: see `throughline verify` for what is left, or move the data directory aside to start anew"
         ],
     );
     let mut files = three_segments();
@@ -137,7 +216,7 @@ fn damage_is_named_by_file_and_place() {
     check(
         &files,
         &expect![
-            "/journal/00000000000000000001.journal is damaged at byte 0: it does not begin as a segment does. Whole records follow, so this is no unfinished write; move the data directory aside to start anew, nothing in it was changed"
+            "/journal/00000000000000000001.journal is damaged at byte 0: it does not begin as a segment does. This is no unfinished write, and nothing was changed: see `throughline verify` for what is left, or move the data directory aside to start anew"
         ],
     );
     let mut files = three_segments();
@@ -145,7 +224,7 @@ fn damage_is_named_by_file_and_place() {
     check(
         &files,
         &expect![
-            "/journal/00000000000000000001.journal is damaged at byte 0: the header's checksum is wrong. Whole records follow, so this is no unfinished write; move the data directory aside to start anew, nothing in it was changed"
+            "/journal/00000000000000000001.journal is damaged at byte 0: the header's checksum is wrong. This is no unfinished write, and nothing was changed: see `throughline verify` for what is left, or move the data directory aside to start anew"
         ],
     );
 }
@@ -180,7 +259,7 @@ fn a_swapped_or_missing_segment_is_refused() {
     check(
         &missing,
         &expect![
-            "/journal/00000000000000000007.journal is damaged at byte 0: it does not follow the segment before it. Whole records follow, so this is no unfinished write; move the data directory aside to start anew, nothing in it was changed"
+            "/journal/00000000000000000007.journal is damaged at byte 0: it does not follow the segment before it. This is no unfinished write, and nothing was changed: see `throughline verify` for what is left, or move the data directory aside to start anew"
         ],
     );
 }
@@ -190,10 +269,8 @@ fn a_swapped_or_missing_segment_is_refused() {
 fn a_segment_of_another_journal_is_refused() {
     let mut files = three_segments();
     let disk = SimulatedDisk::default();
-    let mut session = Session::open(&disk, 120).unwrap();
-    for first in [100, 103, 106] {
-        assert!(session.append((first..first + 3).map(payload).collect()));
-    }
+    let mut session = Session::open(&disk, 110).unwrap();
+    (100..109).for_each(|i| assert!(session.append(vec![payload(i)])));
     drop(session);
     let other = disk.platter().files();
     let middle = files.keys().nth(1).unwrap().clone();
@@ -201,7 +278,7 @@ fn a_segment_of_another_journal_is_refused() {
     check(
         &files,
         &expect![
-            "/journal/00000000000000000004.journal is damaged at byte 0: it does not follow the segment before it. Whole records follow, so this is no unfinished write; move the data directory aside to start anew, nothing in it was changed"
+            "/journal/00000000000000000004.journal is damaged at byte 0: it does not follow the segment before it. This is no unfinished write, and nothing was changed: see `throughline verify` for what is left, or move the data directory aside to start anew"
         ],
     );
 }
@@ -209,11 +286,11 @@ fn a_segment_of_another_journal_is_refused() {
 #[test]
 fn another_version_is_refused() {
     let mut files = three_segments();
-    files.first_entry().unwrap().get_mut()[6..10].copy_from_slice(&2_u32.to_le_bytes());
+    files.first_entry().unwrap().get_mut()[6..10].copy_from_slice(&3_u32.to_le_bytes());
     check(
         &files,
         &expect![
-            "/journal/00000000000000000001.journal: written by another version of the format (2); this one reads version 1"
+            "/journal/00000000000000000001.journal: written by another version of the format (3); this one reads version 2"
         ],
     );
 }
@@ -228,5 +305,7 @@ fn files_that_are_no_segments_are_left_alone() {
     }
     let disk = SimulatedDisk::new(Platter::holding(&files));
     assert_eq!(recovered(&disk).unwrap().len(), 9);
-    assert_eq!(disk.platter().files(), files);
+    let mut after = disk.platter().files();
+    after.remove("mark");
+    assert_eq!(after, files);
 }

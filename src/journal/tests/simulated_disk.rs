@@ -30,16 +30,78 @@ pub(super) enum Fault {
     PowerGoesAt(u64),
     /// The first sync of a file from this operation on fails, once.
     SyncFailsFrom(u64),
-    /// The first append from this operation on writes half and fails, once.
-    AppendFailsFrom(u64),
+    /// The first write from this operation on writes half and fails, once.
+    WriteFailsFrom(u64),
+    /// The same for want of space, which the second try finds.
+    NoSpaceFrom(u64),
 }
 
 #[derive(Clone, Debug, Default)]
 struct Inode {
     bytes: Vec<u8>,
-    durable: usize,
+    durable: Vec<u8>,
+    /// Since the last sync, in order.
+    writes: Vec<Write>,
     /// After a failed sync the kernel holds the pages for clean: no later sync writes them.
     forgotten: bool,
+}
+
+#[derive(Clone, Debug)]
+struct Write {
+    offset: usize,
+    bytes: Vec<u8>,
+}
+
+/// Bytes that reach the disk together or not at all; small, so that records are torn.
+const SECTOR_BYTES: usize = 16;
+
+impl Inode {
+    fn holding(bytes: &[u8]) -> Self {
+        Self { bytes: bytes.to_vec(), durable: bytes.to_vec(), ..Self::default() }
+    }
+
+    fn write(&mut self, offset: usize, bytes: &[u8]) {
+        put(&mut self.bytes, offset, bytes);
+        self.writes.push(Write { offset, bytes: bytes.to_vec() });
+    }
+
+    /// Of what was not synced, a part survives: a beginning of each write, or any of its sectors.
+    fn cut_power(&mut self, dice: &mut Dice) {
+        let mut left = std::mem::take(&mut self.durable);
+        for write in std::mem::take(&mut self.writes) {
+            let kept = dice.roll(write.bytes.len() + 1);
+            let in_order = dice.roll(2) == 0;
+            for (i, sector) in write.bytes.chunks(SECTOR_BYTES).enumerate() {
+                let offset = i * SECTOR_BYTES;
+                if in_order && offset < kept {
+                    let end = sector.len().min(kept - offset);
+                    put(&mut left, write.offset + offset, &sector[..end]);
+                } else if !in_order && dice.roll(2) == 0 {
+                    put(&mut left, write.offset + offset, sector);
+                }
+            }
+        }
+        // The length may be there where the bytes are not.
+        if dice.roll(4) == 0 && left.len() < self.bytes.len() {
+            left.resize(self.bytes.len(), 0);
+        }
+        *self = Self::holding(&left);
+    }
+}
+
+fn put(file: &mut Vec<u8>, offset: usize, bytes: &[u8]) {
+    let end = offset + bytes.len();
+    if file.len() < end {
+        file.resize(end, 0);
+    }
+    file[offset..end].copy_from_slice(bytes);
+}
+
+/// Whether an operation fails, and of what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fails {
+    No,
+    Once(Fault),
 }
 
 #[derive(Clone, Debug)]
@@ -93,14 +155,13 @@ impl Platter {
         let mut platter = Self::default();
         for (name, bytes) in files {
             platter.names.insert(name.clone(), platter.inodes.len());
-            let durable = bytes.len();
-            platter.inodes.push(Inode { bytes: bytes.clone(), durable, forgotten: false });
+            platter.inodes.push(Inode::holding(bytes));
         }
         platter.durable_names = platter.names.clone();
         platter
     }
 
-    /// What is left after the power went: what was synced, any part of the appends that were not, any
+    /// What is left after the power went: what was synced, any part of the writes that were not, any
     /// of the changes of the directory that were not. Where a file had grown, zeros may stand for what
     /// was not written.
     pub(super) fn cut_power(&mut self, seed: u64) {
@@ -112,13 +173,7 @@ impl Platter {
             }
         }
         for inode in &mut self.inodes {
-            let pending = inode.bytes.len() - inode.durable;
-            let kept = inode.durable + dice.roll(pending + 1);
-            let length = if dice.roll(4) == 0 { inode.bytes.len() } else { kept };
-            inode.bytes.truncate(kept);
-            inode.bytes.resize(length, 0);
-            inode.durable = length;
-            inode.forgotten = false;
+            inode.cut_power(&mut dice);
         }
         self.durable_names.clone_from(&names);
         self.names = names;
@@ -143,13 +198,12 @@ impl Platter {
         matches!(self.fault, Fault::PowerGoesAt(at) if now >= at)
     }
 
-    /// True once, for the fault that was asked for.
-    fn fails(&mut self, is_this: impl Fn(Fault) -> Option<u64>) -> bool {
-        let fails = is_this(self.fault).is_some_and(|from| self.operations > from);
-        if fails {
-            self.fault = Fault::None;
+    /// Once, for the fault that was asked for.
+    fn fails(&mut self, is_this: impl Fn(Fault) -> Option<u64>) -> Fails {
+        if is_this(self.fault).is_some_and(|from| self.operations > from) {
+            return Fails::Once(std::mem::take(&mut self.fault));
         }
-        fails
+        Fails::No
     }
 
     /// True if the power was gone before the operation began: then it has no effect at all.
@@ -184,6 +238,10 @@ impl SimulatedDisk {
 }
 
 impl Disk for SimulatedDisk {
+    fn another(&self) -> Self {
+        self.clone()
+    }
+
     fn list(&mut self) -> io::Result<Vec<String>> {
         self.operate(|platter| Ok(platter.names.keys().cloned().collect()))
     }
@@ -200,16 +258,27 @@ impl Disk for SimulatedDisk {
         })
     }
 
-    fn append(&mut self, name: &str, bytes: &[u8]) -> io::Result<()> {
+    fn write_at(&mut self, name: &str, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let offset = usize::try_from(offset).unwrap();
         self.operate(|platter| {
             let fails = platter.fails(|fault| match fault {
-                Fault::AppendFailsFrom(from) => Some(from),
+                Fault::WriteFailsFrom(from) | Fault::NoSpaceFrom(from) => Some(from),
                 _ => None,
             });
-            let written = if fails { bytes.len() / 2 } else { bytes.len() };
-            platter.inode(name)?.bytes.extend_from_slice(&bytes[..written]);
-            if fails { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+            let written = if fails == Fails::No { bytes.len() } else { bytes.len() / 2 };
+            platter.inode(name)?.write(offset, &bytes[..written]);
+            match fails {
+                Fails::No => Ok(()),
+                Fails::Once(Fault::NoSpaceFrom(_)) => Err(io::ErrorKind::StorageFull.into()),
+                Fails::Once(_) => Err(io::Error::other("input/output error")),
+            }
         })
+    }
+
+    fn len(&mut self, name: &str) -> io::Result<u64> {
+        let platter = self.platter();
+        let inode = *platter.names.get(name).ok_or(io::ErrorKind::NotFound)?;
+        Ok(u64::try_from(platter.inodes[inode].bytes.len()).unwrap())
     }
 
     fn sync(&mut self, name: &str) -> io::Result<()> {
@@ -222,12 +291,13 @@ impl Disk for SimulatedDisk {
             });
             let flaw = platter.flaw;
             let inode = platter.inode(name)?;
-            if fails {
+            if fails != Fails::No {
                 inode.forgotten = true;
                 return Err(io::Error::other("input/output error"));
             }
             if flaw != Flaw::SyncDoesNothing && !inode.forgotten && !is_cut {
-                inode.durable = inode.bytes.len();
+                inode.durable.clone_from(&inode.bytes);
+                inode.writes.clear();
             }
             Ok(())
         })

@@ -1,0 +1,139 @@
+//! From a data directory to the state that it holds.
+//!
+//! The newest good snapshot and the log behind it come in; the state goes out, with what was found
+//! wrong. What the log makes again is removed before it is made, so nothing is there twice.
+
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::SyncSender;
+
+use super::state::{Entry, State, write};
+use super::terms::Terms;
+use super::threads::{Item, Log};
+use super::troubles::{Kind, Trouble};
+use crate::archive::{self, Archive};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::internal_telemetry::happening::JournalReplayed;
+use crate::journal::{self, Committed, Journal, Recovery};
+use crate::notify;
+use crate::series::Series;
+
+/// What a start found.
+pub(super) struct Recovered {
+    pub(super) log: Log,
+    pub(super) replayed: JournalReplayed,
+    pub(super) troubles: Vec<Trouble>,
+}
+
+/// The folder of the series' blocks.
+pub(super) fn blocks(data_dir: &Path) -> PathBuf {
+    data_dir.join("series")
+}
+
+/// Opens the archive; one that cannot be read is set aside, and said.
+pub(super) fn archive(
+    data_dir: &Path,
+    config: &archive::Config,
+) -> Result<(Archive, Option<Trouble>), String> {
+    let dir = data_dir.join("archive");
+    let error = match Archive::open(&dir, config.clone()) {
+        Ok(archive) => return Ok((archive, None)),
+        Err(error) => error,
+    };
+    let aside = data_dir.join("archive.damaged");
+    let failed = |error: std::io::Error| format!("{}: {error}", aside.display());
+    if aside.exists() {
+        std::fs::remove_dir_all(&aside).map_err(failed)?;
+    }
+    std::fs::rename(&dir, &aside).map_err(failed)?;
+    let archive = Archive::open(&dir, config.clone()).map_err(|error| error.to_string())?;
+    let message = format!(
+        "{error}; it was moved to {} and kept requests begin anew with the log",
+        aside.display()
+    );
+    Ok((archive, Some(Trouble { kind: Kind::ArchiveLost, message })))
+}
+
+/// The state before anything is read.
+pub(super) fn state(config: &Config, archive: Archive) -> State {
+    State::new(&Terms::of(config), notify::Config::clone(&config.notify), archive)
+}
+
+impl State {
+    /// The whole log is to be replayed: nothing that an earlier life left may be there.
+    pub(super) fn begin_anew(&self, blocks: &Path) -> Result<(), String> {
+        self.archive.clear().map_err(|error| error.to_string())?;
+        let mut series = write(&self.series);
+        let settings = series.config().clone();
+        let thresholds = self.measure().thresholds();
+        *series = Series::create(settings, blocks).map_err(|error| error.to_string())?;
+        series.set_thresholds(&thresholds);
+        Ok(())
+    }
+
+    /// Takes one record of the log as it was written.
+    pub(super) fn replay(&self, replayed: journal::Replayed<'_>) -> Result<(), String> {
+        let entry = Entry::decode(replayed.payload).map_err(|error| error.to_string())?;
+        // What was due is offered again by the first tick after recovery.
+        self.apply(&entry, replayed.log_time);
+        Ok(())
+    }
+}
+
+/// Brings the state to where the log ends, off the runtime's threads.
+pub(super) async fn recover(
+    config: &Config,
+    clock: &Clock,
+    state: &State,
+    records: SyncSender<Committed<Item>>,
+) -> Result<Recovered, String> {
+    let journal_config =
+        journal::Config::new(config.data_dir.join("journal"), config.journal_size_max_bytes);
+    let blocks = blocks(&config.data_dir);
+    let (clock, state) = (clock.clone(), state.clone());
+    let opened = tokio::task::spawn_blocking(move || {
+        let stopwatch = Clock::stopwatch();
+        let has_begun = std::cell::Cell::new(false);
+        let mut back = journal::Back {
+            restore: &mut |snapshot| {
+                state.restore(&snapshot, &blocks)?;
+                has_begun.set(true);
+                Ok(())
+            },
+            replay: &mut |replayed| {
+                if !has_begun.replace(true) {
+                    state.begin_anew(&blocks)?;
+                }
+                state.replay(replayed)
+            },
+        };
+        let on_commit = move |committed| drop(records.send(committed));
+        let (journal, recovery) = Journal::open(journal_config, clock, &mut back, on_commit)
+            .map_err(|error| error.to_string())?;
+        if !has_begun.get() {
+            state.begin_anew(&blocks)?;
+        }
+        let replayed = JournalReplayed { records: recovery.records, took: stopwatch.elapsed() };
+        Ok(Recovered { log: Log::new(journal), replayed, troubles: troubles(&recovery) })
+    });
+    opened.await.unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()))
+}
+
+fn troubles(recovery: &Recovery) -> Vec<Trouble> {
+    let mut found = Vec::new();
+    if recovery.damaged_snapshots > 0 {
+        let message = format!(
+            "{} snapshots cannot be read; an older one and the log stood in for them",
+            recovery.damaged_snapshots
+        );
+        found.push(Trouble { kind: Kind::DamagedSnapshot, message });
+    }
+    if recovery.torn_bytes > 0 {
+        let message = format!(
+            "an unfinished write of {} bytes at the end of the log was cut; nobody was told that it was on disk",
+            recovery.torn_bytes
+        );
+        found.push(Trouble { kind: Kind::TornTail, message });
+    }
+    found
+}

@@ -1,0 +1,62 @@
+//! Reading the configuration again: by SIGHUP or by POST, the same way.
+//!
+//! What changes the state goes through the log like everything that does; a bad file changes nothing.
+
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+
+use arc_swap::ArcSwap;
+
+use super::start::deliverable;
+use super::state::{Entry, State};
+use super::terms::Terms;
+use super::threads::Log;
+use crate::config::Config;
+use crate::internal_telemetry::happening::ConfigReloaded;
+use crate::normalize;
+use crate::signal::Diagnostic;
+
+/// Reads the configuration again and hands it to every stage, or says what is wrong with it.
+#[derive(Clone, Debug)]
+pub(super) struct Reload {
+    /// File and overrides; None: it cannot be read again.
+    pub(super) source: Option<(Option<PathBuf>, Vec<String>)>,
+    pub(super) state: State,
+    pub(super) normalize: Arc<ArcSwap<normalize::Config>>,
+    /// Set when recovery is over.
+    pub(super) log: Arc<OnceLock<Log>>,
+}
+
+impl Reload {
+    /// Blocks until the new configuration is on disk and in force.
+    pub(super) fn run(&self) -> Result<(), Vec<Diagnostic>> {
+        let outcome = self.try_run();
+        ConfigReloaded { errors: outcome.as_ref().err().map_or(&[], Vec::as_slice) }.emit();
+        outcome
+    }
+
+    fn try_run(&self) -> Result<(), Vec<Diagnostic>> {
+        let Some((file, sets)) = &self.source else { return Ok(()) };
+        let config = Config::load(file.as_deref(), sets)?;
+        deliverable(&config)?;
+        let terms = Terms::of(&config);
+        terms.check()?;
+        let name = file.as_ref().map(|file| file.display().to_string()).unwrap_or_default();
+        let log = self.log.get().ok_or("recovery is not over; try again");
+        self.state.routing.store(Arc::new(config.notify));
+        let written = log.and_then(|log| {
+            let entry = terms.entry().map_err(|_failed| "it cannot be written as text")?;
+            log.write_and_wait(entry)
+                .map_err(|_refused| "the journal took no record of it; try again")
+        });
+        written.map_err(|error| vec![Diagnostic::new(&name, "", 0, 0, error)])?;
+        self.normalize.store(Arc::new(config.normalize));
+        Ok(())
+    }
+}
+
+impl Terms {
+    pub(super) fn entry(&self) -> Result<Entry, serde_json::Error> {
+        Ok(Entry::Terms(serde_json::to_string(self)?))
+    }
+}

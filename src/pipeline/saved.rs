@@ -1,0 +1,147 @@
+//! The state as sections of a snapshot, and back.
+//!
+//! Each stage writes its own bytes. Never is a part of a snapshot taken without the rest: everything is
+//! read before anything is replaced.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use super::state::{State, evaluator, read, write};
+use super::terms::Terms;
+use crate::correlate::Engine;
+use crate::journal::{Point, Section, Snapshot};
+use crate::measure::Measure;
+use crate::notify::Dispatcher;
+use crate::series::Series;
+use crate::series::export::HighWater;
+use crate::signal::Fnv128;
+
+// A layout that changes gets another number, and a reader of the one before.
+const TERMS: &str = "terms.1";
+const ENGINE: &str = "engine.1";
+const MEASURE: &str = "measure.1";
+const SERIES: &str = "series.1";
+const EXPORTED: &str = "exported.1";
+const EVALUATOR: &str = "evaluator.1";
+const DISPATCHER: &str = "dispatcher.1";
+const ARCHIVE: &str = "archive.1";
+
+/// One stage's bytes, or why there are none.
+type Saved = Result<Vec<u8>, String>;
+
+fn text(error: impl std::fmt::Display) -> String {
+    error.to_string()
+}
+
+/// Adds up the hashes of the lines that are written: the same whatever the order of a map's entries.
+#[derive(Debug, Default)]
+struct LineSum {
+    sum: u128,
+    line: Fnv128,
+}
+
+impl std::fmt::Write for LineSum {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        for piece in text.split_inclusive('\n') {
+            self.line = std::mem::take(&mut self.line).field(piece.trim().as_bytes());
+            if piece.ends_with('\n') {
+                self.sum = self.sum.wrapping_add(std::mem::take(&mut self.line).finish());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Two values with the same lines have the same print.
+fn print(value: &impl std::fmt::Debug) -> u128 {
+    let mut sum = LineSum::default();
+    // Writing to a number does not fail.
+    let _ = write!(sum, "{value:#?}");
+    sum.sum
+}
+
+impl State {
+    /// What the log alone decides and another state holds otherwise, by stage. Series and rules also
+    /// hold what evaluations, scrapes and the daemon's own metrics noted beside the log.
+    pub(super) fn differences(&self, other: &Self) -> Vec<&'static str> {
+        let engines = print(&*read(&self.engine)) == print(&*read(&other.engine));
+        let measures = self.measure().save().ok() == other.measure().save().ok();
+        let dispatchers = read(&self.dispatcher).save() == read(&other.dispatcher).save();
+        let archives = self.archive.save().ok() == other.archive.save().ok();
+        let stages = [
+            ("requests", engines),
+            ("measured", measures),
+            ("messages", dispatchers),
+            ("kept", archives),
+            ("terms", self.terms() == other.terms()),
+        ];
+        stages.into_iter().filter(|(_, same)| !same).map(|(stage, _)| stage).collect()
+    }
+
+    /// The state behind `point`. Blocks until all of it is in memory: nothing may change meanwhile.
+    pub fn save(&self, point: Point) -> Result<Snapshot, String> {
+        // The three that are large are written side by side.
+        let failed = |_panicked| Err("a stage could not be saved".to_owned());
+        let [engine, measure, series]: [Saved; 3] = std::thread::scope(|scope| {
+            let engine = scope.spawn(|| Ok(read(&self.engine).save()));
+            let measure = scope.spawn(|| self.measure().save().map_err(text));
+            let series = read(&self.series).save().map_err(text);
+            [engine.join().unwrap_or_else(failed), measure.join().unwrap_or_else(failed), series]
+        });
+        let terms = serde_json::to_vec(&self.terms()).map_err(text);
+        let exported = self.exported().save().map_err(text);
+        let sections = [
+            (TERMS, terms),
+            (ENGINE, engine),
+            (MEASURE, measure),
+            (SERIES, series),
+            (EXPORTED, exported),
+            (EVALUATOR, read(&self.evaluator).save().map_err(text)),
+            (DISPATCHER, Ok(read(&self.dispatcher).save())),
+            (ARCHIVE, self.archive.save().map_err(text)),
+        ];
+        let sections = sections.into_iter().map(|(name, bytes)| {
+            let bytes = bytes.map_err(|error| format!("{name}: {error}"))?;
+            Ok(Section { name: name.to_owned(), bytes })
+        });
+        Ok(Snapshot { point, sections: sections.collect::<Result<_, String>>()? })
+    }
+
+    /// Takes the state of a snapshot. `blocks` is the folder of the series' blocks.
+    ///
+    /// # Errors
+    /// Which section cannot be read; then nothing has changed.
+    pub fn restore(&self, snapshot: &Snapshot, blocks: &Path) -> Result<(), String> {
+        let section = |name: &'static str| {
+            snapshot.section(name).ok_or_else(|| format!("it has no section {name}"))
+        };
+        let wrong =
+            |name: &'static str| move |error: &dyn std::fmt::Display| format!("{name}: {error}");
+        let terms: Terms = serde_json::from_slice(section(TERMS)?).map_err(|e| wrong(TERMS)(&e))?;
+        let engine = Engine::restore(terms.correlate.clone(), section(ENGINE)?)
+            .map_err(|e| wrong(ENGINE)(&e))?;
+        let measure: Measure =
+            Measure::restore(section(MEASURE)?).map_err(|e| wrong(MEASURE)(&e))?;
+        let exported = HighWater::restore(section(EXPORTED)?).map_err(|e| wrong(EXPORTED)(&e))?;
+        let routing = self.routing.load_full();
+        let dispatcher =
+            Dispatcher::restore((*routing).clone(), &terms.external_url, section(DISPATCHER)?)
+                .map_err(|e| wrong(DISPATCHER)(&e))?;
+        let mut evaluator = evaluator(&terms);
+        evaluator.restore(section(EVALUATOR)?).map_err(|e| wrong(EVALUATOR)(&e))?;
+        let (archive, series) = (section(ARCHIVE)?, section(SERIES)?);
+        let settings = terms.series.clone().unwrap_or_default();
+        // The last one to be read: it removes what is not its own from the disk.
+        let series = Series::restore(series, settings, blocks).map_err(|e| wrong(SERIES)(&e))?;
+        self.archive.restore(archive).map_err(|e| wrong(ARCHIVE)(&e))?;
+        *write(&self.engine) = engine;
+        *self.measure() = measure;
+        *write(&self.series) = series;
+        *self.exported() = exported;
+        *write(&self.evaluator) = evaluator;
+        *write(&self.dispatcher) = dispatcher;
+        self.archive.set_config(terms.archive.clone());
+        self.set_terms(terms);
+        Ok(())
+    }
+}

@@ -1,0 +1,179 @@
+//! Troubles: what is wrong with the data directory or the clock while the daemon goes on.
+//!
+//! What recovery found, the journal's health and the clock come in; findings and the reasons why the
+//! daemon is not ready go out. Never is a trouble counted without being shown.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use super::threads::Log;
+use crate::clock::{Clock, Stopwatch};
+use crate::correlate::Finding;
+use crate::internal_telemetry::happening::TroubleFound;
+use crate::internal_telemetry::{JournalSeen, Metrics};
+use crate::journal;
+use crate::signal::Timestamp;
+
+/// The wall clock may differ from the monotonic one by this much between two ticks before it counts as
+/// stepped: slewing and a busy machine stay below.
+const STEP_MIN: Duration = Duration::from_secs(5);
+/// Troubles that are shown; of more only the newest.
+const SHOWN_MAX: usize = 100;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    DamagedSnapshot,
+    TornTail,
+    ArchiveLost,
+    ClockStep,
+    DiskFull,
+    SnapshotsFail,
+}
+
+impl Kind {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::DamagedSnapshot => "damaged_snapshot",
+            Self::TornTail => "torn_tail",
+            Self::ArchiveLost => "archive_lost",
+            Self::ClockStep => "clock_step",
+            Self::DiskFull => "disk_full",
+            Self::SnapshotsFail => "snapshots_fail",
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Trouble {
+    pub(super) kind: Kind,
+    pub(super) message: String,
+}
+
+/// All troubles since the start. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(super) struct Troubles {
+    held: Arc<Mutex<Held>>,
+    metrics: Arc<Metrics>,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    log: Option<Log>,
+    found: Vec<Finding>,
+    /// What the journal said when it was asked last.
+    was_full: bool,
+    snapshots_failed: u64,
+    is_stopping: bool,
+}
+
+impl Troubles {
+    pub(super) fn new(metrics: Arc<Metrics>) -> Self {
+        Self { held: Arc::default(), metrics }
+    }
+
+    fn held(&self) -> std::sync::MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn add(&self, trouble: &Trouble, at: Timestamp) {
+        let Trouble { kind, message } = trouble;
+        TroubleFound { kind: kind.as_str(), message }.emit(&self.metrics);
+        let mut held = self.held();
+        if held.found.len() >= SHOWN_MAX {
+            held.found.remove(0);
+        }
+        let finding = Finding { kind: kind.as_str(), message: message.clone(), since: at };
+        held.found.push(finding);
+    }
+
+    /// Recovery is over: from now on the journal is asked how it is.
+    pub(super) fn watch(&self, log: Log) {
+        self.held().log = Some(log);
+    }
+
+    pub(super) fn stopping(&self) {
+        let mut held = self.held();
+        held.is_stopping = true;
+        held.log = None;
+    }
+
+    /// Looks at the journal, once a tick.
+    pub(super) fn look(&self, at: Timestamp) {
+        let Some(health) = self.held().log.as_ref().map(Log::health) else { return };
+        let journal::Health { disk_bytes, is_disk_full, .. } = health;
+        self.metrics.note_journal(JournalSeen { disk_bytes, is_disk_full });
+        let (was_full, failed_before) = {
+            let mut held = self.held();
+            (
+                std::mem::replace(&mut held.was_full, health.is_disk_full),
+                std::mem::replace(&mut held.snapshots_failed, health.snapshots_failed),
+            )
+        };
+        if health.is_disk_full && !was_full {
+            let message = "the disk is full: batches are refused, alerting goes on from the reserve; make space";
+            self.add(&Trouble { kind: Kind::DiskFull, message: message.to_owned() }, at);
+        }
+        if health.snapshots_failed > failed_before {
+            let message =
+                "a snapshot could not be written: the log is kept and grows until one can";
+            self.add(&Trouble { kind: Kind::SnapshotsFail, message: message.to_owned() }, at);
+        }
+    }
+
+    /// For `/api/findings`.
+    pub(super) fn findings(&self) -> Vec<Finding> {
+        self.held().found.clone()
+    }
+
+    /// Why no work can be taken; none: ready.
+    pub(super) fn reasons(&self) -> Vec<String> {
+        let held = self.held();
+        if held.is_stopping {
+            return vec!["the daemon is stopping".to_owned()];
+        }
+        let Some(log) = &held.log else { return vec!["replaying the journal".to_owned()] };
+        let health = log.health();
+        let mut reasons = Vec::new();
+        if health.is_poisoned {
+            reasons.push("the disk failed".to_owned());
+        }
+        if health.is_disk_full {
+            reasons.push("the disk is full: batches are refused".to_owned());
+        }
+        reasons
+    }
+}
+
+/// Compares the wall clock with the monotonic one.
+#[derive(Debug)]
+pub(super) struct StepWatch {
+    wall: Timestamp,
+    since: Stopwatch,
+}
+
+impl StepWatch {
+    pub(super) fn new(clock: &Clock) -> Self {
+        Self { wall: clock.now(), since: Clock::stopwatch() }
+    }
+
+    /// What the clock did since the last look, where time alone does not explain it. An accelerated
+    /// clock is not watched: it is meant to differ.
+    pub(super) fn look(&mut self, clock: &Clock) -> Option<Trouble> {
+        let before = std::mem::replace(self, Self::new(clock));
+        if clock.is_accelerated() {
+            return None;
+        }
+        let expected = before.wall.saturating_add(before.since.elapsed());
+        let (ahead, behind) = (self.wall.since(expected), expected.since(self.wall));
+        let message = if ahead >= STEP_MIN {
+            format!(
+                "the clock was set {ahead:.0?} forward; nothing ages by more than it was watched"
+            )
+        } else if behind >= STEP_MIN {
+            format!("the clock was set {behind:.0?} back; log time waits until it is reached again")
+        } else {
+            return None;
+        };
+        Some(Trouble { kind: Kind::ClockStep, message })
+    }
+}

@@ -1,0 +1,168 @@
+//! Whether a data directory holds together: journal, snapshots, blocks and state.
+//!
+//! A folder that no daemon uses comes in; a list of checks goes out. Nothing in the folder is changed:
+//! the state is put together in memory, beside a throw-away folder.
+
+use std::path::{Path, PathBuf};
+
+use super::recover::blocks;
+use super::state::State;
+use super::terms::Terms;
+use crate::archive::Archive;
+use crate::journal::inspect::{self, Inspection};
+use crate::journal::{Point, Snapshot};
+use crate::notify;
+
+/// One thing that was looked at.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Check {
+    pub what: String,
+    pub found: String,
+    /// None: it is well.
+    pub problem: Option<String>,
+}
+
+impl Check {
+    fn new(what: &str, found: String, problem: Option<String>) -> Self {
+        Self { what: what.to_owned(), found, problem }
+    }
+}
+
+/// Looks at everything in `data_dir`.
+///
+/// # Errors
+/// Where it is no data directory, or a daemon uses it.
+pub fn verify(data_dir: &Path) -> Result<Vec<Check>, String> {
+    let journal = data_dir.join("journal");
+    if !journal.is_dir() {
+        return Err(format!("{}: there is no journal in it", data_dir.display()));
+    }
+    let _lock = super::start::lock_existing(data_dir)?;
+    let seen = inspect::inspect(&journal).map_err(|error| error.to_string())?;
+    let mut checks = vec![log(&seen)];
+    for one in &seen.snapshots {
+        let found = format!("{} holds the state behind record {}", one.name, one.seq);
+        checks.push(Check::new("snapshot", found, one.problem.clone()));
+    }
+    if seen.damage.is_none() || seen.snapshots.iter().any(|one| one.problem.is_none()) {
+        checks.extend(state(data_dir, &seen)?);
+    }
+    checks.extend(blocks_in(&blocks(data_dir))?);
+    Ok(checks)
+}
+
+fn log(seen: &Inspection) -> Check {
+    let Inspection { segments, records, first_seq, last_seq, torn_bytes, .. } = seen;
+    let torn = if *torn_bytes > 0 {
+        format!("; an unfinished write of {torn_bytes} bytes at its end, which the next start cuts")
+    } else {
+        String::new()
+    };
+    let found =
+        format!("{records} records, {first_seq} to {last_seq}, in {segments} segments{torn}");
+    Check::new("journal", found, seen.damage.clone())
+}
+
+/// Every block file of the series; none where nothing was sealed yet.
+fn blocks_in(folder: &Path) -> Result<Vec<Check>, String> {
+    let failed = |error: std::io::Error| format!("{}: {error}", folder.display());
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(folder).into_iter().flatten() {
+        let path = entry.map_err(failed)?.path();
+        if path.extension().is_some_and(|extension| extension == "block") {
+            names.push(path);
+        }
+    }
+    names.sort();
+    let mut damaged = Vec::new();
+    for path in &names {
+        if !crate::series::is_whole_block(&std::fs::read(path).map_err(failed)?) {
+            damaged.push(path.display().to_string());
+        }
+    }
+    if names.is_empty() {
+        return Ok(Vec::new());
+    }
+    let problem = (!damaged.is_empty()).then(|| format!("damaged: {}", damaged.join(", ")));
+    Ok(vec![Check::new("blocks", format!("{} blocks of series", names.len()), problem)])
+}
+
+/// The same state by two ways: from as far back as the log goes, and from the newest snapshot.
+fn state(data_dir: &Path, seen: &Inspection) -> Result<Vec<Check>, String> {
+    let journal = data_dir.join("journal");
+    let good: Vec<&str> = seen
+        .snapshots
+        .iter()
+        .filter(|one| one.problem.is_none())
+        .map(|one| one.name.as_str())
+        .collect();
+    let read = |name: &&str| inspect::snapshot(&journal, name).map_err(|error| error.to_string());
+    let newest = good.first().map(read).transpose()?;
+    let from_start = seen.first_seq <= 1 && seen.damage.is_none();
+    let oldest = if from_start { None } else { good.last().map(read).transpose()? };
+    let scratch = Scratch::new("oldest")?;
+    let mut checks = Vec::new();
+    let base = match scratch.state(oldest.as_ref()) {
+        Ok(base) => base,
+        Err(problem) => {
+            checks.push(Check::new("state", "the snapshot's".to_owned(), Some(problem)));
+            return Ok(checks);
+        }
+    };
+    let from = oldest.as_ref().map_or(Point::default(), |snapshot| snapshot.point);
+    let mut differing = None;
+    let end = inspect::read(&journal, from, &mut |replayed| {
+        let seq = replayed.seq;
+        base.replay(replayed)?;
+        if let Some(newest) = newest.as_ref().filter(|newest| newest.point.seq == seq) {
+            differing = Some(base.differences(&Scratch::new("newest")?.state(Some(newest))?));
+        }
+        Ok(())
+    });
+    if let Some(differing) = differing {
+        let found = format!("the newest snapshot against a replay from record {}", from.seq + 1);
+        let problem =
+            (!differing.is_empty()).then(|| format!("differs in {}", differing.join(", ")));
+        checks.push(Check::new("state", found, problem));
+    }
+    let found = match &end {
+        Ok(point) => format!("replayed from record {} to {}", from.seq + 1, point.seq),
+        Err(_) => format!("replayed from record {}", from.seq + 1),
+    };
+    checks.push(Check::new("replay", found, end.err().map(|error| error.to_string())));
+    Ok(checks)
+}
+
+/// A folder that goes when the check is over.
+struct Scratch {
+    dir: PathBuf,
+}
+
+impl Scratch {
+    fn new(name: &str) -> Result<Self, String> {
+        let own = format!("throughline-verify-{}-{name}", std::process::id());
+        let dir = std::env::temp_dir().join(own);
+        std::fs::create_dir_all(&dir).map_err(|error| format!("{}: {error}", dir.display()))?;
+        Ok(Self { dir })
+    }
+
+    fn state(&self, snapshot: Option<&Snapshot>) -> Result<State, String> {
+        let config = crate::archive::Config::default();
+        let archive =
+            Archive::open(&self.dir.join("archive"), config).map_err(|error| error.to_string())?;
+        let state = State::new(&Terms::default(), notify::Config::default(), archive);
+        match snapshot {
+            Some(snapshot) => state.restore(snapshot, &blocks(&self.dir))?,
+            None => state.begin_anew(&blocks(&self.dir))?,
+        }
+        Ok(state)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_dir_all(&self.dir) {
+            tracing::debug!(%error, "the scratch folder stays");
+        }
+    }
+}
