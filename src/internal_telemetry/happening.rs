@@ -81,7 +81,7 @@ pub struct JournalReplayed {
 
 impl JournalReplayed {
     pub fn emit(&self, metrics: &Metrics) {
-        metrics.journal_replayed.inc_by(self.records);
+        metrics.data_dir.replayed.inc_by(self.records);
         info!(
             event = "journal.records.replayed",
             records = self.records,

@@ -26,7 +26,6 @@ pub struct Metrics {
     refusals: IntCounterVec,
     journal_records: IntCounter,
     journal_bytes: IntCounter,
-    journal_replayed: IntCounter,
     data_dir: DataDirMetrics,
     apply_lag: Histogram,
     evaluations: IntCounter,
@@ -74,10 +73,6 @@ impl Metrics {
             journal_bytes: counter(
                 "throughline_self_journal_written_bytes_total",
                 "Bytes of records on disk, before compression",
-            )?,
-            journal_replayed: counter(
-                "throughline_self_journal_records_replayed_total",
-                "Records read back at start",
             )?,
             data_dir: DataDirMetrics::try_new(&registry)?,
             apply_lag: histogram(
@@ -135,6 +130,7 @@ pub struct JournalSeen {
 /// Of the data directory.
 #[derive(Debug)]
 struct DataDirMetrics {
+    replayed: IntCounter,
     snapshot_pause: Histogram,
     troubles: IntCounterVec,
     size: IntGauge,
@@ -143,6 +139,10 @@ struct DataDirMetrics {
 
 impl DataDirMetrics {
     fn try_new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let replayed = IntCounter::new(
+            "throughline_self_journal_records_replayed_total",
+            "Records read back at start",
+        )?;
         let pause = HistogramOpts::new(
             "throughline_self_journal_snapshot_pause_seconds",
             "How long records waited while a snapshot was taken",
@@ -163,11 +163,12 @@ impl DataDirMetrics {
             "throughline_self_journal_disk_full",
             "1 while the disk has no space but the reserve",
         )?;
+        registry.register(Box::new(replayed.clone()))?;
         registry.register(Box::new(snapshot_pause.clone()))?;
         registry.register(Box::new(troubles.clone()))?;
         registry.register(Box::new(size.clone()))?;
         registry.register(Box::new(full.clone()))?;
-        Ok(Self { snapshot_pause, troubles, size, full })
+        Ok(Self { replayed, snapshot_pause, troubles, size, full })
     }
 }
 
