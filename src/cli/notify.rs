@@ -103,7 +103,7 @@ fn preview(message: &Message) -> Tried {
                     (http.body, bytes)
                 }
                 Request::Mail(mail) => {
-                    let text = mail.mail.formatted();
+                    let text = mail.letter.formatted();
                     (String::from_utf8_lossy(&text).into(), text.len())
                 }
             };

@@ -21,7 +21,7 @@ const ID_DOMAIN: &str = "throughline.invalid";
 /// A mail and the server that takes it.
 #[derive(Debug)]
 pub struct Mail {
-    pub mail: lettre::Message,
+    pub letter: lettre::Message,
     pub host: Text,
     pub port: u16,
     pub tls: MailTls,
@@ -68,10 +68,10 @@ pub(super) fn request(email: &Email, message: &Message) -> Result<Rendered, Fail
         .boundary(&*message.id)
         .singlepart(part(ContentType::TEXT_PLAIN, text))
         .singlepart(part(ContentType::TEXT_HTML, html));
-    let mail = builder.multipart(body).map_err(|error| Failure::for_good(error.to_string()))?;
+    let letter = builder.multipart(body).map_err(|error| Failure::for_good(error.to_string()))?;
     let Email { host, port, tls, hello, login, .. } = email;
     let mail = Mail {
-        mail,
+        letter,
         host: Text::clone(host),
         port: *port,
         tls: *tls,

@@ -29,7 +29,7 @@ fn check(case: &str, notice: &Notice) {
                 (serde_json::to_string_pretty(&http.body).expect("JSON") + "\n", "json")
             }
             Request::Mail(mail) => {
-                let mail = String::from_utf8(mail.mail.formatted()).expect("text");
+                let mail = String::from_utf8(mail.letter.formatted()).expect("text");
                 (mail.replace("\r\n", "\n"), "eml")
             }
         };

@@ -51,7 +51,8 @@ impl Reader<'_> {
         for link in &raw.links {
             match self.template(link.href.as_ref()) {
                 Some(href) => {
-                    links.push(PagerDutyLink { href, text: self.template(link.text.as_ref()) })
+                    let text = self.template(link.text.as_ref());
+                    links.push(PagerDutyLink { href, text });
                 }
                 None => self.error(place, "a link needs an `href`".to_owned()),
             }

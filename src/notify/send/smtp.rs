@@ -39,7 +39,7 @@ pub(super) async fn send(mail: Mail, tls: &Tls) -> Result<(), Failure> {
         let password = login.password.expose().to_owned();
         builder = builder.credentials(Credentials::new(login.user.to_string(), password));
     }
-    builder.build().send(mail.mail).await.map(drop).map_err(|error| failure(&error))
+    builder.build().send(mail.letter).await.map(drop).map_err(|error| failure(&error))
 }
 
 fn parameters(mail: &Mail, tls: &Tls) -> Result<TlsParameters, lettre::transport::smtp::Error> {
