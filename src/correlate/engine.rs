@@ -422,7 +422,7 @@ impl Engine {
         Some(standing)
     }
 
-    fn look_at(&mut self, entry: NodeId, due: Age) {
+    pub(super) fn look_at(&mut self, entry: NodeId, due: Age) {
         if let Some(held) = self.held.requests.get_mut(&entry) {
             self.held.due.remove(&(held.due, entry));
             held.due = due;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::fact::Age;
+use super::fact::{Age, Source};
 use super::frozen::Start;
 use super::graph::{Graph, NodeId, Touched};
 use super::known::{Init, Known};
@@ -68,13 +68,7 @@ impl Environments {
         }
         let place = (Text::clone(&known.function), known.instance.clone());
         let starts = &mut self.places.entry(place.clone()).or_default().starts;
-        // It may have lain frozen under another number.
-        let own = |id| (known.start, Text::clone(&known.id), id);
-        let before = starts.range(own(NodeId::default())..=own(NodeId::NONE)).next().cloned();
-        if let Some(before) = before {
-            starts.remove(&before);
-        }
-        starts.insert(own(id));
+        starts.insert((known.start, Text::clone(&known.id), id));
         self.dirty.insert(place);
     }
 
@@ -92,6 +86,15 @@ impl Environments {
         }
         let place = place_of(&known.function, known.instance.as_ref());
         can_follow_init(known).then_some(Start { place, time: known.start })
+    }
+
+    /// Frozen invocations come back: they take their places anew, which may be others now.
+    pub(super) fn wake(&mut self, source: &Source, ids: &BTreeSet<Text>) {
+        let Some(name) = source.name() else { return };
+        let place = (Text::clone(name), source.instance.clone());
+        if let Some(environment) = self.places.get_mut(&place) {
+            environment.starts.retain(|(_, id, _)| !ids.contains(id));
+        }
     }
 
     pub(super) fn leave(&mut self, id: NodeId, known: &Known) {

@@ -275,6 +275,14 @@ impl Engine {
     }
 
     fn take_back(&mut self, contents: Contents) {
+        let ids = contents.invocations.iter().map(|(id, _)| Text::clone(id)).collect();
+        let mut last: Option<&Arc<Source>> = None;
+        for source in contents.cells.iter().flat_map(CellFacts::sources) {
+            if last.is_none_or(|last| !Arc::ptr_eq(last, source)) {
+                self.held.environments.wake(source, &ids);
+            }
+            last = Some(source);
+        }
         for cell in contents.cells {
             let key = cell.cell.clone();
             let n_sealed = cell.n_sealed;

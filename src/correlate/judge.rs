@@ -1,7 +1,8 @@
 //! How an invocation went: its facts in, one verdict out.
 //!
-//! The platform is believed before a span, a span before a record. An error that a member span saw and
-//! the head survived does not count.
+//! The platform is believed before a span, a span before a record, but for one thing: that the runtime
+//! answered is a success to the platform even where the function answered that it had failed, and then
+//! its own head span says so. An error that a member span saw and the head survived does not count.
 
 use super::known::Verdict;
 use super::request::Outcome;
@@ -9,7 +10,9 @@ use super::runs::Parts;
 use crate::signal::{ErrorFact, ErrorKind, Facts, PlatformStage, PlatformStatus, Text};
 
 pub(super) fn judge(parts: &Parts<'_>) -> Verdict {
-    let outcome = by_platform(parts).or_else(|| by_spans(parts)).unwrap_or_else(|| by_logs(parts));
+    let platform =
+        by_platform(parts).filter(|&told| told != Outcome::Ok || !has_failed_head(parts));
+    let outcome = platform.or_else(|| by_spans(parts)).unwrap_or_else(|| by_logs(parts));
     if outcome == Outcome::Ok {
         return Verdict { outcome, kind: None, text: None };
     }
@@ -44,6 +47,10 @@ fn by_platform(parts: &Parts<'_>) -> Option<Outcome> {
         PlatformStatus::Failure | PlatformStatus::Error => Outcome::Error,
         PlatformStatus::Timeout => Outcome::Timeout,
     })
+}
+
+fn has_failed_head(parts: &Parts<'_>) -> bool {
+    parts.heads.iter().any(|head| head.failed)
 }
 
 fn by_spans(parts: &Parts<'_>) -> Option<Outcome> {

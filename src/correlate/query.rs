@@ -1,6 +1,6 @@
 //! Questions to the engine: by key, by filter, by flow, and what somebody should know.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
 use super::engine::{Engine, Finding, HeldRequest, Lookup, RequestFilter, Summary};
 use super::freeze::mark_of;
@@ -54,21 +54,21 @@ impl Engine {
     /// Open and correctable requests, newest first.
     pub fn requests(&self, filter: &RequestFilter) -> Vec<Request> {
         let held = self.held.requests.iter().filter(|(_, held)| self.matches(held, filter));
-        let held = held.map(|(&id, held)| (held.summary.start, &held.id, Place::Entry(id)));
+        let held = held.map(|(&id, held)| ((held.summary.start, &held.id), Place::Entry(id)));
         let lines =
             self.held.frozen.iter().flat_map(|(id, block)| {
                 block.lines.iter().map(move |line| (line, Place::Block(id)))
             });
         let lines = lines.filter(|(line, _)| may_match(line, filter));
-        let lines = lines.map(|(line, place)| (line.summary.start, &line.id, place));
-        let mut matching: Vec<(Timestamp, &Text, Place)> = held.chain(lines).collect();
-        matching.sort_unstable_by(|a, b| (b.0, b.1).cmp(&(a.0, a.1)));
-        let views = matching.into_iter().filter_map(|(_, id, place)| match place {
-            Place::Entry(entry) => self.view_of(entry),
-            Place::Block(block) => {
-                self.look_into(block).into_iter().find(|request| request.id == *id)
-            }
-        });
+        let lines = lines.map(|(line, place)| ((line.summary.start, &line.id), place));
+        let mut matching: BinaryHeap<((Timestamp, &Text), Place)> = held.chain(lines).collect();
+        let views =
+            std::iter::from_fn(|| matching.pop()).filter_map(|((_, id), place)| match place {
+                Place::Entry(entry) => self.view_of(entry),
+                Place::Block(block) => {
+                    self.look_into(block).into_iter().find(|request| request.id == *id)
+                }
+            });
         let has_function =
             |request: &Request, name: &Text| request.hops.iter().any(|hop| hop.function == *name);
         let is_wanted = |request: &Request| {
@@ -207,7 +207,7 @@ impl Engine {
 }
 
 /// Where a request lies.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Place {
     Entry(NodeId),
     Block(BlockId),

@@ -126,6 +126,8 @@ impl Engine {
             }
             let touched = self.rework(changes);
             for entry in touched.views {
+                // Whatever is not made final is looked at again by the next tick.
+                self.look_at(entry, self.held.age);
                 let Some(request) = self.view_of(entry) else { continue };
                 if request.state == State::Open {
                     continue;

@@ -227,3 +227,24 @@ fn an_engine_comes_back_as_it_was_saved() {
     assert_eq!(world.engine.ledger().receivers[&Receiver::OtlpHttp].duplicate, 2);
     assert!(Engine::restore(Config::default(), &saved[..saved.len() / 2]).is_err());
 }
+
+#[test]
+fn a_failed_head_is_believed_where_the_platform_only_says_that_it_was_answered() {
+    let head = span("checkout", [1, 1, 0], 0, 90).run("r1").failed("KeyError: 'price'");
+    let member = |id| span("checkout", [1, id, 1], 5, 10).kind(SpanKind::Client).failed("slow");
+    check(
+        &[
+            head,
+            report("checkout", "r1", 101, 100).status(PlatformStatus::Success),
+            span("payment", [2, 1, 0], 0, 90).run("r2"),
+            member(3),
+            report("payment", "r2", 101, 100).status(PlatformStatus::Success),
+        ],
+        &expect![[r#"
+            payment: ok finished 0+100
+              payment#1 ok 0+100
+            checkout: error finished 0+100
+              checkout#1 error 0+100 (KeyError: 'price')
+        "#]],
+    );
+}
