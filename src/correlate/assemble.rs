@@ -313,6 +313,12 @@ fn pointers(parts: &Parts<'_>, places: &[Place]) -> Vec<Pointer> {
             add(trace.trace_id, parent, Evidence::Trace, None);
         }
     }
+    // A record inside the invocation that stands at a span outside of it stands at its caller's.
+    for trace in parts.logs.iter().filter_map(|record| record.log.trace) {
+        if let Some(span) = trace.span_id {
+            add(trace.trace_id, span, Evidence::Trace, None);
+        }
+    }
     for member in &parts.spans {
         let only = match member.span.facts().received.as_slice() {
             [message] => Some(&message.id),

@@ -105,6 +105,18 @@ impl Environments {
         }
     }
 
+    /// A final invocation takes its init along: what began after it in its environment had none.
+    pub(super) fn seal(&mut self, id: NodeId, known: &Known) {
+        let place = (Text::clone(&known.function), known.instance.clone());
+        if let Some(environment) = self.places.get_mut(&place) {
+            let own = environment.owned().into_iter().filter(|(owner, _)| *owner == id);
+            for event in own.flat_map(|(_, told)| told.events) {
+                environment.events.remove(&event);
+            }
+        }
+        self.leave(id, known);
+    }
+
     /// Gives every init of the environments that changed to its invocation.
     pub(super) fn assign(&mut self, graph: &mut Graph, touched: &mut Touched) {
         for place in std::mem::take(&mut self.dirty) {
@@ -113,7 +125,8 @@ impl Environments {
                 self.places.remove(&place);
                 continue;
             }
-            let owners = environment.owners();
+            let owners: BTreeMap<NodeId, Init> =
+                environment.owned().into_iter().map(|(id, told)| (id, told.init)).collect();
             for &(_, _, id) in &environment.starts {
                 let Some(node) = graph.nodes.get_mut(&id) else { continue };
                 let init = owners.get(&id).copied();
@@ -155,38 +168,53 @@ pub(super) fn place_of(function: &str, instance: Option<&Text>) -> u64 {
     xxh3_64(instance.as_bytes()) ^ xxh3_64(function.as_bytes()).rotate_left(32)
 }
 
+/// An init, and the events that tell of it.
+struct Told {
+    init: Init,
+    events: Vec<Event>,
+}
+
 impl Environment {
-    fn owners(&self) -> BTreeMap<NodeId, Init> {
-        let mut owners = BTreeMap::new();
-        for init in self.inits() {
-            let Some(end) = init.end else { continue };
+    /// Every init that an invocation follows, with that.
+    fn owned(&self) -> Vec<(NodeId, Told)> {
+        let mut owned = Vec::new();
+        for told in self.inits() {
+            let Some(end) = told.init.end else { continue };
             let from = (end.saturating_sub(ROUNDING), Text::default(), NodeId::default());
             if let Some((start, _, id)) = self.starts.range(from..).next()
                 && start.since(end) <= BEFORE_MAX
             {
-                owners.insert(*id, Init { end: Some(end.min(*start)), ..init });
+                let init = Init { end: Some(end.min(*start)), ..told.init };
+                owned.push((*id, Told { init, ..told }));
             }
         }
-        owners
+        owned
     }
 
     /// A report tells an init with its start, if that is known; a start without a report one that is
     /// only known to have begun.
-    fn inits(&self) -> Vec<Init> {
+    fn inits(&self) -> Vec<Told> {
+        let unreported = |event: Event| Told {
+            init: Init { duration: None, end: Some(event.time) },
+            events: vec![event],
+        };
         let mut inits = Vec::new();
-        let mut begun: Option<Timestamp> = None;
+        let mut begun: Option<Event> = None;
         for event in &self.events {
             if event.stage == PlatformStage::InitStart {
-                inits.extend(begun.map(|at| Init { duration: None, end: Some(at) }));
-                begun = Some(event.time);
+                inits.extend(begun.replace(*event).map(unreported));
                 continue;
             }
-            let start = begun.take();
+            let first = begun.take();
+            let start = first.map(|first| first.time);
             let duration = event.duration.or_else(|| start.map(|start| event.time.since(start)));
             let end = start.zip(event.duration).map(|(start, d)| start.saturating_add(d));
-            inits.push(Init { duration, end: Some(end.unwrap_or(event.time)) });
+            inits.push(Told {
+                init: Init { duration, end: Some(end.unwrap_or(event.time)) },
+                events: first.into_iter().chain([*event]).collect(),
+            });
         }
-        inits.extend(begun.map(|at| Init { duration: None, end: Some(at) }));
+        inits.extend(begun.map(unreported));
         inits
     }
 }

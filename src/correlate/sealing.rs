@@ -69,7 +69,11 @@ impl Engine {
     fn bury(&mut self, id: NodeId, changes: &mut Vec<Change>) {
         let Some(node) = self.held.graph.seal(id) else { return };
         let age = self.held.age;
-        self.held.environments.leave(id, &node.known);
+        if node.environment_init.is_some() {
+            self.held.environments.seal(id, &node.known);
+        } else {
+            self.held.environments.leave(id, &node.known);
+        }
         for key in Graph::keys_of(&node) {
             self.held.retired.push_back((age, key.clone()));
         }

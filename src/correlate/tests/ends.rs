@@ -248,3 +248,26 @@ fn a_failed_head_is_believed_where_the_platform_only_says_that_it_was_answered()
         "#]],
     );
 }
+
+#[test]
+fn an_init_stays_with_its_invocation_when_that_is_final() {
+    let init = |stage, time| event("pay", "", stage, time);
+    let mut world = World::new(Config::default());
+    world.hear(&[
+        init(PlatformStage::InitStart, 0),
+        init(PlatformStage::InitReport, 400).platform(|event| {
+            event.duration = Some(Duration::from_millis(400));
+        }),
+        start("pay", "cold", 400),
+        report("pay", "cold", 500, 100),
+        start("pay", "warm", 600),
+    ]);
+    // The report of the second comes when the first is about to be final.
+    world.wait(600).hear(&[report("pay", "warm", 700, 100)]).wait(600);
+    let inits: Vec<_> =
+        world.requests.values().map(|r| (r.start, r.hops[0].cold_start, r.hops[0].init)).collect();
+    let mut told: Vec<String> =
+        inits.iter().map(|i| format!("{:.0} {:?} {:?}", offset(i.0), i.1, i.2)).collect();
+    told.sort();
+    assert_eq!(told, ["0 Some(true) Some(400ms)", "600 Some(false) None"]);
+}
