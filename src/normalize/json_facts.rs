@@ -9,7 +9,8 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::aws_events::{self, EventFacts, receive_count};
+use super::aws_events::{self, EventFacts};
+use super::aws_messages::read_count;
 use super::aws_names::{function_arn, resource_name};
 use super::config::Fields;
 use super::event_time;
@@ -139,15 +140,6 @@ pub(crate) fn facts(reader: &mut Reader<'_>, fields: &Fields, error: Option<Erro
         ..Facts::default()
     };
     messages(reader, fields, &mut facts);
-    if let Some(event) = logged_event(reader) {
-        let named: BTreeSet<Text> =
-            facts.received.iter().map(|message| Text::clone(&message.id)).collect();
-        let others = event.received.into_iter().filter(|message| !named.contains(&message.id));
-        facts.received.extend(others);
-        facts.trigger = event.trigger;
-        facts.http = event.http;
-        facts.workflow = facts.workflow.or(event.workflow);
-    }
     facts
 }
 
@@ -275,7 +267,7 @@ fn delivery(reader: &Reader<'_>, message: &mut MessageRef) {
     const SENT_AT: [&str; 3] = ["sent_timestamp", "sentTimestamp", "SentTimestamp"];
     const DEAD: [&str; 3] =
         ["DeadLetterQueueSourceArn", "deadLetterQueueSourceArn", "dead_letter_queue_source_arn"];
-    message.receive_count = reader.see(&[], &COUNT).and_then(receive_count);
+    message.receive_count = reader.see(&[], &COUNT).and_then(read_count);
     message.sent = reader.see(&[], &SENT_AT).and_then(event_time::read);
     message.dead_letter_source =
         reader.see(&[], &DEAD).and_then(Value::as_str).and_then(resource_name).map(Text::from);
@@ -347,13 +339,7 @@ fn execution(reader: &Reader<'_>) -> Option<Workflow> {
 }
 
 /// The trigger event, where the record is one or holds one.
-fn logged_event(reader: &Reader<'_>) -> Option<EventFacts> {
-    const HOLDERS: [&str; 5] = ["event", "Event", "input", "lambda_event", "lambdaEvent"];
+pub(crate) fn event(reader: &Reader<'_>) -> Option<EventFacts> {
     let objects = [Some(reader.record()), reader.message()];
-    objects.into_iter().flatten().find_map(|object| {
-        aws_events::read(object).or_else(|| {
-            let held = HOLDERS.iter().filter_map(|name| object.get(*name)?.as_object());
-            held.into_iter().find_map(aws_events::read)
-        })
-    })
+    objects.into_iter().flatten().find_map(aws_events::held)
 }

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
-use super::aws_events;
+use super::aws_messages;
 use super::config::Fields;
 use super::emf;
 use super::event_time::{self, EventTime};
@@ -24,6 +24,7 @@ use super::shorten::shorten;
 use super::{Config, Normalized, Origin, Undecodable};
 use crate::signal::{
     self, Attributes, LogRecord, Receiver, Resource, Severity, SignalKind, Text, Timestamp,
+    TraceContext,
 };
 
 const TIME: [&str; 13] = [
@@ -286,8 +287,11 @@ fn record(object: &Object, line: Option<&LogLine<'_>>, around: Around<'_>) -> To
         .or_else(|| is_out_of_memory(&body).then(|| error_fact(first_line(&body))));
     let mut facts = json_facts::facts(&mut reader, fields, error);
     facts.invocation_id = facts.invocation_id.or_else(|| line?.invocation_id.map(Text::from));
-    let trace = json_facts::trace(&mut reader);
-    aws_events::drop_absurd_sent_times(&mut facts.received, around.arrived);
+    let caller = json_facts::event(&reader).and_then(|event| event.add_to(&mut facts));
+    // A record without an invocation would be taken for a part of the caller.
+    let caller = caller.filter(|_| facts.invocation_id.is_some());
+    let trace = more_exact(json_facts::trace(&mut reader), caller);
+    aws_messages::drop_absurd_sent_times(&mut facts.received, around.arrived);
     for message in &mut facts.sent {
         message.sent = Some(time);
     }
@@ -299,6 +303,13 @@ fn record(object: &Object, line: Option<&LogLine<'_>>, around: Around<'_>) -> To
     let log = LogRecord { time, severity, trace, body, facts, attributes };
     let points = emf::points(&object, time);
     Told { kind: SignalKind::Log(Box::new(log)), speaker, event: None, points }
+}
+
+/// A record's own position, unless it only names a trace and its event the very span.
+fn more_exact(own: Option<TraceContext>, caller: Option<TraceContext>) -> Option<TraceContext> {
+    let is_exact = own.is_some_and(|own| own.span_id.is_some());
+    let caller = caller.filter(|caller| !is_exact && (own.is_none() || caller.span_id.is_some()));
+    caller.or(own)
 }
 
 /// The message, where it is an object or the text of one: `console.log(JSON.stringify(…))` below a

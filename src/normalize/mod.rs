@@ -19,9 +19,11 @@ pub mod trace_header;
 
 mod app_insights;
 mod aws_events;
+mod aws_messages;
 mod aws_names;
 mod azure_fields;
 mod azure_metric;
+mod carrier;
 mod emf;
 mod event_time;
 mod gather;

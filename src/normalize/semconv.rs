@@ -28,6 +28,7 @@ use crate::signal::{
     TraceContext, Value, Via, Workflow,
 };
 
+use super::aws_events;
 use super::config::Fields;
 use super::shorten::shorten;
 use messaging::{Messaging, Side};
@@ -105,6 +106,8 @@ impl LinkView {
 pub(crate) struct SpanFacts {
     pub(crate) facts: Facts,
     pub(crate) failed: bool,
+    /// The caller's position, where the span holds the event that carries it.
+    pub(crate) caller: Option<TraceContext>,
 }
 
 /// Reads a span. It failed if its status says so, or if it has no status but an `error.type`, a server's
@@ -121,8 +124,11 @@ pub(crate) fn span(view: &SpanView<'_>, fields: &Fields) -> SpanFacts {
     if failed {
         facts.error = Some(seen.error(view.exception, view.status_message, view.name));
     }
-    let mut read = SpanFacts { facts, failed };
+    let mut read = SpanFacts { facts, failed, caller: None };
     seen.messages(view, &mut read);
+    if let Some(event) = aws_events::held_in(&view.attributes.0) {
+        read.caller = event.add_to(&mut read.facts);
+    }
     read
 }
 

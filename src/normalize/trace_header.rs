@@ -1,4 +1,4 @@
-//! Trace contexts as headers carry them: W3C, AWS X-Ray, Google Cloud, B3.
+//! Trace contexts as headers carry them: W3C, AWS X-Ray, Google Cloud, B3, Datadog.
 //!
 //! In: a header's value as text, from anyone. Out: the position in a trace that it names, or None
 //! where it names none. A context without a valid trace id is never given.
@@ -7,7 +7,7 @@ use crate::signal::{SpanId, TraceContext, TraceId};
 
 /// Longest header value looked at, in bytes: an X-Ray header with `Self`, `Lineage` and baggage stays
 /// far below it.
-const HEADER_BYTES_MAX: usize = 2048;
+pub(crate) const HEADER_BYTES_MAX: usize = 2048;
 
 /// Reads W3C `traceparent`: `00-<32 hex>-<16 hex>-<2 hex>`. Later versions may append fields; version
 /// `ff` is invalid (W3C Trace Context 3.2.2.1).
@@ -65,6 +65,20 @@ pub fn b3(header: &str) -> Option<TraceContext> {
         _ => TraceId::from_hex(trace),
     }?;
     Some(TraceContext { trace_id, span_id: Some(span_id) })
+}
+
+/// Reads Datadog's ids: `x-datadog-trace-id` is the lower half of the trace id in decimal, `_dd.p.tid`
+/// of `x-datadog-tags` the upper in hex (16 digits; absent where ids are 64 bits long),
+/// `x-datadog-parent-id` the span in decimal.
+pub fn datadog(trace: &str, parent: Option<&str>, tags: &str) -> Option<TraceContext> {
+    let decimal = |digits: &str| digits.trim().parse::<u64>().ok();
+    let lower = decimal(trace).filter(|&half| half != 0)?;
+    let told = bounded(tags)?.split(',').find_map(|tag| tag.trim().strip_prefix("_dd.p.tid="));
+    let upper = told.filter(|half| is_hex(half, 16));
+    let trace_id =
+        TraceId::from_hex(&format!("{}{lower:016x}", upper.unwrap_or("0000000000000000")))?;
+    let span_id = parent.and_then(decimal).and_then(|id| SpanId::from_bytes(&id.to_be_bytes()));
+    Some(TraceContext { trace_id, span_id })
 }
 
 /// `1-<8 hex>-<24 hex>` to the 32 digits.

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use throughline::normalize::{
     Config, Normalized, Origin, Undecodable, azure_records, cloudwatch_logs, firehose, json_log,
     lambda_telemetry, metric_stream, pubsub, show,
@@ -20,7 +20,9 @@ use crate::Report;
 mod otel_metrics;
 
 /// The folders whose every file is accounted for.
-const FOLDERS: [&str; 10] = [
+const FOLDERS: [&str; 12] = [
+    "aws-events",
+    "aws-recorded",
     "azure",
     "cwlogs",
     "emf",
@@ -62,6 +64,10 @@ enum Wire {
     Eventhub,
     /// OTLP/JSON that was decoded from a metric stream's record; it is encoded again.
     MetricStreamOtel,
+    /// A function's event, logged by the function that it triggered.
+    Event,
+    /// Answers of the SQS API, as a consumer logs them: the messages anywhere in them.
+    Received,
 }
 
 /// A file, how to read it, and when it arrived: shortly after what it tells of.
@@ -94,6 +100,56 @@ const CASES: &[Case] = &[
     ),
     Case("azure/sumo_activity_log_fixtures.json", Wire::Eventhub, "2018-03-07T14:25:00Z"),
     Case("azure/sumo_metrics_fixtures.json", Wire::Eventhub, "2018-03-07T14:25:00Z"),
+    Case("aws-events/dd_api_gateway_rest_event.json", Wire::Event, "2020-03-04T19:15:20Z"),
+    Case("aws-events/dd_application_load_balancer.json", Wire::Event, "2025-04-30T18:30:00Z"),
+    Case("aws-events/dd_eventbridge_event.json", Wire::Event, "2024-11-09T08:22:20Z"),
+    Case("aws-events/dd_eventbridge_sns_event.json", Wire::Event, "2024-09-16T19:44:05Z"),
+    Case("aws-events/dd_eventbridge_sqs_event.json", Wire::Event, "2023-08-03T22:49:10Z"),
+    Case(
+        "aws-events/dd_eventbridge_sqs_java_header_event.json",
+        Wire::Event,
+        "2023-08-03T22:49:10Z",
+    ),
+    Case("aws-events/dd_kinesis_event.json", Wire::Event, "2022-01-31T14:13:50Z"),
+    Case("aws-events/dd_lambda_function_url_event.json", Wire::Event, "2021-11-17T17:17:30Z"),
+    Case("aws-events/dd_s3_event.json", Wire::Event, "2023-01-07T00:00:05Z"),
+    Case("aws-events/dd_sns_event.json", Wire::Event, "2022-01-31T14:13:45Z"),
+    Case("aws-events/dd_sqs_event.json", Wire::Event, "2018-04-09T00:00:05Z"),
+    Case("aws-events/dd_sqs_event_binary.json", Wire::Event, "2018-04-09T00:00:05Z"),
+    Case("aws-events/dd_step_function_nested_event.json", Wire::Event, "2024-08-29T21:49:00Z"),
+    Case("aws-events/ddpy_eventbridge-sqs.json", Wire::Event, "2023-08-03T22:49:10Z"),
+    Case("aws-events/ddpy_kinesis-batch.json", Wire::Event, "2022-01-31T14:13:50Z"),
+    Case("aws-events/ddpy_sqs-batch.json", Wire::Event, "2021-10-19T16:48:20Z"),
+    Case("aws-events/ddpy_sqs-java-upstream.json", Wire::Event, "2024-03-08T20:21:40Z"),
+    Case("aws-events/go_dynamodb-time-window-event.json", Wire::Event, "2016-12-02T01:27:05Z"),
+    Case("aws-events/go_kinesis-event.json", Wire::Event, "2016-12-04T08:52:10Z"),
+    Case("aws-events/go_kinesis-firehose-event.json", Wire::Event, "2017-10-05T15:33:50Z"),
+    Case("aws-events/go_sns-event.json", Wire::Event, "2015-06-03T17:43:30Z"),
+    Case("aws-events/go_sqs-event.json", Wire::Event, "2018-03-09T18:54:00Z"),
+    Case("aws-events/pt_dynamoStreamEvent.json", Wire::Event, "2023-09-06T10:46:00Z"),
+    Case("aws-events/pt_kinesisStreamEvent.json", Wire::Event, "2018-12-17T22:12:00Z"),
+    Case("aws-events/pt_lambdaFunctionUrlEvent.json", Wire::Event, "2022-08-05T08:14:45Z"),
+    Case("aws-events/pt_snsSqsEvent.json", Wire::Event, "2021-01-19T10:07:10Z"),
+    Case("aws-events/pt_snsSqsFifoEvent.json", Wire::Event, "2022-10-14T13:35:30Z"),
+    Case(
+        "aws-events/rust_example-cloudwatch-alarm-sns-payload-single-metric.json",
+        Wire::Event,
+        "2015-06-03T17:43:30Z",
+    ),
+    Case(
+        "aws-events/rust_example-kinesis-firehose-event.json",
+        Wire::Event,
+        "2017-10-05T15:33:50Z",
+    ),
+    Case(
+        "aws-events/rust_example-kinesis-firehose-response.json",
+        Wire::Event,
+        "2017-10-05T15:33:50Z",
+    ),
+    Case("aws-events/rust_example-sqs-event.json", Wire::Event, "2018-03-09T18:54:00Z"),
+    Case("aws-recorded/s3_to_sqs_xray.snapshot.json", Wire::Received, "2025-01-21T23:22:00Z"),
+    Case("aws-recorded/sns_to_sqs_xray.snapshot.json", Wire::Received, "2023-08-24T23:36:20Z"),
+    Case("aws-recorded/sqs_dlq.snapshot.json", Wire::Received, "2024-04-30T13:34:00Z"),
     Case(
         "cwlogs/dd_cloudwatch_customized_log_group_lambda_invocation.json",
         Wire::CloudWatch,
@@ -305,9 +361,40 @@ fn normalize(body: &[u8], wire: Wire, origin: &Origin) -> Result<Outcome, String
         Wire::Eventhub => azure_records::normalize(body, origin, &config),
         Wire::Pubsub => {
             pubsub::normalize(body, origin, &config, DECOMPRESSED_MAX).map(|push| push.normalized)
+        Wire::Event => json_log::normalize(&logged(&json()?), origin, &config),
+        Wire::Received => {
+            let mut messages = Vec::new();
+            received(json()?, &mut messages);
+            json_log::normalize(&logged(&json!({ "Records": messages })), origin, &config)
         }
         Wire::MetricStreamOtel => by_firehose(&otel_metrics::firehose_body(&json()?)?),
     })
+}
+
+/// The record of a function that logs its event.
+fn logged(event: &Value) -> Vec<u8> {
+    let record = json!({
+        "level": "INFO", "message": "received", "function_name": "consumer",
+        "function_request_id": "7b1f3a52-0f0c-4b0e-9a53-1c2d3e4f5a6b", "event": event,
+    });
+    record.to_string().into_bytes()
+}
+
+/// The messages anywhere in an answer, their bodies as text again.
+fn received(value: Value, messages: &mut Vec<Value>) {
+    match value {
+        Value::Array(items) => items.into_iter().for_each(|item| received(item, messages)),
+        Value::Object(mut object) if object.contains_key("ReceiptHandle") => {
+            if let Some(body) = object.get_mut("Body").filter(|body| body.is_object()) {
+                *body = Value::String(body.to_string());
+            }
+            messages.push(Value::Object(object));
+        }
+        Value::Object(object) => {
+            object.into_iter().for_each(|(_, inner)| received(inner, messages));
+        }
+        _ => {}
+    }
 }
 
 /// The text, or for many lines how often each kind of signal comes, the first lines and the last.

@@ -3,6 +3,7 @@
 //! In: raw records in the body's order, each under its resource. Out: a [`Normalized`] batch. Every
 //! record that comes in is either a signal or a rejection.
 
+use crate::normalize::aws_events;
 use crate::normalize::redact::Redactor;
 use crate::normalize::semconv::{self, LinkView, SpanView, log_fields};
 use crate::normalize::shorten::shorten;
@@ -228,16 +229,22 @@ impl<'c> Gather<'c> {
             },
             &self.config.fields,
         );
+        let parent_id = raw.parent_id.valid();
+        // A span with a parent knows its caller already.
+        let caller = read.caller.filter(|_| parent_id.is_none()).and_then(|caller| {
+            let TraceContext { trace_id, span_id } = caller;
+            Some(SpanLink { trace_id, span_id: span_id?, message_id: None })
+        });
         Ok(Span {
             trace_id,
             span_id,
-            parent_id: raw.parent_id.valid(),
+            parent_id,
             kind,
             name: self.texts.text(name),
             start,
             end,
             failed: read.failed,
-            links: links.iter().filter_map(span_link).collect(),
+            links: links.iter().filter_map(span_link).chain(caller).collect(),
             facts: read.facts,
             attributes,
         })
@@ -270,6 +277,10 @@ impl<'c> Gather<'c> {
                 facts.function = None;
             }
         }
+        let of_body = || entries.as_deref().and_then(aws_events::held_in);
+        let event = aws_events::held_in(&attributes.0).or_else(of_body);
+        let caller = event.and_then(|event| event.add_to(&mut facts));
+        let caller = caller.filter(|_| facts.invocation_id.is_some());
         let by_word = || Severity::of(&raw.severity_text);
         let trace = raw.trace_id.valid();
         let context = trace.map(|trace_id| TraceContext { trace_id, span_id: raw.span_id.valid() });
@@ -280,7 +291,7 @@ impl<'c> Gather<'c> {
         let record = LogRecord {
             time: told.time.or(stamped.map(Timestamp::from_nanos)).unwrap_or(self.origin.arrived),
             severity: severity(raw.severity).or_else(by_word).or(told.severity),
-            trace: context.or(told.trace),
+            trace: context.or(told.trace).or(caller),
             body,
             facts,
             attributes,
