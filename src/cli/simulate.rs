@@ -15,7 +15,9 @@ use serde::Serialize;
 use crate::clock::Clock;
 use crate::number::f64_from_u64;
 use crate::signal::Timestamp;
-use crate::simulate::config::{Delivery, Load, RATE_MAX, REPEAT_MAX, REQUESTS_MAX};
+use crate::simulate::config::{
+    BRANCHES, BRANCHES_MAX, Delivery, Load, RATE_MAX, REPEAT_MAX, REQUESTS_MAX,
+};
 use crate::simulate::{
     Emission, Fault, FaultWindow, Header, Shuffle, Simulation, SimulationConfig, StyleChoice,
 };
@@ -28,6 +30,7 @@ const PARTS: u32 = 5;
 #[command(after_help = "Examples:
   throughline simulate --seed 7 --requests 1000 --out workload
   throughline simulate --seed 7 --requests 1000 --fault poison-message --style json-logs --out workload
+  throughline simulate --seed 7 --requests 100 --fault wide-fan-out --branches 5000 --out workload
   throughline simulate --seed 7 --requests 1000 --shuffle --repeat 2 --delay 2m --out workload")]
 pub(super) struct SimulateArgs {
     /// The same seed (with the same other options and start) gives the same files, byte by byte.
@@ -45,6 +48,9 @@ pub(super) struct SimulateArgs {
     /// In which words all functions speak.
     #[arg(long, value_name = "NAME", default_value = "mixed")]
     pub style: StyleChoice,
+    /// Branches of an order that fans out (`--fault wide-fan-out`).
+    #[arg(long, value_name = "N", default_value_t = BRANCHES, value_parser = clap::value_parser!(u32).range(1..=i64::from(BRANCHES_MAX)))]
+    pub branches: u32,
     /// Payloads arrive up to this much later than they were sent: `500ms`, `30s`, `5m`.
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "0s")]
     pub delay: Duration,
@@ -118,6 +124,7 @@ fn config(args: &SimulateArgs, now: Timestamp) -> anyhow::Result<SimulationConfi
             shuffle: if args.shuffle { Shuffle::Shuffled } else { Shuffle::InOrder },
             repeats: args.repeat,
         },
+        branches: args.branches,
     })
 }
 

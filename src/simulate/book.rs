@@ -6,10 +6,10 @@
 
 use std::collections::BTreeMap;
 
-use super::config::StyleChoice;
+use super::config::{Platform, StyleChoice, Voice};
 use super::plan::Function;
-use super::run::{Message, Run, Taken};
-use super::truth::{ExpectedHop, ExpectedRequest};
+use super::run::{Message, Reporting, Run, Taken};
+use super::truth::{ExpectedHop, ExpectedRequest, Unknown};
 use crate::correlate::Outcome;
 use crate::correlate::request::{Evidence, millis};
 use crate::number::f64_from_usize;
@@ -30,10 +30,11 @@ struct Open {
     n_pending: u32,
     hops: Vec<Placed>,
     lost_message_ids: Vec<String>,
+    continues: Option<String>,
 }
 
 /// A hop, and the piece of work that it was a try of.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Placed {
     hop: ExpectedHop,
     piece: String,
@@ -58,6 +59,7 @@ impl Book {
             n_pending: 1,
             hops: Vec::new(),
             lost_message_ids: Vec::new(),
+            continues: None,
         };
         self.open.insert(number, request);
         number
@@ -82,6 +84,13 @@ impl Book {
         }
     }
 
+    /// It is a later part of the request that this invocation began.
+    pub(super) fn continues(&mut self, request: u64, entry: &str) {
+        if let Some(open) = self.open.get_mut(&request) {
+            open.continues = Some(entry.to_owned());
+        }
+    }
+
     pub(super) fn lose(&mut self, request: u64, message_id: &str) {
         if let Some(open) = self.open.get_mut(&request) {
             open.lost_message_ids.push(message_id.to_owned());
@@ -99,7 +108,11 @@ impl Book {
 
     /// A hop of one request alone.
     pub(super) fn hop(&mut self, request: u64, run: &Run, cause: Cause, style: StyleChoice) {
-        let piece = format!("{}/{}", run.function.as_str(), run.invocation_id);
+        let function = run.function.as_str();
+        let piece = match &run.state {
+            Some(state) => format!("{function}/{}/{}", state.execution, state.name),
+            None => format!("{function}/{}", run.invocation_id),
+        };
         let hop = hop(run, cause, style);
         self.place(request, Placed { hop, piece });
     }
@@ -111,9 +124,10 @@ impl Book {
         evidence: impl Fn(&Message) -> Evidence,
         style: StyleChoice,
     ) {
-        let n_messages = run.taken.len();
-        let first = run.taken.first().map(|taken| taken.message.request);
-        let shared = run.taken.iter().any(|taken| Some(taken.message.request) != first);
+        let of_each = || run.taken.iter().flat_map(|taken| taken.message.requests());
+        let n_parts = of_each().count();
+        let first = of_each().next();
+        let shared = of_each().any(|request| Some(request) != first);
         for taken in &run.taken {
             let message = &taken.message;
             let cause = Cause {
@@ -129,11 +143,13 @@ impl Book {
                 queue_wait_ms: Some(millis(run.start.since(message.sent))),
                 message_ids: vec![message.id.clone()],
                 shared,
-                cost_usd: whole.cost_usd / f64_from_usize(n_messages),
+                cost_usd: whole.cost_usd / f64_from_usize(n_parts),
                 ..whole
             };
             let piece = format!("{}/{}", run.function.as_str(), message.id);
-            self.place(message.request, Placed { hop, piece });
+            for request in message.requests() {
+                self.place(request, Placed { hop: hop.clone(), piece: piece.clone() });
+            }
         }
     }
 
@@ -166,7 +182,7 @@ fn hop(run: &Run, cause: Cause, style: StyleChoice) -> ExpectedHop {
     ExpectedHop {
         function: run.function.as_str(),
         invocation_id: run.invocation_id.clone(),
-        via: if cause.invocation_id.is_none() { Via::Http } else { run.via },
+        via: run.via,
         cause: cause.invocation_id,
         evidence: cause.evidence,
         attempt: cause.attempt,
@@ -184,7 +200,38 @@ fn hop(run: &Run, cause: Cause, style: StyleChoice) -> ExpectedHop {
         billed_ms: u64::try_from(billed.as_millis()).unwrap_or(u64::MAX),
         cost_usd: run.function.cost_usd(billed),
         told_by: style.of(run.function).own.into(),
+        unknown: unknown(run, style.of(run.function)),
     }
+}
+
+/// What neither the function nor the platform tells of a run.
+fn unknown(run: &Run, voice: Voice) -> Vec<Unknown> {
+    let is_reported = match run.reporting {
+        Reporting::Usual | Reporting::Late(_) => true,
+        Reporting::Lost => false,
+        Reporting::Filtered => run.is_timed_out(),
+    };
+    let has_events = match voice.platform {
+        Platform::Silent => false,
+        Platform::TelemetryApi | Platform::CloudWatch => run.reporting != Reporting::Filtered,
+    };
+    let mut unknown = Vec::new();
+    if voice.platform == Platform::Silent || !is_reported {
+        unknown.extend([Unknown::BilledMs, Unknown::CostUsd]);
+        let is_told = has_events && voice.platform == Platform::TelemetryApi;
+        if run.init.is_some() && !is_told {
+            unknown.push(Unknown::InitMs);
+        }
+        // Records and END lines are stamped to the millisecond.
+        if !voice.own.has_spans() && !is_told {
+            unknown.push(Unknown::Microseconds);
+        }
+    }
+    // Later attempts keep the request id: only the platform tells where one ends and the next begins.
+    if !has_events && !voice.own.has_spans() && run.via == Via::EventBus {
+        unknown.push(Unknown::Attempt);
+    }
+    unknown
 }
 
 /// Lambda's own words.
@@ -214,6 +261,7 @@ fn close(open: Open) -> Option<ExpectedRequest> {
     });
     Some(ExpectedRequest {
         entry: entry_id,
+        continues: open.continues,
         correlation_id: open.correlation_id,
         flow: open.flow,
         outcome,

@@ -13,6 +13,10 @@ use crate::signal::Timestamp;
 pub const REQUESTS_MAX: u64 = 10_000_000;
 /// Fastest traffic, in requests a second.
 pub const RATE_MAX: f64 = 100_000.0;
+/// Branches of an order that fans out, unless the workload says otherwise.
+pub const BRANCHES: u32 = 100;
+/// Most branches of one order: `fulfil` must be done with all of them before its timeout.
+pub const BRANCHES_MAX: u32 = 20_000;
 /// Most deliveries of one payload.
 pub const REPEAT_MAX: u32 = 100;
 
@@ -26,6 +30,8 @@ pub struct SimulationConfig {
     pub faults: Vec<FaultWindow>,
     pub style: StyleChoice,
     pub delivery: Delivery,
+    /// Branches of an order that fans out; at most [`BRANCHES_MAX`].
+    pub branches: u32,
 }
 
 impl SimulationConfig {
@@ -38,6 +44,7 @@ impl SimulationConfig {
             faults: Vec::new(),
             style: StyleChoice::Mixed,
             delivery: Delivery::default(),
+            branches: BRANCHES,
         }
     }
 }
@@ -98,10 +105,31 @@ pub enum Fault {
     QueueBacklog,
     /// Some messages are delivered again after they were processed.
     DuplicateDelivery,
+    /// Some orders fan out: `fulfil` tells the bus of each of their items ([`SimulationConfig::branches`]).
+    WideFanOut,
+    /// `analytics` tells the bus of each batch: one event that belongs to all requests of it.
+    FanIn,
+    /// What fell into the dead-letter queue is put back into `orders`, under new message ids.
+    Redrive,
+    /// Some orders wait for a person: a step of a workflow now, the next one two hours later.
+    HumanStep,
+    /// `checkout` also writes to a queue that somebody else reads.
+    ForeignConsumer,
+    /// An importer places all orders under one trace of its own, of which no span is ever seen. What
+    /// joins twenty entries or fewer is believed, so give it a hundred requests.
+    SharedTrace,
+    /// Clocks of what runs behind the entries are up to three seconds off.
+    ClockSkew,
+    /// Reports of the platform come up to ten minutes late.
+    LateReports,
+    /// Some reports of the platform never come.
+    LostReports,
+    /// The platform tells of nothing but timeouts (a system log level of WARN).
+    FilteredReports,
 }
 
 impl Fault {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 19] = [
         Self::ThrottleBurst,
         Self::PoisonMessage,
         Self::ColdStartStorm,
@@ -111,6 +139,16 @@ impl Fault {
         Self::SlowDependency,
         Self::QueueBacklog,
         Self::DuplicateDelivery,
+        Self::WideFanOut,
+        Self::FanIn,
+        Self::Redrive,
+        Self::HumanStep,
+        Self::ForeignConsumer,
+        Self::SharedTrace,
+        Self::ClockSkew,
+        Self::LateReports,
+        Self::LostReports,
+        Self::FilteredReports,
     ];
 
     pub const fn as_str(self) -> &'static str {
@@ -124,6 +162,16 @@ impl Fault {
             Self::SlowDependency => "slow-dependency",
             Self::QueueBacklog => "queue-backlog",
             Self::DuplicateDelivery => "duplicate-delivery",
+            Self::WideFanOut => "wide-fan-out",
+            Self::FanIn => "fan-in",
+            Self::Redrive => "redrive",
+            Self::HumanStep => "human-step",
+            Self::ForeignConsumer => "foreign-consumer",
+            Self::SharedTrace => "shared-trace",
+            Self::ClockSkew => "clock-skew",
+            Self::LateReports => "late-reports",
+            Self::LostReports => "lost-reports",
+            Self::FilteredReports => "filtered-reports",
         }
     }
 }
@@ -227,6 +275,7 @@ impl StyleChoice {
                 }
                 Function::Loyalty | Function::DlqInspector => Style::CloudWatch.voice(),
                 Function::Analytics => Style::OtlpLostContext.voice(),
+                Function::Review => Style::TelemetryApi.voice(),
             },
         }
     }

@@ -19,6 +19,11 @@ const INVENTORY_SLOWER: u32 = 60;
 const INVENTORY_MAX: Duration = Duration::from_secs(5);
 const FIRST_TRY_FAILS: f64 = 0.55;
 const DELIVERED_AGAIN: f64 = 0.2;
+const FANNED_OUT: f64 = 0.2;
+/// For one of many entries of a batched call.
+const BRANCH: Duration = Duration::from_micros(300);
+const REDRIVEN_AFTER: Duration = Duration::from_secs(20);
+const REDRIVEN_WAIT: Duration = Duration::from_millis(120);
 
 impl World {
     pub(super) fn poll_orders(&mut self, now: Timestamp) {
@@ -58,16 +63,20 @@ impl World {
         }
         run.end = cursor.saturating_add(self.work(Function::Fulfil));
         run.correlation_id = only_correlation_id(&run);
-        self.orders.occupy(run.end);
+        let end = run.end;
+        self.orders.occupy(end);
+        self.skew(&mut run);
         self.finish(&run);
         let is_linked = self.is_traced(Function::Fulfil);
         let evidence = |message: &Message| match message.position {
             Some(_) if is_linked => Evidence::Link,
+            // Nobody who is seen ever sent this id.
+            _ if message.nature == Nature::Redriven => Evidence::CorrelationId,
             _ => Evidence::MessageId,
         };
         self.book.taken(&run, evidence, self.style);
         for taken in run.taken {
-            self.after_fulfil(taken, now, run.end);
+            self.after_fulfil(taken, now, end);
         }
     }
 
@@ -97,6 +106,9 @@ impl World {
             let step = self.call(put, Duration::from_millis(9), cursor);
             self.announce(run, &taken.message, id, &step);
             taken.steps.push(step);
+            if self.is_active(Fault::WideFanOut, start) && self.random.chance(FANNED_OUT) {
+                self.fan_out(run, &mut taken, cursor);
+            }
         }
         *cursor = cursor.saturating_add(Duration::from_millis(1));
         taken.end = *cursor;
@@ -113,26 +125,44 @@ impl World {
             .then(|| Failure::new("ConnectionError", "connect ECONNREFUSED 10.0.7.21:6379"))
     }
 
+    /// Tells the bus of each item of an order.
+    fn fan_out(&mut self, run: &Run, taken: &mut Taken, cursor: &mut Timestamp) {
+        self.book.expect(taken.message.request, self.branches);
+        for _ in 0..self.branches {
+            let id = self.random.uuid();
+            let put = What::Send { message_id: id.clone(), queue: SHOP_EVENTS, via: Via::EventBus };
+            let step = self.call(put, BRANCH, cursor);
+            let event = self.event(run, &taken.message, id, &step);
+            let sent = event.sent;
+            self.plan_delivery(Function::Loyalty, event, sent);
+            taken.steps.push(step);
+        }
+    }
+
     /// Tells the bus, which will invoke two functions.
     fn announce(&mut self, run: &Run, order: &Message, id: String, step: &Step) {
+        let event = self.event(run, order, id, step);
+        self.book.expect(order.request, 2);
+        for function in [Function::NotifyCustomer, Function::Loyalty] {
+            self.plan_delivery(function, event.clone(), event.sent);
+        }
+    }
+
+    fn event(&self, run: &Run, order: &Message, id: String, step: &Step) -> Message {
         let position = Position { trace: run.position.trace, span: step.span };
-        let sent = whole_millis(step.start);
-        let event = Message {
+        Message {
             id,
             queue: SHOP_EVENTS,
             via: Via::EventBus,
-            sent,
+            sent: whole_millis(step.start),
             n_receives: 0,
             dead_letter_source: None,
             position: self.is_traced(Function::Fulfil).then_some(position),
             correlation_id: order.correlation_id.clone(),
             request: order.request,
+            others: Vec::new(),
             cause: run.invocation_id.clone(),
             nature: Nature::Sound,
-        };
-        self.book.expect(order.request, 2);
-        for function in [Function::NotifyCustomer, Function::Loyalty] {
-            self.plan_delivery(function, event.clone(), sent);
         }
     }
 
@@ -207,8 +237,32 @@ impl World {
         };
         self.book.taken(&run, evidence, self.style);
         for taken in run.taken {
+            self.plan_redrive(&taken.message, run.end);
             self.book.settle(taken.message.request);
         }
+    }
+
+    fn plan_redrive(&mut self, message: &Message, now: Timestamp) {
+        if self.is_active(Fault::Redrive, now) {
+            self.book.expect(message.request, 1);
+            let at = whole_millis(now.saturating_add(REDRIVEN_AFTER));
+            self.plan(at, Event::Redrive(Box::new(message.clone())));
+        }
+    }
+
+    /// A move task makes a new message of it: id and sent timestamp are new, what it carries stays.
+    /// By then whatever was wrong with it is mended.
+    pub(super) fn redrive(&mut self, now: Timestamp, message: Message) {
+        let moved = Message {
+            id: self.random.uuid(),
+            queue: ORDERS,
+            sent: now,
+            n_receives: 0,
+            dead_letter_source: None,
+            nature: Nature::Redriven,
+            ..message
+        };
+        self.fulfil(now.saturating_add(REDRIVEN_WAIT), vec![moved]);
     }
 }
 

@@ -136,8 +136,8 @@ impl Exporter {
             Platform::TelemetryApi => {
                 // The report comes at best after the invocation, at worst with one of the next.
                 let is_late = self.random.chance(0.2);
-                let report_wait = self.random.millis(2, if is_late { 6_000 } else { 40 });
-                self.put(instance(), platform::events(run, report_wait));
+                let usual = self.random.millis(2, if is_late { 6_000 } else { 40 });
+                self.put(instance(), platform::events(run, usual));
             }
             Platform::CloudWatch => {
                 self.put(Channel::CloudWatch(run.function), platform::lines(run));

@@ -65,14 +65,16 @@ impl World {
         run.steps.push(step);
         let span = run.position.span;
         let failure = run.ending.failure().cloned();
+        let end = run.end;
         run.taken =
             vec![Taken { message: event, span, start, end: cursor, failure, steps: Vec::new() }];
+        self.skew(&mut run);
         self.finish(&run);
         let evidence = if parent.is_some() { Evidence::Trace } else { Evidence::MessageId };
         self.book.taken(&run, |_| evidence, self.style);
         let failed = run.ending != Ending::Ok;
         if let Some(taken) = run.taken.pop() {
-            self.after_delivery(function, taken.message, invocation_id, failed.then_some(run.end));
+            self.after_delivery(function, taken.message, invocation_id, failed.then_some(end));
         }
     }
 
@@ -97,7 +99,7 @@ impl World {
                 let delivery = Delivery { function, event, invocation_id: Some(invocation_id) };
                 self.plan(at, Event::Deliver(Box::new(delivery)));
             }
-            _ => self.book.settle(event.request),
+            _ => event.requests().for_each(|request| self.book.settle(request)),
         }
     }
 }

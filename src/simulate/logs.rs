@@ -111,6 +111,15 @@ fn record(run: &Run, time: Timestamp, level: &str, message: &str) -> Record {
 
 fn started(run: &Run) -> Record {
     let record = record(run, run.start, "INFO", "started");
+    if let Some(state) = &run.state {
+        return record.with(
+            "event",
+            json!({
+                "Execution": { "Id": state.execution },
+                "State": { "Name": state.name, "RetryCount": state.n_retries },
+            }),
+        );
+    }
     let Some(http) = &run.http else { return record };
     record.with(
         "event",

@@ -22,6 +22,7 @@ mod payload;
 mod platform;
 mod queue;
 mod random;
+mod review;
 mod run;
 mod shop;
 mod stream;

@@ -81,6 +81,11 @@ fn head(run: &Run, own: Own) -> Span {
     span.attributes.push(text("faas.trigger", trigger(run.via)));
     span.attributes.push(boolean("faas.coldstart", run.init.is_some()));
     span.attributes.extend(run.correlation_id.as_ref().map(|id| text("correlation_id", id)));
+    if let Some(state) = &run.state {
+        span.attributes.push(text("workflow.execution_id", &state.execution));
+        span.attributes.push(text("workflow.state", state.name));
+        span.attributes.push(int("workflow.retry_count", i64::from(state.n_retries)));
+    }
     if let Some(http) = &run.http {
         span.attributes.push(text("http.request.method", http.method));
         span.attributes.push(text("http.route", http.route));
@@ -100,6 +105,7 @@ fn head(run: &Run, own: Own) -> Span {
 const fn trigger(via: Via) -> &'static str {
     match via {
         Via::Http => "http",
+        Via::Workflow => "workflow",
         Via::Queue | Via::Stream | Via::EventBus | Via::Topic => "pubsub",
         _ => "invoke",
     }

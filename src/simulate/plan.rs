@@ -4,6 +4,7 @@
 //! POST /orders -> checkout -> payment (call)
 //!                    └─ orders (queue) -> fulfil ─ shop-events (bus) ─┬> notify-customer
 //!                         └─ orders-dlq -> dlq-inspector              └> loyalty
+//!              checkout ─ review-order (workflow) -> review ... a person ... -> review
 //! GET /catalog -> catalog ─ clicks (stream) -> analytics
 //! ```
 
@@ -20,6 +21,8 @@ pub(super) const ORDERS: &str = "orders";
 pub(super) const ORDERS_DLQ: &str = "orders-dlq";
 pub(super) const SHOP_EVENTS: &str = "shop-events";
 pub(super) const CLICKS: &str = "clicks";
+/// A queue of somebody else.
+pub(super) const PARTNERS: &str = "partners";
 
 /// `orders` gives up on a message after so many receives.
 pub(super) const RECEIVES_MAX: u32 = 3;
@@ -46,10 +49,12 @@ pub enum Function {
     Loyalty,
     Analytics,
     DlqInspector,
+    /// A step of a workflow that waits for people.
+    Review,
 }
 
 impl Function {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Checkout,
         Self::Payment,
         Self::Catalog,
@@ -58,6 +63,7 @@ impl Function {
         Self::Loyalty,
         Self::Analytics,
         Self::DlqInspector,
+        Self::Review,
     ];
 
     pub const fn as_str(self) -> &'static str {
@@ -70,6 +76,7 @@ impl Function {
             Self::Loyalty => "loyalty",
             Self::Analytics => "analytics",
             Self::DlqInspector => "dlq-inspector",
+            Self::Review => "review",
         }
     }
 
@@ -123,6 +130,11 @@ impl Function {
         let gigabytes = f64::from(self.memory_mb()) / 1024.0;
         billed.as_secs_f64() * gigabytes * GB_SECOND_USD + REQUEST_USD
     }
+}
+
+/// The execution of the workflow `review-order` with this name.
+pub(super) fn execution_arn(name: &str) -> String {
+    format!("arn:aws:states:{REGION}:{ACCOUNT}:execution:review-order:{name}")
 }
 
 pub(super) fn queue_arn(queue: &str) -> String {

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::exporter::{Item, LogEvent, Told};
 use super::logs::timeout_line;
 use super::plan::VERSION;
-use super::run::{Ending, Run};
+use super::run::{Ending, Reporting, Run};
 use super::wire::{iso_micros, trace_header};
 use crate::correlate::request::millis;
 use crate::signal::{Text, Timestamp};
@@ -16,8 +16,25 @@ use crate::signal::{Text, Timestamp};
 const INITIALIZATION: &str = "on-demand";
 const RUNTIME: &str = "nodejs:22.v35";
 
-/// Events of a run; its report comes `report_wait` after its end.
-pub(super) fn events(run: &Run, report_wait: Duration) -> Vec<Told> {
+/// Whether the platform tells of a run at all.
+fn is_silent(run: &Run) -> bool {
+    run.reporting == Reporting::Filtered && !run.is_timed_out()
+}
+
+/// How long after its end a run's report comes; None where it never does.
+fn report_wait(run: &Run, usual: Duration) -> Option<Duration> {
+    match run.reporting {
+        Reporting::Usual | Reporting::Filtered => Some(usual),
+        Reporting::Late(wait) => Some(wait),
+        Reporting::Lost => None,
+    }
+}
+
+/// Events of a run; its report usually comes so long after its end.
+pub(super) fn events(run: &Run, usual: Duration) -> Vec<Told> {
+    if is_silent(run) {
+        return Vec::new();
+    }
     let mut events = Vec::new();
     let mut tell = |time: Timestamp, ready: Timestamp, kind: &str, record: Value| {
         let event = json!({ "time": iso_micros(time), "type": kind, "record": record });
@@ -32,7 +49,9 @@ pub(super) fn events(run: &Run, report_wait: Duration) -> Vec<Told> {
     }
     tell(run.start, run.start, "platform.start", start(run));
     tell(run.end, run.end, "platform.runtimeDone", runtime_done(run));
-    tell(run.end, run.end.saturating_add(report_wait), "platform.report", report(run));
+    if let Some(wait) = report_wait(run, usual) {
+        tell(run.end, run.end.saturating_add(wait), "platform.report", report(run));
+    }
     events
 }
 
@@ -116,13 +135,19 @@ pub(super) fn lines(run: &Run) -> Vec<Told> {
         Told { ready: time, item: Item::Log(LogEvent { stream, time, message }) }
     };
     let mut lines = Vec::new();
+    if is_silent(run) {
+        return lines;
+    }
     if run.init.is_some() {
         lines.push(line(run.begin(), format!("INIT_START Runtime Version: {RUNTIME}\n")));
     }
     lines.push(line(run.start, format!("START RequestId: {id} Version: {VERSION}\n")));
     lines.extend(timeout_line(run).map(|text| line(run.end, format!("{text}\n\n"))));
     lines.push(line(run.end, format!("END RequestId: {id}\n")));
-    lines.push(line(run.end, report_line(run)));
+    lines.extend(report_wait(run, Duration::ZERO).map(|wait| Told {
+        ready: run.end.saturating_add(wait),
+        ..line(run.end, report_line(run))
+    }));
     lines
 }
 

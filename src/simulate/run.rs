@@ -87,9 +87,18 @@ pub(super) struct Message {
     pub(super) correlation_id: String,
     /// The request that it is part of, by number.
     pub(super) request: u64,
+    /// The others, where it was sent on behalf of several.
+    pub(super) others: Vec<u64>,
     /// The invocation that sent it.
     pub(super) cause: String,
     pub(super) nature: Nature,
+}
+
+impl Message {
+    /// Every request that it is part of.
+    pub(super) fn requests(&self) -> impl Iterator<Item = u64> {
+        std::iter::once(self.request).chain(self.others.iter().copied())
+    }
 }
 
 /// What becomes of a message.
@@ -98,6 +107,8 @@ pub(super) enum Nature {
     Sound,
     /// Fails whenever it is taken up.
     Poison,
+    /// Put back from the dead-letter queue, under a new id.
+    Redriven,
     /// Delivered once more after it was processed: its consumer sees that, and does nothing.
     Again,
 }
@@ -131,6 +142,22 @@ pub(super) enum What {
     Send { message_id: String, queue: &'static str, via: Via },
 }
 
+/// How far a clock is off.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Skew {
+    Ahead(Duration),
+    Behind(Duration),
+}
+
+impl Skew {
+    fn of(self, time: Timestamp) -> Timestamp {
+        match self {
+            Self::Ahead(by) => time.saturating_add(by),
+            Self::Behind(by) => time.saturating_sub(by),
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 pub(super) struct Run {
     pub(super) function: Function,
@@ -151,6 +178,30 @@ pub(super) struct Run {
     pub(super) parent: Option<Position>,
     pub(super) taken: Vec<Taken>,
     pub(super) steps: Vec<Step>,
+    /// The step of a workflow that it is.
+    pub(super) state: Option<WorkflowState>,
+    pub(super) reporting: Reporting,
+}
+
+/// A step of a workflow, as its context object tells it.
+#[derive(Clone, Debug)]
+pub(super) struct WorkflowState {
+    pub(super) execution: String,
+    pub(super) name: &'static str,
+    /// Tries of it that failed before.
+    pub(super) n_retries: u32,
+}
+
+/// What the platform tells of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reporting {
+    Usual,
+    /// The report comes so long after the end.
+    Late(Duration),
+    /// The report never comes.
+    Lost,
+    /// Nothing, unless it was stopped.
+    Filtered,
 }
 
 impl Run {
@@ -167,6 +218,21 @@ impl Run {
     /// When its instance began to exist for it.
     pub(super) fn begin(&self) -> Timestamp {
         self.start.saturating_sub(self.init.unwrap_or_default())
+    }
+
+    /// Its clock was off: everything that it told happened at another time.
+    pub(super) fn shift(&mut self, by: Skew) {
+        let steps = self.taken.iter_mut().flat_map(|taken| &mut taken.steps).chain(&mut self.steps);
+        for step in steps {
+            step.start = by.of(step.start);
+            step.end = by.of(step.end);
+        }
+        for taken in &mut self.taken {
+            taken.start = by.of(taken.start);
+            taken.end = by.of(taken.end);
+        }
+        self.start = by.of(self.start);
+        self.end = by.of(self.end);
     }
 
     /// Nobody but the platform sees the end of an invocation that was stopped.

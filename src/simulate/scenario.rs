@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::config::{Delivery, Fault, FaultWindow, Load, SimulationConfig, StyleChoice};
+use super::config::{BRANCHES, Delivery, Fault, FaultWindow, Load, SimulationConfig, StyleChoice};
 use super::plan::{Function, ORDERS, ORDERS_DLQ, RECEIVES_MAX, VISIBILITY_TIMEOUT};
 use crate::correlate::config::{Architecture, FunctionConfig, QueueConfig};
 use crate::signal::Timestamp;
@@ -60,6 +60,7 @@ pub fn quiet_scenario(seed: u64, start: Timestamp, end: Timestamp) -> Simulation
         faults: Vec::new(),
         style: StyleChoice::Mixed,
         delivery: Delivery::default(),
+        branches: BRANCHES,
     }
 }
 

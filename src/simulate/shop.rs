@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::book::Cause;
 use super::config::{Fault, Own};
 use super::instances::whole_millis;
-use super::plan::{CLICKS, Function, ORDERS};
+use super::plan::{CLICKS, Function, ORDERS, PARTNERS};
 use super::run::{Ending, Failure, HttpEntry, Message, Nature, Position, Run, Step, What};
 use super::stream::Shard;
 use super::world::{Event, World};
@@ -25,10 +25,10 @@ const BANK_SLOWER: u32 = 18;
 
 /// One request as a flow sees it.
 #[derive(Clone, Debug)]
-struct Caller {
-    request: u64,
-    correlation_id: String,
-    invocation_id: String,
+pub(super) struct Caller {
+    pub(super) request: u64,
+    pub(super) correlation_id: String,
+    pub(super) invocation_id: String,
 }
 
 /// What an invocation of `payment` came to.
@@ -43,6 +43,11 @@ impl World {
         let Some(started) = self.acquire(Function::Checkout, now) else { return };
         let request = self.book.open("POST /orders", &correlation_id);
         let mut run = self.begin(Function::Checkout, Via::Http, started);
+        if self.is_active(Fault::SharedTrace, now) && self.is_traced(Function::Checkout) {
+            let client = Position { trace: self.importer, span: self.span_id() };
+            run.position.trace = client.trace;
+            run.parent = Some(client);
+        }
         let caller = Caller {
             request,
             correlation_id: correlation_id.clone(),
@@ -53,7 +58,11 @@ impl World {
         let put = What::Database { operation: "PutItem", table: "orders-table" };
         run.steps.push(self.call(put, Duration::from_millis(7), &mut cursor));
         match self.pay(&caller, &mut run, &mut cursor) {
-            None => self.send_order(&caller, &mut run, &mut cursor),
+            None => {
+                self.send_order(&caller, &mut run, &mut cursor);
+                self.tell_partners(&mut run, &mut cursor);
+                self.plan_review(&caller, cursor);
+            }
             Some(failure) => run.ending = Ending::Failed(failure),
         }
         run.end = cursor.saturating_add(self.work(Function::Checkout));
@@ -125,6 +134,11 @@ impl World {
             run.end = run.start.saturating_add(Function::Payment.timeout());
             run.steps.clear();
         }
+        let end = run.end;
+        // Of two that only share an id the earlier is the cause: a wrong clock would turn them around.
+        if carried {
+            self.skew(&mut run);
+        }
         self.finish(&run);
         let evidence = if carried { Evidence::Trace } else { Evidence::CorrelationId };
         let cause = Cause {
@@ -133,7 +147,7 @@ impl World {
             attempt: 1,
         };
         self.book.hop(caller.request, &run, cause, self.style);
-        Paid::Done { end: run.end, is_ok: run.ending == Ending::Ok }
+        Paid::Done { end, is_ok: run.ending == Ending::Ok }
     }
 
     /// Sends the order on, unless it gets lost on the way.
@@ -161,12 +175,22 @@ impl World {
             position: self.is_traced(Function::Checkout).then_some(position),
             correlation_id: caller.correlation_id.clone(),
             request: caller.request,
+            others: Vec::new(),
             cause: caller.invocation_id.clone(),
             nature: if is_poison { Nature::Poison } else { Nature::Sound },
         };
         // The message can be seen when the send call has been answered.
         if let Some(look) = self.orders.put(message, whole_millis(*cursor)) {
             self.plan(look, Event::PollOrders);
+        }
+    }
+
+    /// A copy for somebody else, of whose telemetry we see nothing.
+    fn tell_partners(&mut self, run: &mut Run, cursor: &mut Timestamp) {
+        if self.is_active(Fault::ForeignConsumer, *cursor) {
+            let message_id = self.random.uuid();
+            let what = What::Send { message_id, queue: PARTNERS, via: Via::Queue };
+            run.steps.push(self.call(what, Duration::from_millis(11), cursor));
         }
     }
 
@@ -199,6 +223,7 @@ impl World {
             position: None,
             correlation_id,
             request,
+            others: Vec::new(),
             cause: run.invocation_id.clone(),
             nature: Nature::Sound,
         };

@@ -1,11 +1,13 @@
 //! The stream `clicks`: records of a shard in order, which `analytics` reads in batches.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::config::Fault;
 use super::consumers::only_correlation_id;
-use super::plan::Function;
-use super::run::{Ending, Failure, Message, Taken, What};
+use super::instances::whole_millis;
+use super::plan::{Function, SHOP_EVENTS};
+use super::run::{Ending, Failure, Message, Nature, Position, Run, Taken, What};
 use super::world::{Event, World};
 use crate::correlate::request::Evidence;
 use crate::signal::{Timestamp, Via};
@@ -99,6 +101,11 @@ impl World {
             run.ending = Ending::Failed(failure);
         }
         run.correlation_id = only_correlation_id(&run);
+        if run.ending == Ending::Ok && self.is_active(Fault::FanIn, now) {
+            self.summarize(&mut run);
+        }
+        let end = run.end;
+        self.skew(&mut run);
         self.finish(&run);
         self.book.taken(&run, |_| Evidence::MessageId, self.style);
         let messages: Vec<Message> = run.taken.into_iter().map(|taken| taken.message).collect();
@@ -109,7 +116,39 @@ impl World {
         } else {
             self.read_again(number, messages);
         }
-        run.end
+        end
+    }
+
+    /// Tells the bus of a whole batch: one event on behalf of all its requests.
+    fn summarize(&mut self, run: &mut Run) {
+        let requests: BTreeSet<u64> = run.taken.iter().map(|taken| taken.message.request).collect();
+        let mut requests = requests.into_iter();
+        let Some(request) = requests.next() else { return };
+        let others: Vec<u64> = requests.collect();
+        let id = self.random.uuid();
+        let what = What::Send { message_id: id.clone(), queue: SHOP_EVENTS, via: Via::EventBus };
+        let step = self.call(what, Duration::from_millis(9), &mut run.end);
+        let position = Position { trace: run.position.trace, span: step.span };
+        let summary = Message {
+            id,
+            queue: SHOP_EVENTS,
+            via: Via::EventBus,
+            sent: whole_millis(step.start),
+            n_receives: 0,
+            dead_letter_source: None,
+            position: self.is_traced(Function::Analytics).then_some(position),
+            correlation_id: run.correlation_id.clone().unwrap_or_else(|| self.random.uuid()),
+            request,
+            others,
+            cause: run.invocation_id.clone(),
+            nature: Nature::Sound,
+        };
+        run.steps.push(step);
+        for request in summary.requests() {
+            self.book.expect(request, 1);
+        }
+        let sent = summary.sent;
+        self.plan_delivery(Function::Loyalty, summary, sent);
     }
 
     fn read_again(&mut self, number: usize, batch: Vec<Message>) {

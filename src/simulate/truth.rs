@@ -16,6 +16,8 @@ use crate::signal::{Timestamp, Via};
 pub struct ExpectedRequest {
     /// The platform's request id of the entry's invocation.
     pub entry: String,
+    /// The entry of the request of which this is a later part.
+    pub continues: Option<String>,
     pub correlation_id: String,
     pub flow: &'static str,
     pub outcome: Outcome,
@@ -61,6 +63,21 @@ pub struct ExpectedHop {
     pub cost_usd: f64,
     /// In which words the function speaks, so that a reader knows what can be known of it.
     pub told_by: ToldBy,
+    /// What the telemetry does not tell of it; the values above are what happened.
+    pub unknown: Vec<Unknown>,
+}
+
+/// A part of a hop that nothing tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unknown {
+    BilledMs,
+    CostUsd,
+    InitMs,
+    /// Start and end are told to the millisecond.
+    Microseconds,
+    /// Attempts of an asynchronous invocation look like one.
+    Attempt,
 }
 
 /// The function's own telemetry.

@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::book::Book;
-use super::config::{Fault, Faults, Load, REQUESTS_MAX, SimulationConfig, StyleChoice};
+use super::config::{
+    BRANCHES_MAX, Fault, Faults, Load, REQUESTS_MAX, SimulationConfig, StyleChoice,
+};
 use super::exporter::{Exporter, Payload};
 use super::fan_out::Delivery;
 use super::instances::{Instances, Started, Weather};
@@ -15,7 +17,8 @@ use super::metric_stream::Minute;
 use super::plan::Function;
 use super::queue::{Consumer, Queue};
 use super::random::Random;
-use super::run::{Ending, Position, Run, Step, What};
+use super::review::Review;
+use super::run::{Ending, Message, Position, Reporting, Run, Skew, Step, What};
 use super::stream::Shard;
 use crate::signal::{SpanId, Timestamp, TraceId, Via};
 
@@ -25,6 +28,10 @@ const FLUSH_EVERY: Duration = Duration::from_millis(250);
 const MINUTE: Duration = Duration::from_mins(1);
 /// Shards of the stream.
 const N_SHARDS: usize = 2;
+const REPORT_LOST: f64 = 0.3;
+const REPORT_LATE: f64 = 0.4;
+const REPORT_LATE_MAX_MS: u64 = 600_000;
+const SKEW_MAX_MS: u64 = 3_000;
 /// Events that are planned at once; every event plans only a few others, so that more is a fault of ours.
 const PLANNED_MAX: usize = 10_000_000;
 
@@ -39,6 +46,10 @@ pub(super) enum Event {
     ReadShard(usize),
     /// The bus invokes a function.
     Deliver(Box<Delivery>),
+    /// Somebody puts a dead-lettered message back.
+    Redrive(Box<Message>),
+    /// A workflow comes to a step.
+    Review(Box<Review>),
     Flush,
     Minute,
 }
@@ -62,6 +73,9 @@ pub(super) struct World {
     pub(super) dead_letters: Queue,
     pub(super) shards: Vec<Shard>,
     pub(super) minute: Minute,
+    pub(super) branches: u32,
+    /// The importer's trace.
+    pub(super) importer: TraceId,
     load: Load,
     start: Timestamp,
     n_arrived: u64,
@@ -84,6 +98,8 @@ impl World {
             dead_letters: Queue::new(Consumer { batch_max: 10, window: Duration::from_mins(1) }),
             shards: (0..N_SHARDS).map(Shard::new).collect(),
             minute: Minute::default(),
+            branches: config.branches.clamp(1, BRANCHES_MAX),
+            importer: TraceId(Random::new(config.seed, 3).bytes()),
             load: config.load,
             start: config.start,
             n_arrived: 0,
@@ -137,6 +153,8 @@ impl World {
             Event::PollDeadLetters => self.poll_dead_letters(now),
             Event::ReadShard(shard) => self.read_shard(now, shard),
             Event::Deliver(delivery) => self.deliver(now, *delivery),
+            Event::Redrive(message) => self.redrive(now, *message),
+            Event::Review(review) => self.review(now, *review),
             Event::Minute => {
                 self.tell_minute(now);
                 if self.n_work > 0 {
@@ -184,6 +202,7 @@ impl World {
 
     /// A run that has just begun; its flow fills in what it does.
     pub(super) fn begin(&mut self, function: Function, via: Via, started: Started) -> Run {
+        let reporting = self.reporting(started.start);
         let used = self.random.millis(40, 85).as_millis();
         let percent = u32::try_from(used).unwrap_or(50);
         Run {
@@ -202,7 +221,35 @@ impl World {
             parent: None,
             taken: Vec::new(),
             steps: Vec::new(),
+            state: None,
+            reporting,
         }
+    }
+
+    fn reporting(&mut self, at: Timestamp) -> Reporting {
+        if self.is_active(Fault::FilteredReports, at) {
+            Reporting::Filtered
+        } else if self.is_active(Fault::LostReports, at) && self.random.chance(REPORT_LOST) {
+            Reporting::Lost
+        } else if self.is_active(Fault::LateReports, at) && self.random.chance(REPORT_LATE) {
+            Reporting::Late(self.random.millis(1_000, REPORT_LATE_MAX_MS))
+        } else {
+            Reporting::Usual
+        }
+    }
+
+    /// Lets a run tell its times by its own clock; entries have the right one.
+    pub(super) fn skew(&self, run: &mut Run) {
+        if !self.is_active(Fault::ClockSkew, run.start) {
+            return;
+        }
+        // An instance has one clock: the digits of its name say how far that is off.
+        let digits = run.instance.get(run.instance.len().saturating_sub(4)..).unwrap_or_default();
+        let off = u64::from_str_radix(digits, 16).unwrap_or_default() % (2 * SKEW_MAX_MS + 1);
+        run.shift(match off.checked_sub(SKEW_MAX_MS) {
+            Some(ahead) => Skew::Ahead(Duration::from_millis(ahead)),
+            None => Skew::Behind(Duration::from_millis(SKEW_MAX_MS - off)),
+        });
     }
 
     /// The run is over: it is counted, its instance is free again, and its telemetry is on its way.
