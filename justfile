@@ -26,6 +26,10 @@ mutants *NAMES:
 faults *NAMES:
     tests/faults/run {{NAMES}}
 
+# Let libFuzzer choose facts for a while; needs a nightly compiler and cargo-fuzz.
+fuzz SECONDS="60":
+    cargo +nightly fuzz run facts -- -max_total_time={{SECONDS}}
+
 # Run payloads that others wrote, from the folder in THROUGHLINE_SHARED.
 outside:
     cargo test --test outside_data

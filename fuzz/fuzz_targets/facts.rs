@@ -1,0 +1,7 @@
+//! libFuzzer's bytes to the engine: `cargo +nightly fuzz run facts`.
+#![no_main]
+
+#[path = "../../tests/fuzz/facts.rs"]
+mod facts;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| facts::run(bytes));

@@ -1,0 +1,126 @@
+//! Laws 1, 2 and 5 on simulated workloads: order, batching and repeats change nothing, and the books
+//! balance.
+//!
+//! A seed gives the workload, the order, the batches and the repeats. `THROUGHLINE_SEEDS` says how many
+//! seeds; one that failed once joins [`REGRESSIONS`].
+
+use throughline::series::export::ExportValue;
+use throughline::signal::{Batch, Receiver, Resource, Signal, SignalKind, Timestamp};
+use throughline::simulate::{Emission, Simulation};
+
+use crate::against_oracle::{dice, workload};
+use crate::reading::{self, Daemon, Known};
+
+/// Seeds of an ordinary run.
+const SEEDS: u64 = 40;
+/// Seeds that once failed.
+const REGRESSIONS: [u64; 0] = [];
+/// Signals of one batch.
+const BATCH_MAX: u64 = 12;
+
+/// A signal and who speaks.
+#[derive(Clone)]
+struct Told {
+    resource: Resource,
+    signal: Signal,
+}
+
+impl Told {
+    /// Whether a second one is known to be a repeat.
+    fn is_known(&self) -> bool {
+        self.signal.identity.is_some() || matches!(self.signal.kind, SignalKind::Span(_))
+    }
+}
+
+/// Everything that a workload tells of requests, once, in order of arrival. Metric points are gauges,
+/// which the laws leave out.
+fn told(seed: u64) -> Vec<Told> {
+    let mut config = workload(seed);
+    config.delivery.repeats = 0;
+    let emissions: Vec<Emission> = Simulation::new(&config).collect();
+    let batches = emissions.iter().map(reading::read);
+    let signals = batches.flat_map(|batch| {
+        let resources = batch.resources;
+        batch.signals.into_iter().map(move |signal| {
+            let place = usize::try_from(signal.resource).expect("small");
+            Told { resource: resources[place].clone(), signal }
+        })
+    });
+    signals.filter(|told| !matches!(told.signal.kind, SignalKind::Metric(_))).collect()
+}
+
+fn shuffled<T>(mut items: Vec<T>, seed: u64) -> Vec<T> {
+    for last in (1..items.len()).rev() {
+        let n = u64::try_from(last).expect("small");
+        let other = dice(seed, 1_000 + n, n + 1);
+        items.swap(last, usize::try_from(other).expect("small"));
+    }
+    items
+}
+
+fn batch(told: &[Told], arrived: Timestamp) -> Batch {
+    let mut batch = Batch::new(Receiver::OtlpHttp, arrived);
+    for (place, one) in told.iter().enumerate() {
+        batch.resources.push(one.resource.clone());
+        let resource = u32::try_from(place).expect("small");
+        batch.signals.push(Signal { resource, ..one.signal.clone() });
+    }
+    batch
+}
+
+/// Hears the signals in this order, so many at once, and a few batches a second.
+fn hear(told: &[Told], seed: u64, n_repeats: usize) -> Known {
+    let start = crate::start();
+    let mut daemon = Daemon::new(start);
+    let (mut left, mut n) = (told, 0);
+    while !left.is_empty() {
+        n += 1;
+        let size = usize::try_from(1 + dice(seed, 5_000 + n, BATCH_MAX)).expect("small");
+        let (now, later) = left.split_at(size.min(left.len()));
+        daemon.apply(&batch(now, start));
+        if dice(seed, 9_000 + n, 4) == 0 {
+            daemon.tick();
+        }
+        left = later;
+    }
+    let counts = daemon.engine.ledger().receivers[&Receiver::OtlpHttp].clone();
+    assert!(counts.is_balanced(), "seed {seed}: {counts:?}");
+    assert_eq!(usize::try_from(counts.duplicate), Ok(n_repeats), "seed {seed}: {counts:?}");
+    daemon.finish()
+}
+
+fn check(seed: u64) {
+    let once = told(seed);
+    let repeats: Vec<Told> =
+        once.iter().filter(|told| told.is_known()).step_by(3).cloned().collect();
+    let n_repeats = repeats.len();
+    let first = hear(&once, seed, 0);
+    let other = shuffled([once, repeats].concat(), seed);
+    let second = hear(&other, seed + 1, n_repeats);
+    let ids = |known: &Known| known.requests.keys().cloned().collect::<Vec<_>>();
+    assert_eq!(ids(&first), ids(&second), "seed {seed}");
+    for (one, other) in first.requests.values().zip(second.requests.values()) {
+        assert_eq!(one, other, "seed {seed}");
+    }
+    let totals = |known: &Known| {
+        let all = known.series.export().into_iter();
+        // Gauges and exemplars say what was known when; the laws leave them out.
+        let mut lines: Vec<String> = all
+            .filter_map(|one| match one.value {
+                ExportValue::Counter(n) => Some(format!("{} {n}", one.labels)),
+                ExportValue::Histogram(h) => Some(format!("{} {:?}", one.labels, h.native)),
+                ExportValue::Gauge(_) => None,
+            })
+            .collect();
+        lines.sort();
+        lines
+    };
+    assert_eq!(totals(&first), totals(&second), "seed {seed}");
+}
+
+#[test]
+fn order_batching_and_repeats_do_not_matter() {
+    let told = std::env::var("THROUGHLINE_SEEDS").ok().and_then(|n| n.parse().ok());
+    let seeds = 0..told.unwrap_or(SEEDS);
+    seeds.chain(REGRESSIONS).for_each(check);
+}
