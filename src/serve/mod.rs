@@ -7,6 +7,7 @@
 
 mod alertmanager;
 mod answer;
+mod blame;
 mod health;
 pub mod metrics_text;
 mod params;
@@ -126,6 +127,7 @@ pub fn router(views: Views) -> Router {
         .merge(requests_api::routes())
         .merge(state_api::routes())
         .merge(alertmanager::routes())
+        .merge(blame::routes())
         .merge(pages::routes())
         .route("/metrics", get(metrics_text::metrics))
         .route("/-/healthy", get(health::healthy))

@@ -6,7 +6,7 @@ use super::html::Html;
 use super::query::{self, Line};
 use super::{chart, dollars, duration, number, percent};
 use crate::evaluate::AlertState;
-use crate::serve::Views;
+use crate::serve::{Views, blame};
 
 const QUANTILES: [(&str, &str); 4] =
     [("p50", "0.5"), ("p95", "0.95"), ("p99", "0.99"), ("p99.9", "0.999")];
@@ -17,6 +17,7 @@ pub(super) fn main(views: &Views) -> Html {
         .add(&tiles(views))
         .add(&charts(views))
         .add(&flows(views))
+        .add(&blame(views))
         .add(&functions(views));
     html
 }
@@ -178,6 +179,27 @@ fn flows(views: &Views) -> Html {
             html.cell("n", duration(columns.get(column, flow)));
         }
         html.cell("n", dollars(columns.get(7, flow))).raw("</tr>");
+    }
+    html.raw("</tbody></table>");
+    html
+}
+
+/// Parts of a flow that are shown, the most to blame first.
+const BLAMED_MAX: usize = 4;
+
+fn blame(views: &Views) -> Html {
+    let mut html = Html::new();
+    html.raw("<h2>What makes the slowest slow <small>slowest hundredth against the usual half, of the newest requests</small></h2><table><thead><tr><th>flow<th class=\"n\">p50<th class=\"n\">p99<th>function<th>part<th class=\"n\">in the slowest<th class=\"n\">usually<th class=\"n\">to blame for</tr></thead><tbody>");
+    for flow in blame::now(views, None) {
+        let to_blame = flow.parts.iter().filter(|part| part.share > 0.0).take(BLAMED_MAX);
+        for part in to_blame {
+            let seconds = |ms: f64| duration(Some(ms / 1000.0));
+            html.raw("<tr><td>").link("/requests?flow=", &flow.flow, &flow.flow).raw("</td>");
+            html.cell("n", seconds(flow.p50_ms)).cell("n", seconds(flow.p99_ms));
+            html.cell("", &part.function).cell("", part.part.as_str());
+            html.cell("n", seconds(part.slow_ms)).cell("n", seconds(part.usual_ms));
+            html.cell("n", percent(Some(part.share))).raw("</tr>");
+        }
     }
     html.raw("</tbody></table>");
     html
