@@ -27,7 +27,7 @@ fn config() -> Config {
         incomplete_after: Duration::from_secs(10),
         retry_after: Duration::from_secs(5),
         allowed_lateness: Duration::from_secs(30),
-        pending_max: Duration::from_secs(60),
+        pending_max: Duration::from_mins(1),
         joins_max: 6,
         entries_max: 3,
         hops_max: 8,
