@@ -361,6 +361,7 @@ fn normalize(body: &[u8], wire: Wire, origin: &Origin) -> Result<Outcome, String
         Wire::Eventhub => azure_records::normalize(body, origin, &config),
         Wire::Pubsub => {
             pubsub::normalize(body, origin, &config, DECOMPRESSED_MAX).map(|push| push.normalized)
+        }
         Wire::Event => json_log::normalize(&logged(&json()?), origin, &config),
         Wire::Received => {
             let mut messages = Vec::new();
