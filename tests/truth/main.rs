@@ -156,10 +156,10 @@ fn check(config: &SimulationConfig) {
                     .map(|d| format!("{}: {d}", expected.entry)),
             ),
         }
-        let continued = expected.continues.as_ref().and_then(|entry| by_entry.get(&**entry));
-        let continues = by_entry.get(&*expected.entry).and_then(|known| known.continues.as_ref());
-        if continued.map(|request| &request.id) != continues {
-            wrong.push(format!("{} continues {continues:?}", expected.entry));
+        let first = expected.continues.as_ref().and_then(|entry| by_entry.get(&**entry));
+        let told = by_entry.get(&*expected.entry).and_then(|known| known.continues.as_ref());
+        if first.map(|request| &request.id) != told {
+            wrong.push(format!("{} continues {told:?}", expected.entry));
         }
     }
     let n_extra = known.len().saturating_sub(truth.len());

@@ -126,9 +126,9 @@ impl All<'_, '_> {
                 let known = last.entry(piece).or_insert(one);
                 *known = (*known).max(one);
             }
-            let is_ours = |under: &Option<&str>| under.is_none_or(|under| has(held, under));
-            let sent = run.sent.iter().filter(|(_, under)| is_ours(under));
-            if sent.into_iter().any(|(id, _)| self.is_lost(run, id)) {
+            let mut sent =
+                run.sent.iter().filter(|(_, under)| under.is_none_or(|id| has(held, id)));
+            if sent.any(|(id, _)| self.is_lost(run, id)) {
                 worst = worst.max(Outcome::Incomplete);
             }
             if ours(run, held).iter().any(|message| self.is_given_up(message)) {
