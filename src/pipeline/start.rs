@@ -157,6 +157,7 @@ impl Pipeline {
         let core = Core { config: &config, clock: &clock, state, metrics: &metrics };
         let Running { log, threads, sender } = core
             .start(&troubles, format!("http://{addresses_web}"))
+            .await
             .map_err(|error| one(&error))?;
         drop(written.set(log.clone()));
         let forwarding = forwarding.start(&config);
