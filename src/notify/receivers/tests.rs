@@ -1,33 +1,29 @@
-use expect_test::{Expect, expect};
-
 use crate::notify::{Config, Files};
 
-/// The receivers of a file, or its errors; files hold their own names.
-#[expect(clippy::needless_pass_by_value, reason = "expectations are written in place")]
-fn check(text: &str, expect: Expect) {
+/// The receivers of a file, or its errors; files hold their own names. Every part must be in it, in any
+/// order, and no secret.
+fn check(text: &str, parts: &[&str]) {
     let files = Files {
         read: &|name| match name {
             "missing" => Err(std::io::ErrorKind::NotFound.into()),
             "a.tmpl" => Ok("{{ define \"mine\" }}{{ .Status }}{{ end }}".to_owned()),
             "bad.tmpl" => Ok("fine\n{{ define \"x\" }}{{ nosuch }}{{ end }}".to_owned()),
-            name => Ok(format!("https://{name}.example/secret\n")),
+            name => Ok(format!("https://{name}.example/hunter2\n")),
         },
         glob: &|pattern| Ok(vec![pattern.replace('*', "a")]),
     };
     let shown = match Config::try_new("am.yaml", text, files) {
-        Ok(config) => config
-            .receivers()
-            .iter()
-            .map(|receiver| format!("{receiver:#?}"))
-            .collect::<Vec<_>>()
-            .join("\n"),
+        Ok(config) => format!("{:?}", config.receivers()),
         Err(errors) => errors
             .iter()
             .map(|e| format!("{}:{}:{}: {}", e.file, e.line, e.col, e.message))
             .collect::<Vec<_>>()
             .join("\n"),
     };
-    expect.assert_eq(&shown);
+    assert!(!shown.contains("hunter2"), "a secret shows: {shown}");
+    for part in parts {
+        assert!(shown.contains(part), "no `{part}` in {shown}");
+    }
 }
 
 #[test]
@@ -48,7 +44,16 @@ receivers:
     slack_configs: [{title: '{{ template "mine" . }}'}]
     email_configs: [{to: on-call@example.org}]
 "#,
-        expect![[r""]],
+        &[
+            "Webhook(<secret>)",
+            "auth: Some(Header(<secret>))",
+            "send_resolved: false",
+            "host: \"mail.example.org\"",
+            "port: 465",
+            "tls: Implicit",
+            "from: Template(\"alerts@example.org\")",
+            "user: \"me\", password: <secret>",
+        ],
     );
 }
 
@@ -76,7 +81,22 @@ receivers:
       - webhook_url: https://teams.example.org/
         title: '{{ .Status | nosuch }}'
 ",
-        expect![[r""]],
+        &[
+            "bad.tmpl:2:",
+            "there is no function `nosuch`",
+            "an address begins with http:// or https:// and names a host",
+            "one of `url` and `url_file`, not both",
+            "url_file missing: ",
+            "`signing_key` is no base64",
+            "`soon` is no duration",
+            "Slack needs an `api_url`",
+            "`update_message` needs a bot",
+            "a bot needs a `channel`",
+            "`routing_key` or `routing_key_file` is needed",
+            "email needs `from`",
+            "email needs a `smarthost`",
+            "am.yaml:20:",
+        ],
     );
 }
 
@@ -100,10 +120,10 @@ receivers:
     };
     assert_eq!(config("good").undeliverable(), Vec::new());
     assert_eq!(config("good").unsupported().count(), 3);
-    let shown: Vec<String> = config("other")
-        .undeliverable()
-        .iter()
-        .map(|e| format!("{}:{}: {}", e.line, e.col, e.message))
-        .collect();
-    expect![[r""]].assert_eq(&shown.join("\n"));
+    let shown: Vec<String> =
+        config("other").undeliverable().iter().map(|error| error.message.clone()).collect();
+    assert_eq!(shown.len(), 3, "{shown:?}");
+    for part in ["telegram_configs", "service_key", "proxy_url"] {
+        assert!(shown.iter().any(|message| message.contains(part)), "no {part} in {shown:?}");
+    }
 }

@@ -1,11 +1,11 @@
 use std::time::Duration;
 
-use expect_test::{Expect, expect};
 use serde_json::json;
 
 use super::impact::{of_firing, of_resolved};
 use super::numbers::Numbers;
 use super::version;
+use crate::evaluate::alert::Impact;
 use crate::number::f64_from_u64;
 use crate::series::{Config, Sample, SampleValue, SelectError, Selection, Series};
 use crate::signal::{Labels, METRIC_NAME, Timestamp};
@@ -54,8 +54,8 @@ fn burning() -> Series {
     ])
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "expectations are written in place")]
-fn check(labels: &[(&str, &str)], expect: Expect) {
+/// What is known of an alert with these labels when it fires, and when it ends ten minutes later.
+fn found(labels: &[(&str, &str)]) -> (Option<Impact>, Option<Impact>) {
     let series = burning();
     let select = |selection: &Selection<'_>| -> Result<_, SelectError> { series.select(selection) };
     let numbers = Numbers { select: &select, at: at(200) };
@@ -67,24 +67,45 @@ fn check(labels: &[(&str, &str)], expect: Expect) {
     };
     let labels = Labels::of(labels);
     let firing = of_firing(&labels, &numbers, &objective);
-    let resolved = of_resolved(&labels, at(190), &numbers, &objective);
-    expect.assert_eq(&format!("{}\n{}", json!(firing), json!(resolved)));
+    (firing, of_resolved(&labels, at(190), &numbers, &objective))
+}
+
+/// Twenty of fifty in the last five minutes; eight in each of the last five steps of the trend.
+fn check(labels: &[(&str, &str)], what: &str) -> (Impact, Impact) {
+    let (firing, resolved) = found(labels);
+    let (firing, resolved) = (firing.expect("figures"), resolved.expect("figures"));
+    let counts = firing.counts.as_ref().expect("counts");
+    assert_eq!((&*counts.what, counts.bad, counts.total), (what, 20, 50));
+    let trend = firing.trend.as_ref().expect("a trend");
+    assert_eq!(*trend.what, format!("bad {what}"));
+    let expected: Vec<f64> = [vec![0.0; 10], vec![8.0; 5]].concat();
+    assert_eq!(trend.values, expected);
+    let peak = resolved.peak_ratio.expect("a peak");
+    assert!((peak - 0.4).abs() < 1e-9, "{peak}");
+    (firing, resolved)
 }
 
 #[test]
 fn a_flow_tells_its_requests_exactly() {
-    check(&[("flow", "POST /orders")], expect![[r""]]);
+    let (firing, resolved) = check(&[("flow", "POST /orders")], "requests");
+    assert_eq!((firing.budget, resolved.budget), (None, None));
 }
 
 #[test]
 fn an_objective_tells_its_events_its_budget_and_what_the_alert_spent() {
-    check(&[("slo", "in-time"), ("service", "shop")], expect![[r""]]);
+    let (firing, resolved) = check(&[("slo", "in-time"), ("service", "shop")], "events");
+    let budget = firing.budget.expect("a budget");
+    assert!((budget.left_ratio - 0.7).abs() < 1e-9 && (budget.whole_minutes - 432.0).abs() < 1e-6);
+    assert_eq!((budget.burn_1h, budget.spent_ratio), (Some(12.0), None));
+    assert_eq!(budget.gone_at, Timestamp::parse_rfc3339("1970-01-03T00:00:00Z"));
+    let spent = resolved.budget.and_then(|budget| budget.spent_ratio).expect("what was spent");
+    assert!((spent - 0.2).abs() < 1e-9, "{spent}");
 }
 
 #[test]
 fn what_nothing_is_known_of_has_no_figures() {
-    check(&[("queue", "unknown")], expect![[r""]]);
-    check(&[("instance", "a")], expect![[r""]]);
+    assert_eq!(found(&[("queue", "unknown")]), (None, None));
+    assert_eq!(found(&[("instance", "a")]), (None, None));
 }
 
 #[test]
