@@ -10,7 +10,7 @@ use throughline::internal_telemetry::Metrics;
 use throughline::series::catalog;
 
 /// Which modules a module may use. Everything may use `number` and `signal`.
-const MAP: [(&str, &[&str]); 21] = [
+const MAP: [(&str, &[&str]); 22] = [
     ("number", &[]),
     ("signal", &[]),
     ("clock", &[]),
