@@ -61,7 +61,7 @@ struct Ended {
 /// What is on its way and what has arrived. A lane lives while it has messages.
 #[derive(Default)]
 struct Lanes {
-    lanes: BTreeMap<LaneKey, Lane>,
+    by_notifier: BTreeMap<LaneKey, Lane>,
     on_their_way: HashSet<Text>,
     delivered: VecDeque<Text>,
     attempts: JoinSet<Ended>,
@@ -100,7 +100,7 @@ impl Lanes {
             return;
         }
         let key = (Text::clone(&message.notice.receiver), message.position);
-        let lane = self.lanes.entry(key.clone()).or_default();
+        let lane = self.by_notifier.entry(key.clone()).or_default();
         if lane.n_messages >= LANE_MESSAGES_MAX {
             LaneFilled { receiver: &message.notice.receiver }.emit(&means.metrics);
             return;
@@ -118,10 +118,10 @@ impl Lanes {
 
     fn end(&mut self, ended: Ended) {
         let Ended { id, lane, is_delivered } = ended;
-        if let Some(found) = self.lanes.get_mut(&lane) {
+        if let Some(found) = self.by_notifier.get_mut(&lane) {
             found.n_messages = found.n_messages.saturating_sub(1);
             if found.n_messages == 0 {
-                self.lanes.remove(&lane);
+                self.by_notifier.remove(&lane);
             }
         }
         self.on_their_way.remove(&id);
