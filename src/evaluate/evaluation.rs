@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::alerting::{self, Alerts, Found};
 use super::rule::{Alerting, Group, Kind, Rule};
 use super::template::{Answer, Scope, Template};
-use super::{AlertState, Evaluation, Recorded, Select, Transition};
+use super::{AlertState, Evaluation, Recorded, Select, Transition, alerts_series};
 use crate::promql::{Options, Output, Query};
 use crate::series::{RawSeries, STALE_NAN_BITS, Sample, SampleValue, SelectError, Selection};
 use crate::signal::{Labels, METRIC_NAME, Text, Timestamp};
@@ -51,9 +51,11 @@ pub(crate) fn evaluate(
     (world, out): (&World<'_>, &mut Evaluation),
 ) {
     let previous = state.evaluated_at;
-    let recorded = std::mem::take(&mut out.recorded);
+    let (recorded, alerts_before) = (std::mem::take(&mut out.recorded), &out.alerts);
     let results = {
-        let select = |selection: &Selection<'_>| overlaid(world.select, selection, &recorded);
+        let select = |selection: &Selection<'_>| {
+            overlaid(world.select, selection, recorded.iter().chain(alerts_before))
+        };
         let world = World { select: &select, ..*world };
         match &rule.kind {
             Kind::Alert(alerting) => alerts(group, (rule, alerting), state, at, &world)
@@ -69,6 +71,9 @@ pub(crate) fn evaluate(
     match results {
         Ok((transitions, samples)) => {
             state.error = None;
+            if group.reads_alerts {
+                out.alerts.extend(alerts_after(&state.alerts, &transitions, at));
+            }
             out.transitions.extend(transitions);
             out.recorded.extend(samples);
         }
@@ -76,11 +81,32 @@ pub(crate) fn evaluate(
     }
 }
 
+/// `ALERTS` of a rule once what it proposes has happened (alert-generator specification, "Time Series
+/// to Create"): samples of what is active, markers of what has just ended.
+fn alerts_after(alerts: &Alerts, proposed: &[Transition], at: Timestamp) -> Vec<Recorded> {
+    let mut states: BTreeMap<&Labels, AlertState> =
+        alerts.iter().map(|(labels, alert)| (labels, alert.state)).collect();
+    let mut ended = Vec::new();
+    for transition in proposed {
+        let before = states.insert(&transition.labels, transition.to);
+        ended.extend(before.map(|before| alerts_series(&transition.labels, before)));
+    }
+    let active = states.into_iter().filter(|(_, state)| *state != AlertState::Inactive);
+    let mut samples: Vec<Recorded> =
+        ended.into_iter().map(|labels| Recorded { labels, at, value: None }).collect();
+    samples.extend(active.map(|(labels, state)| Recorded {
+        labels: alerts_series(labels, state),
+        at,
+        value: Some(1.0),
+    }));
+    samples
+}
+
 /// A group's recorded samples are seen by its later rules before they are stored.
-fn overlaid(
+fn overlaid<'r>(
     select: &Select<'_>,
     selection: &Selection<'_>,
-    recorded: &[Recorded],
+    recorded: impl Iterator<Item = &'r Recorded>,
 ) -> Result<Vec<RawSeries>, SelectError> {
     let mut found = select(selection)?;
     for sample in recorded {

@@ -115,6 +115,8 @@ pub struct Evaluation {
     pub recorded: Vec<Recorded>,
     /// Groups that the round did not reach, or not to their end.
     pub missed: u64,
+    /// `ALERTS` as later rules of the same group see it; in the store it comes with the next tick.
+    pub(crate) alerts: Vec<Recorded>,
 }
 
 /// A sample of a recording rule.
@@ -401,8 +403,8 @@ fn load(config: &Config) -> Result<Loaded, Vec<Diagnostic>> {
     }
     let mut slos = Vec::new();
     let mut warnings = Vec::new();
-    for (name, text) in &config.slo_files {
-        match slo::load(name, text) {
+    for ((name, _), loaded) in config.slo_files.iter().zip(slo::load(&config.slo_files)) {
+        match loaded {
             Ok(loaded) => {
                 warnings.extend(loaded.warnings);
                 match rule_file::parse(name, &loaded.rules) {
@@ -432,7 +434,7 @@ fn generated(name: &str, error: &Diagnostic) -> Diagnostic {
     Diagnostic::new(name, "", 0, 0, message)
 }
 
-fn alerts_series(labels: &Labels, state: AlertState) -> Labels {
+pub(crate) fn alerts_series(labels: &Labels, state: AlertState) -> Labels {
     let state = show::state(state);
     labels.with(METRIC_NAME, "ALERTS").with("alertstate", state)
 }

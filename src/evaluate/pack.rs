@@ -87,7 +87,8 @@ mod tests {
         let report = unit_test::run(&dir.join("throughline.test.yaml"), &|path| {
             std::fs::read_to_string(path)
         });
-        assert!(report.failures.is_empty(), "{}", report.failures.join("\n"));
-        assert!(report.passed >= 30, "{} passed", report.passed);
+        let failures: Vec<&str> = report.failures().collect();
+        assert!(failures.is_empty(), "{}", failures.join("\n"));
+        assert!(report.passed() >= 30, "{} passed", report.passed());
     }
 }

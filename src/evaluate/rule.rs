@@ -19,6 +19,8 @@ pub(crate) struct Group {
     pub(crate) query_offset: Option<Duration>,
     /// Alerts or series that one rule may give; 0 is no limit but [`Group::RESULTS_MAX`].
     pub(crate) limit: usize,
+    /// Whether any of its rules is about alerts.
+    pub(crate) reads_alerts: bool,
     pub(crate) rules: Vec<Rule>,
 }
 

@@ -135,7 +135,17 @@ impl Check<'_> {
             checked.push(rule);
         }
         let limit = limit.map_or(0, |limit| limit.value);
-        Some(Group { file, name: group_name, interval, query_offset, limit, rules: checked })
+        let reads_alerts =
+            checked.iter().any(|rule| rule.metrics.iter().any(|metric| metric == "ALERTS"));
+        Some(Group {
+            file,
+            name: group_name,
+            interval,
+            query_offset,
+            limit,
+            reads_alerts,
+            rules: checked,
+        })
     }
 
     fn rule(&mut self, raw: Spanned<RawRule>, shared: &RawLabels) -> Option<Rule> {

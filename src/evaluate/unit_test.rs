@@ -23,19 +23,50 @@ use crate::signal::{Labels, Text, format_duration};
 
 /// Evaluations of one test: a year of minutes, so that a slip in a unit does not run for ever.
 const EVALUATIONS_MAX: u128 = 600_000;
-/// `fuzzy_compare` accepts this relative difference (promtool's epsilon).
-const FUZZ: f64 = 1e-6;
 
 /// What became of one test file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TestReport {
-    /// Checks that held: expected lists of alerts, and expressions.
+    pub cases: Vec<Case>,
+}
+
+/// What became of one test.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Case {
+    pub name: String,
+    /// Checks that held.
     pub passed: usize,
     pub failures: Vec<String>,
 }
 
 impl TestReport {
-    fn check(&mut self, what: impl FnOnce() -> String, expected: &[String], got: &[String]) {
+    /// Checks that held.
+    pub fn passed(&self) -> usize {
+        self.cases.iter().map(|case| case.passed).sum()
+    }
+
+    pub fn failures(&self) -> impl Iterator<Item = &str> {
+        self.cases.iter().flat_map(|case| &case.failures).map(String::as_str)
+    }
+
+    pub fn add(&mut self, case: Case) {
+        self.cases.push(case);
+    }
+
+    /// The file itself is wrong.
+    pub fn fail_file(&mut self, errors: impl IntoIterator<Item = String>) {
+        let failures = errors.into_iter().collect();
+        self.cases.push(Case { name: "the file".to_owned(), passed: 0, failures });
+    }
+}
+
+impl Case {
+    pub fn new(name: &str) -> Self {
+        Self { name: name.to_owned(), ..Self::default() }
+    }
+
+    /// Compares two lists of lines.
+    pub fn check(&mut self, what: impl FnOnce() -> String, expected: &[String], got: &[String]) {
         if expected == got {
             self.passed += 1;
             return;
@@ -45,7 +76,11 @@ impl TestReport {
             items => items.join("\n    "),
         };
         let (expected, got) = (list(expected), list(got));
-        self.failures.push(format!("{}\n  expected:\n    {expected}\n  got:\n    {got}", what()));
+        self.fail(format!("{}\n  expected:\n    {expected}\n  got:\n    {got}", what()));
+    }
+
+    pub fn fail(&mut self, message: impl AsRef<str>) {
+        self.failures.push(format!("{}: {}", self.name, message.as_ref()));
     }
 }
 
@@ -56,14 +91,14 @@ pub fn run(path: &Path, read: &dyn Fn(&Path) -> io::Result<String>) -> TestRepor
     let text = match read(path) {
         Ok(text) => text,
         Err(error) => {
-            report.failures.push(format!("cannot read {name}: {error}"));
+            report.fail_file([format!("cannot read {name}: {error}")]);
             return report;
         }
     };
     let file = match file::parse(&name, &text) {
         Ok(file) => file,
         Err(errors) => {
-            report.failures.extend(errors.iter().map(ToString::to_string));
+            report.fail_file(errors.iter().map(ToString::to_string));
             return report;
         }
     };
@@ -71,11 +106,12 @@ pub fn run(path: &Path, read: &dyn Fn(&Path) -> io::Result<String>) -> TestRepor
         Ok(groups) => {
             for (idx, test) in file.tests.iter().enumerate() {
                 let title = test.name.clone().unwrap_or_else(|| format!("test {}", idx + 1));
-                let mut run = Run { title, file: &file, test, report: &mut report };
-                run.all(&groups);
+                let mut case = Case::new(&title);
+                Run { name: &name, file: &file, test, case: &mut case }.all(&groups);
+                report.add(case);
             }
         }
-        Err(failures) => report.failures.extend(failures),
+        Err(failures) => report.fail_file(failures),
     }
     report
 }
@@ -104,10 +140,11 @@ fn groups(
 
 /// One test of a file.
 struct Run<'a> {
-    title: String,
+    /// Of the file.
+    name: &'a str,
     file: &'a TestFile,
     test: &'a Test,
-    report: &'a mut TestReport,
+    case: &'a mut Case,
 }
 
 impl Run<'_> {
@@ -215,15 +252,15 @@ impl Run<'_> {
             .collect();
         got.sort();
         expected.sort();
-        let (title, time) = (self.title.clone(), format_duration(check.eval_time));
-        let what = || format!("{title}: alert {} at {time}", check.alertname);
-        self.report.check(what, &expected, &got);
+        let time = format_duration(check.eval_time);
+        let what = || format!("alert {} at {time} ({}:{})", check.alertname, self.name, check.line);
+        self.case.check(what, &expected, &got);
     }
 
     fn expr(&mut self, check: &ExprCheck, memory: &Memory) {
         let time = format_duration(check.eval_time);
         let at = self.test.start.saturating_add(check.eval_time);
-        let what = format!("{}: `{}` at {time}", self.title, check.expr);
+        let what = format!("`{}` at {time} ({}:{})", check.expr, self.name, check.line);
         let answer = Query::parse(&check.expr)
             .map_err(|error| error.to_string())
             .and_then(|query| {
@@ -235,7 +272,7 @@ impl Run<'_> {
         let got = match answer {
             Ok(got) => got,
             Err(error) => {
-                self.report.failures.push(format!("{what}: {error}"));
+                self.case.fail(format!("{what}: {error}"));
                 return;
             }
         };
@@ -244,7 +281,7 @@ impl Run<'_> {
             match sample.parse() {
                 Ok(sample) => expected.push(sample),
                 Err(error) => {
-                    self.report.failures.push(format!("{what}: {error}"));
+                    self.case.fail(format!("{what}: {error}"));
                     return;
                 }
             }
@@ -252,11 +289,11 @@ impl Run<'_> {
         if self.file.fuzzy_compare {
             approach(&mut expected, &got);
         }
-        self.report.check(|| what, &lines(&expected), &lines(&got));
+        self.case.check(|| what, &lines(&expected), &lines(&got));
     }
 
     fn fail(&mut self, message: &str) {
-        self.report.failures.push(format!("{}: {message}", self.title));
+        self.case.fail(message);
     }
 }
 
@@ -314,12 +351,12 @@ fn comparable(histogram: &Histogram) -> String {
     )
 }
 
-/// Replaces expected floats by those that are nearly the same.
+/// Replaces expected floats by those next to them, as promtool's `fuzzy_compare` does.
 fn approach(expected: &mut [Valued], got: &[Valued]) {
     for (labels, value) in expected {
         let same = got.iter().find(|(other, _)| other == labels).map(|(_, value)| value);
         if let (SampleValue::Float(want), Some(SampleValue::Float(have))) = (&*value, same)
-            && (want - have).abs() <= FUZZ * want.abs().max(have.abs())
+            && (want.next_down()..=want.next_up()).contains(have)
         {
             *value = SampleValue::Float(*have);
         }

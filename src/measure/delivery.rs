@@ -1,6 +1,7 @@
 //! What the taking-up of a message adds, at that moment.
 
 use super::contribution::Tally;
+use super::{Objective, Sli};
 use crate::correlate::Delivery;
 use crate::series::catalog::{DLQ_ARRIVALS, DUPLICATE_DELIVERIES, QUEUE_LAG};
 
@@ -19,5 +20,14 @@ pub(super) fn tally(delivery: &Delivery, tally: &mut Tally<'_>) {
             ("faas_name", &*dead.function),
         ];
         tally.count(DLQ_ARRIVALS, &labels);
+    }
+}
+
+/// Counts the message for an objective of its queue.
+pub(super) fn tally_objective(delivery: &Delivery, objective: &Objective, tally: &mut Tally<'_>) {
+    if let (Sli::Freshness { queue, threshold }, Some(lag)) = (&objective.sli, delivery.lag)
+        && *queue == delivery.queue
+    {
+        objective.tally(lag <= *threshold, tally);
     }
 }

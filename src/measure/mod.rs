@@ -24,7 +24,7 @@ use self::point::Accumulator;
 use crate::correlate::{Change, Delivery, Invocation, Request, State};
 use crate::number::f64_from_u64;
 use crate::series::Series;
-use crate::series::catalog::UNCORRELATED_SIGNALS;
+use crate::series::catalog::{SLO_EVENTS, SLO_GOOD, UNCORRELATED_SIGNALS};
 use crate::signal::{MetricPoint, Text, Timestamp};
 
 /// Subjects of one kind that can be corrected. The engine bounds what is correctable by memory long
@@ -63,6 +63,17 @@ pub struct Objective {
     pub sli: Sli,
 }
 
+impl Objective {
+    /// Counts one event of it.
+    fn tally(&self, is_good: bool, tally: &mut Tally<'_>) {
+        let labels = [("slo", &*self.slo), ("service", &*self.service)];
+        tally.count(SLO_EVENTS, &labels);
+        if is_good {
+            tally.count(SLO_GOOD, &labels);
+        }
+    }
+}
+
 /// What makes an event of an SLO good.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Sli {
@@ -70,6 +81,10 @@ pub enum Sli {
     Availability { flow: Option<Text> },
     /// Finished requests of a flow that took at most the threshold.
     Latency { flow: Option<Text>, threshold: std::time::Duration, whole_request: bool },
+    /// Finished requests of a flow (None: all) of which nothing was lost on the way.
+    Completeness { flow: Option<Text> },
+    /// Messages of a queue that waited at most the threshold.
+    Freshness { queue: Text, threshold: std::time::Duration },
 }
 
 impl Measure {
@@ -109,8 +124,10 @@ impl Measure {
     /// Thresholds of the latency objectives in seconds, for [`Series::set_thresholds`].
     pub fn thresholds(&self) -> Vec<f64> {
         let threshold = |objective: &Objective| match objective.sli {
-            Sli::Latency { threshold, .. } => Some(threshold.as_secs_f64()),
-            Sli::Availability { .. } => None,
+            Sli::Latency { threshold, .. } | Sli::Freshness { threshold, .. } => {
+                Some(threshold.as_secs_f64())
+            }
+            Sli::Availability { .. } | Sli::Completeness { .. } => None,
         };
         self.objectives.iter().filter_map(threshold).collect()
     }
@@ -210,6 +227,9 @@ impl Measure {
         let exemplar = Text::clone(&delivery.exemplar);
         let mut tally = Tally::new(&mut self.labels, delivery.taken_up, exemplar);
         delivery::tally(delivery, &mut tally);
+        for objective in &self.objectives {
+            delivery::tally_objective(delivery, objective, &mut tally);
+        }
         tally.finish()
     }
 

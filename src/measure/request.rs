@@ -5,8 +5,7 @@ use super::{Objective, Sli};
 use crate::correlate::request::{KeyKind, Part};
 use crate::correlate::{Outcome, Request};
 use crate::series::catalog::{
-    REQUEST_COST, REQUEST_DURATION, REQUEST_QUEUE_WAIT, REQUESTS, RESPONSE_DURATION, SLO_EVENTS,
-    SLO_GOOD,
+    REQUEST_COST, REQUEST_DURATION, REQUEST_QUEUE_WAIT, REQUESTS, RESPONSE_DURATION,
 };
 use crate::signal::Text;
 
@@ -36,11 +35,7 @@ pub(super) fn tally(request: &Request, tally: &mut Tally<'_>) {
 /// Counts the request for an objective that it is an event of.
 pub(super) fn tally_objective(request: &Request, objective: &Objective, tally: &mut Tally<'_>) {
     let Some(is_good) = judge(request, &objective.sli) else { return };
-    let labels = [("slo", &*objective.slo), ("service", &*objective.service)];
-    tally.count(SLO_EVENTS, &labels);
-    if is_good {
-        tally.count(SLO_GOOD, &labels);
-    }
+    objective.tally(is_good, tally);
 }
 
 /// Whether the request is good; None where it is no event of the indicator.
@@ -52,5 +47,7 @@ fn judge(request: &Request, sli: &Sli) -> Option<bool> {
             let took = if *whole_request { Some(request.duration) } else { request.response };
             took.filter(|_| is_of(flow)).map(|took| took <= *threshold)
         }
+        Sli::Completeness { flow } => is_of(flow).then_some(request.outcome != Outcome::Incomplete),
+        Sli::Freshness { .. } => None,
     }
 }

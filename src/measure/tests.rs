@@ -264,7 +264,7 @@ fn objectives_count_good_and_all_events_at_their_own_threshold() {
         throughline_slo_good_total{service="shop", slo="whole"} 1
     "#]]
     .assert_eq(&slo);
-    let good = Labels::of(&[(METRIC_NAME, catalog::SLO_GOOD), ("slo", "up"), ("service", "shop")]);
+    let good = Labels::of(&[(METRIC_NAME, SLO_GOOD), ("slo", "up"), ("service", "shop")]);
     let found = read(&series).into_iter().find(|found| found.labels == good);
     assert!(found.is_some(), "an objective that only ever failed has a good counter at zero");
 }

@@ -7,8 +7,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 mod promql;
+mod rules;
 mod samples;
 mod second_opinion;
+mod slo;
 
 /// What a suite found.
 #[derive(Debug, Default)]
@@ -20,7 +22,7 @@ pub(crate) struct Report {
 }
 
 /// Every suite; a new one is a module beside this file and a word here.
-const SUITES: [fn(&Path) -> Report; 2] = [promql::run, samples::run];
+const SUITES: [fn(&Path) -> Report; 4] = [promql::run, rules::run, samples::run, slo::run];
 
 fn main() -> ExitCode {
     let shared = std::env::var_os("THROUGHLINE_SHARED");
@@ -37,4 +39,25 @@ fn main() -> ExitCode {
         n_problems += report.problems.len();
     }
     if n_problems == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Compares with a golden text line by line; `UPDATE_GOLDEN=1` writes it anew.
+pub(crate) fn golden(name: &str, shown: &str, report: &mut Report) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        if let Err(error) = std::fs::write(&path, shown) {
+            report.problems.push(format!("{}: {error}", path.display()));
+        }
+        return;
+    }
+    let held = std::fs::read_to_string(&path).unwrap_or_default();
+    let (held, shown): (Vec<&str>, Vec<&str>) = (held.lines().collect(), shown.lines().collect());
+    let passed = shown.iter().filter(|line| held.contains(line)).count();
+    report.lines.push(format!("{name} {passed}/{}", shown.len().max(held.len())));
+    for line in shown.iter().filter(|line| !held.contains(line)) {
+        report.problems.push(format!("{name}: new: {line}"));
+    }
+    for line in held.iter().filter(|line| !shown.contains(line)) {
+        report.problems.push(format!("{name}: gone: {line}"));
+    }
 }

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use crate::number::f64_from_u64;
+use crate::signal::format_duration;
 
 /// Severities as the contract has them.
 pub(super) const PAGE: &str = "page";
@@ -13,79 +14,134 @@ pub(super) const TICKET: &str = "ticket";
 /// short one so that it still happens.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Pair {
-    pub(super) long: &'static str,
-    pub(super) short: &'static str,
+    pub(super) severity: &'static str,
+    pub(super) long: Duration,
+    pub(super) short: Duration,
     /// How many times faster than the objective allows over its window.
     pub(super) factor: f64,
 }
 
-/// (severity, long window, its hours, short window, share of the budget spent in the long window).
-const TABLE: [(&str, &str, f64, &str, f64); 4] = [
-    (PAGE, "1h", 1.0, "5m", 0.02),
-    (PAGE, "6h", 6.0, "30m", 0.05),
-    (TICKET, "1d", 24.0, "2h", 0.1),
-    (TICKET, "3d", 72.0, "6h", 0.1),
-];
-
-/// Windows that the pairs use, in ascending order.
-pub(super) const WINDOWS: [&str; 7] = ["5m", "30m", "1h", "2h", "6h", "1d", "3d"];
-
-/// The four pairs for an objective's window.
-pub(super) fn pairs(window: Duration) -> [(&'static str, Pair); 4] {
-    let hours = f64_from_u64(window.as_secs()) / 3600.0;
-    TABLE.map(|(severity, long, long_hours, short, share)| {
-        (severity, Pair { long, short, factor: share * hours / long_hours })
-    })
+impl Pair {
+    /// One that spends a share of the budget of `period` within its long window.
+    pub(super) fn spending(
+        share: f64,
+        severity: &'static str,
+        (long, short): (Duration, Duration),
+        period: Duration,
+    ) -> Self {
+        let hours = |window: Duration| f64_from_u64(window.as_secs()) / 3600.0;
+        Self { severity, long, short, factor: share * hours(period) / hours(long) }
+    }
 }
 
-pub(super) fn pairs_of(severity: &str, window: Duration) -> Vec<Pair> {
-    pairs(window).into_iter().filter(|(of, _)| *of == severity).map(|(_, pair)| pair).collect()
+/// An objective's window and the pairs that watch over it.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Windows {
+    pub(crate) period: Duration,
+    pub(super) pairs: Vec<Pair>,
 }
 
-/// The condition of one alert from counters of good and of all events. Without traffic the ratio is
-/// 0/0, which is above nothing. With little traffic a single failure is a high ratio, so at least
-/// `failures_min` must have failed in the long window.
-pub(super) fn from_counters(
-    selector: &str,
+const HOUR: Duration = Duration::from_hours(1);
+const MINUTE: Duration = Duration::from_mins(1);
+
+/// (severity, long window in hours, short one in minutes, share of the budget spent in the long one).
+const TABLE: [(&str, u32, u32, f64); 4] =
+    [(PAGE, 1, 5, 0.02), (PAGE, 6, 30, 0.05), (TICKET, 24, 120, 0.1), (TICKET, 72, 360, 0.1)];
+
+impl Windows {
+    /// The four pairs of the workbook.
+    pub(super) fn of(period: Duration) -> Self {
+        let pairs = TABLE.map(|(severity, long, short, share)| {
+            Pair::spending(share, severity, (long * HOUR, short * MINUTE), period)
+        });
+        Self { period, pairs: pairs.to_vec() }
+    }
+
+    /// Every window of the pairs, ascending.
+    pub(crate) fn lengths(&self) -> Vec<Duration> {
+        let mut all: Vec<Duration> =
+            self.pairs.iter().flat_map(|pair| [pair.long, pair.short]).collect();
+        all.sort();
+        all.dedup();
+        all
+    }
+
+    /// The shortest: what is happening now.
+    pub(super) fn shortest(&self) -> Duration {
+        self.lengths().first().copied().unwrap_or(5 * MINUTE)
+    }
+
+    pub(super) fn of_severity(&self, severity: &str) -> Vec<Pair> {
+        self.pairs.iter().filter(|pair| pair.severity == severity).cloned().collect()
+    }
+}
+
+/// When there is enough to judge: without it a single failure in a quiet hour is a page.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Guard {
+    /// Bad events in the long window.
+    pub(super) failures_min: u64,
+    /// Standard deviations of the one-sided confidence bound; 0 is none.
+    pub(super) z: f64,
+}
+
+/// One-sided confidence that the true ratio is above the bound, and its z.
+pub(super) const CONFIDENCES: [(f64, f64); 5] =
+    [(0.0, 0.0), (0.8, 0.8416), (0.9, 1.2816), (0.95, 1.6449), (0.99, 2.3263)];
+
+/// Bad and all events of an objective in a window, as PromQL.
+pub(super) struct Counts<'a> {
+    pub(super) bad: &'a dyn Fn(&str) -> String,
+    pub(super) all: &'a dyn Fn(&str) -> String,
+}
+
+/// The condition of one alert. Short windows come first: their ratio is the alert's value. Without
+/// traffic the ratio is 0/0, which is above nothing.
+///
+/// The long window is judged by Wilson's lower bound of the error ratio, which is below the ratio by
+/// what chance could have added: (b + z²/2 - z √(b (n - b) / n + z²/4)) / (n + z²).
+pub(super) fn from_counts(
+    counts: &Counts<'_>,
     pairs: &[Pair],
     budget: f64,
-    failures_min: u64,
+    guard: Guard,
 ) -> String {
-    let parts = pairs.iter().map(|Pair { long, short, factor }| {
-        let failed = |window: &str| {
+    let parts = pairs.iter().map(|Pair { long, short, factor, .. }| {
+        let (long, short) = (format_duration(*long), format_duration(*short));
+        let ratio = |window: &str| format!("({}) / ({})", (counts.bad)(window), (counts.all)(window));
+        let threshold = format!("{factor} * {budget}");
+        let bad = (counts.bad)(&long);
+        let long_is_bad = if guard.z > 0.0 {
+            let (n, z) = ((counts.all)(&long), guard.z);
+            let (half, quarter) = (round(z * z / 2.0), round(z * z / 4.0));
             format!(
-                "({} - {})",
-                increase("events", selector, window),
-                increase("good", selector, window)
+                "(({bad}) + {half} - {z} * sqrt(clamp_min(({bad}) * (1 - ({bad}) / ({n})), 0) + {quarter})) / (({n}) + {}) > {threshold}",
+                round(z * z)
             )
-        };
-        let burns = |window: &str| {
-            let all = increase("events", selector, window);
-            format!("{} / {all} > {factor} * {budget}", failed(window))
+        } else {
+            format!("{} > {threshold}", ratio(&long))
         };
         format!(
-            "(\n    {}\n  and\n    {}\n  and\n    round({}) >= {failures_min}\n)",
-            burns(long),
-            burns(short),
-            failed(long)
+            "(\n    {} > {threshold}\n  and\n    {long_is_bad}\n  and\n    round({bad}) >= {}\n)",
+            ratio(&short),
+            guard.failures_min
         )
     });
     parts.collect::<Vec<_>>().join("\nor\n") + "\n"
 }
 
-fn increase(what: &str, selector: &str, window: &str) -> String {
-    format!(
-        "sum by (service, slo) (increase(throughline_slo_{what}_total{{{selector}}}[{window}]))"
-    )
+fn round(x: f64) -> f64 {
+    (x * 10_000.0).round() / 10_000.0
 }
 
 /// Sloth's condition from its recorded ratios (`internal/alert`).
 pub(super) fn from_recordings(selector: &str, pairs: &[Pair], budget: f64) -> String {
-    let parts = pairs.iter().map(|Pair { long, short, factor }| {
-        let burns = |window: &str| {
+    let parts = pairs.iter().map(|Pair { long, short, factor, .. }| {
+        let burns = |window: Duration| {
+            let window = format_duration(window);
             format!("    max(slo:sli_error:ratio_rate{window}{{{selector}}} > ({factor} * {budget})) without (sloth_window)\n")
         };
-        format!("(\n{}    and\n{})\n", burns(short), burns(long))
+        format!("(\n{}    and\n{})\n", burns(*short), burns(*long))
     });
     parts.collect::<Vec<_>>().join("or\n")
 }
@@ -96,14 +152,13 @@ mod tests {
 
     #[test]
     fn factors_spend_the_same_share_of_any_window() {
-        let factors =
-            |days: u64| pairs(Duration::from_hours(days * 24)).map(|(_, pair)| pair.factor);
-        let [page, slow_page, ticket, slow_ticket] = factors(30);
-        assert_eq!(format!("{page} {slow_page} {ticket} {slow_ticket}"), "14.4 6 3 1");
-        let [page, slow_page, ticket, slow_ticket] = factors(28);
-        assert_eq!(
-            format!("{page} {slow_page} {ticket} {slow_ticket}"),
-            "13.44 5.6000000000000005 2.8000000000000003 0.9333333333333333"
-        );
+        let factors = |days: u64| {
+            let windows = Windows::of(Duration::from_hours(days * 24));
+            let factors: Vec<String> =
+                windows.pairs.iter().map(|pair| pair.factor.to_string()).collect();
+            factors.join(" ")
+        };
+        assert_eq!(factors(30), "14.4 6 3 1");
+        assert_eq!(factors(28), "13.44 5.6000000000000005 2.8000000000000003 0.9333333333333333");
     }
 }

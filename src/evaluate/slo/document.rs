@@ -33,23 +33,42 @@ pub(super) enum Format {
     Sloth,
     OpenSlo,
     Short,
+    /// Sloth's windows, for the Sloth specs beside it.
+    AlertWindows,
     /// What it says instead.
     Unknown(String),
 }
 
 /// The documents that are not empty, and what cannot be read.
 pub(super) fn split<'a>(file: &'a str, whole: &'a str) -> (Vec<Document<'a>>, Vec<Diagnostic>) {
+    // A list as JSON: its items have no lines of their own.
+    let listed = serde_json::from_str::<Vec<serde_json::Value>>(whole).unwrap_or_default();
+    let listed: Vec<(usize, String)> = listed.iter().map(|item| (1, item.to_string())).collect();
+    let is_text = |line: &str| !line.trim().is_empty() && !line.trim_start().starts_with('#');
     let mut parts: Vec<(usize, String)> = vec![(1, String::new())];
+    // A list of objects (OpenSLO) is known by its first line; each item is a document of its own.
+    let mut is_list = None;
     for (idx, line) in whole.lines().enumerate() {
         if line == "---" || line.starts_with("--- ") {
             parts.push((idx + 2, "\n".repeat(idx + 1)));
-        } else if let Some((_, text)) = parts.last_mut() {
-            text.push_str(line);
-            text.push('\n');
+            is_list = None;
+            continue;
+        }
+        if is_list.is_none() && is_text(line) {
+            is_list = Some(line.starts_with("- "));
+        }
+        match line.strip_prefix("- ").filter(|_| is_list == Some(true)) {
+            Some(item) => parts.push((idx + 1, format!("{}  {item}\n", "\n".repeat(idx)))),
+            None => {
+                if let Some((_, text)) = parts.last_mut() {
+                    text.push_str(line);
+                    text.push('\n');
+                }
+            }
         }
     }
     let (mut documents, mut errors) = (Vec::new(), Vec::new());
-    let is_text = |line: &str| !line.trim().is_empty() && !line.trim_start().starts_with('#');
+    let parts = if listed.is_empty() { parts } else { listed };
     for (first_line, text) in parts.into_iter().filter(|(_, text)| text.lines().any(is_text)) {
         if documents.len() >= DOCUMENTS_MAX {
             let message = format!("more than {DOCUMENTS_MAX} documents; split the file");
@@ -71,6 +90,7 @@ impl Document<'_> {
             (Some("prometheus/v1"), None, None) => Format::Sloth,
             (None, Some("openslo/v1"), Some(_)) => Format::OpenSlo,
             (None, None, Some("throughline/v1")) => Format::Short,
+            (None, Some("sloth.slok.dev/v1"), Some("AlertWindows")) => Format::AlertWindows,
             (_, Some(other), _) => {
                 Format::Unknown(format!("`apiVersion: {other}` is not supported"))
             }

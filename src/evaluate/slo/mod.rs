@@ -3,24 +3,30 @@
 //! Text comes in; Prometheus rules (as YAML text, so that every consumer reads the same), objectives
 //! and warnings go out. What a format can say and we cannot do is refused by name, never left out.
 
+mod alert_windows;
 mod burn;
+mod calendar;
 mod document;
 mod open_slo;
 mod print;
 mod short_form;
+mod short_rules;
 mod sloth;
 pub(crate) mod state;
 #[cfg(test)]
+#[expect(clippy::needless_raw_string_hashes, reason = "expect_test writes its texts so")]
 mod tests;
 
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use self::document::Document;
+use self::burn::Windows;
+use self::calendar::Calendar;
+use self::document::{Document, Format};
 use self::print::RuleGroup;
 use crate::evaluate::Select;
 use crate::measure::{Objective, Sli};
-use crate::signal::{Diagnostic, Text, Timestamp};
+use crate::signal::{Diagnostic, Text, Timestamp, format_duration};
 
 /// One objective, as pages show it.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,7 +35,9 @@ pub(crate) struct Slo {
     pub(crate) service: Text,
     /// Percent of good events, above 0 and below 100.
     pub(crate) objective: f64,
-    pub(crate) window: Duration,
+    pub(crate) windows: Windows,
+    /// Where periods begin, for one that is not rolling.
+    pub(crate) calendar: Option<Calendar>,
     pub(crate) source: Source,
 }
 
@@ -38,8 +46,17 @@ pub(crate) struct Slo {
 pub(crate) enum Source {
     /// Our own counters, exact at the objective's threshold.
     Counters(Sli),
+    /// Two sums of the daemon's other counters: bad events and all.
+    Series { bad: Vec<Counter>, all: Vec<Counter> },
     /// A query of the error ratio; `{{.window}}` stands for the window.
     Query(String),
+}
+
+/// Counters with these labels, added up.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Counter {
+    pub(crate) metric: &'static str,
+    pub(crate) labels: Vec<(&'static str, String)>,
 }
 
 impl Slo {
@@ -91,25 +108,33 @@ struct Compiled {
     errors: Vec<Diagnostic>,
 }
 
-/// Compiles one file for this daemon.
-pub(crate) fn load(file: &str, text: &str) -> Result<Loaded, Vec<Diagnostic>> {
-    let compiled = compile(file, text, Target::Daemon);
-    if !compiled.errors.is_empty() {
-        return Err(compiled.errors);
-    }
-    let Compiled { groups, slos, warnings, .. } = compiled;
-    Ok(Loaded { rules: print::rule_file(&groups), slos, warnings })
+/// Compiles files, given as (name, text), for this daemon: for each what it became, or its errors.
+/// Windows of any file are those of all Sloth specs.
+pub(crate) fn load(files: &[(String, String)]) -> Vec<Result<Loaded, Vec<Diagnostic>>> {
+    let run = Run { target: Target::Daemon, sloth: sloth_windows(files, None) };
+    let compiled = files.iter().map(|(name, text)| compile(name, text, &run));
+    let loaded = |compiled: Compiled| {
+        let Compiled { groups, slos, warnings, errors } = compiled;
+        let rules = print::rule_file(&groups);
+        if errors.is_empty() { Ok(Loaded { rules, slos, warnings }) } else { Err(errors) }
+    };
+    compiled.map(loaded).collect()
 }
 
 /// Prometheus rules, as one YAML file, from SLO files given as (name, text). Warnings stand at its
-/// head as comments.
+/// head as comments. `period` is the window of Sloth specs, which name none; None: that of an
+/// `AlertWindows` document, or 30 days.
 ///
 /// # Errors
 /// Everything that is wrong with any of the files.
-pub fn generate(files: &[(String, String)]) -> Result<String, Vec<Diagnostic>> {
+pub fn generate(
+    files: &[(String, String)],
+    period: Option<Duration>,
+) -> Result<String, Vec<Diagnostic>> {
+    let run = Run { target: Target::File, sloth: sloth_windows(files, period) };
     let mut all = Compiled::default();
     for (name, text) in files {
-        let compiled = compile(name, text, Target::File);
+        let compiled = compile(name, text, &run);
         all.groups.extend(compiled.groups);
         all.warnings.extend(compiled.warnings);
         all.errors.extend(compiled.errors);
@@ -126,17 +151,38 @@ pub fn generate(files: &[(String, String)]) -> Result<String, Vec<Diagnostic>> {
     Ok(text)
 }
 
-fn compile(file: &str, text: &str, target: Target) -> Compiled {
+/// What all files of one run share.
+#[derive(Debug)]
+struct Run {
+    target: Target,
+    /// Windows of Sloth specs.
+    sloth: Windows,
+}
+
+/// The windows of an `AlertWindows` document for the period, the workbook's where there is none.
+/// Errors are told where the document is compiled.
+fn sloth_windows(files: &[(String, String)], period: Option<Duration>) -> Windows {
+    let mut documents = files.iter().flat_map(|(name, text)| document::split(name, text).0);
+    let found = documents.find_map(|document| {
+        let windows = (document.format() == Format::AlertWindows)
+            .then(|| alert_windows::read(&document).ok())??;
+        period.is_none_or(|period| period == windows.period).then_some(windows)
+    });
+    found.unwrap_or_else(|| Windows::of(period.unwrap_or(sloth::WINDOW)))
+}
+
+fn compile(file: &str, text: &str, run: &Run) -> Compiled {
     let mut out = Compiled::default();
     let (documents, errors) = document::split(file, text);
     out.errors.extend(errors);
-    let shared = open_slo::indicators(&documents, &mut out.errors);
+    let shared = open_slo::Shared::read(&documents, &mut out.errors);
     for document in &documents {
         match document.format() {
-            document::Format::Sloth => sloth::compile(document, target, &mut out),
-            document::Format::OpenSlo => open_slo::compile(document, &shared, &mut out),
-            document::Format::Short => short_form::compile(document, &mut out),
-            document::Format::Unknown(what) => {
+            Format::Sloth => sloth::compile(document, run, &mut out),
+            Format::OpenSlo => open_slo::compile(document, &shared, &mut out),
+            Format::Short => short_form::compile(document, &mut out),
+            Format::AlertWindows => out.errors.extend(alert_windows::read(document).err()),
+            Format::Unknown(what) => {
                 let known = "`version: prometheus/v1` (Sloth), `apiVersion: openslo/v1` and `kind: throughline/v1`";
                 let message = format!("{what}; the formats are {known}");
                 out.errors.push(document.error_at_start(message));
@@ -158,12 +204,13 @@ impl Document<'_> {
     /// Warns about burn rates that no error ratio can reach: 14.4 times a budget of 10 % is more than
     /// everything.
     fn warn_unreachable(&self, place: &serde_saphyr::Location, slo: &Slo, out: &mut Compiled) {
-        for (severity, pair) in burn::pairs(slo.window) {
+        for pair in &slo.windows.pairs {
             if pair.factor * slo.error_budget() >= 1.0 {
                 let message = format!(
-                    "the {severity} of `{}` for {} can never fire: {} times the error budget of {} is more than all events",
+                    "the {} of `{}` for {} can never fire: {} times the error budget of {} is more than all events",
+                    pair.severity,
                     slo.name,
-                    pair.long,
+                    format_duration(pair.long),
                     pair.factor,
                     slo.error_budget()
                 );

@@ -1,8 +1,15 @@
-//! OpenSLO v1: SLOs whose indicator is a ratio or a threshold of Prometheus queries, over a rolling
-//! window, by occurrences. Everything else is refused by name.
+//! OpenSLO v1: SLOs whose indicator is a ratio or a threshold of Prometheus queries, over a rolling or
+//! a calendar window, by occurrences or by time slices. Everything else is refused by name.
 //!
 //! The rules are those that Sloth makes. A query may hold `{{.window}}`; one without is taken as a
-//! counter or a gauge and gets its window around it.
+//! counter or a gauge and gets its window around it. An alert policy's conditions, where there are
+//! any, stand in place of the four pairs.
+
+mod indicator;
+mod policy;
+#[cfg(test)]
+#[expect(clippy::needless_raw_string_hashes, reason = "expect_test writes its texts so")]
+pub(super) mod tests;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,15 +18,18 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_saphyr::{Location, Spanned};
 
+use self::indicator::IndicatorSpec;
+use self::policy::{Condition, PolicySpec, RawPolicy};
+use super::burn::{self, Windows};
+use super::calendar::{self, Calendar};
 use super::document::{Document, Format};
 use super::print::Pairs;
 use super::sloth::{AlertText, Recipe, in_window, is_objective};
-use super::{Compiled, Target, burn};
-use crate::promql::Query;
-use crate::signal::{Diagnostic, parse_duration};
+use super::{Compiled, Target};
+use crate::signal::{Diagnostic, format_duration, parse_duration};
 
-/// Of metric source types, the ones that speak PromQL.
-const TYPES: [&str; 2] = ["prometheus", "throughline"];
+/// The window of an SLO that names none.
+const WINDOW: Duration = Duration::from_hours(720);
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -57,7 +67,7 @@ struct SloSpec {
     budgeting_method: Option<Spanned<String>>,
     #[serde(default)]
     objectives: Vec<Spanned<RawObjective>>,
-    alert_policies: Option<Spanned<Option<Vec<Value>>>>,
+    alert_policies: Option<Vec<Spanned<RawPolicy>>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -68,56 +78,20 @@ struct Indicator {
     spec: Spanned<IndicatorSpec>,
 }
 
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub(super) struct IndicatorSpec {
-    #[expect(dead_code, reason = "people read it; rules do not carry it")]
-    description: Option<String>,
-    ratio_metric: Option<RatioMetric>,
-    threshold_metric: Option<Spanned<Metric>>,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-struct RatioMetric {
-    #[serde(default)]
-    counter: bool,
-    good: Option<Spanned<Metric>>,
-    bad: Option<Spanned<Metric>>,
-    total: Option<Spanned<Metric>>,
-    raw_type: Option<Spanned<String>>,
-    raw: Option<Spanned<Metric>>,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-struct Metric {
-    metric_source: MetricSource,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-#[expect(clippy::struct_field_names, reason = "OpenSLO names it so")]
-struct MetricSource {
-    #[expect(dead_code, reason = "there is one source here: our own series")]
-    metric_source_ref: Option<String>,
-    #[serde(rename = "type")]
-    kind: Option<Spanned<String>>,
-    spec: QuerySpec,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-struct QuerySpec {
-    query: Option<Spanned<String>>,
-}
-
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct TimeWindow {
     duration: Spanned<String>,
     #[serde(default)]
     is_rolling: bool,
-    calendar: Option<Spanned<Value>>,
+    calendar: Option<Spanned<RawCalendar>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct RawCalendar {
+    start_time: String,
+    time_zone: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -130,39 +104,56 @@ struct RawObjective {
     target: Option<Spanned<f64>>,
     target_percent: Option<Spanned<f64>>,
     time_slice_target: Option<Spanned<f64>>,
-    time_slice_window: Option<Spanned<Value>>,
+    time_slice_window: Option<Spanned<String>>,
     indicator: Option<Spanned<Value>>,
     indicator_ref: Option<Spanned<Value>>,
     composite_weight: Option<Spanned<Value>>,
 }
 
-/// SLI objects of a file, for SLOs that refer to them.
-pub(super) type Indicators = BTreeMap<String, Spanned<IndicatorSpec>>;
-
-pub(super) fn indicators(documents: &[Document<'_>], errors: &mut Vec<Diagnostic>) -> Indicators {
-    let mut all = Indicators::new();
-    for document in documents.iter().filter(|d| d.format() == Format::OpenSlo && d.kind() == "SLI")
-    {
-        match document.read::<Object<IndicatorSpec>>() {
-            Ok(object) => {
-                let name = object.metadata.name.map(|name| name.value).unwrap_or_default();
-                all.insert(name, object.spec);
-            }
-            Err(error) => errors.push(error),
-        }
-    }
-    all
+/// Objects of a file that SLOs refer to by name.
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    indicators: BTreeMap<String, Spanned<IndicatorSpec>>,
+    policies: BTreeMap<String, Spanned<PolicySpec>>,
+    conditions: BTreeMap<String, Spanned<Condition>>,
 }
 
-pub(super) fn compile(document: &Document<'_>, shared: &Indicators, out: &mut Compiled) {
+impl Shared {
+    pub(super) fn read(documents: &[Document<'_>], errors: &mut Vec<Diagnostic>) -> Self {
+        let mut all = Self::default();
+        for document in documents.iter().filter(|d| d.format() == Format::OpenSlo) {
+            let read = match document.kind() {
+                "SLI" => named(document, &mut all.indicators),
+                "AlertPolicy" => named(document, &mut all.policies),
+                "AlertCondition" => named(document, &mut all.conditions),
+                _ => Ok(()),
+            };
+            errors.extend(read.err());
+        }
+        all
+    }
+}
+
+fn named<S: serde::de::DeserializeOwned>(
+    document: &Document<'_>,
+    all: &mut BTreeMap<String, Spanned<S>>,
+) -> Result<(), Diagnostic> {
+    let object: Object<S> = document.read()?;
+    all.insert(object.metadata.name.map(|name| name.value).unwrap_or_default(), object.spec);
+    Ok(())
+}
+
+pub(super) fn compile(document: &Document<'_>, shared: &Shared, out: &mut Compiled) {
     match document.kind() {
         "SLO" => {}
-        // Nothing in them changes a rule.
-        "SLI" | "Service" | "DataSource" => return,
+        // Nothing in them changes a rule by itself.
+        "SLI" | "Service" | "DataSource" | "AlertPolicy" | "AlertCondition" => return,
+        "AlertNotificationTarget" => {
+            let message = "targets are left out: notifiers are configured in `notify`";
+            return out.warnings.push(document.error_at_start(message));
+        }
         other => {
-            let message = format!(
-                "the kind `{other}` is not supported: alerts are generated, and notifiers are configured in `notify`"
-            );
+            let message = format!("the kind `{other}` is not supported");
             return out.errors.push(document.error_at_start(message));
         }
     }
@@ -170,10 +161,11 @@ pub(super) fn compile(document: &Document<'_>, shared: &Indicators, out: &mut Co
         Ok(object) => object,
         Err(error) => return out.errors.push(error),
     };
-    let mut check = Check { document, errors: Vec::new() };
+    let mut check = Check { document, errors: Vec::new(), warnings: Vec::new() };
     let recipes = check.slo(&object, shared);
     let is_well = check.errors.is_empty();
     out.errors.extend(check.errors);
+    out.warnings.extend(check.warnings);
     if !is_well {
         return;
     }
@@ -189,6 +181,17 @@ pub(super) fn compile(document: &Document<'_>, shared: &Indicators, out: &mut Co
 struct Check<'a> {
     document: &'a Document<'a>,
     errors: Vec<Diagnostic>,
+    warnings: Vec<Diagnostic>,
+}
+
+/// How bad events become an error ratio.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Budgeting {
+    Occurrences,
+    /// The share of slices that miss the objective's own target.
+    Timeslices,
+    /// The mean of the slices' ratios: a quiet slice weighs as much as a busy one.
+    RatioTimeslices,
 }
 
 impl Check<'_> {
@@ -196,41 +199,78 @@ impl Check<'_> {
         self.errors.push(self.document.error(place, message));
     }
 
-    fn slo(&mut self, object: &Object<SloSpec>, shared: &Indicators) -> Vec<Recipe> {
+    fn warn(&mut self, place: &Location, message: impl Into<String>) {
+        self.warnings.push(self.document.error(place, message));
+    }
+
+    fn slo(&mut self, object: &Object<SloSpec>, shared: &Shared) -> Vec<Recipe> {
         let (spec, place) = (&object.spec.value, &object.spec.referenced);
         let name = object.metadata.name.as_ref().map_or("", |name| &name.value);
         let service = spec.service.as_ref().map_or("", |service| &service.value);
         if name.is_empty() || service.is_empty() {
             self.error(place, "an SLO has `metadata.name` and `spec.service`");
         }
-        if let Some(policies) =
-            spec.alert_policies.as_ref().filter(|p| p.value.as_ref().is_some_and(|p| !p.is_empty()))
-        {
-            self.error(&policies.referenced, "`alertPolicies` are not supported: an alert condition has one window only; the four-window alerts are generated");
-        }
-        match spec.budgeting_method.as_ref() {
-            Some(method) if method.value != "Occurrences" => {
-                let message = format!(
-                    "`budgetingMethod: {}` is not supported; use Occurrences",
-                    method.value
-                );
-                self.error(&method.referenced, message);
-            }
-            _ => {}
-        }
-        let window = self.window(spec, place);
+        let budgeting = self.budgeting(spec.budgeting_method.as_ref());
+        let (period, calendar) = self.window(spec, place);
         if spec.objectives.is_empty() {
             self.error(place, "an SLO has at least one objective");
         }
-        let indicator = match (&spec.indicator, &spec.indicator_ref) {
+        let policies = spec.alert_policies.as_deref().unwrap_or_default();
+        let conditions = self.conditions(policies, shared);
+        let Some(indicator) = self.indicator(spec, place, shared) else { return Vec::new() };
+        let mut recipes = Vec::new();
+        for (idx, objective) in spec.objectives.iter().enumerate() {
+            let percent = self.objective(objective);
+            let ratio = self.ratio(indicator, objective);
+            let ratio = ratio.and_then(|ratio| self.budgeted(ratio, budgeting, objective));
+            let (Some(percent), Some(ratio)) = (percent, ratio) else { continue };
+            let windows = conditions.windows(period);
+            let alerts = conditions.alerts();
+            recipes.push(Recipe {
+                id: format!("{service}-{name}-{idx}"),
+                service: service.to_owned(),
+                name: format!("{name}-{idx}"),
+                objective: percent,
+                windows,
+                calendar: calendar.clone(),
+                labels: Pairs::new(),
+                ratio,
+                alerts,
+                spec: "openslo/v1",
+            });
+        }
+        recipes
+    }
+
+    fn budgeting(&mut self, method: Option<&Spanned<String>>) -> Budgeting {
+        let Some(method) = method else { return Budgeting::Occurrences };
+        match method.value.as_str() {
+            "Occurrences" => Budgeting::Occurrences,
+            "Timeslices" => Budgeting::Timeslices,
+            "RatioTimeslices" => Budgeting::RatioTimeslices,
+            other => {
+                let message = format!(
+                    "`budgetingMethod: {other}` is none of Occurrences, Timeslices and RatioTimeslices"
+                );
+                self.error(&method.referenced, message);
+                Budgeting::Occurrences
+            }
+        }
+    }
+
+    fn indicator<'s>(
+        &mut self,
+        spec: &'s SloSpec,
+        place: &Location,
+        shared: &'s Shared,
+    ) -> Option<&'s Spanned<IndicatorSpec>> {
+        match (&spec.indicator, &spec.indicator_ref) {
             (Some(indicator), None) => Some(&indicator.value.spec),
             (None, Some(name)) => {
-                let found = shared.get(&name.value);
+                let found = shared.indicators.get(&name.value);
                 if found.is_none() {
-                    self.error(
-                        &name.referenced,
-                        format!("no SLI named `{}` is in this file", name.value),
-                    );
+                    let message = format!("no SLI named `{}` is in this file", name.value);
+                    self.error(&name.referenced, message);
                 }
                 found
             }
@@ -238,58 +278,77 @@ impl Check<'_> {
                 self.error(place, "an SLO has one of `indicator` and `indicatorRef`");
                 None
             }
-        };
-        let Some(indicator) = indicator else { return Vec::new() };
-        let mut recipes = Vec::new();
-        for (idx, objective) in spec.objectives.iter().enumerate() {
-            let percent = self.objective(objective);
-            let ratio = self.ratio(indicator, objective);
-            let (Some(objective), Some(ratio)) = (percent, ratio) else { continue };
-            let name = format!("{name}-{idx}");
-            recipes.push(recipe(service, name, (objective, window), ratio));
         }
-        recipes
     }
 
-    fn window(&mut self, spec: &SloSpec, place: &Location) -> Duration {
-        let default = Duration::from_hours(720);
-        let [window] = spec.time_window.as_slice() else {
-            self.error(place, "an SLO has one `timeWindow`");
-            return default;
+    fn window(&mut self, spec: &SloSpec, place: &Location) -> (Duration, Option<Calendar>) {
+        let window = match spec.time_window.as_slice() {
+            [window] => window,
+            [] => {
+                self.warn(place, "the SLO has no `timeWindow`; 30 days, rolling, are taken");
+                return (WINDOW, None);
+            }
+            _ => {
+                self.error(place, "an SLO has one `timeWindow`");
+                return (WINDOW, None);
+            }
         };
         let TimeWindow { duration, is_rolling, calendar } = &window.value;
-        if let Some(calendar) = calendar {
-            self.error(
-                &calendar.referenced,
-                "`calendar` windows are not supported; use `isRolling: true`",
-            );
-        } else if !is_rolling {
-            self.error(
-                &window.referenced,
-                "a window that is not rolling is not supported; set `isRolling: true`",
-            );
+        match (is_rolling, calendar) {
+            (true, None) => {
+                let days = parse_duration(&duration.value)
+                    .or_else(|| calendar::nominal(&duration.value))
+                    .filter(|d| d.as_secs() >= 86_400);
+                if days.is_none() {
+                    let message = format!("`{}` is no window of days or weeks", duration.value);
+                    self.error(&duration.referenced, message);
+                }
+                (days.unwrap_or(WINDOW), None)
+            }
+            (false, Some(raw)) => self.calendar(duration, raw),
+            (true, Some(calendar)) => {
+                self.error(&calendar.referenced, "a rolling window has no `calendar`");
+                (WINDOW, None)
+            }
+            (false, None) => {
+                let message = "a window has `isRolling: true` or a `calendar`";
+                self.error(&window.referenced, message);
+                (WINDOW, None)
+            }
         }
-        let days = parse_duration(&duration.value).filter(|d| d.as_secs() >= 86_400);
-        if days.is_none() {
-            let message = format!("`{}` is no window of days or weeks", duration.value);
-            self.error(&duration.referenced, message);
+    }
+
+    fn calendar(
+        &mut self,
+        duration: &Spanned<String>,
+        raw: &Spanned<RawCalendar>,
+    ) -> (Duration, Option<Calendar>) {
+        let RawCalendar { start_time, time_zone } = &raw.value;
+        match Calendar::new(&duration.value, start_time, time_zone) {
+            Ok(calendar) => {
+                self.warn(&raw.referenced, "the recorded ratio and budget of the period are those of a rolling window of its length; `/api/slos` counts from the period's start");
+                (calendar::nominal(&duration.value).unwrap_or(WINDOW), Some(calendar))
+            }
+            Err(message) => {
+                self.error(&raw.referenced, message);
+                (WINDOW, None)
+            }
         }
-        days.unwrap_or(default)
     }
 
     /// Percent.
     fn objective(&mut self, raw: &Spanned<RawObjective>) -> Option<f64> {
-        let RawObjective { target, target_percent, .. } = &raw.value;
-        let slices = [
-            ("timeSliceTarget", raw.value.time_slice_target.as_ref().map(|v| v.referenced)),
-            ("timeSliceWindow", raw.value.time_slice_window.as_ref().map(|v| v.referenced)),
-            ("indicator", raw.value.indicator.as_ref().map(|v| v.referenced)),
-            ("indicatorRef", raw.value.indicator_ref.as_ref().map(|v| v.referenced)),
-            ("compositeWeight", raw.value.composite_weight.as_ref().map(|v| v.referenced)),
+        let RawObjective { target, target_percent, indicator, indicator_ref, .. } = &raw.value;
+        let composite = [
+            ("indicator", indicator),
+            ("indicatorRef", indicator_ref),
+            ("compositeWeight", &raw.value.composite_weight),
         ];
-        for (name, place) in slices {
-            if let Some(place) = place {
-                self.error(&place, format!("`{name}` in an objective is not supported"));
+        for (name, value) in composite {
+            if let Some(value) = value {
+                let message =
+                    format!("`{name}` in an objective (a composite SLO) is not supported");
+                self.error(&value.referenced, message);
             }
         }
         let (percent, place) = match (target, target_percent) {
@@ -310,176 +369,81 @@ impl Check<'_> {
         Some(percent)
     }
 
-    /// The error ratio with `{{.window}}` where its window belongs.
-    fn ratio(
+    /// The ratio as the budgeting method counts it. Slices without traffic are no slices.
+    fn budgeted(
         &mut self,
-        indicator: &Spanned<IndicatorSpec>,
+        ratio: String,
+        budgeting: Budgeting,
         objective: &Spanned<RawObjective>,
     ) -> Option<String> {
-        match (&indicator.value.ratio_metric, &indicator.value.threshold_metric) {
-            (Some(ratio), None) => self.ratio_metric(ratio, &indicator.referenced),
-            (None, Some(metric)) => self.threshold(metric, objective),
-            _ => {
-                self.error(
-                    &indicator.referenced,
-                    "an indicator has one of `ratioMetric` and `thresholdMetric`",
-                );
-                None
-            }
-        }
-    }
-
-    fn ratio_metric(&mut self, metric: &RatioMetric, place: &Location) -> Option<String> {
-        let over = if metric.counter { Over::Counter } else { Over::Gauge };
-        if let Some(raw) = &metric.raw {
-            let query = self.query(raw, Over::Average)?;
-            return match metric.raw_type.as_ref().map_or("success", |kind| &kind.value) {
-                "success" => Some(format!("1 - ({query})")),
-                "failure" => Some(format!("({query})")),
-                other => {
-                    self.error(
-                        place,
-                        format!("`rawType: {other}` is neither `success` nor `failure`"),
-                    );
-                    None
+        let RawObjective { time_slice_target, time_slice_window, .. } = &objective.value;
+        if budgeting == Budgeting::Occurrences {
+            let slices = [
+                ("timeSliceTarget", time_slice_target.as_ref().map(|v| v.referenced)),
+                ("timeSliceWindow", time_slice_window.as_ref().map(|v| v.referenced)),
+            ];
+            for (name, place) in slices {
+                if let Some(place) = place {
+                    self.error(&place, format!("`{name}` is for `budgetingMethod: Timeslices`"));
                 }
-            };
+            }
+            return Some(ratio);
         }
-        let Some(total) = &metric.total else {
-            self.error(place, "a `ratioMetric` has `total` and one of `good` and `bad`, or `raw`");
+        let Some(window) = time_slice_window else {
+            self.error(&objective.referenced, "time slices need `timeSliceWindow`");
             return None;
         };
-        let total = self.query(total, over);
-        match (&metric.good, &metric.bad) {
-            (Some(good), None) => {
-                let (good, total) = (self.query(good, over)?, total?);
-                Some(format!(
-                    "(\n  1 - (\n    (\n      {good}\n    )\n    /\n    (\n      {total}\n    )\n  )\n)"
-                ))
-            }
-            (None, Some(bad)) => Some(format!("({})\n/\n({})\n", self.query(bad, over)?, total?)),
-            _ => {
-                self.error(place, "a `ratioMetric` has one of `good` and `bad`");
-                None
-            }
-        }
-    }
-
-    /// The share of time in which the metric does not meet the objective's comparison.
-    fn threshold(
-        &mut self,
-        metric: &Spanned<Metric>,
-        objective: &Spanned<RawObjective>,
-    ) -> Option<String> {
-        let RawObjective { op, value, .. } = &objective.value;
-        let (Some(op), Some(value)) = (op, value) else {
-            self.error(
-                &objective.referenced,
-                "the objective of a `thresholdMetric` has `op` and `value`",
-            );
+        let Some(slice) = parse_duration(&window.value).filter(|slice| !slice.is_zero()) else {
+            let message = format!("`{}` is no duration; write 1m", window.value);
+            self.error(&window.referenced, message);
             return None;
         };
-        let sign = match op.value.as_str() {
-            "lte" => "<=",
-            "lt" => "<",
-            "gte" => ">=",
-            "gt" => ">",
-            other => {
-                self.error(&op.referenced, format!("`op: {other}` is none of lte, lt, gte, gt"));
+        let slice = format_duration(slice);
+        let within = in_window(&ratio, &slice);
+        let within = within.trim();
+        if budgeting == Budgeting::RatioTimeslices {
+            return Some(format!("avg_over_time((({within}) >= 0)[{{{{.window}}}}:{slice}])"));
+        }
+        let target = match time_slice_target {
+            Some(target) if (0.0..=1.0).contains(&target.value) => target.value,
+            Some(target) => {
+                self.error(&target.referenced, "`timeSliceTarget` is a ratio from 0 to 1");
+                return None;
+            }
+            None => {
+                self.error(
+                    &objective.referenced,
+                    "`budgetingMethod: Timeslices` needs `timeSliceTarget`",
+                );
                 return None;
             }
         };
-        let query = self.query(metric, Over::Now)?;
         Some(format!(
-            "1 - avg_over_time((({query}) {sign} bool {})[{{{{.window}}}}:])",
-            value.value
+            "1 - avg_over_time((((1 - ({within})) >= 0) >= bool {target})[{{{{.window}}}}:{slice}])"
         ))
     }
-
-    fn query(&mut self, metric: &Spanned<Metric>, over: Over) -> Option<String> {
-        let MetricSource { kind, spec, .. } = &metric.value.metric_source;
-        if let Some(kind) =
-            kind.as_ref().filter(|kind| !TYPES.contains(&kind.value.to_ascii_lowercase().as_str()))
-        {
-            self.error(
-                &kind.referenced,
-                format!("the metric source type `{}` is not supported; use Prometheus", kind.value),
-            );
-            return None;
-        }
-        let Some(query) = &spec.query else {
-            self.error(&metric.referenced, "the metric source has no `query`");
-            return None;
-        };
-        let text = query.value.trim();
-        let windowed = over.windowed(text);
-        match Query::parse(&in_window(&windowed, "5m")) {
-            Ok(_) => Some(windowed),
-            Err(error) => {
-                self.error(&query.referenced, error.message);
-                None
-            }
-        }
-    }
 }
 
-/// What a query without a window is, and so how it gets one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Over {
-    /// Grows for ever: what it grew in the window.
-    Counter,
-    /// Events since the last sample: their sum.
-    Gauge,
-    /// A ratio: its mean.
-    Average,
-    /// Compared at every step.
-    Now,
+fn runbook(how: &str) -> Pairs {
+    Pairs::from([(
+        "runbook_url".to_owned(),
+        format!("{{{{ $externalURL }}}}/runbooks/SloBurns{how}"),
+    )])
 }
 
-impl Over {
-    fn windowed(self, query: &str) -> String {
-        if in_window(query, "5m") != query {
-            return query.to_owned();
-        }
-        let function = match self {
-            Self::Counter => "increase",
-            Self::Gauge => "sum_over_time",
-            Self::Average => "avg_over_time",
-            Self::Now => return query.to_owned(),
-        };
-        // A plain selector is read as it is; anything else through a subquery.
-        if Query::parse(&format!("{function}({query}[5m])")).is_ok() {
-            format!("sum({function}({query}[{{{{.window}}}}]))")
-        } else {
-            format!("{function}(({query})[{{{{.window}}}}:])")
-        }
-    }
+/// The alerts over the four pairs.
+fn default_alerts() -> Vec<AlertText> {
+    [(burn::PAGE, "Fast"), (burn::TICKET, "Slowly")]
+        .map(|(severity, how)| AlertText {
+            severity,
+            name: format!("SloBurns{how}"),
+            labels: Pairs::from([("severity".to_owned(), severity.to_owned())]),
+            annotations: runbook(how),
+            condition: None,
+        })
+        .to_vec()
 }
 
-fn recipe(
-    service: &str,
-    name: String,
-    (objective, window): (f64, Duration),
-    ratio: String,
-) -> Recipe {
-    let alert = |severity: &'static str, how: &str| AlertText {
-        severity,
-        name: format!("SloBurns{how}"),
-        labels: Pairs::from([("severity".to_owned(), severity.to_owned())]),
-        annotations: Pairs::from([(
-            "runbook_url".to_owned(),
-            format!("{{{{ $externalURL }}}}/runbooks/SloBurns{how}"),
-        )]),
-    };
-    Recipe {
-        id: format!("{service}-{name}"),
-        service: service.to_owned(),
-        name,
-        objective,
-        window,
-        labels: Pairs::new(),
-        ratio,
-        alerts: vec![alert(burn::PAGE, "Fast"), alert(burn::TICKET, "Slowly")],
-        spec: "openslo/v1",
-    }
+fn default_windows(period: Duration) -> Windows {
+    Windows::of(period)
 }

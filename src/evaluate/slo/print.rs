@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::time::Duration;
+
+use crate::signal::format_duration;
 
 /// Labels or annotations.
 pub(super) type Pairs = BTreeMap<String, String>;
@@ -9,6 +12,8 @@ pub(super) type Pairs = BTreeMap<String, String>;
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct RuleGroup {
     pub(super) name: String,
+    /// None: the daemon's.
+    pub(super) interval: Option<Duration>,
     pub(super) rules: Vec<RuleText>,
 }
 
@@ -18,6 +23,8 @@ pub(super) struct RuleText {
     pub(super) key: &'static str,
     pub(super) name: String,
     pub(super) expr: String,
+    /// Of an alert.
+    pub(super) hold: Option<Duration>,
     pub(super) labels: Pairs,
     pub(super) annotations: Pairs,
 }
@@ -28,6 +35,7 @@ impl RuleText {
             key: "record",
             name: name.into(),
             expr: expr.into(),
+            hold: None,
             labels,
             annotations: Pairs::new(),
         }
@@ -41,10 +49,16 @@ pub(super) fn rule_file(groups: &[RuleGroup]) -> String {
     let mut out = "groups:\n".to_owned();
     for group in groups.iter().filter(|group| !group.rules.is_empty()) {
         line(&mut out, &format!("- name: {}", scalar(&group.name, 4)));
+        if let Some(interval) = group.interval {
+            line(&mut out, &format!("  interval: {}", format_duration(interval)));
+        }
         line(&mut out, "  rules:");
         for rule in &group.rules {
             line(&mut out, &format!("  - {}: {}", rule.key, scalar(&rule.name, 6)));
             line(&mut out, &format!("    expr: {}", scalar(&rule.expr, 6)));
+            if let Some(hold) = rule.hold {
+                line(&mut out, &format!("    for: {}", format_duration(hold)));
+            }
             pairs(&mut out, "labels", &rule.labels);
             pairs(&mut out, "annotations", &rule.annotations);
         }

@@ -7,13 +7,19 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_saphyr::Spanned;
 
+use super::burn::{self, Windows};
+use super::calendar::Calendar;
 use super::document::Document;
 use super::print::{Pairs, RuleGroup, RuleText};
-use super::{Compiled, Slo, Source, Target, burn};
+use super::{Compiled, Run, Slo, Source, Target};
 use crate::signal::format_duration;
 
 /// Sloth's specs have no window; its command line's default is this.
-const WINDOW: Duration = Duration::from_hours(720);
+pub(super) const WINDOW: Duration = Duration::from_hours(720);
+/// Recordings of longer windows are evaluated less often by the daemon.
+const SLOW_FROM: Duration = Duration::from_hours(1);
+/// How often: less than a hundredth of the windows' lengths.
+const SLOW_INTERVAL: Duration = Duration::from_secs(30);
 /// Stands for a window in queries; spaces within the braces do not count.
 const WINDOW_PLACE: &str = "{{.window}}";
 
@@ -97,7 +103,8 @@ pub(super) struct Recipe {
     pub(super) name: String,
     /// Percent.
     pub(super) objective: f64,
-    pub(super) window: Duration,
+    pub(super) windows: Windows,
+    pub(super) calendar: Option<Calendar>,
     pub(super) labels: Pairs,
     /// The error ratio, with `{{.window}}`.
     pub(super) ratio: String,
@@ -106,15 +113,27 @@ pub(super) struct Recipe {
     pub(super) spec: &'static str,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct AlertText {
     pub(super) severity: &'static str,
     pub(super) name: String,
     pub(super) labels: Pairs,
     pub(super) annotations: Pairs,
+    /// In place of the pairs of its severity.
+    pub(super) condition: Option<BurnCondition>,
 }
 
-pub(super) fn compile(document: &Document<'_>, target: Target, out: &mut Compiled) {
+/// One burn rate over one window.
+#[derive(Clone, Debug)]
+pub(super) struct BurnCondition {
+    pub(super) window: Duration,
+    /// `>` or `>=`.
+    pub(super) op: &'static str,
+    pub(super) factor: f64,
+    pub(super) hold: Option<Duration>,
+}
+
+pub(super) fn compile(document: &Document<'_>, run: &Run, out: &mut Compiled) {
     let spec: Spec = match document.read() {
         Ok(spec) => spec,
         Err(error) => return out.errors.push(error),
@@ -126,10 +145,10 @@ pub(super) fn compile(document: &Document<'_>, target: Target, out: &mut Compile
         ));
     }
     for raw in &spec.slos {
-        let Some(recipe) = recipe(document, &spec, raw, out) else { continue };
+        let Some(recipe) = recipe(document, &spec, (raw, &run.sloth), out) else { continue };
         let slo = recipe.slo();
         document.warn_unreachable(&raw.value.objective.referenced, &slo, out);
-        out.groups.extend(recipe.groups(target));
+        out.groups.extend(recipe.groups(run.target));
         out.slos.push(slo);
     }
 }
@@ -137,7 +156,7 @@ pub(super) fn compile(document: &Document<'_>, target: Target, out: &mut Compile
 fn recipe(
     document: &Document<'_>,
     spec: &Spec,
-    raw: &Spanned<RawSlo>,
+    (raw, windows): (&Spanned<RawSlo>, &Windows),
     out: &mut Compiled,
 ) -> Option<Recipe> {
     let n_before = out.errors.len();
@@ -187,7 +206,8 @@ fn recipe(
         service: spec.service.value.clone(),
         name: name.value.clone(),
         objective: objective.value,
-        window: WINDOW,
+        windows: windows.clone(),
+        calendar: None,
         labels,
         ratio,
         alerts,
@@ -238,6 +258,7 @@ fn alerts(
             name: name.clone(),
             labels: merged(&alerting.labels, &alert.labels),
             annotations: merged(&alerting.annotations, &alert.annotations),
+            condition: None,
         });
     }
     alerts
@@ -267,21 +288,41 @@ impl Recipe {
             name: self.name.as_str().into(),
             service: self.service.as_str().into(),
             objective: self.objective,
-            window: self.window,
+            windows: self.windows.clone(),
+            calendar: self.calendar.clone(),
             source: Source::Query(self.ratio.clone()),
         }
     }
 
-    pub(super) fn groups(&self, target: Target) -> [RuleGroup; 3] {
+    pub(super) fn groups(&self, target: Target) -> Vec<RuleGroup> {
         let named = |kind: &str, rules: Vec<RuleText>| RuleGroup {
             name: format!("sloth-slo-{kind}-{}", self.id),
+            interval: None,
             rules,
         };
-        [
-            named("sli-recordings", self.ratios(target)),
-            named("meta-recordings", self.metadata()),
-            named("alerts", self.alert_rules()),
-        ]
+        let (metadata, alerts) =
+            (named("meta-recordings", self.metadata()), named("alerts", self.alert_rules()));
+        match target {
+            Target::File => {
+                let ratios = self.windows.lengths().into_iter().map(|w| self.ratio(w, target));
+                let ratios = ratios.chain([self.mean_ratio()]).collect();
+                vec![named("sli-recordings", ratios), metadata, alerts]
+            }
+            // Long windows change slowly and cost much: they are not read every second.
+            Target::Daemon => {
+                let (mut long, short): (Vec<Duration>, Vec<Duration>) =
+                    self.windows.lengths().into_iter().partition(|window| *window > SLOW_FROM);
+                long.push(self.windows.period);
+                let ratios = |windows: Vec<Duration>| {
+                    windows.into_iter().map(|window| self.ratio(window, target)).collect()
+                };
+                let slow = RuleGroup {
+                    interval: Some(SLOW_INTERVAL),
+                    ..named("sli-recordings-slow", ratios(long))
+                };
+                vec![named("sli-recordings", ratios(short)), slow, metadata, alerts]
+            }
+        }
     }
 
     fn selector(&self) -> String {
@@ -300,24 +341,27 @@ impl Recipe {
         self.labels.clone().into_iter().chain(own).collect::<BTreeMap<_, _>>()
     }
 
-    fn ratios(&self, target: Target) -> Vec<RuleText> {
-        let mut rules = Vec::new();
-        for window in burn::WINDOWS {
-            let ratio = in_window(&self.ratio, window);
-            // A ratio is never below zero, but 0/0 without traffic is no number: it is left out.
-            let ratio = match target {
-                Target::File => ratio,
-                Target::Daemon => format!("({}) >= 0\n", ratio.trim_end()),
-            };
-            rules.push(self.ratio_rule(window, ratio));
-        }
-        let (window, selector) = (format_duration(self.window), self.selector());
-        let recorded = format!("slo:sli_error:ratio_rate5m{{{selector}}}[{window}]");
+    fn ratio(&self, window: Duration, target: Target) -> RuleText {
+        let window = format_duration(window);
+        let ratio = in_window(&self.ratio, &window);
+        // A ratio is never below zero, but 0/0 without traffic is no number: it is left out.
+        let ratio = match target {
+            Target::File => ratio,
+            Target::Daemon => format!("({}) >= 0\n", ratio.trim_end()),
+        };
+        self.ratio_rule(&window, ratio)
+    }
+
+    /// Sloth's ratio of the whole period: the mean of ratios over the shortest window. The daemon asks
+    /// the indicator itself, which weighs by events.
+    fn mean_ratio(&self) -> RuleText {
+        let period = format_duration(self.windows.period);
+        let (shortest, selector) = (format_duration(self.windows.shortest()), self.selector());
+        let recorded = format!("slo:sli_error:ratio_rate{shortest}{{{selector}}}[{period}]");
         let whole = format!(
             "sum_over_time({recorded})\n/ ignoring (sloth_window)\ncount_over_time({recorded})\n"
         );
-        rules.push(self.ratio_rule(&window, whole));
-        rules
+        self.ratio_rule(&period, whole)
     }
 
     fn ratio_rule(&self, window: &str, expr: String) -> RuleText {
@@ -326,9 +370,9 @@ impl Recipe {
     }
 
     fn metadata(&self) -> Vec<RuleText> {
-        let (selector, window) = (self.selector(), format_duration(self.window));
+        let (selector, window) = (self.selector(), format_duration(self.windows.period));
         let ratio = self.objective / 100.0;
-        let days = self.window.as_secs() / 86_400;
+        let days = self.windows.period.as_secs() / 86_400;
         let burn_rate = |window: &str| {
             format!(
                 "slo:sli_error:ratio_rate{window}{{{selector}}}\n/ on(sloth_id, sloth_slo, sloth_service) group_left\nslo:error_budget:ratio{{{selector}}}\n"
@@ -346,7 +390,10 @@ impl Recipe {
             rule("slo:objective:ratio", format!("vector({ratio})")),
             rule("slo:error_budget:ratio", format!("vector(1-{ratio})")),
             rule("slo:time_period:days", format!("vector({days})")),
-            rule("slo:current_burn_rate:ratio", burn_rate("5m")),
+            rule(
+                "slo:current_burn_rate:ratio",
+                burn_rate(&format_duration(self.windows.shortest())),
+            ),
             rule("slo:period_burn_rate:ratio", burn_rate(&window)),
             rule(
                 "slo:period_error_budget_remaining:ratio",
@@ -359,8 +406,18 @@ impl Recipe {
     fn alert_rules(&self) -> Vec<RuleText> {
         let budget = self.slo().error_budget();
         let rule = |alert: &AlertText| {
-            let pairs = burn::pairs_of(alert.severity, self.window);
-            let expr = burn::from_recordings(&self.selector(), &pairs, budget);
+            let expr = match &alert.condition {
+                None => {
+                    let pairs = self.windows.of_severity(alert.severity);
+                    burn::from_recordings(&self.selector(), &pairs, budget)
+                }
+                Some(BurnCondition { window, op, factor, .. }) => {
+                    let (window, selector) = (format_duration(*window), self.selector());
+                    format!(
+                        "max(slo:sli_error:ratio_rate{window}{{{selector}}}) without (sloth_window) {op} {factor} * {budget}\n"
+                    )
+                }
+            };
             let severity = ("sloth_severity".to_owned(), alert.severity.to_owned());
             let texts = [
                 ("summary", "{{$labels.sloth_service}} {{$labels.sloth_slo}} SLO error budget burn rate is over expected.".to_owned()),
@@ -371,6 +428,7 @@ impl Recipe {
                 key: "alert",
                 name: alert.name.clone(),
                 expr,
+                hold: alert.condition.as_ref().and_then(|condition| condition.hold),
                 labels: alert.labels.clone().into_iter().chain([severity]).collect(),
                 annotations: texts.chain(alert.annotations.clone()).collect(),
             }

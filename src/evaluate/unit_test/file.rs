@@ -43,6 +43,8 @@ pub(super) struct InputSeries {
 
 #[derive(Debug)]
 pub(super) struct AlertCheck {
+    /// Of the file.
+    pub(super) line: u64,
     pub(super) eval_time: Duration,
     pub(super) groupname: Option<String>,
     pub(super) alertname: String,
@@ -57,6 +59,8 @@ pub(super) struct ExpectedAlert {
 
 #[derive(Debug)]
 pub(super) struct ExprCheck {
+    /// Of the file.
+    pub(super) line: u64,
     pub(super) expr: String,
     pub(super) eval_time: Duration,
     pub(super) exp_samples: Vec<ExpectedSample>,
@@ -95,9 +99,9 @@ struct RawTest {
     #[serde(default)]
     input_series: Vec<InputSeries>,
     #[serde(default)]
-    alert_rule_test: Vec<RawAlertCheck>,
+    alert_rule_test: Vec<Spanned<RawAlertCheck>>,
     #[serde(default)]
-    promql_expr_test: Vec<RawExprCheck>,
+    promql_expr_test: Vec<Spanned<RawExprCheck>>,
     #[serde(default)]
     external_labels: BTreeMap<String, String>,
     #[serde(default)]
@@ -168,9 +172,10 @@ impl Check<'_> {
         let alert_rule_test = raw.alert_rule_test.into_iter().map(|check| self.alerts(check));
         let alert_rule_test = alert_rule_test.collect();
         let exprs = raw.promql_expr_test.into_iter().map(|check| ExprCheck {
-            eval_time: self.duration(check.eval_time.as_ref()).unwrap_or_default(),
-            expr: check.expr,
-            exp_samples: check.exp_samples.unwrap_or_default(),
+            line: check.referenced.line(),
+            eval_time: self.duration(check.value.eval_time.as_ref()).unwrap_or_default(),
+            expr: check.value.expr,
+            exp_samples: check.value.exp_samples.unwrap_or_default(),
         });
         let promql_expr_test = exprs.collect();
         let start = raw.start_timestamp.as_ref().map_or(Timestamp::EPOCH, |start| self.time(start));
@@ -188,7 +193,8 @@ impl Check<'_> {
         }
     }
 
-    fn alerts(&mut self, raw: RawAlertCheck) -> AlertCheck {
+    fn alerts(&mut self, raw: Spanned<RawAlertCheck>) -> AlertCheck {
+        let (line, raw) = (raw.referenced.line(), raw.value);
         let alert = |raw: RawAlert| ExpectedAlert {
             labels: Labels::new(
                 raw.exp_labels.iter().map(|(k, v)| (k.as_str().into(), v.as_str().into())),
@@ -200,6 +206,7 @@ impl Check<'_> {
                 .collect(),
         };
         AlertCheck {
+            line,
             eval_time: self.duration(raw.eval_time.as_ref()).unwrap_or_default(),
             groupname: raw.groupname,
             alertname: raw.alertname.unwrap_or_default(),

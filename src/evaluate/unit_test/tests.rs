@@ -27,7 +27,11 @@ fn check(test: &str, expect: &Expect) {
         _ => Err(io::Error::from(io::ErrorKind::NotFound)),
     };
     let report = run(Path::new("dir/test.yaml"), &read);
-    expect.assert_eq(&format!("{} passed\n{}", report.passed, report.failures.join("\n")));
+    expect.assert_eq(&format!(
+        "{} passed\n{}",
+        report.passed(),
+        report.failures().collect::<Vec<_>>().join("\n")
+    ));
 }
 
 #[test]
@@ -82,17 +86,17 @@ tests:
     check(
         test,
         &expect![[r#"
-        0 passed
-        wrong: alert High at 5m
-          expected:
-            nothing
-          got:
-            {alertname="High", severity="page"} annotations {summary=" is 6 in "}
-        wrong: `x` at 0s
-          expected:
-            x 2
-          got:
-            x 3"#]],
+            0 passed
+            wrong: alert High at 5m (dir/test.yaml:5)
+              expected:
+                nothing
+              got:
+                {alertname="High", severity="page"} annotations {summary=" is 6 in "}
+            wrong: `x` at 0s (dir/test.yaml:6)
+              expected:
+                x 2
+              got:
+                x 3"#]],
     );
 }
 

@@ -9,7 +9,10 @@ use crate::signal::parse_duration;
 pub(super) fn main(slos: &Value) -> Html {
     let mut html = Html::new();
     html.raw("<h1>SLOs</h1>");
-    let all = slos["slos"].as_array().map_or(&[][..], Vec::as_slice);
+    let mut all: Vec<&Value> = slos["slos"].as_array().into_iter().flatten().collect();
+    // What is nearest to its end stands first.
+    let left = |slo: &Value| slo["budget_left_ratio"].as_f64().unwrap_or(1.0);
+    all.sort_by(|a, b| left(a).total_cmp(&left(b)));
     if all.is_empty() {
         html.raw("<p class=\"none\">No objective is configured. Name SLO files in <code>slos.files</code>.</p>");
     }
@@ -34,6 +37,7 @@ fn one(html: &mut Html, slo: &Value) {
         ("good of all", format!("{} of {}", number(value("good")), number(value("total")))),
         ("error ratio", percent(value("error_ratio"))),
         ("budget left", percent(left)),
+        ("bad events left", number(value("budget_left_events").map(f64::round))),
         ("minutes left", number(value("budget_left_minutes").map(f64::round))),
         (
             "exhausted at",
@@ -41,6 +45,7 @@ fn one(html: &mut Html, slo: &Value) {
                 .as_str()
                 .map_or_else(|| "–".to_owned(), |at| at.get(..19).unwrap_or(at).to_owned()),
         ),
+        ("window measured", percent(value("data_coverage"))),
     ];
     for (name, value) in tiles {
         html.raw("<div><dt>").raw(name).raw("</dt><dd>").text(value).raw("</dd></div>");
