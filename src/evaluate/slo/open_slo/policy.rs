@@ -41,7 +41,6 @@ pub(super) struct PolicySpec {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-#[expect(clippy::struct_field_names, reason = "OpenSLO names it so")]
 struct RawCondition {
     condition_ref: Option<Spanned<String>>,
     #[expect(dead_code, reason = "there is one kind here")]
@@ -52,6 +51,7 @@ struct RawCondition {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[expect(clippy::struct_field_names, reason = "OpenSLO names it so")]
 pub(super) struct Condition {
     #[expect(dead_code, reason = "people read it; rules do not carry it")]
     description: Option<String>,
