@@ -433,7 +433,7 @@ fn truth_and_payloads_tell_of_the_same_invocations() {
 
 #[test]
 fn styles_cover_all_functions() {
-    let faults = [Fault::PoisonMessage, Fault::Timeouts];
+    let faults = [Fault::PoisonMessage, Fault::Timeouts, Fault::HumanStep];
     for style in StyleChoice::ALL {
         let windows = faults.map(|fault| FaultWindow { fault, from: start(), to: Timestamp::MAX });
         let played = play(&SimulationConfig { style, faults: windows.to_vec(), ..config(1, 200) });

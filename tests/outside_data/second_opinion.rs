@@ -59,8 +59,21 @@ fn difference(expression: &str, theirs: &str) -> Option<String> {
         Err(error) => return Some(format!("accepted there, refused here: {error}")),
     };
     match promql_parser::parser::parse(&ours) {
-        Ok(again) if again.to_string() == theirs => None,
+        Ok(again) if named(&again.to_string()) == named(theirs) => None,
         Ok(again) => Some(format!("{theirs}, but of our {ours} {again}")),
         Err(error) => Some(format!("refuses our print {ours}: {error}")),
     }
+}
+
+/// Names as they are mostly written: `{__name__="up"}` is `up`.
+fn named(printed: &str) -> String {
+    let mut parts = printed.split("{__name__=\"");
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        match part.split_once("\"}") {
+            Some((name, rest)) => out.extend([name, rest]),
+            None => out.extend(["{__name__=\"", part]),
+        }
+    }
+    out
 }

@@ -97,8 +97,9 @@ fn generate(paths: &[PathBuf], days: Option<u64>) -> Result<String, String> {
 }
 
 fn pair(sloth: &Path, (spec, expected): (&str, &str), days: Option<u64>, report: &mut Report) {
+    // Some of Sloth's expectations are templates, for its version alone.
     let wanted = fs::read_to_string(sloth.join(expected)).unwrap_or_default();
-    let wanted = rules(&wanted);
+    let wanted = rules(&wanted.replace("{{ .version }}", "v0"));
     let got = match generate(&[sloth.join(spec)], days) {
         Ok(text) => rules(&text),
         Err(error) => {

@@ -20,8 +20,8 @@ fn at(second: u64) -> Timestamp {
 fn run(until: u64, fails: &dyn Fn(&Message, u64) -> Option<Failure>) -> Vec<(u64, Message)> {
     let mut dispatcher = Dispatcher::new(config(ROUTES), "http://x");
     let firing = |labels: &str| change(labels, AlertState::Firing, 0);
-    dispatcher.apply(&firing("alertname=Down severity=page"), at(0));
-    dispatcher.apply(&firing("alertname=Slow severity=ticket"), at(0));
+    dispatcher.apply(&firing("alertname=Down fn=a severity=page"), at(0));
+    dispatcher.apply(&firing("alertname=Slow fn=b severity=ticket"), at(0));
     let mut attempts = Vec::new();
     for second in (0..=until).step_by(usize::try_from(STEP).expect("small")) {
         for message in dispatcher.tick(at(second)) {
