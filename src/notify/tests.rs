@@ -213,7 +213,7 @@ fn all_errors_of_a_config_come_at_once_with_their_places() {
     let shown: Vec<String> =
         errors.iter().map(|e| format!("{}:{}: {}", e.line, e.col, e.message)).collect();
     expect![[r#"
-        8:5: receiver `chat`: `slack_configs` is not supported yet; use webhook_configs
+        9:21: Slack needs an `api_url` (incoming webhook) or an `app_token` (bot), here or in `global`
         2:13: no receiver `nobody` in `receivers`
         3:15: `soon` is no duration; write 30s, 5m or 4h
         5:18: `oops` is no matcher; write NAME="VALUE", !=, =~ or !~

@@ -213,7 +213,7 @@ fn queries_print_in_canonical_form() {
         &expect!["a / on (x) group_left (y) b @ 1.5 offset -5m"],
     );
     check_print("min_over_time(x[5m:] @ end())", &expect!["min_over_time(x[5m:] @ end())"]);
-    check_print("0x1F + 1e3 + .5 + 1m - Inf", &expect!["31 + 1000 + 0.5 + 60 - +Inf"]);
+    check_print("0x1F + 1e3 + .5 + 1m - Inf", &expect!["31 + 1000 + 0.5 + 60 - Inf"]);
     check_print("x[5m * (2 + step())]", &expect!["x[5m * (2s + step())]"]);
 }
 

@@ -264,10 +264,12 @@ fn an_init_stays_with_its_invocation_when_that_is_final() {
     ]);
     // The report of the second comes when the first is about to be final.
     world.wait(600).hear(&[report("pay", "warm", 700, 100)]).wait(600);
-    let inits: Vec<_> =
-        world.requests.values().map(|r| (r.start, r.hops[0].cold_start, r.hops[0].init)).collect();
-    let mut told: Vec<String> =
-        inits.iter().map(|i| format!("{:.0} {:?} {:?}", offset(i.0), i.1, i.2)).collect();
+    let shown = |request: &Request| {
+        let hop = &request.hops[0];
+        let run = hop.invocation_id.as_deref().unwrap_or("?");
+        format!("{run} {:.0} {:?} {:?}", offset(request.start), hop.cold_start, hop.init)
+    };
+    let mut told: Vec<String> = world.requests.values().map(shown).collect();
     told.sort();
-    assert_eq!(told, ["0 Some(true) Some(400ms)", "600 Some(false) None"]);
+    assert_eq!(told, ["cold 0 Some(true) Some(400ms)", "warm 600 Some(false) None"]);
 }

@@ -96,7 +96,7 @@ fn functions_do_what_those_of_alertmanager_do() {
             a-b true xa
             failed: execution error: invalid URL escape in "%zz"
             {"alertname":"OrdersInTimeBurns"} {"alertname":"DlqNotEmpty","queue":"queue-01","severity":"ticket"} "\u003c\u0026\u003e"
-            {"annotations":{"summary":"Dead letters lie in queue-12"},"endsAt":"2026-11-25T14:12:00Z","fingerprint":"a509546fe5427da4","generatorURL":"https://throughline.example.org/alerts#a509546fe5427da4","labels":{"alertname":"DlqNotEmpty","queue":"queue-12","severity":"ticket"},"startsAt":"2026-11-24T12:12:00Z","status":"resolved"}
+            {"annotations":{"summary":"Dead letters lie in queue-12"},"endsAt":"2026-11-25T14:12:00Z","fingerprint":"5052e0756029e2cc","generatorURL":"https://throughline.example.org/alerts#5052e0756029e2cc","labels":{"alertname":"DlqNotEmpty","queue":"queue-12","severity":"ticket"},"startsAt":"2026-11-24T12:12:00Z","status":"resolved"}
             1h 1m 1s <b>
             1 a,b
             firing!"#]],
