@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::sloth::window_name;
 use crate::number::f64_from_u64;
 use crate::signal::format_duration;
 
@@ -138,7 +139,7 @@ fn round(x: f64) -> f64 {
 pub(super) fn from_recordings(selector: &str, pairs: &[Pair], budget: f64) -> String {
     let parts = pairs.iter().map(|Pair { long, short, factor, .. }| {
         let burns = |window: Duration| {
-            let window = format_duration(window);
+            let window = window_name(window);
             format!("    max(slo:sli_error:ratio_rate{window}{{{selector}}} > ({factor} * {budget})) without (sloth_window)\n")
         };
         format!("(\n{}    and\n{})\n", burns(*short), burns(*long))

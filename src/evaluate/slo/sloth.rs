@@ -264,6 +264,14 @@ fn alerts(
     alerts
 }
 
+/// A window as Sloth names it, and as Prometheus prints it: whole weeks are weeks, `4w`.
+pub(super) fn window_name(window: Duration) -> String {
+    const WEEK: Duration = Duration::from_hours(7 * 24);
+    let n_weeks = window.as_secs() / WEEK.as_secs();
+    let is_whole = n_weeks > 0 && window == WEEK * u32::try_from(n_weeks).unwrap_or_default();
+    if is_whole { format!("{n_weeks}w") } else { format_duration(window) }
+}
+
 /// The query with its window filled in.
 pub(super) fn in_window(query: &str, window: &str) -> String {
     let mut out = String::new();
@@ -342,7 +350,7 @@ impl Recipe {
     }
 
     fn ratio(&self, window: Duration, target: Target) -> RuleText {
-        let window = format_duration(window);
+        let window = window_name(window);
         let ratio = in_window(&self.ratio, &window);
         // A ratio is never below zero, but 0/0 without traffic is no number: it is left out.
         let ratio = match target {
@@ -355,8 +363,8 @@ impl Recipe {
     /// Sloth's ratio of the whole period: the mean of ratios over the shortest window. The daemon asks
     /// the indicator itself, which weighs by events.
     fn mean_ratio(&self) -> RuleText {
-        let period = format_duration(self.windows.period);
-        let (shortest, selector) = (format_duration(self.windows.shortest()), self.selector());
+        let period = window_name(self.windows.period);
+        let (shortest, selector) = (window_name(self.windows.shortest()), self.selector());
         let recorded = format!("slo:sli_error:ratio_rate{shortest}{{{selector}}}[{period}]");
         let whole = format!(
             "sum_over_time({recorded})\n/ ignoring (sloth_window)\ncount_over_time({recorded})\n"
@@ -370,7 +378,7 @@ impl Recipe {
     }
 
     fn metadata(&self) -> Vec<RuleText> {
-        let (selector, window) = (self.selector(), format_duration(self.windows.period));
+        let (selector, window) = (self.selector(), window_name(self.windows.period));
         let ratio = self.objective / 100.0;
         let days = self.windows.period.as_secs() / 86_400;
         let burn_rate = |window: &str| {
@@ -390,10 +398,7 @@ impl Recipe {
             rule("slo:objective:ratio", format!("vector({ratio})")),
             rule("slo:error_budget:ratio", format!("vector(1-{ratio})")),
             rule("slo:time_period:days", format!("vector({days})")),
-            rule(
-                "slo:current_burn_rate:ratio",
-                burn_rate(&format_duration(self.windows.shortest())),
-            ),
+            rule("slo:current_burn_rate:ratio", burn_rate(&window_name(self.windows.shortest()))),
             rule("slo:period_burn_rate:ratio", burn_rate(&window)),
             rule(
                 "slo:period_error_budget_remaining:ratio",
@@ -412,7 +417,7 @@ impl Recipe {
                     burn::from_recordings(&self.selector(), &pairs, budget)
                 }
                 Some(BurnCondition { window, op, factor, .. }) => {
-                    let (window, selector) = (format_duration(*window), self.selector());
+                    let (window, selector) = (window_name(*window), self.selector());
                     format!(
                         "max(slo:sli_error:ratio_rate{window}{{{selector}}}) without (sloth_window) {op} {factor} * {budget}\n"
                     )

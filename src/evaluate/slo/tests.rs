@@ -287,7 +287,7 @@ spec:
         .lines()
         .filter_map(|line| line.split("ratio_rate").nth(1).filter(|_| line.contains("record")))
         .collect();
-    assert_eq!(recorded.join(" "), "2m 30m 2h 6h 1d12h 3d 7d");
+    assert_eq!(recorded.join(" "), "2m 30m 2h 6h 1d12h 3d 1w");
     assert!(rules.contains("(26.88 * "), "{rules}");
     let wrong = windows.replace("longWindow: 30m", "longWindow: 1m");
     let errors = generate(&[("windows.yaml".to_owned(), wrong)], None).expect_err("wrong");
