@@ -76,7 +76,7 @@ impl Engine {
                 if let (Some(told), Some(node)) = (told, self.held.graph.nodes.get_mut(&node)) {
                     (node.said, node.environment_init) = (told.said, told.init);
                 }
-                self.arrive(node);
+                self.arrive(node, touched);
                 node
             };
             new.push((id, node));
@@ -92,9 +92,13 @@ impl Engine {
         self.prune(cell);
     }
 
-    fn arrive(&mut self, id: NodeId) {
-        if let Some(node) = self.held.graph.nodes.get(&id) {
-            self.held.environments.arrive(id, &node.known);
+    /// What can follow no init any more gives back the one that it had.
+    fn arrive(&mut self, id: NodeId, touched: &mut Touched) {
+        let Some(node) = self.held.graph.nodes.get_mut(&id) else { return };
+        let follows = self.held.environments.arrive(id, &node.known);
+        if !follows && node.environment_init.take().is_some() {
+            touched.views.extend(node.owners.keys());
+            touched.told.insert(id);
         }
     }
 
@@ -103,7 +107,7 @@ impl Engine {
             self.held.environments.leave(id, &node.known);
         }
         self.held.graph.replace(id, known, touched, &self.rules);
-        self.arrive(id);
+        self.arrive(id, touched);
     }
 
     fn remove(&mut self, id: NodeId, touched: &mut Touched, changes: &mut Vec<Change>) {

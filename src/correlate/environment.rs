@@ -62,14 +62,16 @@ impl Environments {
         }
     }
 
-    pub(super) fn arrive(&mut self, id: NodeId, known: &Known) {
+    /// True where an init may be the invocation's.
+    pub(super) fn arrive(&mut self, id: NodeId, known: &Known) -> bool {
         if !can_follow_init(known) {
-            return;
+            return false;
         }
         let place = (Text::clone(&known.function), known.instance.clone());
         let starts = &mut self.places.entry(place.clone()).or_default().starts;
         starts.insert((known.start, Text::clone(&known.id), id));
         self.dirty.insert(place);
+        true
     }
 
     /// An invocation is frozen: it still has its place where inits are told of. Gives where a late

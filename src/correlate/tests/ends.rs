@@ -259,7 +259,9 @@ fn an_init_stays_with_its_invocation_when_that_is_final() {
             event.duration = Some(Duration::from_millis(400));
         }),
         start("pay", "cold", 400),
-        report("pay", "cold", 500, 100),
+        report("pay", "cold", 500, 100).platform(|event| {
+            event.init_duration = Some(Duration::from_millis(400));
+        }),
         start("pay", "warm", 600),
     ]);
     // The report of the second comes when the first is about to be final.
