@@ -105,6 +105,7 @@ mod tests {
         bad.fail("alert \"A\" at 5m\n  got:\n    a & b");
         report.add(bad);
         expect![[r#"
+            <testsuites>
               <testsuite name="x.test.yaml" tests="2" failures="1">
                 <testcase classname="x.test.yaml" name="good"/>
                 <testcase classname="x.test.yaml" name="b&lt;a&gt;d �">
@@ -113,7 +114,8 @@ mod tests {
                 a &amp; b</failure>
                 </testcase>
               </testsuite>
+            </testsuites>
         "#]]
-        .assert_eq(&suite("x.test.yaml", &report));
+        .assert_eq(&format!("<testsuites>\n{}</testsuites>\n", suite("x.test.yaml", &report)));
     }
 }

@@ -361,13 +361,16 @@ fn own_burn_rates_and_guard_are_taken_and_checked() {
         "{SHORT}  burn_rates: [{{severity: page, long: 10m, short: 1m, factor: 20}}]\n  min_failures: 10\n  confidence: 0\n"
     );
     let rules = generated(&text);
-    let alerts: Vec<&str> =
-        rules.lines().filter(|l| l.contains('>') || l.contains("alert:")).collect();
+    let alerts: Vec<&str> = rules
+        .lines()
+        .map(str::trim_start)
+        .filter(|l| l.contains('>') || l.contains("alert:"))
+        .collect();
     expect![[r#"
           - alert: SloBurnsFast
-                  (sum(increase(throughline_slo_events_total{service="shop", slo="orders"}[1m])) - sum(increase(throughline_slo_good_total{service="shop", slo="orders"}[1m]))) / (sum(increase(throughline_slo_events_total{service="shop", slo="orders"}[1m]))) > 20 * 0.005
-                  (sum(increase(throughline_slo_events_total{service="shop", slo="orders"}[10m])) - sum(increase(throughline_slo_good_total{service="shop", slo="orders"}[10m]))) / (sum(increase(throughline_slo_events_total{service="shop", slo="orders"}[10m]))) > 20 * 0.005
-                  round(sum(increase(throughline_slo_events_total{service="shop", slo="orders"}[10m])) - sum(increase(throughline_slo_good_total{service="shop", slo="orders"}[10m]))) >= 10"#]].assert_eq(&alerts.join("\n"));
+          (sum(increase(throughline_slo_events_total{service="shop", slo="orders"}[1m])) - sum(increase(throughline_slo_good_total{service="shop", slo="orders"}[1m]))) / (sum(increase(throughline_slo_events_total{service="shop", slo="orders"}[1m]))) > 20 * 0.005
+          (sum(increase(throughline_slo_events_total{service="shop", slo="orders"}[10m])) - sum(increase(throughline_slo_good_total{service="shop", slo="orders"}[10m]))) / (sum(increase(throughline_slo_events_total{service="shop", slo="orders"}[10m]))) > 20 * 0.005
+          round(sum(increase(throughline_slo_events_total{service="shop", slo="orders"}[10m])) - sum(increase(throughline_slo_good_total{service="shop", slo="orders"}[10m]))) >= 10"#]].assert_eq(&alerts.join("\n"));
     let text = format!(
         "{SHORT}  burn_rates: [{{severity: wake, long: 10m, short: 1h, factor: -1}}]\n  confidence: 0.5\n"
     );
