@@ -4,6 +4,7 @@
 //! place. Receivers are read by `receivers`; what we do not do is refused by name: a route that silently
 //! never sends is worse than no start.
 
+mod kinds;
 mod routes;
 mod shown;
 
@@ -20,7 +21,7 @@ use super::receivers::check::Files;
 use super::receivers::raw::{RawGlobal, RawReceiver};
 use super::receivers::{self, Receiver};
 use crate::series::Matcher;
-use crate::signal::{Diagnostic, Text};
+use crate::signal::{Diagnostic, Labels, Text};
 
 /// `group_wait` of a route that does not say (Alertmanager's default).
 const GROUP_WAIT: Duration = Duration::from_secs(30);
@@ -123,6 +124,9 @@ struct RawConfig {
     /// The former name of `time_intervals`.
     #[serde(default)]
     mute_time_intervals: Vec<Spanned<RawNamedIntervals>>,
+    /// Alertmanager's own traces; ours go where the environment says.
+    #[serde(rename = "tracing")]
+    _tracing: Option<serde_json::Value>,
 }
 
 impl Config {
@@ -166,6 +170,13 @@ impl Config {
         &self.shown
     }
 
+    /// The names of the receivers that these labels lead to, in the order of the routes.
+    pub fn receivers_of(&self, labels: &Labels) -> Vec<Text> {
+        let receivers =
+            self.routes_of(labels).filter_map(|route| self.receivers.get(route.receiver));
+        receivers.map(|receiver| Text::clone(&receiver.name)).collect()
+    }
+
     pub fn receivers(&self) -> &[Receiver] {
         &self.receivers
     }
@@ -200,6 +211,7 @@ impl Checker<'_> {
             self.intervals(named);
         }
         self.receivers(&raw);
+        self.other_kinds(&raw.receivers);
         for rule in &raw.inhibit_rules {
             self.inhibit(rule);
         }
@@ -214,6 +226,18 @@ impl Checker<'_> {
             return;
         };
         self.root(&route);
+    }
+
+    /// Receivers of kinds that we do not deliver to are good or bad as they are for Alertmanager.
+    fn other_kinds(&mut self, receivers: &[Spanned<RawReceiver>]) {
+        for kinds::Wrong { receiver, message } in kinds::wrong(self.text) {
+            match receiver.and_then(|idx| receivers.get(idx)) {
+                Some(receiver) => {
+                    self.error(receiver, format!("receiver `{}`: {message}", receiver.value.name));
+                }
+                None => self.errors.push(Diagnostic::new(self.file, self.text, 0, 0, message)),
+            }
+        }
     }
 
     fn receivers(&mut self, raw: &RawConfig) {

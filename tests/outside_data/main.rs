@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+mod alertmanager;
 mod promql;
 mod rules;
 mod samples;
@@ -22,7 +23,8 @@ pub(crate) struct Report {
 }
 
 /// Every suite; a new one is a module beside this file and a word here.
-const SUITES: [fn(&Path) -> Report; 4] = [promql::run, rules::run, samples::run, slo::run];
+const SUITES: [fn(&Path) -> Report; 5] =
+    [alertmanager::run, promql::run, rules::run, samples::run, slo::run];
 
 fn main() -> ExitCode {
     let shared = std::env::var_os("THROUGHLINE_SHARED");
