@@ -24,7 +24,7 @@ pub(crate) fn format(layout: &str, at: Timestamp, zone: &str) -> Result<String, 
     let mut out = String::with_capacity(layout.len() + 8);
     let mut rest = layout;
     while let Some(first) = rest.chars().next() {
-        if let Some(length) = fraction_length(rest, &out) {
+        if let Some(length) = fraction_length(rest) {
             fraction(rest.get(..length).unwrap_or_default(), &at, &mut out);
             rest = rest.get(length..).unwrap_or_default();
         } else if let Some(element) = element_at(rest) {
@@ -49,13 +49,13 @@ fn element_at(rest: &str) -> Option<&'static str> {
     (!(matches!(found, "Jan" | "Mon") && is_within_word(found))).then_some(found)
 }
 
-/// `.000` or `,999` after the seconds: bytes of it.
-fn fraction_length(rest: &str, written: &str) -> Option<usize> {
+/// `.000` or `,999`, wherever it stands: bytes of it.
+fn fraction_length(rest: &str) -> Option<usize> {
     let digits = rest.strip_prefix(['.', ','])?;
     let kind = digits.chars().next().filter(|c| matches!(c, '0' | '9'))?;
     let n_digits = digits.chars().take_while(|c| *c == kind).count();
     let follows_digit = digits.get(n_digits..)?.starts_with(|c: char| c.is_ascii_digit());
-    (!follows_digit && written.ends_with(|c: char| c.is_ascii_digit())).then_some(1 + n_digits)
+    (!follows_digit).then_some(1 + n_digits)
 }
 
 fn fraction(layout: &str, at: &Zoned, out: &mut String) {

@@ -61,16 +61,19 @@ with Daemon(config=str(config)) as daemon:
     check(silence in amtool("silence", "query", "fn=a"), "and is found by a matcher")
     shown = json.loads(amtool("-o", "json", "alert", "query", "--silenced"))
     check(shown[0]["status"]["silencedBy"] == [silence], "the alert says by which silence it is held back")
-    longer = amtool("-q", "silence", "update", silence, "--duration=3h").strip()
-    check(silence == longer, f"a longer end keeps the id: {longer}")
+    # What -q prints of an update is an address of amtool 0.25's own memory.
+    amtool("silence", "update", silence, "--duration=3h")
+    kept = json.loads(amtool("-o", "json", "silence", "query"))
+    check([s["id"] for s in kept] == [silence], f"a longer end keeps the id: {kept}")
     daemon.kill()
     daemon.start()
-    check(silence in amtool("-q", "silence", "query"), "a silence survives kill -9")
+    check(silence in amtool("silence", "query", "-q"), "a silence survives kill -9")
     amtool("silence", "expire", silence)
-    check(silence not in amtool("-q", "silence", "query"), "it ends by hand")
-    check(silence in amtool("-q", "silence", "query", "--expired"), "and stays to be seen")
+    check(silence not in amtool("silence", "query", "-q"), "it ends by hand")
+    check(silence in amtool("silence", "query", "-q", "--expired"), "and stays to be seen")
     # An alert whose end nobody told is posted again until it is over.
-    check("pager" in amtool("config", "routes", "show"), "amtool reads our routing tree")
+    # `config routes show` reads the file back, and amtool 0.25 takes no `<secret>` for a webhook's
+    # address; later ones do.
     original = amtool("config", "show")
     check("SECRET" not in original and "pager" in original, "the configuration is shown without its secrets")
 

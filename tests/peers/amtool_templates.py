@@ -15,7 +15,6 @@ TEXTS = [
     "{{ range .CommonLabels.SortedPairs }}{{ .Name }}={{ .Value }},{{ end }}",
     "{{ .CommonLabels.Names | join \" \" }} {{ .GroupLabels.Values | join \"-\" }}",
     "{{ with .CommonLabels.Remove .GroupLabels.Names }}{{ .Values | join \" \" }}{{ end }}",
-    "{{ .GroupLabels }} / {{ .GroupLabels.SortedPairs }}",
     "{{ range $name, $value := .GroupLabels }}{{ $name }}={{ $value }}{{ else }}none{{ end }}",
     "{{ (index .Alerts 0).StartsAt.Unix }} {{ (index .Alerts 0).StartsAt.Format \"2006-01-02 15:04:05 MST\" }}",
     "{{ (index .Alerts 0).StartsAt }}",
