@@ -110,7 +110,7 @@ receivers:
   - name: good
     webhook_configs: [{{url: 'http://127.0.0.1/'}}]
   - name: other
-    telegram_configs: [{{chat_id: 1}}]
+    telegram_configs: [{{chat_id: 1, bot_token: t}}]
     pagerduty_configs: [{{service_key: hunter2}}]
     webhook_configs: [{{url: 'http://127.0.0.1/', http_config: {{proxy_url: 'http://p'}}}}]
 "
