@@ -134,6 +134,8 @@ impl Lanes {
     }
 }
 
+/// True where the message arrived and its receipt is on disk: without one its group waits for it, so it
+/// is offered again.
 #[tracing::instrument(name = "notify.attempt", skip_all, fields(receiver = %message.notice.receiver, id = %message.id))]
 async fn attempt(message: &Message, means: &Means) -> bool {
     let Means { sender, log, clock, metrics } = means;
@@ -142,8 +144,9 @@ async fn attempt(message: &Message, means: &Means) -> bool {
     MessageAttempted { receiver, id: &message.id, failure: failure.as_ref() }.emit(metrics);
     let is_delivered = failure.is_none();
     let receipt = Receipt { id: Text::clone(&message.id), at: clock.now(), failure, handle };
-    if log.write(Entry::Receipt(receipt), Priority::Essential).await.is_err() {
+    let is_noted = log.write(Entry::Receipt(receipt), Priority::Essential).await.is_ok();
+    if !is_noted {
         tracing::warn!(event = "notify.receipt.failed", id = %message.id, "not on disk: the message may go out again, under the same id");
     }
-    is_delivered
+    is_delivered && is_noted
 }
