@@ -315,7 +315,7 @@ impl Evaluator {
         }
     }
 
-    /// A second of log time passed. Gives the samples of [`Evaluator::alert_series`]. Time that nobody
+    /// A second of log time passed. Gives the samples of `Evaluator::alert_series`. Time that nobody
     /// watched ages no alert: it is added to where `for` and `keep_firing_for` count from.
     pub fn tick(&mut self, now: Timestamp) -> Vec<(Labels, f64)> {
         let pause = self.ticked_at.map_or(Duration::ZERO, |last| now.since(last));

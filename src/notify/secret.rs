@@ -1,6 +1,6 @@
 //! Text that must never show: addresses that hold tokens, passwords, keys.
 //!
-//! Comes in from the configuration; goes out only through [`Secret::expose`], at the connection. It has
+//! Comes in from the configuration; goes out only through `Secret::expose`, at the connection. It has
 //! no `Display`, its `Debug` says nothing, and it cannot be serialized.
 
 use crate::signal::Text;

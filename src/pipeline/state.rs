@@ -35,7 +35,7 @@ pub enum Entry {
     Receipt(Receipt),
     /// A silence, or alerts that others found.
     Command(Command),
-    /// [`Terms`] as JSON: in force from here on.
+    /// The `Terms` as JSON: in force from here on.
     Terms(String),
 }
 
