@@ -14,8 +14,8 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::pack::{Pen, Reader};
 use crate::number::{u32_from_usize, usize_from_u32};
 use crate::signal::{
-    Facts, Fnv128, LogRecord, Platform, PlatformStage, PlatformStatus, Resource, Severity, Span,
-    SpanId, SpanKind, SpanLink, Text, Timestamp, TraceContext, TraceId,
+    Facts, LogRecord, Platform, PlatformStage, PlatformStatus, Resource, Severity, Span, SpanId,
+    SpanKind, SpanLink, Text, Timestamp, TraceContext, TraceId, span_identity,
 };
 
 /// Time that we watched since the engine began: the sum of ticks of at most one second each.
@@ -289,11 +289,6 @@ impl PlatformFact {
         self.mark.bytes = u32_from_usize(size_of::<Self>() + 64);
         self
     }
-}
-
-/// A span is known by its ids, whatever its sender calls it.
-pub(super) fn span_identity(trace: &TraceId, span: SpanId) -> u128 {
-    Fnv128::default().field(b"span").field(&trace.0).field(&span.0).finish()
 }
 
 fn boxed(facts: &Facts) -> Option<Box<Facts>> {

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use super::cells::Fact;
 use super::dedup::{Seen, identity_of, record_key, run_key, span_key};
 use super::engine::{Applied, Engine};
-use super::fact::{LogFact, Mark, PlatformFact, SignalId, Source, SpanFact, span_identity};
+use super::fact::{LogFact, Mark, PlatformFact, SignalId, Source, SpanFact};
 use super::graph::Cell;
 use super::ledger::Verdict;
 use crate::number::usize_from_u32;
 use crate::signal::{
     Batch, LogRecord, Platform, PlatformStage, Signal, SignalKind, Span, Text, Timestamp,
+    span_identity,
 };
 
 /// What holding one fact costs beside the fact, about: its identity, and its share of the invocation

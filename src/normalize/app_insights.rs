@@ -5,21 +5,18 @@
 //! `ItemCount` items; that stays an attribute, because a request that was not told cannot be shown.
 //! Source: learn.microsoft.com/azure/azure-monitor/reference/tables/apprequests
 
-use std::time::Duration;
-
 use serde_json::Value;
 
 use super::azure_fields::{field, text};
 use super::gather::{Speaker, Told};
 use super::json_facts::error_fact;
-use super::json_fields::{Object, Reader, count, id, number, truth};
+use super::json_fields::{Object, Reader, count, id, millis, truth};
 use super::json_log::{self, Around};
 use super::lambda_text::LogLine;
 use super::shorten::shorten;
-use crate::number::u64_from_f64;
 use crate::signal::{
-    Facts, Fnv128, Http, Peer, Severity, SignalKind, Span, SpanId, SpanKind, Text, TraceContext,
-    TraceId,
+    Facts, Http, Peer, Severity, SignalKind, Span, SpanId, SpanKind, Text, TraceContext, TraceId,
+    span_identity,
 };
 
 /// Longest span name kept, in bytes.
@@ -89,9 +86,7 @@ fn span(table: Table, row: &Row<'_>) -> Result<(u128, Told), &'static str> {
     let (Some(trace_id), Some(span_id)) = (trace_id, span_id) else {
         return Err("OperationId is no trace id, or Id no span id");
     };
-    let duration = field(record, "DurationMs").and_then(number).filter(|ms| *ms >= 0.0);
-    let duration = duration.ok_or("DurationMs is missing")?;
-    let duration = Duration::from_nanos(u64_from_f64((duration * 1e6).round()));
+    let duration = field(record, "DurationMs").and_then(millis).ok_or("DurationMs is missing")?;
     let failed = field(record, "Success").and_then(truth) == Some(false);
     let start = row.around.fallback;
     let name = text(record, "Name").unwrap_or_default();
@@ -116,7 +111,7 @@ fn span(table: Table, row: &Row<'_>) -> Result<(u128, Told), &'static str> {
         facts: span_facts(kind, row, failed),
         attributes,
     };
-    let identity = Fnv128::default().field(b"span").field(&trace_id.0).field(&span_id.0).finish();
+    let identity = span_identity(&span.trace_id, span.span_id);
     let told = Told {
         kind: SignalKind::Span(Box::new(span)),
         speaker: speaker(row),

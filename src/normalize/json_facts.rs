@@ -15,10 +15,9 @@ use super::aws_names::{function_arn, resource_name};
 use super::config::Fields;
 use super::event_time;
 use super::gather::Speaker;
-use super::json_fields::{Object, Reader, count, id, number, text, truth};
+use super::json_fields::{Object, Reader, count, id, millis, text, truth};
 use super::logged_trace::trace_context;
 use super::shorten::shorten;
-use crate::number::u64_from_f64;
 use crate::signal::{
     ErrorFact, ErrorKind, Facts, MessageRef, Severity, SpanId, Text, TraceContext, TraceId, Via,
     Workflow,
@@ -128,13 +127,11 @@ const ERROR_TEXT: [&str; 5] = ["error", "err", "exception", "exc_info", "Excepti
 /// Everything of a record that joins. An error record that names a message says that it failed; the
 /// messages of a whole event that an error record shows are not named.
 pub(crate) fn facts(reader: &mut Reader<'_>, fields: &Fields, error: Option<ErrorFact>) -> Facts {
-    let duration = reader.see(&fields.duration_ms, &[]).and_then(number).filter(|ms| *ms >= 0.0);
     let mut facts = Facts {
         invocation_id: reader.take_id(&fields.invocation_id, &INVOCATION),
         correlation_ids: reader.take_ids(&fields.correlation_id, &CORRELATION, CORRELATION_IDS_MAX),
         cold_start: reader.take(&fields.cold_start, &COLD_START).and_then(truth),
-        duration: duration
-            .map(|ms| std::time::Duration::from_nanos(u64_from_f64((ms * 1e6).round()))),
+        duration: reader.see(&fields.duration_ms, &[]).and_then(millis),
         workflow: execution(reader),
         error,
         ..Facts::default()

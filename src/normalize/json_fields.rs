@@ -5,6 +5,7 @@
 //! Blank values and placeholders (`null`, `""`, `undefined`) are never a find.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use serde_json::{Map, Value};
 
@@ -196,6 +197,12 @@ pub(crate) fn number(value: &Value) -> Option<f64> {
         _ => None,
     }
     .filter(|x: &f64| x.is_finite())
+}
+
+/// Milliseconds, or text that is them, to the nanosecond.
+pub(crate) fn millis(value: &Value) -> Option<Duration> {
+    let ms = number(value).filter(|ms| *ms >= 0.0)?;
+    Some(Duration::from_nanos(u64_from_f64((ms * 1e6).round())))
 }
 
 /// A count that is not negative, or text that is one.

@@ -5,14 +5,12 @@
 //! log records never do. Source: docs.aws.amazon.com/lambda/latest/dg/telemetry-schema-reference.html
 //! and the older Logs API, whose `platform.end` and `platform.fault` are read too.
 
-use std::time::Duration;
-
 use serde_json::Value;
 
 use super::aws_names::{FunctionArn, function_arn};
 use super::event_time::{self, EventTime};
 use super::gather::{EventKey, Gather, Speaker, Told};
-use super::json_fields::{Object, count, id, lookup, number, text};
+use super::json_fields::{Object, count, id, lookup, millis, text};
 use super::json_log::{self, Around, Rules};
 use super::lambda_text::{self, Line};
 use super::logged_trace::trace_context;
@@ -20,7 +18,6 @@ use super::pieces::{Piece, Pieces};
 use super::redact::Redactor;
 use super::shorten::shorten;
 use super::{Config, Normalized, Origin, Undecodable};
-use crate::number::u64_from_f64;
 use crate::signal::{
     self, Attributes, Platform, PlatformStage, PlatformStatus, Receiver, Resource, SignalKind,
     SpanId, Text, Timestamp,
@@ -180,12 +177,13 @@ fn of_record(kind: &str, record: &Object, time: Timestamp) -> Platform {
     event.invocation_id = record.get("requestId").and_then(id);
     event.status = text(record, "status").and_then(lambda_text::status);
     event.error_type = text(record, "errorType").map(|t| Text::from(shorten(t, TEXT_BYTES_MAX)));
-    event.duration = millis(record, "metrics.durationMs");
-    event.billed = millis(record, "metrics.billedDurationMs");
+    event.duration = lookup(record, "metrics.durationMs").and_then(millis);
+    event.billed = lookup(record, "metrics.billedDurationMs").and_then(millis);
     event.memory_size_bytes = megabytes(record, "metrics.memorySizeMB");
     event.memory_used_bytes = megabytes(record, "metrics.maxMemoryUsedMB");
-    event.init_duration = millis(record, "metrics.initDurationMs")
-        .or_else(|| millis(record, "metrics.restoreDurationMs"));
+    event.init_duration = lookup(record, "metrics.initDurationMs")
+        .and_then(millis)
+        .or_else(|| lookup(record, "metrics.restoreDurationMs").and_then(millis));
     event.trace = text(record, "tracing.value").and_then(trace_context);
     event.span_id = text(record, "tracing.spanId").and_then(SpanId::from_hex);
     event.text = match event.stage {
@@ -212,11 +210,6 @@ fn dropped(record: &Object) -> Text {
     let reason = text(record, "reason").unwrap_or("no reason told");
     let (records, bytes) = (n("droppedRecords"), n("droppedBytes"));
     Text::from(format!("{}: {records} records, {bytes} bytes", shorten(reason, TEXT_BYTES_MAX)))
-}
-
-fn millis(record: &Object, path: &str) -> Option<Duration> {
-    let ms = number(lookup(record, path)?).filter(|ms| *ms >= 0.0)?;
-    Some(Duration::from_nanos(u64_from_f64((ms * 1e6).round())))
 }
 
 /// Lambda writes MB and means MiB.

@@ -185,7 +185,7 @@ proptest! {
         event.memory_used_bytes = Some(hash);
         event.span_id = Some(span_id(9));
         let event = PlatformFact::new(&event, Arc::clone(&source), mark);
-        mark.identity = Some(crate::correlate::fact::span_identity(&trace(1), span_id(2)).into());
+        mark.identity = Some(crate::signal::span_identity(&trace(1), span_id(2)).into());
         let Told { signal, .. } = span("f", [1, 2, 3], 0, 1);
         let SignalKind::Span(mut span) = signal.kind else { unreachable!("a span was made") };
         (span.start, span.end, span.facts, span.failed) = (start, end, facts, hash > 9);

@@ -11,7 +11,7 @@ use crate::normalize::{Config, Normalized, Origin, Rejection, Undecodable};
 use crate::number::u32_from_usize;
 use crate::signal::{
     Attributes, Batch, Fnv128, LogRecord, MetricPoint, Receiver, Resource, Severity, Signal,
-    SignalKind, Span, SpanLink, Text, Timestamp, TraceContext, Value,
+    SignalKind, Span, SpanLink, Text, Timestamp, TraceContext, Value, span_identity,
 };
 
 use super::RECORDS_MAX;
@@ -143,12 +143,11 @@ impl<'c> Gather<'c> {
         match self.judge_span(resource, raw) {
             Ok(span) => {
                 self.count(offset)?;
-                let identity = Fnv128::default()
-                    .field(b"span")
-                    .field(&span.trace_id.0)
-                    .field(&span.span_id.0)
-                    .finish();
-                self.push(Some(identity), resource, SignalKind::Span(Box::new(span)));
+                self.push(
+                    Some(span_identity(&span.trace_id, span.span_id)),
+                    resource,
+                    SignalKind::Span(Box::new(span)),
+                );
                 Ok(())
             }
             Err(message) => self.reject(offset, message.to_owned()),
