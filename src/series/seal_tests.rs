@@ -133,6 +133,22 @@ proptest! {
     }
 }
 
+/// A block keeps its tens of seconds until it is merged; by its age the slot is a minute wide already.
+#[test]
+fn a_range_that_begins_within_a_slot_reads_a_block_as_it_reads_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    let happened = [Happening { kind: 0, t: 8_580, n: 1 }, Happening { kind: 2, t: 8_580, n: 1 }];
+    let (mut sealed, mut whole) = pair(folder.path(), &happened, 32_222);
+    for series in [&mut sealed, &mut whole] {
+        apply(series, Happening { kind: 0, t: 0, n: 2 });
+        apply(series, Happening { kind: 2, t: 0, n: 2 });
+    }
+    for (start, end) in [(8_611, 406_083), (0, 8_611), (8_579, 8_600)] {
+        let (start, end) = (start * 1000, end * 1000);
+        assert_eq!(read(&sealed, start, end), read(&whole, start, end), "{start} to {end}");
+    }
+}
+
 fn busy() -> Vec<Happening> {
     (0..400).map(|i| Happening { kind: 3, t: i * 15, n: i % 9 }).collect()
 }

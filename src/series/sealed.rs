@@ -1,9 +1,11 @@
-//! What blocks hold of one series, for reading: samples in a range, slots after a time.
+//! What blocks hold of one series, for reading: samples in a range, slots after a time. Slots bear the
+//! names that their age gives them, though a block is only written anew, and coarser, when it is merged:
+//! a range that begins or ends within a slot gets the same from a block as from memory.
 
 use super::blocks::Damaged;
 use super::distribution::Counts;
 use super::payload;
-use super::slots::Slot;
+use super::slots::{Slot, Zones, joined};
 use super::table::{Data, Entry};
 use super::{Sample, SelectError, Series};
 
@@ -50,15 +52,17 @@ impl Series {
         reach: Reach,
     ) -> Result<Vec<Slot<i64>>, Damaged> {
         let mut slots = Vec::new();
-        if entry.sealed.is_none_or(|span| span.last <= reach.first) {
+        let key = |second| self.zones.key(second);
+        if entry.sealed.is_none_or(|span| key(span.last) <= reach.first) {
             return Ok(slots);
         }
         self.blocks.read::<Damaged>(entry.id, (reach.first, i64::MAX), |found| {
-            if reach.needs_sum(found.row) {
-                slots.push((found.row.span.last, found.row.sum));
-            } else if found.row.span.last > reach.first {
+            let span = found.row.span;
+            if reach.needs_sum(found.row, &self.zones) {
+                slots.push((key(span.last), found.row.sum));
+            } else if key(span.last) > reach.first {
                 let held = found.payload(|row, bytes| Some(payload::counter(row, bytes)))?;
-                slots.extend(held.into_iter().filter(|(key, _)| *key > reach.first));
+                slots.extend(joined(held, key).into_iter().filter(|(key, _)| *key > reach.first));
             }
             Ok(())
         })?;
@@ -73,15 +77,16 @@ impl Series {
     ) -> Result<Vec<Slot<Counts>>, Damaged> {
         let mut slots = Vec::new();
         let Data::Distribution(held, _) = &entry.data else { return Ok(slots) };
-        if entry.sealed.is_none_or(|span| span.last <= reach.first) {
+        let key = |second| self.zones.key(second);
+        if entry.sealed.is_none_or(|span| key(span.last) <= reach.first) {
             return Ok(slots);
         }
         self.blocks.read::<Damaged>(entry.id, (reach.first, i64::MAX), |found| {
-            if reach.needs_sum(found.row) {
+            if reach.needs_sum(found.row, &self.zones) {
                 let total = found.payload(payload::distribution_total)?;
-                slots.extend(held.coarsened(total));
-            } else if found.row.span.last > reach.first {
-                let sealed = held.coarsened(found.payload(payload::distribution)?);
+                slots.extend(joined(held.coarsened(total), key));
+            } else if key(found.row.span.last) > reach.first {
+                let sealed = joined(held.coarsened(found.payload(payload::distribution)?), key);
                 slots.extend(sealed.into_iter().filter(|(key, _)| *key > reach.first));
             }
             Ok(())
@@ -91,9 +96,10 @@ impl Series {
 }
 
 impl Reach {
-    fn needs_sum(self, row: &super::block::Row) -> bool {
-        let is_within = row.span.first > self.first && row.span.last <= self.last;
-        row.span.first > self.last || (self.detail == Detail::Sums && row.rises && is_within)
+    fn needs_sum(self, row: &super::block::Row, zones: &Zones) -> bool {
+        let (first, last) = (zones.key(row.span.first), zones.key(row.span.last));
+        let is_within = first > self.first && last <= self.last;
+        first > self.last || (self.detail == Detail::Sums && row.rises && is_within)
     }
 }
 
