@@ -28,7 +28,10 @@ const MAP: [(&str, &[&str]); 22] = [
     ("simulate", &["correlate"]),
     ("internal_telemetry", &["evaluate", "notify"]),
     ("forward", &["clock", "internal_telemetry", "normalize", "notify", "series"]),
-    ("config", &["archive", "correlate", "forward", "normalize", "notify", "promql", "series"]),
+    (
+        "config",
+        &["archive", "correlate", "forward", "normalize", "notify", "promql", "receive", "series"],
+    ),
     (
         "serve",
         &[

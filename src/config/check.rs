@@ -9,14 +9,14 @@ use serde_saphyr::Spanned;
 
 use super::interpolate::interpolate;
 use super::raw::{
-    RawAlertmanager, RawConfig, RawFields, RawFunction, RawQuery, RawQueue, RawRemoteWrite,
-    RawToken, Scalar, Value, Values,
+    RawAlertmanager, RawConfig, RawFields, RawFunction, RawQuery, RawQueue, RawRemoteWrite, Scalar,
+    Value, Values,
 };
-use super::{Config, Listen, Outside, Rules, Scope, Token};
+use super::{Config, Listen, Outside, Rules};
 use crate::correlate::config::{Architecture, FlowConfig, FunctionConfig, QueueConfig};
 use crate::forward::alertmanagers::Peer;
 use crate::forward::endpoint::{self, Endpoint};
-use crate::signal::{Diagnostic, Labels, SecretHash, parse_bytes, parse_duration};
+use crate::signal::{Diagnostic, Labels, parse_bytes, parse_duration};
 use crate::{archive, correlate, normalize, notify, promql, series};
 
 const MEMORY_MAX: u64 = 512 << 20;
@@ -43,7 +43,7 @@ pub(super) fn check(
     if reader.errors.is_empty() { Ok(config) } else { Err(reader.errors) }
 }
 
-struct Reader<'a> {
+pub(super) struct Reader<'a> {
     source: Source<'a>,
     outside: &'a Outside<'a>,
     errors: Vec<Diagnostic>,
@@ -93,6 +93,7 @@ impl Reader<'_> {
             notify: self.notify(&raw.notify.config),
             journal_size_max_bytes: self.bytes(&raw.journal.size_max).unwrap_or(JOURNAL_SIZE_MAX),
             tokens: self.tokens(raw.auth.tokens.as_deref().unwrap_or_default()),
+            signers: self.signers(raw.auth.signatures.as_deref().unwrap_or_default()),
             rules: self.rules(raw),
             alertmanagers: raw
                 .forward
@@ -358,31 +359,6 @@ impl Reader<'_> {
         })
     }
 
-    fn tokens(&mut self, raw: &[Spanned<RawToken>]) -> Vec<Token> {
-        let mut tokens = Vec::new();
-        for token in raw {
-            let name = self.required(token, &token.value.name, "name");
-            let secret = self.secret(&token.value.token, &token.value.token_file);
-            let Some((name, secret)) = name.zip(secret.filter(|secret| !secret.is_empty())) else {
-                self.error(
-                    token,
-                    "a token needs a `name` and a `token_file` (or `token`) that is not empty",
-                );
-                continue;
-            };
-            let scopes = token.value.scope.iter().flatten().filter_map(|scope| {
-                self.parse_with(&Some(scope.clone()), "ingest, read or write", |text| match text {
-                    "ingest" => Some(Scope::Ingest),
-                    "read" => Some(Scope::Read),
-                    "write" => Some(Scope::Write),
-                    _ => None,
-                })
-            });
-            tokens.push(Token { name, hash: SecretHash::of(&secret), scopes: scopes.collect() });
-        }
-        tokens
-    }
-
     fn rules(&mut self, raw: &RawConfig) -> Rules {
         let query_offset = self.text(&raw.rules.query_offset).filter(|text| text != "auto");
         let parsed = query_offset.as_deref().and_then(parse_duration);
@@ -424,7 +400,7 @@ impl Reader<'_> {
     }
 
     /// A secret written in place, or read from a file.
-    fn secret(&mut self, value: &Value, file: &Value) -> Option<String> {
+    pub(super) fn secret(&mut self, value: &Value, file: &Value) -> Option<String> {
         let Some(written) = file else { return self.text(value) };
         let path = self.path(file)?;
         match (self.outside.read)(&path) {
@@ -436,7 +412,7 @@ impl Reader<'_> {
         }
     }
 
-    fn text(&mut self, value: &Value) -> Option<String> {
+    pub(super) fn text(&mut self, value: &Value) -> Option<String> {
         let written = value.as_ref()?;
         match interpolate(&written.value.0, self.source.dir, self.outside) {
             Ok(text) => Some(text),
@@ -451,18 +427,23 @@ impl Reader<'_> {
         values.iter().flatten().filter_map(|value| self.text(&Some(value.clone()))).collect()
     }
 
-    fn required<T>(&mut self, parent: &Spanned<T>, value: &Value, key: &str) -> Option<String> {
+    pub(super) fn required<T>(
+        &mut self,
+        parent: &Spanned<T>,
+        value: &Value,
+        key: &str,
+    ) -> Option<String> {
         if value.is_none() {
             self.error(parent, format!("`{key}` is missing"));
         }
         self.text(value)
     }
 
-    fn path(&mut self, value: &Value) -> Option<PathBuf> {
+    pub(super) fn path(&mut self, value: &Value) -> Option<PathBuf> {
         self.text(value).map(|path| self.source.dir.join(path))
     }
 
-    fn parse_with<T>(
+    pub(super) fn parse_with<T>(
         &mut self,
         value: &Value,
         what: &str,
@@ -494,7 +475,7 @@ impl Reader<'_> {
         })
     }
 
-    fn error<T>(&mut self, place: &Spanned<T>, message: impl Into<String>) {
+    pub(super) fn error<T>(&mut self, place: &Spanned<T>, message: impl Into<String>) {
         self.errors.push(Diagnostic::at(
             self.source.file,
             self.source.text,

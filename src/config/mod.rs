@@ -5,6 +5,7 @@
 //! Never does a value change the structure: `${env:…}` and `${file:…}` are filled in after parsing.
 
 mod check;
+mod check_auth;
 mod interpolate;
 mod raw;
 pub mod reference;
@@ -17,6 +18,7 @@ use std::time::Duration;
 
 use crate::forward::alertmanagers::Peer;
 use crate::forward::endpoint::Endpoint;
+use crate::receive::signature::Signer;
 use crate::signal::{Diagnostic, SecretHash};
 use crate::{archive, correlate, normalize, notify, promql, series};
 
@@ -37,6 +39,8 @@ pub struct Config {
     pub notify: notify::Config,
     pub journal_size_max_bytes: u64,
     pub tokens: Vec<Token>,
+    /// Secrets that sign deliveries.
+    pub signers: Vec<Signer>,
     pub rules: Rules,
     /// Real Alertmanagers that alerts are pushed on to.
     pub alertmanagers: Vec<Peer>,
@@ -91,6 +95,11 @@ impl std::fmt::Debug for Outside<'_> {
 }
 
 impl Config {
+    /// True where anything is configured that lets somebody in: then nobody comes in without.
+    pub fn requires_credential(&self) -> bool {
+        !self.tokens.is_empty() || !self.signers.is_empty()
+    }
+
     /// Reads the file (None: defaults) and the overrides (`key.path=value`).
     pub fn load(file: Option<&Path>, sets: &[String]) -> Result<Self, Vec<Diagnostic>> {
         let outside = Outside {

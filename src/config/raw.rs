@@ -92,7 +92,11 @@ section!(RawQuery {
 section!(RawArchive { keep: RawKeep, size_max: Value, retention: Value });
 section!(RawKeep { errors: Value, slowest_per_flow: Value, sample: Value });
 section!(RawRules { files: Values, evaluation_interval: Value, query_offset: Value });
-section!(RawAuth { tokens: Option<Vec<Spanned<RawToken>>> });
+section!(RawAuth {
+    tokens: Option<Vec<Spanned<RawToken>>>,
+    signatures: Option<Vec<Spanned<RawSignature>>>,
+});
+section!(RawSignature { name: Value, scheme: Value, secret: Value, secret_file: Value });
 section!(RawToken { name: Value, token: Value, token_file: Value, scope: Values });
 section!(RawRedact { drop: Values, hash: Values, hash_key: Value, hash_key_file: Value });
 section!(RawFields {

@@ -122,3 +122,25 @@ fn a_missing_variable_or_file_is_told() {
     "]],
     );
 }
+
+#[test]
+fn a_signature_needs_a_name_a_scheme_and_a_secret_of_its_kind() {
+    check_errors(
+        "auth:\n  signatures:\n    - {name: shop, scheme: standard_webhooks, secret: 'no base64'}\n    - {name: shop, scheme: md5, secret: a}\n    - {scheme: vercel, secret: a}\n    - {name: drain, scheme: vercel}\n    - {name: drain, scheme: vercel, secret: s3cret}\n",
+        &[],
+        expect![[r"
+            dir/c.yaml:3:7: the secret of `shop` cannot sign: it is no base64 (after `whsec_`)
+                    - {name: shop, scheme: standard_webhooks, secret: 'no base64'}
+                      ^
+            dir/c.yaml:4:28: `md5` is not a scheme; there are standard_webhooks and vercel
+                    - {name: shop, scheme: md5, secret: a}
+                                           ^
+            dir/c.yaml:5:7: `name` is missing
+                    - {scheme: vercel, secret: a}
+                      ^
+            dir/c.yaml:6:7: a signature needs a `secret_file` (or `secret`)
+                    - {name: drain, scheme: vercel}
+                      ^
+        "]],
+    );
+}

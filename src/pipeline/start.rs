@@ -434,6 +434,7 @@ fn views(config: &Config, state: &State, seen: Seen) -> Views {
         },
         unready: Arc::new(move || seen.troubles.reasons()),
         tokens: config.tokens.iter().map(token).collect(),
+        requires_credential: config.requires_credential(),
         reload: Arc::new(move || seen.reload.run()),
         commands: commands(seen.log),
         started_at: seen.clock.now(),
@@ -492,7 +493,8 @@ fn receive_config(config: &Config) -> receive::Config {
         tokens: tokens
             .map(|token| receive::Token { name: token.name.clone(), hash: token.hash })
             .collect(),
-        requires_token: !config.tokens.is_empty(),
+        signers: config.signers.clone(),
+        requires_credential: config.requires_credential(),
         limits: receive::Limits::default(),
     }
 }

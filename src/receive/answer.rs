@@ -24,7 +24,7 @@ const RETRY_AFTER_SECONDS: u16 = 1;
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Failure {
-    #[error("a token is needed: send `Authorization: Bearer TOKEN`")]
+    #[error("no known credential: send `Authorization: Bearer TOKEN`")]
     Unauthorized,
     #[error("content type `{0}` is not taken here")]
     ContentType(String),

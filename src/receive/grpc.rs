@@ -5,7 +5,6 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use bytes::{Buf as _, BufMut as _, Bytes};
@@ -13,8 +12,9 @@ use tonic::codec::{Codec, CompressionEncoding, DecodeBuf, Decoder, EncodeBuf, En
 use tonic::server::{Grpc, UnaryService};
 
 use super::answer::Failure;
+use super::credential::{Principal, bearer};
 use super::decode::{Endpoint, decode};
-use super::{Desk, Principal, Refusal, declared, http};
+use super::{Desk, Refusal, declared, http};
 use crate::normalize::Origin;
 use crate::normalize::otlp::{Encoding, OtlpSignal};
 use crate::signal::Receiver;
@@ -42,11 +42,7 @@ pub(super) fn router(desk: &Arc<Desk>) -> Router {
 }
 
 async fn export(desk: Arc<Desk>, signal: OtlpSignal, request: Request) -> Response {
-    let bearer = request
-        .headers()
-        .get(header::AUTHORIZATION)
-        .and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
-    let Some(principal) = desk.authenticate(bearer) else {
+    let Some(principal) = desk.credentials.token(bearer(request.headers())) else {
         return Failure::Unauthorized.grpc().into_http::<Body>().into_response();
     };
     let mut grpc = Grpc::new(RawCodec)

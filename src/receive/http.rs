@@ -131,19 +131,16 @@ async fn delivered(
     headers: &HeaderMap,
     body: axum::body::Body,
 ) -> Result<Delivered, Failure> {
-    let secret = match endpoint {
-        Endpoint::Firehose => {
-            text(headers, "x-amz-firehose-access-key").or_else(|| bearer(headers))
-        }
-        _ => bearer(headers),
-    };
-    let principal = desk.authenticate(secret).ok_or(Failure::Unauthorized)?;
+    let now = desk.shared.clock.now();
+    let claim = desk.credentials.claim(endpoint, headers, now).ok_or(Failure::Unauthorized)?;
     let unsaid = match endpoint {
         // Remote write 1.0 has one encoding, and senders of old do not name it.
         Endpoint::RemoteWrite(_) => Packing::Snappy,
         _ => Packing::Plain,
     };
     let raw = body::read(desk, headers, body, unsaid).await?;
+    let signed_id = claim.id();
+    let principal = desk.credentials.prove(claim, &raw.bytes).ok_or(Failure::Unauthorized)?;
     let receiver = endpoint.receiver();
     let held = desk.booked(receiver, &raw.bytes, raw.unpack(desk).await).await?;
     let outcome = decode(desk, endpoint, held.bytes.clone(), origin(desk, endpoint, headers)).await;
@@ -158,7 +155,7 @@ async fn delivered(
                 .map(|id| format!("{source} {id}"))
         }
         Endpoint::Pubsub => request_id.clone().or_else(|| unwrapped_id(headers)),
-        _ => text(headers, "idempotency-key").map(str::to_owned),
+        _ => signed_id.or_else(|| text(headers, "idempotency-key").map(str::to_owned)),
     };
     batch.declared_id = id.map(|id| declared(&principal, receiver, &id));
     let accepted = batch.signals.len();
@@ -170,10 +167,6 @@ async fn delivered(
 fn unwrapped_id(headers: &HeaderMap) -> Option<String> {
     let subscription = text(headers, "x-goog-pubsub-subscription-name").unwrap_or_default();
     text(headers, "x-goog-pubsub-message-id").map(|id| format!("{subscription} {id}"))
-}
-
-fn bearer(headers: &HeaderMap) -> Option<&str> {
-    text(headers, header::AUTHORIZATION)?.strip_prefix("Bearer ")
 }
 
 fn origin(desk: &Desk, endpoint: Endpoint, headers: &HeaderMap) -> Origin {

@@ -8,11 +8,13 @@
 mod admission;
 mod answer;
 mod body;
+mod credential;
 mod decode;
 mod grpc;
 mod http;
 mod listen;
 mod remote_write;
+pub mod signature;
 #[cfg(test)]
 mod tests;
 
@@ -29,7 +31,9 @@ use crate::normalize;
 use crate::signal::{Batch, Fnv128, Receiver, SecretHash};
 use admission::Admission;
 use answer::Failure;
+use credential::{Credentials, Principal};
 use listen::Listening;
+use signature::Signer;
 
 /// Where to listen and whom to let in.
 #[derive(Clone, Debug)]
@@ -38,8 +42,10 @@ pub struct Config {
     pub ingest: SocketAddr,
     /// Tokens that may ingest.
     pub tokens: Vec<Token>,
-    /// True where any token is configured: then a delivery without one is refused.
-    pub requires_token: bool,
+    /// Secrets that sign what their owners send.
+    pub signers: Vec<Signer>,
+    /// True where any credential is configured: then a delivery without one is refused.
+    pub requires_credential: bool,
     pub limits: Limits,
 }
 
@@ -117,8 +123,7 @@ pub struct BindError {
 #[derive(Debug)]
 struct Desk {
     shared: Shared,
-    tokens: Vec<Token>,
-    requires_token: bool,
+    credentials: Credentials,
     limits: Limits,
     admission: Admission,
 }
@@ -133,11 +138,10 @@ pub struct Receivers {
 impl Receivers {
     /// Binds both addresses and begins to accept.
     pub async fn bind(config: Config, shared: Shared) -> Result<Self, BindError> {
-        let Config { otlp_grpc, ingest, tokens, requires_token, limits } = config;
+        let Config { otlp_grpc, ingest, tokens, signers, requires_credential, limits } = config;
         let desk = Arc::new(Desk {
             shared,
-            tokens,
-            requires_token,
+            credentials: Credentials { tokens, signers, required: requires_credential },
             limits,
             admission: Admission::new(limits.in_flight_bytes_max),
         });
@@ -161,22 +165,7 @@ impl Receivers {
     }
 }
 
-/// Who sends: the token's name, or nobody in particular.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Principal(String);
-
 impl Desk {
-    /// Checks a token. Every known one is compared, so that timing tells nothing.
-    fn authenticate(&self, secret: Option<&str>) -> Option<Principal> {
-        if !self.requires_token {
-            return Some(Principal(String::new()));
-        }
-        let given = SecretHash::of(secret?);
-        self.tokens.iter().fold(None, |found, token| {
-            if token.hash.is(&given) { Some(Principal(token.name.clone())) } else { found }
-        })
-    }
-
     /// Hands a batch over and waits until it is on disk.
     async fn deliver(&self, batch: Batch) -> Result<(), Refusal> {
         let (answer, durable) = oneshot::channel();

@@ -12,6 +12,7 @@ use prost::Message as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::mpsc;
 
+use super::signature::{Scheme, Signer};
 use super::{Config, Delivery, Limits, Receivers, Refusal, Shared, Token};
 use crate::clock::Clock;
 use crate::normalize;
@@ -24,6 +25,19 @@ struct Desk {
 }
 
 async fn desk(fate: Result<(), Refusal>, tokens: &[&str], limits: Limits) -> Desk {
+    let token = |text: &&str| Token { name: (*text).to_owned(), hash: SecretHash::of(text) };
+    desk_with(fate, limits, |config| {
+        config.tokens = tokens.iter().map(token).collect();
+        config.requires_credential = !tokens.is_empty();
+    })
+    .await
+}
+
+async fn desk_with(
+    fate: Result<(), Refusal>,
+    limits: Limits,
+    change: impl FnOnce(&mut Config),
+) -> Desk {
     let (accepted, mut deliveries) = mpsc::channel::<Delivery>(16);
     let batches = Arc::new(Mutex::new(Vec::new()));
     let kept = Arc::clone(&batches);
@@ -34,14 +48,15 @@ async fn desk(fate: Result<(), Refusal>, tokens: &[&str], limits: Limits) -> Des
         }
     });
     let any = "127.0.0.1:0".parse().expect("an address");
-    let token = |text: &&str| Token { name: (*text).to_owned(), hash: SecretHash::of(text) };
-    let config = Config {
+    let mut config = Config {
         otlp_grpc: any,
         ingest: any,
-        tokens: tokens.iter().map(token).collect(),
-        requires_token: !tokens.is_empty(),
+        tokens: Vec::new(),
+        signers: Vec::new(),
+        requires_credential: false,
         limits,
     };
+    change(&mut config);
     let shared = Shared {
         normalize: Arc::new(ArcSwap::from_pointee(normalize::Config::default())),
         clock: Clock::wall(),
@@ -206,10 +221,10 @@ async fn a_token_is_checked_before_anything_else() {
             r#"/ingest/aws/firehose | x-amz-firehose-access-key: s3cret | {"requestId":"1","timestamp":1,"records":[]}"#,
         ],
         expect![[r#"
-            401 {"error":{"code":"unauthorized","message":"a token is needed: send `Authorization: Bearer TOKEN`"}}
-            401 {"error":{"code":"unauthorized","message":"a token is needed: send `Authorization: Bearer TOKEN`"}}
+            401 {"error":{"code":"unauthorized","message":"no known credential: send `Authorization: Bearer TOKEN`"}}
+            401 {"error":{"code":"unauthorized","message":"no known credential: send `Authorization: Bearer TOKEN`"}}
             200 {"accepted":1,"errors":[],"rejected":0}
-            401 {"errorMessage":"a token is needed: send `Authorization: Bearer TOKEN`","requestId":"1","timestamp":"…"}
+            401 {"errorMessage":"no known credential: send `Authorization: Bearer TOKEN`","requestId":"1","timestamp":"…"}
             200 {"requestId":"1","timestamp":"…"}
         "#]],
     )
@@ -455,4 +470,48 @@ async fn grpc_takes_every_encoding_and_answers_by_the_matrix() {
     let closed = desk(Ok(()), &["s3cret"], Limits::default()).await;
     let (status, _) = call(&closed, "trace.v1.TraceService", None, &traces(1)).await;
     assert_eq!(status.as_deref(), Some("16"), "UNAUTHENTICATED");
+}
+
+#[tokio::test]
+async fn a_signed_body_needs_no_token_and_its_id_names_the_delivery() {
+    let signer = Signer::try_new("shop", Scheme::StandardWebhooks, "whsec_c2VjcmV0");
+    let desk = desk_with(Ok(()), Limits::default(), |config| {
+        config.signers = vec![signer.expect("a secret")];
+        config.requires_credential = true;
+    })
+    .await;
+    let now = Clock::wall().now().as_secs();
+    let body = r#"{"message":"a","level":"INFO"}"#;
+    let sign = |id: &str, body: &str| {
+        let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, b"secret");
+        let tag = ring::hmac::sign(&key, format!("{id}.{now}.{body}").as_bytes());
+        base64::Engine::encode(&base64::engine::general_purpose::STANDARD, tag)
+    };
+    let request = |path: &str, id: &str, signature: &str| {
+        format!(
+            "{path} | webhook-id: {id} | webhook-timestamp: {now} | webhook-signature: v1,{signature} | {body}"
+        )
+    };
+    let good = sign("1", body);
+    let cases = [
+        request("/ingest/json", "1", &good),
+        request("/ingest/json", "1", &good),
+        request("/ingest/json", "2", &good),
+        request("/ingest/json", "1", &sign("1", "{}")),
+        // Not a scheme of this path.
+        request("/ingest/aws/telemetry", "1", &good),
+        format!("/ingest/json | {body}"),
+    ];
+    let cases: Vec<&str> = cases.iter().map(String::as_str).collect();
+    check(&desk, &cases, expect![[r#"
+        200 {"accepted":1,"errors":[],"rejected":0}
+        200 {"accepted":1,"errors":[],"rejected":0}
+        401 {"error":{"code":"unauthorized","message":"no known credential: send `Authorization: Bearer TOKEN`"}}
+        401 {"error":{"code":"unauthorized","message":"no known credential: send `Authorization: Bearer TOKEN`"}}
+        401 {"error":{"code":"unauthorized","message":"no known credential: send `Authorization: Bearer TOKEN`"}}
+        401 {"error":{"code":"unauthorized","message":"no known credential: send `Authorization: Bearer TOKEN`"}}
+    "#]]).await;
+    let batches = desk.batches.lock().expect("not poisoned");
+    let ids: Vec<Option<u128>> = batches.iter().map(|batch| batch.declared_id).collect();
+    assert!(matches!(ids[..], [Some(first), Some(second)] if first == second), "{ids:?}");
 }

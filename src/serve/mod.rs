@@ -97,6 +97,8 @@ pub struct Views {
     /// Why no work can be taken; none: ready.
     pub unready: Arc<dyn Fn() -> Vec<String> + Send + Sync>,
     pub tokens: Arc<[Token]>,
+    /// True where any credential is configured: then every path but health needs one.
+    pub requires_credential: bool,
     /// Reads the configuration again; a bad one is refused and the old one stays.
     pub reload: Arc<dyn Fn() -> Result<(), Vec<Diagnostic>> + Send + Sync>,
     /// Puts a command into the journal; resolves when it is on disk and applied, or says why not now.
@@ -140,8 +142,8 @@ pub fn router(views: Views) -> Router {
         .with_state(views)
 }
 
-/// With tokens configured every path but health needs one; writes need one that may write. Without
-/// tokens a write must come from our own pages or from no page at all (an Origin check).
+/// With a credential configured every path but health needs one; writes need one that may write. Without
+/// any a write must come from our own pages or from no page at all (an Origin check).
 async fn authorize(State(views): State<Views>, request: Request, next: Next) -> Response {
     let path = request.uri().path();
     if path == "/-/healthy" || path == "/-/ready" {
@@ -155,7 +157,7 @@ async fn authorize(State(views): State<Views>, request: Request, next: Next) -> 
             "a write from another site's page is refused",
         );
     }
-    if views.tokens.is_empty() {
+    if !views.requires_credential {
         return next.run(request).await;
     }
     let bearer = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
