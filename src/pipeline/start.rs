@@ -439,7 +439,7 @@ fn views(config: &Config, state: &State, seen: Seen) -> Views {
         commands: commands(seen.log),
         started_at: seen.clock.now(),
         queries: serve::Queries::new(config.query),
-        exported: serve::metrics_text::Exported(Arc::clone(&state.exported)),
+        exported: serve::metrics::Exported(Arc::clone(&state.exported)),
     }
 }
 

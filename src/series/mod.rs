@@ -40,6 +40,8 @@ mod seal_tests;
 mod tests;
 
 pub use matcher::{MatchOp, Matcher};
-pub use sample::{CounterReset, Histogram, RawSeries, STALE_NAN_BITS, Sample, SampleValue};
+pub use sample::{
+    CounterReset, Histogram, RawSeries, Run, STALE_NAN_BITS, Sample, SampleValue, runs,
+};
 pub use snapshot::{SnapshotError, is_whole_block};
 pub use store::{Config, Dropped, Observation, SelectError, Selection, Series};

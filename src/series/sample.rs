@@ -54,3 +54,23 @@ pub enum CounterReset {
     No,
     Gauge,
 }
+
+/// Neighbouring buckets without a gap, as exposition and remote write tell them.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Run<'a> {
+    /// Empty buckets between the end of the run before and this one; of the first, from bucket 0.
+    pub offset: i32,
+    /// (index, count)
+    pub buckets: &'a [(i32, f64)],
+}
+
+/// The runs of buckets that are in ascending order of index.
+pub fn runs(buckets: &[(i32, f64)]) -> impl Iterator<Item = Run<'_>> {
+    let mut end = 0;
+    buckets.chunk_by(|(a, _), (b, _)| b - a == 1).filter_map(move |buckets| {
+        let ((first, _), (last, _)) = (buckets.first()?, buckets.last()?);
+        let offset = first - end;
+        end = last + 1;
+        Some(Run { offset, buckets })
+    })
+}

@@ -9,7 +9,7 @@ mod alertmanager;
 mod answer;
 mod blame;
 mod health;
-pub mod metrics_text;
+pub mod metrics;
 mod params;
 mod prometheus_api;
 mod requests_api;
@@ -105,7 +105,7 @@ pub struct Views {
     pub commands: Commands,
     pub started_at: Timestamp,
     pub queries: Queries,
-    pub exported: metrics_text::Exported,
+    pub exported: metrics::Exported,
 }
 
 impl std::fmt::Debug for Views {
@@ -131,7 +131,7 @@ pub fn router(views: Views) -> Router {
         .merge(alertmanager::routes())
         .merge(blame::routes())
         .merge(pages::routes())
-        .route("/metrics", get(metrics_text::metrics))
+        .route("/metrics", get(metrics::metrics))
         .route("/-/healthy", get(health::healthy))
         .route("/-/ready", get(health::ready))
         .route("/-/reload", post(health::reload))

@@ -1,44 +1,29 @@
-//! `/metrics`: Prometheus's text format (0.0.4) of the derived series and the daemon's own.
-//!
-//! What leaves here is a high-water mark: after a correction a counter waits until it is passed again,
-//! so that no scraper takes a correction for a restart.
+//! Prometheus's text format (0.0.4): classic buckets, no created timestamps.
 
 use std::fmt::Write as _;
-use std::sync::{Arc, Mutex, PoisonError};
 
-use axum::extract::State;
-use axum::http::header;
-use axum::response::{IntoResponse, Response};
+use prometheus::proto::MetricFamily;
 use prometheus::{Encoder as _, TextEncoder};
 
-use super::Views;
 use crate::series::catalog;
-use crate::series::export::{ExportHistogram, ExportSeries, ExportValue, HighWater};
-use crate::signal::MetricType;
-use crate::signal::{Labels, METRIC_NAME};
+use crate::series::export::{ExportHistogram, ExportSeries, ExportValue};
+use crate::signal::{Labels, METRIC_NAME, MetricType};
 
-/// The highest values that ever left.
-#[derive(Clone, Debug, Default)]
-pub struct Exported(pub Arc<Mutex<HighWater>>);
-
-pub(super) async fn metrics(State(views): State<Views>) -> Response {
-    let mut series = views.series.read().unwrap_or_else(PoisonError::into_inner).export();
-    views.exported.0.lock().unwrap_or_else(PoisonError::into_inner).lift(&mut series);
-    let mut out = text(&series);
-    let mut own = Vec::new();
-    if TextEncoder::new().encode(&views.metrics.gather(), &mut own).is_ok() {
-        out.push_str(&String::from_utf8_lossy(&own));
+/// The derived series, in the order of their labels, and the daemon's own.
+pub(super) fn encode(derived: &[ExportSeries], own: &[MetricFamily]) -> Vec<u8> {
+    let mut out = text(derived).into_bytes();
+    let before = out.len();
+    if TextEncoder::new().encode(own, &mut out).is_err() {
+        out.truncate(before);
     }
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], out).into_response()
+    out
 }
 
-/// The series grouped by metric, each group under its HELP and TYPE.
+/// The series, those of one metric under its HELP and TYPE.
 fn text(series: &[ExportSeries]) -> String {
-    let mut sorted: Vec<&ExportSeries> = series.iter().collect();
-    sorted.sort_by(|a, b| (a.labels.name(), &a.labels).cmp(&(b.labels.name(), &b.labels)));
     let mut out = String::new();
     let mut previous = "";
-    for one in sorted {
+    for one in series {
         let name = one.labels.name();
         if name != previous {
             previous = name;
@@ -58,9 +43,9 @@ fn text(series: &[ExportSeries]) -> String {
 
 fn header(out: &mut String, name: &str, value: &ExportValue) {
     let metric = catalog::find(name);
-    let kind = match (metric.map(|metric| metric.kind), value) {
-        (Some(MetricType::Counter), _) | (None, ExportValue::Counter(_)) => "counter",
-        (Some(MetricType::Histogram), _) | (None, ExportValue::Histogram(_)) => "histogram",
+    let kind = match super::kind(metric, value) {
+        MetricType::Counter => "counter",
+        MetricType::Histogram => "histogram",
         _ => "gauge",
     };
     if let Some(metric) = metric {
@@ -129,7 +114,7 @@ mod tests {
             created: Timestamp::EPOCH,
             value: ExportValue::Counter(value),
         };
-        let text = text(&[one("ok", 2.0), one("error", 0.0)]);
+        let text = text(&[one("error", 0.0), one("ok", 2.0)]);
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), 4, "{text}");
         assert_eq!(lines[1], "# TYPE throughline_requests_total counter");
