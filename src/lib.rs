@@ -21,6 +21,7 @@ pub mod promql;
 mod template;
 pub mod archive;
 pub mod forward;
+pub mod extension;
 pub mod simulate;
 pub mod config;
 pub mod internal_telemetry;

@@ -10,13 +10,14 @@ use throughline::internal_telemetry::Metrics;
 use throughline::series::catalog;
 
 /// Which modules a module may use. Everything may use `number` and `signal`.
-const MAP: [(&str, &[&str]); 22] = [
+const MAP: [(&str, &[&str]); 23] = [
     ("number", &[]),
     ("signal", &[]),
     ("clock", &[]),
     ("template", &[]),
     ("normalize", &[]),
     ("receive", &["clock", "normalize"]),
+    ("extension", &["clock"]),
     ("journal", &["clock"]),
     ("correlate", &[]),
     ("series", &[]),
@@ -72,6 +73,7 @@ const MAP: [(&str, &[&str]); 22] = [
             "config",
             "correlate",
             "evaluate",
+            "extension",
             "internal_telemetry",
             "normalize",
             "notify",

@@ -5,6 +5,7 @@
 mod check;
 mod demo;
 mod demo_feed;
+mod extension;
 mod inbox;
 mod notify;
 mod query;
@@ -44,6 +45,8 @@ enum Command {
     Run(run::RunArgs),
     /// The daemon on throw-away data, fed by the simulator, with incidents and their alerts.
     Demo(demo::DemoArgs),
+    /// The sidecar inside a Lambda environment: telemetry and OTLP to a Throughline.
+    Extension(extension::ExtensionArgs),
     /// Checks config, rule, SLO and routing files; opens no socket.
     Check(check::CheckArgs),
     /// Runs rule unit tests in promtool's format.
@@ -69,9 +72,17 @@ pub fn main() -> ExitCode {
         tracing::debug!("a crypto provider is installed already");
     }
     let arguments = Arguments::parse();
-    let result = match arguments.command.unwrap_or_else(|| Command::Run(run::RunArgs::default())) {
+    let unsaid = || {
+        if extension::is_layer() {
+            Command::Extension(extension::ExtensionArgs::default())
+        } else {
+            Command::Run(run::RunArgs::default())
+        }
+    };
+    let result = match arguments.command.unwrap_or_else(unsaid) {
         Command::Run(args) => run::run(&args),
         Command::Demo(args) => demo::run(&args),
+        Command::Extension(args) => extension::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Simulate(args) => simulate::run(&args).map(|()| ExitCode::SUCCESS),
