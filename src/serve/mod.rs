@@ -1,4 +1,4 @@
-//! Serve: views to HTTP: our own API, Prometheus's, Alertmanager's, health, metrics, pages.
+//! Serve: views to HTTP: our own API, Prometheus's, Alertmanager's, Tempo's, health, metrics, pages.
 //!
 //! What comes in: requests on the web listener. What goes out: JSON, text and HTML. Never does a
 //! request here change what the daemon knows but by the journal (silences, posted alerts) and
@@ -14,6 +14,7 @@ mod params;
 mod prometheus_api;
 mod requests_api;
 mod state_api;
+mod tempo;
 pub mod pages;
 
 use std::pin::Pin;
@@ -130,6 +131,7 @@ pub fn router(views: Views) -> Router {
         .merge(state_api::routes())
         .merge(alertmanager::routes())
         .merge(blame::routes())
+        .merge(tempo::routes())
         .merge(pages::routes())
         .route("/metrics", get(metrics::metrics))
         .route("/-/healthy", get(health::healthy))

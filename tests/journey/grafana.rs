@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use expect_test::{Expect, expect};
 use prost::Message as _;
-use serde_json::Value;
+use serde_json::{Value, json};
 use throughline::clock::Clock;
 use throughline::normalize::remote_write::message::{
     ExemplarV1, Label, MetadataV1, Sample, SeriesV1,
 };
 
-use super::Daemon;
+use super::{Daemon, invocation};
 
 fn labels(pairs: &[(&str, &str)]) -> Vec<Label> {
     pairs
@@ -192,5 +192,44 @@ async fn a_query_that_asks_for_too_much_is_told_so_and_ends() {
     let answered = tokio::time::timeout(Duration::from_mins(1), call(&daemon, base, &asked)).await;
     let (status, answer) = answered.expect("it ends");
     assert_eq!((status, &answer["errorType"]), (503, &Value::from("timeout")), "{answer}");
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn its_tempo_data_source_finds_a_request_and_opens_it_as_a_trace() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let daemon = Daemon::start(dir.path(), &[]).await;
+    let said = invocation("r-7", "10:00:00", json!({"correlation_id": "o-7"}));
+    assert_eq!(daemon.post("/ingest/aws/telemetry", "checkout", said).await, 200);
+    let url = |path: &str| format!("http://{}{path}", daemon.pipeline.addresses().web);
+    assert_eq!(
+        daemon.client.get(url("/tempo/api/echo")).send().await.expect("an answer").status(),
+        200
+    );
+
+    let search = "/tempo/api/search?limit=20&spss=3&q=%7Bresource.service.name%3D%22checkout%22%20%26%26%20duration%3E1ms%7D";
+    let found = daemon.until(search, |answer| answer["traces"][0]["traceID"].is_string()).await;
+    let trace = &found["traces"][0];
+    assert_eq!(
+        (&trace["rootServiceName"], &trace["rootTraceName"]),
+        (&json!("checkout"), &json!("checkout"))
+    );
+    assert_eq!(trace["durationMs"], 100);
+    let none = daemon.get("/tempo/api/search?q=%7Bstatus%3Derror%7D").await;
+    assert_eq!(none, (200, json!({"traces": [], "metrics": {}})));
+    let (status, refused) = daemon.get("/tempo/api/search?q=%7B%7D%20%7C%20rate()").await;
+    assert_eq!((status, &refused["error"]["code"]), (400, &json!("bad_query")));
+
+    let id = trace["traceID"].as_str().expect("an id");
+    let (status, told) = daemon.get(&format!("/tempo/api/v2/traces/{id}?start=0&end=9")).await;
+    assert_eq!(status, 200);
+    let span = &told["trace"]["resourceSpans"][0]["scopeSpans"][0]["spans"][0];
+    assert_eq!((&span["traceId"], &span["name"]), (&json!(id), &json!("checkout")), "{told}");
+    let path = url(&format!("/tempo/api/traces/{id}"));
+    let answer = daemon.client.get(path).header("accept", "application/protobuf").send().await;
+    let body = answer.expect("an answer").bytes().await.expect("a body");
+    let data = opentelemetry_proto::tonic::trace::v1::TracesData::decode(body).expect("a trace");
+    assert_eq!(data.resource_spans[0].scope_spans[0].spans[0].name, "checkout");
+    assert_eq!(daemon.get("/tempo/api/v2/traces/00000000000000000000000000000001").await.0, 404);
     daemon.stop().await;
 }
