@@ -9,11 +9,14 @@
 //! the evaluator reads it and writes what it found back through the journal.
 
 mod deliver;
+mod evaluation;
 mod evidence;
 mod forwarding;
 mod recover;
+mod rehearsal;
 mod reload;
 mod saved;
+mod scratch;
 mod start;
 mod state;
 mod terms;
@@ -23,6 +26,7 @@ mod threads;
 mod troubles;
 mod verify;
 
+pub use rehearsal::{Happened, Rehearsal};
 pub use start::{Pipeline, Settings, Stopped};
 pub use state::{Entry, State};
 pub use verify::{Check, verify};

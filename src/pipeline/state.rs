@@ -156,6 +156,11 @@ impl State {
         }
     }
 
+    /// Messages that wait for a receipt or are due since the last look.
+    pub(super) fn due(&self, log_time: Timestamp) -> Vec<Message> {
+        write(&self.dispatcher).tick(log_time)
+    }
+
     pub(super) fn measure(&self) -> MutexGuard<'_, Measure> {
         lock(&self.measure)
     }

@@ -6,10 +6,8 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use super::evidence;
 use super::state::{Entry, State};
 use crate::clock::Clock;
-use crate::evaluate::{Select, Transition};
 use crate::internal_telemetry::Metrics;
 use crate::internal_telemetry::happening::{
     EvaluationMissed, RecordApplied, RulesEvaluated, SeriesHeld, SnapshotFailed, SnapshotTaken,
@@ -215,19 +213,12 @@ impl EvaluatorThread {
         while let Ok(now) = self.ticks.recv() {
             let _span = tracing::info_span!("evaluate.tick", %now).entered();
             let stopwatch = Clock::stopwatch();
-            let series = &self.state.series;
-            let read = || series.read().unwrap_or_else(PoisonError::into_inner);
-            let evaluator = || self.state.evaluator.write().unwrap_or_else(PoisonError::into_inner);
-            // The engine must not wait for rules: the evaluator's lock is held for neither.
-            let round = evaluator().begin(now, &|metric| read().lateness(metric));
-            let finished =
-                round.evaluate(&|selection| read().select(selection), &|| stopwatch.elapsed());
-            let mut found = evaluator().finish(finished);
+            let mut found = self.state.evaluate(now, &|| stopwatch.elapsed());
             RulesEvaluated { took: stopwatch.elapsed(), missed: found.missed }.emit(&self.metrics);
             if found.transitions.is_empty() && found.recorded.is_empty() {
                 continue;
             }
-            self.gather_evidence(&mut found.transitions, &|selection| read().select(selection));
+            self.state.gather_evidence(&mut found.transitions, &self.external_url);
             let entry = Entry::Alerts { transitions: found.transitions, recorded: found.recorded };
             match self.log.write_and_wait(entry) {
                 // Nothing has changed; what still holds is found again by the next evaluation.
@@ -236,22 +227,5 @@ impl EvaluatorThread {
                 Err(Refused::Poisoned) => return,
             }
         }
-    }
-
-    fn gather_evidence(&self, transitions: &mut [Transition], select: &Select<'_>) {
-        let (engine, evaluator) = (&self.state.engine, &self.state.evaluator);
-        let sources = evidence::Sources {
-            requests: &|find| find(&engine.read().unwrap_or_else(PoisonError::into_inner)),
-            select,
-            objective: &|service, name, at| {
-                let named = {
-                    let evaluator = evaluator.read().unwrap_or_else(PoisonError::into_inner);
-                    evaluator.objective_named(service, name)
-                };
-                named.map(|slo| slo.state_json(at, select))
-            },
-            external_url: &self.external_url,
-        };
-        evidence::attach(transitions, &sources);
     }
 }

@@ -3,9 +3,10 @@
 //! A folder that no daemon uses comes in; a list of checks goes out. Nothing in the folder is changed:
 //! the state is put together in memory, beside a throw-away folder.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::recover::blocks;
+use super::scratch::Scratch;
 use super::state::State;
 use super::terms::Terms;
 use crate::archive::Archive;
@@ -100,9 +101,8 @@ fn state(data_dir: &Path, seen: &Inspection) -> Result<Vec<Check>, String> {
     let newest = good.first().map(read).transpose()?;
     let from_start = seen.first_seq <= 1 && seen.damage.is_none();
     let oldest = if from_start { None } else { good.last().map(read).transpose()? };
-    let scratch = Scratch::new("oldest")?;
     let mut checks = Vec::new();
-    let base = match scratch.state(oldest.as_ref()) {
+    let base = match Beside::new(oldest.as_ref()) {
         Ok(base) => base,
         Err(problem) => {
             checks.push(Check::new("state", "the snapshot's".to_owned(), Some(problem)));
@@ -113,9 +113,9 @@ fn state(data_dir: &Path, seen: &Inspection) -> Result<Vec<Check>, String> {
     let mut differing = None;
     let end = inspect::read(&journal, from, &mut |replayed| {
         let seq = replayed.seq;
-        base.replay(replayed)?;
+        base.state.replay(replayed)?;
         if let Some(newest) = newest.as_ref().filter(|newest| newest.point.seq == seq) {
-            differing = Some(base.differences(&Scratch::new("newest")?.state(Some(newest))?));
+            differing = Some(base.state.differences(&Beside::new(Some(newest))?.state));
         }
         Ok(())
     });
@@ -133,36 +133,24 @@ fn state(data_dir: &Path, seen: &Inspection) -> Result<Vec<Check>, String> {
     Ok(checks)
 }
 
-/// A folder that goes when the check is over.
-struct Scratch {
-    dir: PathBuf,
+/// The state of a snapshot, or of nothing, beside a throw-away folder.
+struct Beside {
+    state: State,
+    /// Goes after the state.
+    _folder: Scratch,
 }
 
-impl Scratch {
-    fn new(name: &str) -> Result<Self, String> {
-        let own = format!("throughline-verify-{}-{name}", std::process::id());
-        let dir = std::env::temp_dir().join(own);
-        std::fs::create_dir_all(&dir).map_err(|error| format!("{}: {error}", dir.display()))?;
-        Ok(Self { dir })
-    }
-
-    fn state(&self, snapshot: Option<&Snapshot>) -> Result<State, String> {
+impl Beside {
+    fn new(snapshot: Option<&Snapshot>) -> Result<Self, String> {
+        let folder = Scratch::new("verify")?;
         let config = crate::archive::Config::default();
-        let archive =
-            Archive::open(&self.dir.join("archive"), config).map_err(|error| error.to_string())?;
+        let archive = Archive::open(&folder.path().join("archive"), config)
+            .map_err(|error| error.to_string())?;
         let state = State::new(&Terms::default(), notify::Config::default(), archive);
         match snapshot {
-            Some(snapshot) => state.restore(snapshot, &blocks(&self.dir))?,
-            None => state.begin_anew(&blocks(&self.dir))?,
+            Some(snapshot) => state.restore(snapshot, &blocks(folder.path()))?,
+            None => state.begin_anew(&blocks(folder.path()))?,
         }
-        Ok(state)
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        if let Err(error) = std::fs::remove_dir_all(&self.dir) {
-            tracing::debug!(%error, "the scratch folder stays");
-        }
+        Ok(Self { state, _folder: folder })
     }
 }

@@ -10,7 +10,8 @@ use super::{Desk, Refusal, hash};
 use crate::normalize::otlp::{self, Encoding, OtlpSignal};
 use crate::normalize::remote_write::{self, Version, Written};
 use crate::normalize::{
-    Normalized, Origin, Undecodable, azure_records, firehose, json_log, lambda_telemetry, pubsub,
+    self, Normalized, Origin, Undecodable, azure_records, firehose, json_log, lambda_telemetry,
+    pubsub,
 };
 use crate::signal::Receiver;
 
@@ -63,8 +64,9 @@ pub(super) async fn decode(
     let large = bytes.len() > INLINE_BYTES_MAX;
     let desk = Arc::clone(desk);
     let run = move || {
-        std::panic::catch_unwind(AssertUnwindSafe(|| read(&desk, endpoint, &bytes, &origin)))
-            .map_err(drop)
+        let config = desk.shared.normalize.load();
+        let body = Body { endpoint, bytes: &bytes, bytes_max: desk.limits.body_bytes_max };
+        std::panic::catch_unwind(AssertUnwindSafe(|| read(body, &origin, &config))).map_err(drop)
     };
     let outcome =
         if large { tokio::task::spawn_blocking(run).await.unwrap_or(Err(())) } else { run() };
@@ -78,34 +80,43 @@ pub(super) async fn decode(
     }
 }
 
-fn read(
-    desk: &Desk,
-    endpoint: Endpoint,
-    bytes: &[u8],
+/// Plain bytes that came to an endpoint.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Body<'a> {
+    pub(super) endpoint: Endpoint,
+    pub(super) bytes: &'a [u8],
+    /// Of what is packed inside.
+    pub(super) bytes_max: usize,
+}
+
+/// What a body says.
+pub(super) fn read(
+    body: Body<'_>,
     origin: &Origin,
+    config: &normalize::Config,
 ) -> Result<Decoded, Undecodable> {
-    let config = desk.shared.normalize.load();
+    let Body { endpoint, bytes, bytes_max } = body;
     let mut request_id = None;
     let mut written = Written::default();
     let mut normalized = match endpoint {
         Endpoint::Otlp { signal, encoding, receiver } => {
-            otlp::normalize(&otlp::Body { bytes, signal, encoding, receiver }, origin, &config)?
+            otlp::normalize(&otlp::Body { bytes, signal, encoding, receiver }, origin, config)?
         }
-        Endpoint::Json => json_log::normalize(bytes, origin, &config)?,
-        Endpoint::Telemetry => lambda_telemetry::normalize(bytes, origin, &config)?,
+        Endpoint::Json => json_log::normalize(bytes, origin, config)?,
+        Endpoint::Telemetry => lambda_telemetry::normalize(bytes, origin, config)?,
         Endpoint::Firehose => {
-            let delivery = firehose::normalize(bytes, origin, &config, desk.limits.body_bytes_max)?;
+            let delivery = firehose::normalize(bytes, origin, config, bytes_max)?;
             request_id = Some(delivery.request_id);
             delivery.normalized
         }
         Endpoint::RemoteWrite(version) => {
-            let request = remote_write::normalize(bytes, version, origin, &config)?;
+            let request = remote_write::normalize(bytes, version, origin, config)?;
             written = request.written;
             request.normalized
         }
-        Endpoint::Eventhub => azure_records::normalize(bytes, origin, &config)?,
+        Endpoint::Eventhub => azure_records::normalize(bytes, origin, config)?,
         Endpoint::Pubsub => {
-            let push = pubsub::normalize(bytes, origin, &config, desk.limits.body_bytes_max)?;
+            let push = pubsub::normalize(bytes, origin, config, bytes_max)?;
             request_id = push.id;
             push.normalized
         }

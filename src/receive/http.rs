@@ -18,7 +18,7 @@ use super::{Desk, body, declared, remote_write};
 use crate::normalize::otlp::{Encoding, OtlpSignal};
 use crate::normalize::remote_write::{Version, Written};
 use crate::normalize::{Origin, Rejection};
-use crate::signal::Receiver;
+use crate::signal::{Receiver, Timestamp};
 
 /// Rejections that an answer names; the rest is in their number.
 const ERRORS_MAX: usize = 100;
@@ -87,18 +87,28 @@ async fn eventhub(State(desk): State<Arc<Desk>>, request: Request) -> Response {
 }
 
 async fn otlp(desk: Arc<Desk>, signal: OtlpSignal, request: Request) -> Response {
-    let kind = text(request.headers(), header::CONTENT_TYPE).unwrap_or_default();
+    match endpoint_of_otlp(signal, request.headers()) {
+        Ok(endpoint) => take(desk, endpoint, request).await,
+        Err(failure) => {
+            let (encoding, receiver) = (Encoding::Json, Receiver::OtlpHttp);
+            let endpoint = Endpoint::Otlp { signal, encoding, receiver };
+            failure.http(endpoint, "", desk.shared.clock.now())
+        }
+    }
+}
+
+pub(super) fn endpoint_of_otlp(
+    signal: OtlpSignal,
+    headers: &HeaderMap,
+) -> Result<Endpoint, Failure> {
+    let kind = text(headers, header::CONTENT_TYPE).unwrap_or_default();
     let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    let receiver = Receiver::OtlpHttp;
     let encoding = match kind.as_str() {
         "application/x-protobuf" | "application/protobuf" => Encoding::Protobuf,
         "application/json" => Encoding::Json,
-        _ => {
-            let endpoint = Endpoint::Otlp { signal, encoding: Encoding::Json, receiver };
-            return Failure::ContentType(kind).http(endpoint, "", desk.shared.clock.now());
-        }
+        _ => return Err(Failure::ContentType(kind)),
     };
-    take(desk, Endpoint::Otlp { signal, encoding, receiver }, request).await
+    Ok(Endpoint::Otlp { signal, encoding, receiver: Receiver::OtlpHttp })
 }
 
 fn text(headers: &HeaderMap, name: impl header::AsHeaderName) -> Option<&str> {
@@ -143,24 +153,34 @@ async fn delivered(
     let principal = desk.credentials.prove(claim, &raw.bytes).ok_or(Failure::Unauthorized)?;
     let receiver = endpoint.receiver();
     let held = desk.booked(receiver, &raw.bytes, raw.unpack(desk).await).await?;
-    let outcome = decode(desk, endpoint, held.bytes.clone(), origin(desk, endpoint, headers)).await;
+    let origin = origin(desk.shared.clock.now(), endpoint, headers);
+    let outcome = decode(desk, endpoint, held.bytes.clone(), origin).await;
     let decoded = desk.booked(receiver, &held.bytes, outcome).await?;
     let Decoded { normalized, request_id, written } = decoded;
     let mut batch = normalized.batch;
-    let id = match endpoint {
-        Endpoint::Firehose => {
-            let source = text(headers, "x-amz-firehose-source-arn").unwrap_or_default();
-            text(headers, "x-amz-firehose-request-id")
-                .or(request_id.as_deref())
-                .map(|id| format!("{source} {id}"))
-        }
-        Endpoint::Pubsub => request_id.clone().or_else(|| unwrapped_id(headers)),
-        _ => signed_id.or_else(|| text(headers, "idempotency-key").map(str::to_owned)),
-    };
+    let id = signed_id
+        .or_else(|| delivery_id(endpoint, headers, request_id.as_deref()));
     batch.declared_id = id.map(|id| declared(&principal, receiver, &id));
     let accepted = batch.signals.len();
     desk.deliver(batch).await.map_err(Failure::Refused)?;
     Ok(Delivered { accepted, rejections: normalized.rejections, request_id, written })
+}
+
+/// What names a delivery, by its headers or (`request_id`) by its body.
+pub(super) fn delivery_id(
+    endpoint: Endpoint,
+    headers: &HeaderMap,
+    request_id: Option<&str>,
+) -> Option<String> {
+    match endpoint {
+        Endpoint::Firehose => {
+            let source = text(headers, "x-amz-firehose-source-arn").unwrap_or_default();
+            let id = text(headers, "x-amz-firehose-request-id").or(request_id)?;
+            Some(format!("{source} {id}"))
+        }
+        Endpoint::Pubsub => request_id.map(str::to_owned).or_else(|| unwrapped_id(headers)),
+        _ => text(headers, "idempotency-key").map(str::to_owned),
+    }
 }
 
 /// The id of a Pub/Sub message that was pushed without its envelope (`--push-no-wrapper-write-metadata`).
@@ -169,7 +189,7 @@ fn unwrapped_id(headers: &HeaderMap) -> Option<String> {
     text(headers, "x-goog-pubsub-message-id").map(|id| format!("{subscription} {id}"))
 }
 
-fn origin(desk: &Desk, endpoint: Endpoint, headers: &HeaderMap) -> Origin {
+pub(super) fn origin(arrived: Timestamp, endpoint: Endpoint, headers: &HeaderMap) -> Origin {
     let common = text(headers, "x-amz-firehose-common-attributes")
         .filter(|_| endpoint == Endpoint::Firehose);
     let common = common.and_then(|json| serde_json::from_str::<serde_json::Value>(json).ok());
@@ -179,7 +199,7 @@ fn origin(desk: &Desk, endpoint: Endpoint, headers: &HeaderMap) -> Origin {
         .into_iter()
         .flatten();
     Origin {
-        arrived: desk.shared.clock.now(),
+        arrived,
         function: text(headers, "lambda-function-name").map(str::to_owned),
         attributes: pairs
             .filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())))

@@ -8,6 +8,7 @@
 mod admission;
 mod answer;
 mod body;
+pub mod captured;
 mod credential;
 mod decode;
 mod grpc;

@@ -1,0 +1,41 @@
+//! One evaluation of the rules over the state: what the daemon does after every tick, and a rehearsal too.
+
+use std::sync::PoisonError;
+
+use super::evidence;
+use super::state::State;
+use crate::evaluate::{Elapsed, Evaluation, Transition};
+use crate::signal::Timestamp;
+
+impl State {
+    /// What the rules find at `now` (log time). Nothing has changed before it is applied. The engine
+    /// must not wait for rules: no lock is held while they are evaluated.
+    pub(super) fn evaluate(&self, now: Timestamp, elapsed: &Elapsed<'_>) -> Evaluation {
+        let read = || self.series.read().unwrap_or_else(PoisonError::into_inner);
+        let evaluator = || self.evaluator.write().unwrap_or_else(PoisonError::into_inner);
+        let round = evaluator().begin(now, &|metric| read().lateness(metric));
+        let finished = round.evaluate(&|selection| read().select(selection), elapsed);
+        evaluator().finish(finished)
+    }
+
+    /// Gives transitions a real request and figures.
+    pub(super) fn gather_evidence(&self, transitions: &mut [Transition], external_url: &str) {
+        let (engine, evaluator) = (&self.engine, &self.evaluator);
+        let select = |selection: &crate::series::Selection<'_>| {
+            self.series.read().unwrap_or_else(PoisonError::into_inner).select(selection)
+        };
+        let sources = evidence::Sources {
+            requests: &|find| find(&engine.read().unwrap_or_else(PoisonError::into_inner)),
+            select: &select,
+            objective: &|service, name, at| {
+                let named = {
+                    let evaluator = evaluator.read().unwrap_or_else(PoisonError::into_inner);
+                    evaluator.objective_named(service, name)
+                };
+                named.map(|slo| slo.state_json(at, &select))
+            },
+            external_url,
+        };
+        evidence::attach(transitions, &sources);
+    }
+}
