@@ -30,4 +30,5 @@ pub mod clock;
 pub mod number;
 // what joins it
 pub mod pipeline;
+pub mod event_test;
 pub mod cli;

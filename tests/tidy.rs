@@ -10,7 +10,7 @@ use throughline::internal_telemetry::Metrics;
 use throughline::series::catalog;
 
 /// Which modules a module may use. Everything may use `number` and `signal`.
-const MAP: [(&str, &[&str]); 23] = [
+const MAP: [(&str, &[&str]); 24] = [
     ("number", &[]),
     ("signal", &[]),
     ("clock", &[]),
@@ -67,12 +67,17 @@ const MAP: [(&str, &[&str]); 23] = [
         ],
     ),
     (
+        "event_test",
+        &["config", "correlate", "evaluate", "notify", "pipeline", "promql", "receive", "series"],
+    ),
+    (
         "cli",
         &[
             "clock",
             "config",
             "correlate",
             "evaluate",
+            "event_test",
             "extension",
             "internal_telemetry",
             "normalize",

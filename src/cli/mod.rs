@@ -49,7 +49,7 @@ enum Command {
     Extension(extension::ExtensionArgs),
     /// Checks config, rule, SLO and routing files; opens no socket.
     Check(check::CheckArgs),
-    /// Runs rule unit tests in promtool's format.
+    /// Runs rule unit tests in promtool's format, and event tests: signals in, alerts and messages out.
     Test(test::TestArgs),
     /// Writes workloads with known truth as payload files.
     Simulate(simulate::SimulateArgs),

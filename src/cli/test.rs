@@ -1,7 +1,7 @@
-//! `throughline test`: rule unit tests in promtool's format.
+//! `throughline test`: rule unit tests in promtool's format, and event tests.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -9,11 +9,13 @@ use clap::Args;
 
 use super::{say, say_error};
 use crate::evaluate::unit_test::{self, TestReport};
+use crate::event_test;
 
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   throughline test alert-rules/*.test.yaml
-  throughline test orders.test.yaml --junit results.xml")]
+  throughline test orders.test.yaml --junit results.xml
+  throughline test orders.events.yaml                   signals in; requests, alerts, messages out")]
 pub(super) struct TestArgs {
     /// Test files; the files that they name are relative to them.
     #[arg(required = true, value_name = "FILE")]
@@ -27,13 +29,13 @@ pub(super) fn run(args: &TestArgs) -> anyhow::Result<ExitCode> {
     let mut failed = 0;
     let mut suites = String::new();
     for path in &args.files {
-        let report = unit_test::run(path, &|path| std::fs::read_to_string(path));
+        let report = report(path);
         if report.failures().next().is_none() {
             say(&format!("{}: {} passed", path.display(), report.passed()));
         }
         for failure in report.failures() {
             failed += 1;
-            say_error(&format!("{}: {failure}", path.display()));
+            say_error(&placed(path, failure));
         }
         suites.push_str(&suite(&path.display().to_string(), &report));
     }
@@ -44,6 +46,22 @@ pub(super) fn run(args: &TestArgs) -> anyhow::Result<ExitCode> {
         std::fs::write(file, xml).with_context(|| format!("cannot write {}", file.display()))?;
     }
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// A file is one of two kinds; it tells by its keys.
+fn report(path: &Path) -> TestReport {
+    match std::fs::read_to_string(path) {
+        Ok(text) if event_test::is_event_test(&text) => {
+            event_test::run(path, &text, &|path| std::fs::read(path))
+        }
+        _ => unit_test::run(path, &|path| std::fs::read_to_string(path)),
+    }
+}
+
+/// A failure that says which file it is of.
+fn placed(path: &Path, failure: &str) -> String {
+    let file = path.display().to_string();
+    if failure.starts_with(&file) { failure.to_owned() } else { format!("{file}: {failure}") }
 }
 
 /// One file as a JUnit test suite.

@@ -171,6 +171,13 @@ impl Evaluator {
         &self.warnings
     }
 
+    /// The names of all alerts that could fire.
+    pub fn alert_names(&self) -> BTreeSet<Text> {
+        let rules = self.groups.iter().flat_map(|group| &group.rules);
+        let alerts = rules.filter(|rule| matches!(rule.kind, rule::Kind::Alert(_)));
+        alerts.map(|rule| Text::clone(&rule.key.name)).collect()
+    }
+
     /// The objectives whose `throughline_slo_*` counters the rules need.
     pub fn objectives(&self) -> Vec<Objective> {
         self.slos.iter().filter_map(Slo::objective).collect()

@@ -13,13 +13,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub(crate) use self::file::ExpectedSample;
 use self::file::{AlertCheck, ExprCheck, Test, TestFile};
 use self::memory::Memory;
 use super::rule::{Group, Kind};
-use super::{AlertState, Config, Evaluator, rule_file};
+use super::{AlertState, Config, Evaluator, Select, rule_file};
 use crate::promql::{self, Options, Output, Query};
 use crate::series::{Histogram, Sample, SampleValue};
-use crate::signal::{Labels, Text, format_duration};
+use crate::signal::{Labels, Text, Timestamp, format_duration};
 
 /// Evaluations of one test: a year of minutes, so that a slip in a unit does not run for ever.
 const EVALUATIONS_MAX: u128 = 600_000;
@@ -300,6 +301,27 @@ impl Run<'_> {
 /// Labels of a sample and its value.
 type Valued = (Labels, SampleValue);
 
+/// What a query gave and what was expected of it, as lines that compare; or why there is no answer.
+pub(crate) struct Compared {
+    pub(crate) expected: Vec<String>,
+    pub(crate) got: Vec<String>,
+}
+
+/// Asks a query that gives a vector or a scalar.
+pub(crate) fn compare_query(
+    expr: &str,
+    at: Timestamp,
+    expected: &[ExpectedSample],
+    select: &Select<'_>,
+) -> Result<Compared, String> {
+    let query = Query::parse(expr).map_err(|error| error.to_string())?;
+    let answer =
+        query.instant(at, &Options::default(), select).map_err(|error| error.to_string())?;
+    let expected: Vec<Valued> =
+        expected.iter().map(ExpectedSample::parse).collect::<Result<_, _>>()?;
+    Ok(Compared { expected: lines(&expected), got: lines(&samples(answer.output)?) })
+}
+
 fn samples(output: Output) -> Result<Vec<Valued>, String> {
     match output {
         Output::Scalar(_, value) => Ok(vec![(Labels::default(), SampleValue::Float(value))]),
@@ -372,7 +394,7 @@ fn shown(labels: &Labels, annotations: &[(Text, Text)]) -> String {
 }
 
 /// A sample as a test expects it, read from its labels and value.
-impl file::ExpectedSample {
+impl ExpectedSample {
     fn parse(&self) -> Result<Valued, String> {
         let labels = match self.labels.trim() {
             "" => Labels::default(),

@@ -68,7 +68,7 @@ pub(super) struct ExprCheck {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct ExpectedSample {
+pub(crate) struct ExpectedSample {
     #[serde(default)]
     pub(super) labels: String,
     #[serde(default)]
