@@ -7,9 +7,10 @@ use std::borrow::Cow;
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 
+use super::credential::Principal;
 use super::decode::{self, Body, Decoded, Endpoint};
 use super::http::{delivery_id, endpoint_of_otlp, origin};
-use super::{Limits, Principal, declared, remote_write};
+use super::{Limits, declared, remote_write};
 use crate::normalize::inflate::{inflate, unsnap};
 use crate::normalize::otlp::OtlpSignal;
 use crate::normalize::{Config, Normalized};

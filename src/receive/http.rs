@@ -158,8 +158,7 @@ async fn delivered(
     let decoded = desk.booked(receiver, &held.bytes, outcome).await?;
     let Decoded { normalized, request_id, written } = decoded;
     let mut batch = normalized.batch;
-    let id = signed_id
-        .or_else(|| delivery_id(endpoint, headers, request_id.as_deref()));
+    let id = signed_id.or_else(|| delivery_id(endpoint, headers, request_id.as_deref()));
     batch.declared_id = id.map(|id| declared(&principal, receiver, &id));
     let accepted = batch.signals.len();
     desk.deliver(batch).await.map_err(Failure::Refused)?;
