@@ -15,6 +15,7 @@ pub mod evaluate;
 pub mod notify;
 pub mod serve;
 // what it stands on
+pub mod listen;
 pub mod journal;
 pub mod series;
 pub mod promql;

@@ -9,6 +9,8 @@ use throughline::clock::Clock;
 use throughline::config::Config;
 use throughline::pipeline::{Pipeline, Settings, Stopped};
 
+#[path = "journey/doors.rs"]
+mod doors;
 #[path = "journey/grafana.rs"]
 mod grafana;
 

@@ -10,13 +10,14 @@ use throughline::internal_telemetry::Metrics;
 use throughline::series::catalog;
 
 /// Which modules a module may use. Everything may use `number` and `signal`.
-const MAP: [(&str, &[&str]); 24] = [
+const MAP: [(&str, &[&str]); 25] = [
     ("number", &[]),
     ("signal", &[]),
     ("clock", &[]),
     ("template", &[]),
     ("normalize", &[]),
-    ("receive", &["clock", "normalize"]),
+    ("listen", &[]),
+    ("receive", &["clock", "listen", "normalize"]),
     ("extension", &["clock"]),
     ("journal", &["clock"]),
     ("correlate", &[]),
@@ -31,7 +32,17 @@ const MAP: [(&str, &[&str]); 24] = [
     ("forward", &["clock", "internal_telemetry", "normalize", "notify", "series"]),
     (
         "config",
-        &["archive", "correlate", "forward", "normalize", "notify", "promql", "receive", "series"],
+        &[
+            "archive",
+            "correlate",
+            "forward",
+            "listen",
+            "normalize",
+            "notify",
+            "promql",
+            "receive",
+            "series",
+        ],
     ),
     (
         "serve",
@@ -41,6 +52,7 @@ const MAP: [(&str, &[&str]); 24] = [
             "correlate",
             "evaluate",
             "internal_telemetry",
+            "listen",
             "notify",
             "promql",
             "series",
@@ -57,6 +69,7 @@ const MAP: [(&str, &[&str]); 24] = [
             "forward",
             "internal_telemetry",
             "journal",
+            "listen",
             "measure",
             "normalize",
             "notify",

@@ -22,6 +22,10 @@ pub(super) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
         for unsupported in config.notify.unsupported() {
             say_error(&format!("warning: {unsupported}"));
         }
+        let tls = config.tls.as_ref();
+        if let Some(warning) = tls.and_then(|tls| tls.identity.warning(Clock::wall().now())) {
+            say_error(&format!("warning: {warning}"));
+        }
         Settings::new(config, Clock::wall()).evaluator()
     });
     match checked {

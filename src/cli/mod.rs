@@ -9,6 +9,7 @@ mod extension;
 mod inbox;
 mod notify;
 mod query;
+mod remote;
 mod request;
 mod run;
 mod simulate;

@@ -56,7 +56,7 @@ pub(super) fn run(args: &NotifyArgs) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::FAILURE);
         }
     };
-    let (clock, url) = (Clock::wall(), format!("http://{}", config.listen.web));
+    let (clock, url) = (Clock::wall(), format!("{}://{}", config.scheme(), config.listen.web));
     let Some(messages) = trial::messages(&config.notify, &args.test, &url, clock.now()) else {
         let known: Vec<&str> =
             config.notify.receivers().iter().map(|receiver| &*receiver.name).collect();

@@ -6,15 +6,15 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 use serde_json::Value;
 
+use super::remote::Remote;
 use super::{block_on, say};
 
 #[derive(Args, Debug)]
 pub(super) struct QueryArgs {
     /// The expression, as `rate(throughline_requests_total[5m])`
     promql: String,
-    /// The daemon's web address.
-    #[arg(long, default_value = "http://127.0.0.1:9595")]
-    url: String,
+    #[command(flatten)]
+    remote: Remote,
     /// Evaluate at this time (seconds or RFC 3339) instead of now.
     #[arg(long, conflicts_with_all = ["start", "end", "step"])]
     time: Option<String>,
@@ -35,7 +35,8 @@ pub(super) struct QueryArgs {
 pub(super) fn run(args: &QueryArgs) -> anyhow::Result<ExitCode> {
     let answer = block_on(ask(args))??;
     if answer["status"] != "success" {
-        bail!("{}", answer["error"].as_str().unwrap_or("the daemon gave no reason"));
+        let reason = answer["error"].as_str().or_else(|| answer["error"]["message"].as_str());
+        bail!("{}", reason.unwrap_or("the daemon gave no reason"));
     }
     if args.json {
         say(&serde_json::to_string_pretty(&answer)?);
@@ -49,17 +50,14 @@ async fn ask(args: &QueryArgs) -> anyhow::Result<Value> {
     let path = if args.start.is_some() { "query_range" } else { "query" };
     let named =
         [("time", &args.time), ("start", &args.start), ("end", &args.end), ("step", &args.step)];
-    let mut url = reqwest::Url::parse(&args.url)
-        .with_context(|| format!("`{}` is no URL", args.url))?
-        .join(&format!("/api/v1/{path}"))?;
+    let mut url = args.remote.at(&["api", "v1", path])?;
     url.query_pairs_mut().append_pair("query", &args.promql);
     for (name, value) in named.iter().filter_map(|(name, value)| Some((*name, value.as_deref()?))) {
         url.query_pairs_mut().append_pair(name, value);
     }
-    let response = reqwest::get(url)
-        .await
-        .with_context(|| format!("no answer from {}; is the daemon running?", args.url))?;
-    Ok(response.json().await?)
+    let response = args.remote.get(url).await?;
+    let status = response.status();
+    response.json().await.with_context(|| format!("the answer, status {status}, is no JSON"))
 }
 
 /// One line a series: its labels, then its value or values.

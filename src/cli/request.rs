@@ -4,18 +4,15 @@
 //! printed.
 
 use std::io::{IsTerminal as _, Write as _};
-use std::path::PathBuf;
-use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use serde::Deserialize;
 
+use super::remote::Remote;
 use super::waterfall::{self, Ink};
 use crate::correlate::{Outcome, Request};
 use crate::signal::Timestamp;
 
-/// A daemon that does not answer by then is not there.
-const ANSWER_MAX: Duration = Duration::from_secs(30);
 /// Columns where the terminal does not tell how many it has.
 const WIDTH: usize = 100;
 /// Longest text of an answer that is shown, in characters.
@@ -29,12 +26,8 @@ const SHOWN_MAX: usize = 300;
 pub(super) struct RequestArgs {
     /// Any id that belongs to it: its own, or a correlation, trace, invocation or message id.
     pub key: String,
-    /// Where the daemon's web port is.
-    #[arg(long, default_value = "http://127.0.0.1:9595")]
-    pub url: String,
-    /// A file with the token of a daemon that wants one.
-    #[arg(long, value_name = "FILE")]
-    pub token_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) remote: Remote,
     /// The daemon's answer as it is.
     #[arg(long)]
     pub json: bool,
@@ -68,27 +61,8 @@ pub(super) async fn run(args: &RequestArgs) -> anyhow::Result<()> {
 }
 
 async fn ask(args: &RequestArgs) -> anyhow::Result<Answer> {
-    // A second installation is refused and changes nothing.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let mut url = reqwest::Url::parse(&args.url)
-        .with_context(|| format!("`{}` is no URL like http://127.0.0.1:9595", args.url))?;
-    match url.path_segments_mut() {
-        Ok(mut path) => path.pop_if_empty().extend(["api", "requests"]).push(&args.key),
-        Err(()) => bail!("`{}` is no URL of a daemon", args.url),
-    };
-    let client = reqwest::Client::builder()
-        .timeout(ANSWER_MAX)
-        .redirect(reqwest::redirect::Policy::none())
-        .build()?;
-    let mut request = client.get(url);
-    if let Some(file) = &args.token_file {
-        let token = std::fs::read_to_string(file)
-            .with_context(|| format!("cannot read the token in {}", file.display()))?;
-        request = request.bearer_auth(token.trim());
-    }
-    let answer = request.send().await.with_context(|| {
-        format!("no daemon answers at {}; start it with `throughline run`, or give --url", args.url)
-    })?;
+    let url = args.remote.at(&["api", "requests", &args.key])?;
+    let answer = args.remote.get(url).await?;
     Ok(Answer { status: answer.status().as_u16(), body: answer.text().await? })
 }
 

@@ -61,9 +61,9 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
 
 /// One banner with every URL.
 pub(super) fn banner(pipeline: &Pipeline) -> String {
-    let addresses = pipeline.addresses();
+    let (addresses, scheme) = (pipeline.addresses(), pipeline.scheme());
     format!(
-        "throughline {} is ready\n  OTLP/gRPC   http://{}\n  ingest      http://{}  (OTLP/HTTP: /v1/traces, /v1/logs, /v1/metrics; /ingest/json, /ingest/aws/…, /ingest/gcp/pubsub, /ingest/azure/eventhub)\n  pages, API  http://{}",
+        "throughline {} is ready\n  OTLP/gRPC   {scheme}://{}\n  ingest      {scheme}://{}  (OTLP/HTTP: /v1/traces, /v1/logs, /v1/metrics; /ingest/json, /ingest/aws/…, /ingest/gcp/pubsub, /ingest/azure/eventhub)\n  pages, API  {scheme}://{}",
         env!("CARGO_PKG_VERSION"),
         addresses.otlp_grpc,
         addresses.ingest,

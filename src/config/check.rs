@@ -1,6 +1,5 @@
 //! As written to checked: every value read, every error kept, none stops the others.
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
@@ -12,7 +11,7 @@ use super::raw::{
     RawAlertmanager, RawConfig, RawFields, RawFunction, RawQuery, RawQueue, RawRemoteWrite, Scalar,
     Value, Values,
 };
-use super::{Config, Listen, Outside, Rules};
+use super::{Config, Outside, Rules};
 use crate::correlate::config::{Architecture, FlowConfig, FunctionConfig, QueueConfig};
 use crate::forward::alertmanagers::Peer;
 use crate::forward::endpoint::{self, Endpoint};
@@ -30,6 +29,8 @@ pub(super) struct Source<'a> {
     pub(super) file: &'a str,
     pub(super) text: &'a str,
     pub(super) dir: &'a Path,
+    /// An override by itself: what it needs of others may stand in the file.
+    pub(super) is_part: bool,
 }
 
 pub(super) fn check(
@@ -44,26 +45,24 @@ pub(super) fn check(
 }
 
 pub(super) struct Reader<'a> {
-    source: Source<'a>,
-    outside: &'a Outside<'a>,
+    pub(super) source: Source<'a>,
+    pub(super) outside: &'a Outside<'a>,
     errors: Vec<Diagnostic>,
 }
 
 impl Reader<'_> {
     fn config(&mut self, raw: &RawConfig) -> Config {
-        if let Some(tls) = &raw.tls {
-            self.error(
-                tls,
-                "`tls` is not supported yet; put a TLS proxy in front, or listen on loopback",
-            );
-        }
         if let Some(first) = raw.forward.otlp.iter().flatten().next() {
             self.error(first, "`forward.otlp` is not supported yet; leave it empty");
         }
         let memory_max_bytes = self.memory_max(&raw.memory_max);
         let correlate = self.correlate(raw, memory_max_bytes);
+        let tls = raw.tls.as_ref().and_then(|tls| self.tls(tls));
+        let auth = self.auth(&raw.auth, tls.as_ref());
         Config {
-            listen: self.listen(raw),
+            listen: self.listen(raw, tls.is_some(), &auth),
+            tls,
+            auth,
             data_dir: self
                 .path(&raw.data_dir)
                 .unwrap_or_else(|| PathBuf::from("./throughline-data")),
@@ -92,8 +91,6 @@ impl Reader<'_> {
             archive: self.archive(raw),
             notify: self.notify(&raw.notify.config),
             journal_size_max_bytes: self.bytes(&raw.journal.size_max).unwrap_or(JOURNAL_SIZE_MAX),
-            tokens: self.tokens(raw.auth.tokens.as_deref().unwrap_or_default()),
-            signers: self.signers(raw.auth.signatures.as_deref().unwrap_or_default()),
             rules: self.rules(raw),
             alertmanagers: raw
                 .forward
@@ -102,27 +99,6 @@ impl Reader<'_> {
                 .flatten()
                 .filter_map(|peer| self.alertmanager(peer))
                 .collect(),
-        }
-    }
-
-    fn listen(&mut self, raw: &RawConfig) -> Listen {
-        let insecure = self.parse::<bool>(&raw.listen.insecure, "true or false").unwrap_or(false);
-        let mut address = |value: &Value, default: [u8; 4], port: u16| {
-            let chosen =
-                self.parse::<SocketAddr>(value, "an address with a port, as 127.0.0.1:4318");
-            if let (Some(value), Some(chosen)) = (value, chosen)
-                && !chosen.ip().is_loopback()
-                && !insecure
-            {
-                self.error(value, format!("{chosen} is reachable from outside without TLS; listen on loopback, or say `listen: {{insecure: true}}`"));
-            }
-            chosen.unwrap_or_else(|| SocketAddr::from((default, port)))
-        };
-        let loopback = [127, 0, 0, 1];
-        Listen {
-            otlp_grpc: address(&raw.listen.otlp_grpc, loopback, 4317),
-            ingest: address(&raw.listen.ingest, loopback, 4318),
-            web: address(&raw.listen.web, loopback, 9595),
         }
     }
 
@@ -457,7 +433,7 @@ impl Reader<'_> {
         parsed
     }
 
-    fn parse<T: FromStr>(&mut self, value: &Value, what: &str) -> Option<T> {
+    pub(super) fn parse<T: FromStr>(&mut self, value: &Value, what: &str) -> Option<T> {
         self.parse_with(value, what, |text| text.parse().ok())
     }
 

@@ -1,15 +1,120 @@
-//! Who is let in: tokens and signatures, as written to checked.
+//! Where to listen and who is let in: addresses, certificates, tokens and signatures, as written to
+//! checked.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use serde_saphyr::Spanned;
 
 use super::check::Reader;
-use super::raw::{RawSignature, RawToken};
-use super::{Scope, Token};
+use super::raw::{RawAuth, RawConfig, RawSignature, RawTls, RawToken, Value, Values};
+use super::{Auth, Listen, Scope, Tls, Token};
+use crate::listen::tls::{Files, Identity, Pems, Wrong};
 use crate::receive::signature::{Scheme, Signer};
 use crate::signal::SecretHash;
 
 impl Reader<'_> {
-    pub(super) fn tokens(&mut self, raw: &[Spanned<RawToken>]) -> Vec<Token> {
+    /// Nobody from outside gets in without TLS and a credential, but where that is said out loud.
+    pub(super) fn listen(&mut self, raw: &RawConfig, has_tls: bool, auth: &Auth) -> Listen {
+        let insecure = self.parse::<bool>(&raw.listen.insecure, "true or false").unwrap_or(false);
+        let is_part = self.source.is_part;
+        let missing = match (has_tls, auth.is_required()) {
+            _ if insecure || is_part => None,
+            (true, true) => None,
+            (true, false) => Some(
+                "lets everybody in; set `auth.tokens` or `tls.client_ca_file`, or listen on loopback",
+            ),
+            (false, _) => Some(
+                "is reachable from outside without TLS; set `tls`, listen on loopback, or say `listen: {insecure: true}`",
+            ),
+        };
+        let mut address = |value: &Value, port: u16| {
+            let chosen =
+                self.parse::<SocketAddr>(value, "an address with a port, as 127.0.0.1:4318");
+            if let (Some(value), Some(chosen), Some(missing)) = (value, chosen, missing)
+                && !chosen.ip().is_loopback()
+            {
+                self.error(value, format!("{chosen} {missing}"));
+            }
+            chosen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], port)))
+        };
+        Listen {
+            otlp_grpc: address(&raw.listen.otlp_grpc, 4317),
+            ingest: address(&raw.listen.ingest, 4318),
+            web: address(&raw.listen.web, 9595),
+        }
+    }
+
+    pub(super) fn tls(&mut self, raw: &Spanned<RawTls>) -> Option<Tls> {
+        let RawTls { cert_file, key_file, client_ca_file, client_scope } = &raw.value;
+        let is_empty = [cert_file, key_file, client_ca_file].iter().all(|value| value.is_none());
+        if is_empty || (self.source.is_part && (cert_file.is_none() || key_file.is_none())) {
+            return None;
+        }
+        self.required(raw, cert_file, "cert_file")?;
+        self.required(raw, key_file, "key_file")?;
+        let (cert, key) = (self.pem(cert_file), self.pem(key_file));
+        let client_ca = match client_ca_file {
+            Some(_) => Some(self.pem(client_ca_file)?),
+            None => None,
+        };
+        let ((cert, cert_text), (key, key_text)) = cert.zip(key)?;
+        let client_ca_text = client_ca.as_ref().map(|(_, text)| text.as_str());
+        let pems = Pems { cert: &cert_text, key: &key_text, client_ca: client_ca_text };
+        let identity = Identity::try_new(pems).map_err(|wrong| {
+            let place = match &wrong {
+                Wrong::Cert(_) => cert_file,
+                Wrong::Key(_) => key_file,
+                Wrong::ClientCa(_) => client_ca_file,
+            };
+            if let Some(place) = place {
+                self.error(place, wrong.to_string());
+            }
+        });
+        let client_scopes = match (&client_ca, client_scope) {
+            (None, _) => Vec::new(),
+            (Some(_), None) => vec![Scope::Ingest, Scope::Read],
+            (Some(_), written) => self.scopes(written),
+        };
+        let client_ca = client_ca.map(|(path, _)| path);
+        Some(Tls { files: Files { cert, key, client_ca }, identity: identity.ok()?, client_scopes })
+    }
+
+    /// A file's path and text.
+    fn pem(&mut self, value: &Value) -> Option<(PathBuf, String)> {
+        let path = self.path(value)?;
+        match (self.outside.read)(&path) {
+            Ok(text) => Some((path, text)),
+            Err(error) => {
+                if let Some(written) = value {
+                    self.error(written, format!("cannot read {}: {error}", path.display()));
+                }
+                None
+            }
+        }
+    }
+
+    pub(super) fn auth(&mut self, raw: &RawAuth, tls: Option<&Tls>) -> Auth {
+        Auth {
+            tokens: self.tokens(raw.tokens.as_deref().unwrap_or_default()),
+            signers: self.signers(raw.signatures.as_deref().unwrap_or_default()),
+            client_scopes: tls.map(|tls| tls.client_scopes.clone()).unwrap_or_default(),
+        }
+    }
+
+    fn scopes(&mut self, written: &Values) -> Vec<Scope> {
+        let scopes = written.iter().flatten().filter_map(|scope| {
+            self.parse_with(&Some(scope.clone()), "ingest, read or write", |text| match text {
+                "ingest" => Some(Scope::Ingest),
+                "read" => Some(Scope::Read),
+                "write" => Some(Scope::Write),
+                _ => None,
+            })
+        });
+        scopes.collect()
+    }
+
+    fn tokens(&mut self, raw: &[Spanned<RawToken>]) -> Vec<Token> {
         let mut tokens = Vec::new();
         for token in raw {
             let name = self.required(token, &token.value.name, "name");
@@ -21,20 +126,13 @@ impl Reader<'_> {
                 );
                 continue;
             };
-            let scopes = token.value.scope.iter().flatten().filter_map(|scope| {
-                self.parse_with(&Some(scope.clone()), "ingest, read or write", |text| match text {
-                    "ingest" => Some(Scope::Ingest),
-                    "read" => Some(Scope::Read),
-                    "write" => Some(Scope::Write),
-                    _ => None,
-                })
-            });
-            tokens.push(Token { name, hash: SecretHash::of(&secret), scopes: scopes.collect() });
+            let scopes = self.scopes(&token.value.scope);
+            tokens.push(Token { name, hash: SecretHash::of(&secret), scopes });
         }
         tokens
     }
 
-    pub(super) fn signers(&mut self, raw: &[Spanned<RawSignature>]) -> Vec<Signer> {
+    fn signers(&mut self, raw: &[Spanned<RawSignature>]) -> Vec<Signer> {
         raw.iter().filter_map(|signature| self.signer(signature)).collect()
     }
 

@@ -20,7 +20,7 @@ use crate::forward::alertmanagers::Peer;
 use crate::forward::endpoint::Endpoint;
 use crate::receive::signature::Signer;
 use crate::signal::{Diagnostic, SecretHash};
-use crate::{archive, correlate, normalize, notify, promql, series};
+use crate::{archive, correlate, listen, normalize, notify, promql, series};
 
 /// Everything that the daemon needs to know. Private to build, public to read.
 #[derive(Clone, Debug)]
@@ -38,9 +38,8 @@ pub struct Config {
     pub archive: archive::Config,
     pub notify: notify::Config,
     pub journal_size_max_bytes: u64,
-    pub tokens: Vec<Token>,
-    /// Secrets that sign deliveries.
-    pub signers: Vec<Signer>,
+    pub tls: Option<Tls>,
+    pub auth: Auth,
     pub rules: Rules,
     /// Real Alertmanagers that alerts are pushed on to.
     pub alertmanagers: Vec<Peer>,
@@ -51,6 +50,31 @@ pub struct Listen {
     pub otlp_grpc: SocketAddr,
     pub ingest: SocketAddr,
     pub web: SocketAddr,
+}
+
+/// What listeners show, read when the configuration was.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tls {
+    pub files: listen::tls::Files,
+    pub identity: listen::tls::Identity,
+    /// What a client's certificate lets it do; nothing where none is asked for.
+    pub client_scopes: Vec<Scope>,
+}
+
+/// Who is let in.
+#[derive(Clone, Debug, Default)]
+pub struct Auth {
+    pub tokens: Vec<Token>,
+    /// Secrets that sign deliveries.
+    pub signers: Vec<Signer>,
+    pub client_scopes: Vec<Scope>,
+}
+
+impl Auth {
+    /// True where anything is configured that lets somebody in: then nobody comes in without.
+    pub fn is_required(&self) -> bool {
+        !self.tokens.is_empty() || !self.signers.is_empty() || !self.client_scopes.is_empty()
+    }
 }
 
 /// A bearer token, kept as the SHA-256 of its text only.
@@ -95,9 +119,9 @@ impl std::fmt::Debug for Outside<'_> {
 }
 
 impl Config {
-    /// True where anything is configured that lets somebody in: then nobody comes in without.
-    pub fn requires_credential(&self) -> bool {
-        !self.tokens.is_empty() || !self.signers.is_empty()
+    /// How URLs of this daemon begin.
+    pub fn scheme(&self) -> &'static str {
+        if self.tls.is_some() { "https" } else { "http" }
     }
 
     /// Reads the file (None: defaults) and the overrides (`key.path=value`).
@@ -134,12 +158,16 @@ impl Config {
             // Checked alone first, so that its errors name it and not a line of the file.
             check::check(
                 &over,
-                check::Source { file: &as_file, text: &yaml, dir: Path::new("") },
+                check::Source { file: &as_file, text: &yaml, dir: Path::new(""), is_part: true },
                 outside,
             )?;
             raw::Merge::merge(&mut raw, over);
         }
-        check::check(&raw, check::Source { file: &name, text: &text, dir: &dir }, outside)
+        check::check(
+            &raw,
+            check::Source { file: &name, text: &text, dir: &dir, is_part: false },
+            outside,
+        )
     }
 }
 

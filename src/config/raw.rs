@@ -56,7 +56,7 @@ section!(RawConfig {
     query: RawQuery,
     archive: RawArchive,
     rules: RawRules,
-    tls: Option<Spanned<serde_json::Value>>,
+    tls: Option<Spanned<RawTls>>,
     auth: RawAuth,
     redact: RawRedact,
     fields: RawFields,
@@ -92,6 +92,7 @@ section!(RawQuery {
 section!(RawArchive { keep: RawKeep, size_max: Value, retention: Value });
 section!(RawKeep { errors: Value, slowest_per_flow: Value, sample: Value });
 section!(RawRules { files: Values, evaluation_interval: Value, query_offset: Value });
+section!(RawTls { cert_file: Value, key_file: Value, client_ca_file: Value, client_scope: Values });
 section!(RawAuth {
     tokens: Option<Vec<Spanned<RawToken>>>,
     signatures: Option<Vec<Spanned<RawSignature>>>,

@@ -39,7 +39,7 @@ fn all_bad_values_are_told_at_once_with_their_places() {
         "listen: {web: 0.0.0.0:9595, ingest: here}\nmemory_max: 1MiB\ncorrelate:\n  settle_after: soon\n  hops_max: 0\nredact: {hash: [user]}\n",
         &[],
         expect![[r"
-            dir/c.yaml:1:15: 0.0.0.0:9595 is reachable from outside without TLS; listen on loopback, or say `listen: {insecure: true}`
+            dir/c.yaml:1:15: 0.0.0.0:9595 is reachable from outside without TLS; set `tls`, listen on loopback, or say `listen: {insecure: true}`
                 listen: {web: 0.0.0.0:9595, ingest: here}
                               ^
             dir/c.yaml:1:37: `here` is not an address with a port, as 127.0.0.1:4318
@@ -104,7 +104,7 @@ fn values_are_filled_in_after_parsing_and_overrides_win() {
     assert_eq!(config.listen.ingest.port(), 4400);
     assert_eq!(config.listen.web.port(), 9000);
     assert_eq!(config.correlate.settle_after.as_secs(), 2);
-    assert_eq!(config.tokens.len(), 1);
+    assert_eq!(config.auth.tokens.len(), 1);
 }
 
 #[test]
@@ -143,4 +143,45 @@ fn a_signature_needs_a_name_a_scheme_and_a_secret_of_its_kind() {
                       ^
         "]],
     );
+}
+
+#[test]
+fn nobody_gets_in_from_outside_without_tls_and_a_credential() {
+    let outside = |rest: &str| load(&format!("listen: {{web: '0.0.0.0:9595'}}\n{rest}"), &[]);
+    let message = |rest: &str| match outside(rest) {
+        Ok(_) => String::new(),
+        Err(errors) => errors.iter().map(|error| error.message.clone()).collect(),
+    };
+    let token = "auth: {tokens: [{name: a, token: b, scope: [read]}]}\n";
+    assert!(message("").contains("without TLS"), "{}", message(""));
+    assert!(message(token).contains("without TLS"), "{}", message(token));
+    let pair = rcgen::generate_simple_self_signed(vec!["a".to_owned()]).expect("a pair");
+    let (cert, key) = (pair.cert.pem(), pair.signing_key.serialize_pem());
+    let load = |text: &str, sets: &[String]| {
+        let read = |path: &Path| match path.to_str() {
+            Some("dir/c.yaml") => Ok(text.to_owned()),
+            Some("dir/crt") => Ok(cert.clone()),
+            Some("dir/key") => Ok(key.clone()),
+            _ => Err(std::io::Error::new(std::io::ErrorKind::NotFound, "no such file")),
+        };
+        let glob = |path: &Path| Ok(vec![PathBuf::from(path)]);
+        let outside = Outside { env: &|_| None, read: &read, glob: &glob };
+        Config::try_new(Some(Path::new("dir/c.yaml")), sets, &outside)
+    };
+    let tls = "listen: {web: '0.0.0.0:9595'}\ntls: {cert_file: crt, key_file: key}\n";
+    let open = load(tls, &[]).expect_err("everybody could come in");
+    assert!(open.iter().any(|error| error.message.contains("lets everybody in")), "{open:?}");
+    let both = load(&format!("{tls}{token}"), &[]).expect("a good configuration");
+    assert!(both.tls.is_some() && both.auth.is_required());
+    // What an override needs of others may stand in the file.
+    let file = format!("tls: {{cert_file: crt, key_file: key}}\n{token}");
+    assert!(load(&file, &["listen.ingest=0.0.0.0:4318".to_owned()]).is_ok());
+    assert!(load(token, &["listen.ingest=0.0.0.0:4318".to_owned()]).is_err());
+    let swapped = load("tls: {cert_file: key, key_file: crt}\n", &[]).expect_err("no certificate");
+    assert!(swapped.iter().all(|error| (error.line, error.col) == (1, 18)), "{swapped:?}");
+    let certified = "client_ca_file: crt, client_scope: [ingest]";
+    let tls = format!("tls: {{cert_file: crt, key_file: key, {certified}}}\n");
+    let config = load(&tls, &[]).expect("a good configuration");
+    assert_eq!(config.auth.client_scopes, [super::Scope::Ingest]);
+    assert!(config.auth.is_required(), "who shows no certificate needs a token");
 }

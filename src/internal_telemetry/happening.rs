@@ -39,6 +39,16 @@ impl BatchRefused {
     }
 }
 
+/// New connections see another certificate.
+#[derive(Debug)]
+pub struct CertificateChanged;
+
+impl CertificateChanged {
+    pub fn emit(&self) {
+        info!(event = "listen.certificate.reloaded");
+    }
+}
+
 /// What the series store holds, and what it has lost so far.
 #[derive(Debug)]
 pub struct SeriesHeld<'a> {

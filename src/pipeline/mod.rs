@@ -9,6 +9,7 @@
 //! the evaluator reads it and writes what it found back through the journal.
 
 mod deliver;
+mod doors;
 mod evaluation;
 mod evidence;
 mod forwarding;

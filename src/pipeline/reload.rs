@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 
+use super::doors::Doors;
 use super::start::deliverable;
 use super::state::{Entry, State};
 use super::terms::Terms;
@@ -23,6 +24,7 @@ pub(super) struct Reload {
     pub(super) source: Option<(Option<PathBuf>, Vec<String>)>,
     pub(super) state: State,
     pub(super) normalize: Arc<ArcSwap<normalize::Config>>,
+    pub(super) doors: Doors,
     /// Set when recovery is over.
     pub(super) log: Arc<OnceLock<Log>>,
 }
@@ -42,14 +44,18 @@ impl Reload {
         let terms = Terms::of(&config);
         terms.check()?;
         let name = file.as_ref().map(|file| file.display().to_string()).unwrap_or_default();
+        if let Some(refusal) = self.doors.refusal(&config) {
+            return Err(vec![Diagnostic::new(&name, "", 0, 0, refusal)]);
+        }
         let log = self.log.get().ok_or("recovery is not over; try again");
-        self.state.routing.store(Arc::new(config.notify));
+        self.state.routing.store(Arc::new(config.notify.clone()));
         let written = log.and_then(|log| {
             let entry = terms.entry().map_err(|_failed| "it cannot be written as text")?;
             log.write_and_wait(entry)
                 .map_err(|_refused| "the journal took no record of it; try again")
         });
         written.map_err(|error| vec![Diagnostic::new(&name, "", 0, 0, error)])?;
+        self.doors.set(&config);
         self.normalize.store(Arc::new(config.normalize));
         Ok(())
     }

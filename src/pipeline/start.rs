@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::deliver;
+use super::doors::Doors;
 use super::forwarding::Forwarding;
 use super::recover::{self, Recovered};
 use super::reload::Reload;
@@ -21,12 +22,13 @@ use super::terms::Terms;
 use super::threads::{EngineThread, EvaluatorThread, Item, Log};
 use super::troubles::{StepWatch, Troubles};
 use crate::clock::Clock;
-use crate::config::{Config, Listen, Scope};
+use crate::config::{Config, Listen};
 use crate::evaluate::Evaluator;
 use crate::forward::alertmanagers;
 use crate::internal_telemetry::Metrics;
 use crate::internal_telemetry::happening::{BatchAccepted, BatchRefused, JournalFailed};
 use crate::journal::{Committed, Priority, Refused};
+use crate::listen::Listening;
 use crate::receive::{self, Delivery, Receivers, Refusal};
 use crate::serve::{self, Views};
 use crate::signal::Diagnostic;
@@ -75,6 +77,7 @@ impl Settings {
 #[derive(Debug)]
 pub struct Pipeline {
     addresses: Listen,
+    scheme: &'static str,
     log: Log,
     receivers: Receivers,
     tasks: Tasks,
@@ -89,8 +92,9 @@ pub struct Pipeline {
 #[derive(Debug)]
 struct Tasks {
     stop: watch::Sender<bool>,
-    web: tokio::task::JoinHandle<()>,
+    web: Listening,
     ticker: tokio::task::JoinHandle<()>,
+    certificates: tokio::task::JoinHandle<()>,
     forwarder: tokio::task::JoinHandle<()>,
     forwarding: tokio::task::JoinHandle<()>,
     sender: tokio::task::JoinHandle<()>,
@@ -131,64 +135,68 @@ impl Pipeline {
         let state = recover::state(&config, archive);
         let normalize = Arc::new(ArcSwap::from_pointee(config.normalize.clone()));
         let written = Arc::new(OnceLock::new());
+        let doors = Doors::new(&config);
         let reload = Reload {
             source,
             state: state.clone(),
             normalize: Arc::clone(&normalize),
+            doors: doors.clone(),
             log: Arc::clone(&written),
         };
         let (stop, stopping) = watch::channel(false);
-        let web = bind(config.listen.web).await.map_err(|error| one(&error))?;
-        let addresses_web = web.local_addr().map_err(|error| one(&error))?;
         let seen = Seen {
             metrics: Arc::clone(&metrics),
             clock: clock.clone(),
             troubles: troubles.clone(),
             reload: reload.clone(),
-            log: Arc::clone(&written),
         };
         let lanes = lanes(&config, &state, &seen, &stopping);
-        let views = views(&config, &state, seen);
-        let web = tokio::spawn(serve_web(web, views, stopping.clone()));
-
+        let router = serve::router(views(&config, &state, seen));
+        let web = Listening::start(config.listen.web, router, doors.door());
+        let web = web.await.map_err(|error| one(&error))?;
         let crowded = Arc::clone(&state.crowded);
         lost.iter().for_each(|trouble| troubles.add(trouble, clock.now()));
         let forwarding = Forwarding::of(&state, &clock, &metrics, &stopping);
         let core = Core { config: &config, clock: &clock, state, metrics: &metrics };
         let Running { log, threads, sender } = core
-            .start(&troubles, format!("http://{addresses_web}"))
+            .start(&troubles, format!("{}://{}", config.scheme(), web.address()))
             .await
             .map_err(|error| one(&error))?;
         drop(written.set(log.clone()));
         let forwarding = forwarding.start(&config);
 
         let (accepted, deliveries) = mpsc::channel(DELIVERIES_MAX);
-        let receivers = Receivers::bind(
-            receive_config(&config),
-            receive::Shared { normalize, clock: clock.clone(), accepted },
-        )
-        .await
-        .map_err(|error| one(&error))?;
+        let (access, clock_of_receivers) = (Arc::clone(&doors.receive), clock.clone());
+        let shared = receive::Shared { normalize, access, clock: clock_of_receivers, accepted };
+        let receivers = Receivers::bind(doors.receivers(config.listen), shared);
+        let receivers = receivers.await.map_err(|error| one(&error))?;
         let forwarder =
             tokio::spawn(forward(deliveries, log.clone(), crowded, Arc::clone(&metrics)));
+        let certificates =
+            tokio::spawn(doors.watch(clock.clone(), troubles.clone(), stopping.clone()));
         let ticker = tokio::spawn(tick(log.clone(), clock, troubles.clone(), stopping));
         troubles.watch(log.clone());
         metrics.ready.set(1);
-        let addresses = Listen {
-            otlp_grpc: receivers.otlp_grpc(),
-            ingest: receivers.ingest(),
-            web: addresses_web,
-        };
         Ok(Self {
-            addresses,
+            addresses: Listen {
+                otlp_grpc: receivers.otlp_grpc(),
+                ingest: receivers.ingest(),
+                web: web.address(),
+            },
             log,
             receivers,
-            tasks: Tasks { stop, web, ticker, forwarder, forwarding, sender, lanes },
+            tasks: Tasks { stop, web, ticker, certificates, forwarder, forwarding, sender, lanes },
+            scheme: config.scheme(),
             threads,
             reload,
             troubles,
             lock,
         })
+    }
+
+    /// `http` or `https`: of every listener.
+    pub fn scheme(&self) -> &'static str {
+        self.scheme
     }
 
     pub fn addresses(&self) -> Listen {
@@ -224,11 +232,12 @@ impl Pipeline {
         let poisoned = log.is_poisoned();
         troubles.stopping();
         receivers.drain(DRAIN).await;
-        // The forwarder ends with the last receiver, the ticker and the web server when told.
+        // The forwarder ends with the last receiver, the others when told.
         let _ = tasks.stop.send(true);
         // A push on its way may be cut: it comes again after the next start and changes nothing twice.
         tasks.lanes.shutdown().await;
-        for task in [tasks.forwarder, tasks.forwarding, tasks.ticker, tasks.web] {
+        tasks.web.drain(DRAIN).await;
+        for task in [tasks.forwarder, tasks.forwarding, tasks.ticker, tasks.certificates] {
             if let Err(error) = task.await {
                 tracing::error!(event = "pipeline.task.failed", %error);
             }
@@ -392,8 +401,6 @@ struct Seen {
     clock: Clock,
     troubles: Troubles,
     reload: Reload,
-    /// Set when recovery is over.
-    log: Arc<OnceLock<Log>>,
 }
 
 /// The way of commands into the journal.
@@ -414,12 +421,8 @@ fn commands(log: Arc<OnceLock<Log>>) -> serve::Commands {
 }
 
 fn views(config: &Config, state: &State, seen: Seen) -> Views {
-    let has = |token: &crate::config::Token, scope| token.scopes.contains(&scope);
-    let token = |token: &crate::config::Token| serve::Token {
-        hash: token.hash,
-        reads: has(token, Scope::Read) || has(token, Scope::Write),
-        writes: has(token, Scope::Write),
-    };
+    let access = Arc::clone(&seen.reload.doors.serve);
+    let commands = commands(Arc::clone(&seen.reload.log));
     Views {
         engine: Arc::clone(&state.engine),
         series: Arc::clone(&state.series),
@@ -433,10 +436,9 @@ fn views(config: &Config, state: &State, seen: Seen) -> Views {
             Arc::new(move || troubles.findings())
         },
         unready: Arc::new(move || seen.troubles.reasons()),
-        tokens: config.tokens.iter().map(token).collect(),
-        requires_credential: config.requires_credential(),
+        access,
         reload: Arc::new(move || seen.reload.run()),
-        commands: commands(seen.log),
+        commands,
         started_at: seen.clock.now(),
         queries: serve::Queries::new(config.query),
         exported: serve::metrics::Exported(Arc::clone(&state.exported)),
@@ -461,42 +463,6 @@ fn lanes(
         lanes.spawn(alertmanagers::run(peer.clone(), shared.clone(), stopping.clone()));
     }
     lanes
-}
-
-async fn bind(address: std::net::SocketAddr) -> Result<tokio::net::TcpListener, String> {
-    tokio::net::TcpListener::bind(address)
-        .await
-        .map_err(|error| format!("cannot listen on {address}: {error}; is another daemon running?"))
-}
-
-async fn serve_web(
-    listener: tokio::net::TcpListener,
-    views: Views,
-    mut stopping: watch::Receiver<bool>,
-) {
-    let stopped = async move {
-        // An error means that the pipeline is gone: stop as well.
-        drop(stopping.wait_for(|stop| *stop).await);
-    };
-    let served = axum::serve(listener, serve::router(views)).with_graceful_shutdown(stopped);
-    // A reader that keeps its connection open must not hold up the end.
-    if let Err(error) = served.await {
-        tracing::error!(event = "serve.listener.failed", %error);
-    }
-}
-
-fn receive_config(config: &Config) -> receive::Config {
-    let tokens = config.tokens.iter().filter(|token| token.scopes.contains(&Scope::Ingest));
-    receive::Config {
-        otlp_grpc: config.listen.otlp_grpc,
-        ingest: config.listen.ingest,
-        tokens: tokens
-            .map(|token| receive::Token { name: token.name.clone(), hash: token.hash })
-            .collect(),
-        signers: config.signers.clone(),
-        requires_credential: config.requires_credential(),
-        limits: receive::Limits::default(),
-    }
 }
 
 /// Puts accepted batches into the journal and answers when they are on disk.

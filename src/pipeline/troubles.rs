@@ -28,6 +28,8 @@ pub(super) enum Kind {
     ClockStep,
     DiskFull,
     SnapshotsFail,
+    CertificateRefused,
+    CertificateEnds,
 }
 
 impl Kind {
@@ -39,6 +41,8 @@ impl Kind {
             Self::ClockStep => "clock_step",
             Self::DiskFull => "disk_full",
             Self::SnapshotsFail => "snapshots_fail",
+            Self::CertificateRefused => "certificate_refused",
+            Self::CertificateEnds => "certificate_ends",
         }
     }
 }

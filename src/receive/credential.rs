@@ -4,25 +4,18 @@
 //! Never is a body read for somebody whose headers prove nothing; a signature, which needs the body, is
 //! checked before anything is made of it.
 
-use axum::http::{HeaderMap, header};
+use axum::http::request::Parts;
+use axum::http::{Extensions, HeaderMap, header};
 
-use super::Token;
+use super::Access;
 use super::decode::Endpoint;
-use super::signature::{self, Scheme, Signed, Signer};
+use super::signature::{self, Scheme, Signed};
+use crate::listen::Client;
 use crate::signal::{SecretHash, Timestamp};
 
-/// Who sends: the name of a token or of a signer, or nobody in particular.
+/// Who sends: the name of a token, a signer or a client's certificate, or nobody in particular.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Principal(pub(super) String);
-
-/// Everything that lets somebody in.
-#[derive(Debug)]
-pub(super) struct Credentials {
-    pub(super) tokens: Vec<Token>,
-    pub(super) signers: Vec<Signer>,
-    /// True where any credential is configured: then a delivery without one is refused.
-    pub(super) required: bool,
-}
 
 /// What the headers say of the sender.
 #[derive(Debug)]
@@ -50,7 +43,7 @@ const fn schemes(endpoint: Endpoint) -> &'static [Scheme] {
     }
 }
 
-impl Credentials {
+impl Access {
     /// Checks a token. Every known one is compared, so that timing tells nothing.
     pub(super) fn token(&self, secret: Option<&str>) -> Option<Principal> {
         if !self.required {
@@ -62,13 +55,16 @@ impl Credentials {
         })
     }
 
+    /// Who holds the other end of the connection, where its certificate says so and may deliver.
+    pub(super) fn certified(&self, extensions: &Extensions) -> Option<Principal> {
+        let Client(name) = extensions.get::<Client>().filter(|_| self.clients_ingest)?;
+        // Apart from the names of tokens, which are the operator's own.
+        Some(Principal(format!("certificate {name}")))
+    }
+
     /// What the headers prove or promise. None: nobody that we know.
-    pub(super) fn claim(
-        &self,
-        endpoint: Endpoint,
-        headers: &HeaderMap,
-        now: Timestamp,
-    ) -> Option<Claim> {
+    pub(super) fn claim(&self, endpoint: Endpoint, parts: &Parts, now: Timestamp) -> Option<Claim> {
+        let headers = &parts.headers;
         if !self.signers.is_empty()
             && let Some(signed) =
                 schemes(endpoint).iter().find_map(|scheme| signature::read(headers, *scheme, now))
@@ -80,7 +76,7 @@ impl Credentials {
             Endpoint::Firehose => text("x-amz-firehose-access-key").or_else(|| bearer(headers)),
             _ => bearer(headers),
         };
-        self.token(secret).map(Claim::Known)
+        self.token(secret).or_else(|| self.certified(&parts.extensions)).map(Claim::Known)
     }
 
     /// Holds a claim against the body as it was sent.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
@@ -121,7 +122,7 @@ async fn take(desk: Arc<Desk>, endpoint: Endpoint, request: Request) -> Response
     let (parts, body) = request.into_parts();
     let header_id =
         text(&parts.headers, "x-amz-firehose-request-id").unwrap_or_default().to_owned();
-    match delivered(&desk, endpoint, &parts.headers, body).await {
+    match delivered(&desk, endpoint, &parts, body).await {
         Ok(delivered) => success(&desk, endpoint, delivered),
         Err(failure) => failure.http(endpoint, &header_id, desk.shared.clock.now()),
     }
@@ -138,11 +139,12 @@ struct Delivered {
 async fn delivered(
     desk: &Arc<Desk>,
     endpoint: Endpoint,
-    headers: &HeaderMap,
+    parts: &Parts,
     body: axum::body::Body,
 ) -> Result<Delivered, Failure> {
-    let now = desk.shared.clock.now();
-    let claim = desk.credentials.claim(endpoint, headers, now).ok_or(Failure::Unauthorized)?;
+    let (headers, now) = (&parts.headers, desk.shared.clock.now());
+    let access = desk.shared.access.load_full();
+    let claim = access.claim(endpoint, parts, now).ok_or(Failure::Unauthorized)?;
     let unsaid = match endpoint {
         // Remote write 1.0 has one encoding, and senders of old do not name it.
         Endpoint::RemoteWrite(_) => Packing::Snappy,
@@ -150,7 +152,7 @@ async fn delivered(
     };
     let raw = body::read(desk, headers, body, unsaid).await?;
     let signed_id = claim.id();
-    let principal = desk.credentials.prove(claim, &raw.bytes).ok_or(Failure::Unauthorized)?;
+    let principal = access.prove(claim, &raw.bytes).ok_or(Failure::Unauthorized)?;
     let receiver = endpoint.receiver();
     let held = desk.booked(receiver, &raw.bytes, raw.unpack(desk).await).await?;
     let origin = origin(desk.shared.clock.now(), endpoint, headers);

@@ -13,7 +13,6 @@ mod credential;
 mod decode;
 mod grpc;
 mod http;
-mod listen;
 mod remote_write;
 pub mod signature;
 #[cfg(test)]
@@ -28,12 +27,12 @@ use sha2::{Digest, Sha256};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::Clock;
+use crate::listen::{BindError, Door, Listening};
 use crate::normalize;
 use crate::signal::{Batch, Fnv128, Receiver, SecretHash};
 use admission::Admission;
 use answer::Failure;
-use credential::{Credentials, Principal};
-use listen::Listening;
+use credential::Principal;
 use signature::Signer;
 
 /// Where to listen and whom to let in.
@@ -41,13 +40,21 @@ use signature::Signer;
 pub struct Config {
     pub otlp_grpc: SocketAddr,
     pub ingest: SocketAddr,
-    /// Tokens that may ingest.
+    pub door: Door,
+    pub limits: Limits,
+}
+
+/// Whom to let in; swapped at a reload, so that tokens and secrets change without a restart.
+#[derive(Clone, Debug, Default)]
+pub struct Access {
+    /// Tokens that may ingest. Of two that are alive, either lets in.
     pub tokens: Vec<Token>,
     /// Secrets that sign what their owners send.
     pub signers: Vec<Signer>,
+    /// A client's certificate lets in.
+    pub clients_ingest: bool,
     /// True where any credential is configured: then a delivery without one is refused.
-    pub requires_credential: bool,
-    pub limits: Limits,
+    pub required: bool,
 }
 
 /// A token, known by the SHA-256 of its text.
@@ -64,9 +71,6 @@ pub struct Limits {
     pub body_bytes_max: usize,
     /// Of all bodies that are being read or decoded.
     pub in_flight_bytes_max: usize,
-    pub connections_max: usize,
-    /// From the start of a connection's request until its headers are read.
-    pub header_timeout: Duration,
     /// From the end of the headers until the body is read.
     pub body_timeout: Duration,
 }
@@ -77,8 +81,6 @@ impl Default for Limits {
             // The OTLP specification recommends 64 MiB; Firehose sends as much.
             body_bytes_max: 64 << 20,
             in_flight_bytes_max: 256 << 20,
-            connections_max: 1000,
-            header_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_mins(1),
         }
     }
@@ -109,22 +111,15 @@ pub enum Refusal {
 #[derive(Clone, Debug)]
 pub struct Shared {
     pub normalize: Arc<ArcSwap<normalize::Config>>,
+    pub access: Arc<ArcSwap<Access>>,
     pub clock: Clock,
     pub accepted: mpsc::Sender<Delivery>,
-}
-
-#[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}: {source}; is another daemon running?")]
-pub struct BindError {
-    address: SocketAddr,
-    source: std::io::Error,
 }
 
 /// What every request handler works with.
 #[derive(Debug)]
 struct Desk {
     shared: Shared,
-    credentials: Credentials,
     limits: Limits,
     admission: Admission,
 }
@@ -139,16 +134,15 @@ pub struct Receivers {
 impl Receivers {
     /// Binds both addresses and begins to accept.
     pub async fn bind(config: Config, shared: Shared) -> Result<Self, BindError> {
-        let Config { otlp_grpc, ingest, tokens, signers, requires_credential, limits } = config;
+        let Config { otlp_grpc, ingest, door, limits } = config;
         let desk = Arc::new(Desk {
             shared,
-            credentials: Credentials { tokens, signers, required: requires_credential },
             limits,
             admission: Admission::new(limits.in_flight_bytes_max),
         });
         Ok(Self {
-            otlp_grpc: Listening::start(otlp_grpc, grpc::router(&desk), limits).await?,
-            ingest: Listening::start(ingest, http::router(desk), limits).await?,
+            otlp_grpc: Listening::start(otlp_grpc, grpc::router(&desk), door.clone()).await?,
+            ingest: Listening::start(ingest, http::router(desk), door).await?,
         })
     }
 

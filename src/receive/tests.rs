@@ -2,19 +2,18 @@
 
 use std::io::Write as _;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use expect_test::{Expect, expect};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use prost::Message as _;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::mpsc;
 
 use super::signature::{Scheme, Signer};
-use super::{Config, Delivery, Limits, Receivers, Refusal, Shared, Token};
+use super::{Access, Config, Delivery, Limits, Receivers, Refusal, Shared, Token};
 use crate::clock::Clock;
+use crate::listen::Door;
 use crate::normalize;
 use crate::signal::{Batch, SecretHash};
 
@@ -26,9 +25,9 @@ struct Desk {
 
 async fn desk(fate: Result<(), Refusal>, tokens: &[&str], limits: Limits) -> Desk {
     let token = |text: &&str| Token { name: (*text).to_owned(), hash: SecretHash::of(text) };
-    desk_with(fate, limits, |config| {
-        config.tokens = tokens.iter().map(token).collect();
-        config.requires_credential = !tokens.is_empty();
+    desk_with(fate, limits, |access| {
+        access.tokens = tokens.iter().map(token).collect();
+        access.required = !tokens.is_empty();
     })
     .await
 }
@@ -36,7 +35,7 @@ async fn desk(fate: Result<(), Refusal>, tokens: &[&str], limits: Limits) -> Des
 async fn desk_with(
     fate: Result<(), Refusal>,
     limits: Limits,
-    change: impl FnOnce(&mut Config),
+    change: impl FnOnce(&mut Access),
 ) -> Desk {
     let (accepted, mut deliveries) = mpsc::channel::<Delivery>(16);
     let batches = Arc::new(Mutex::new(Vec::new()));
@@ -48,17 +47,12 @@ async fn desk_with(
         }
     });
     let any = "127.0.0.1:0".parse().expect("an address");
-    let mut config = Config {
-        otlp_grpc: any,
-        ingest: any,
-        tokens: Vec::new(),
-        signers: Vec::new(),
-        requires_credential: false,
-        limits,
-    };
-    change(&mut config);
+    let mut access = Access::default();
+    change(&mut access);
+    let config = Config { otlp_grpc: any, ingest: any, door: Door::default(), limits };
     let shared = Shared {
         normalize: Arc::new(ArcSwap::from_pointee(normalize::Config::default())),
+        access: Arc::new(ArcSwap::from_pointee(access)),
         clock: Clock::wall(),
         accepted,
     };
@@ -323,18 +317,6 @@ async fn a_delivery_is_named_by_its_protocol_or_its_key() {
     );
 }
 
-#[tokio::test]
-async fn a_client_that_sends_no_headers_is_cut() {
-    let limits = Limits { header_timeout: Duration::from_millis(100), ..Limits::default() };
-    let desk = desk(Ok(()), &[], limits).await;
-    let mut slow =
-        tokio::net::TcpStream::connect(desk.receivers.ingest()).await.expect("a connection");
-    slow.write_all(b"POST /ingest/json HTTP/1.1\r\nhost: x\r\n").await.expect("sent");
-    let mut rest = Vec::new();
-    let ended = tokio::time::timeout(Duration::from_secs(20), slow.read_to_end(&mut rest)).await;
-    assert!(ended.is_ok(), "the connection is closed");
-}
-
 /// One series of version 1 with `n` samples; the last has no believable time.
 fn written(n: i64) -> Vec<u8> {
     use crate::normalize::remote_write::message::{Label, Sample, SeriesV1};
@@ -475,9 +457,9 @@ async fn grpc_takes_every_encoding_and_answers_by_the_matrix() {
 #[tokio::test]
 async fn a_signed_body_needs_no_token_and_its_id_names_the_delivery() {
     let signer = Signer::try_new("shop", Scheme::StandardWebhooks, "whsec_c2VjcmV0");
-    let desk = desk_with(Ok(()), Limits::default(), |config| {
-        config.signers = vec![signer.expect("a secret")];
-        config.requires_credential = true;
+    let desk = desk_with(Ok(()), Limits::default(), |access| {
+        access.signers = vec![signer.expect("a secret")];
+        access.required = true;
     })
     .await;
     let now = Clock::wall().now().as_secs();

@@ -21,6 +21,7 @@ use std::pin::Pin;
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{Method, StatusCode, header};
@@ -34,6 +35,7 @@ use crate::correlate::{Engine, Finding};
 use crate::evaluate::Evaluator;
 use crate::internal_telemetry::Metrics;
 use crate::internal_telemetry::happening::QueryLimited;
+use crate::listen::Client;
 use crate::notify::{Command, Dispatcher};
 use crate::promql;
 use crate::promql::limits::{Interrupt, Stop};
@@ -97,9 +99,7 @@ pub struct Views {
     pub findings: Arc<dyn Fn() -> Vec<Finding> + Send + Sync>,
     /// Why no work can be taken; none: ready.
     pub unready: Arc<dyn Fn() -> Vec<String> + Send + Sync>,
-    pub tokens: Arc<[Token]>,
-    /// True where any credential is configured: then every path but health needs one.
-    pub requires_credential: bool,
+    pub access: Arc<ArcSwap<Access>>,
     /// Reads the configuration again; a bad one is refused and the old one stays.
     pub reload: Arc<dyn Fn() -> Result<(), Vec<Diagnostic>> + Send + Sync>,
     /// Puts a command into the journal; resolves when it is on disk and applied, or says why not now.
@@ -112,6 +112,33 @@ pub struct Views {
 impl std::fmt::Debug for Views {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Views")
+    }
+}
+
+/// Whom to let in; swapped at a reload.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Access {
+    pub tokens: Vec<Token>,
+    /// A client's certificate may read; may write.
+    pub clients_read: bool,
+    pub clients_write: bool,
+    /// True where any credential is configured: then every path but health needs one.
+    pub required: bool,
+}
+
+impl Access {
+    /// Every token is compared, so that timing tells nothing.
+    fn allows(&self, request: &Request, writes: bool) -> bool {
+        let bearer =
+            request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let given = bearer.and_then(|text| text.strip_prefix("Bearer ")).map(SecretHash::of);
+        let by_token = given.is_some_and(|given| {
+            self.tokens.iter().fold(false, |found, token| {
+                found | (token.hash.is(&given) && if writes { token.writes } else { token.reads })
+            })
+        });
+        let clients = if writes { self.clients_write } else { self.clients_read };
+        by_token || (clients && request.extensions().get::<Client>().is_some())
     }
 }
 
@@ -159,18 +186,8 @@ async fn authorize(State(views): State<Views>, request: Request, next: Next) -> 
             "a write from another site's page is refused",
         );
     }
-    if !views.requires_credential {
-        return next.run(request).await;
-    }
-    let bearer = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let given = bearer.and_then(|text| text.strip_prefix("Bearer ")).map(SecretHash::of);
-    // Every token is compared, so that timing tells nothing.
-    let allowed = given.is_some_and(|given| {
-        views.tokens.iter().fold(false, |found, token| {
-            found | (token.hash.is(&given) && if writes { token.writes } else { token.reads })
-        })
-    });
-    if allowed {
+    let access = views.access.load_full();
+    if !access.required || access.allows(&request, writes) {
         return next.run(request).await;
     }
     let mut response = answer::error(

@@ -1,0 +1,230 @@
+//! Listen: an address to requests: accepts, bounds, speaks TLS where it is told to, serves HTTP/1.1 and
+//! HTTP/2 on the same socket, drains.
+//!
+//! What comes in: connections. What goes out: requests to a router, those over a client's certificate
+//! with a [`Client`] among their extensions. Never does a connection that says nothing keep others out:
+//! newcomers, who have not sent a whole request head, have a time and a number of their own, and the
+//! oldest goes when there are too many.
+//!
+//! `axum::serve` has no header timeout, no cap of connections and no deadline for a drain, and hyper's own
+//! timers begin only after the first bytes told which HTTP it is, so the loop is ours.
+
+mod connection;
+pub mod tls;
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinHandle;
+
+use crate::signal::Text;
+use connection::{Connection, Standing};
+
+/// Streams that one HTTP/2 connection may have open.
+const STREAMS_MAX: u32 = 128;
+/// Streams that a peer reset before we looked at them; more end the connection (CVE-2023-44487).
+const RESETS_MAX: usize = 20;
+/// Bytes of all headers of one request.
+const HEADER_BYTES_MAX: u32 = 64 * 1024;
+/// A peer that does not answer a ping this long is gone.
+const KEEP_ALIVE: Duration = Duration::from_secs(30);
+/// Pause after a failed accept, so that running out of descriptors does not spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Bounds of one listener. `Default` has the reasons.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// At once; more wait in the kernel's queue.
+    pub connections_max: usize,
+    /// Of those, that have not sent a whole request head yet, TLS handshakes among them; more push out
+    /// the oldest. (Turns for handshakes were tried: who takes one and says nothing blocks the others.)
+    pub newcomers_max: usize,
+    /// From the accept until the first bytes, the handshake included, and from the start of each
+    /// request until its headers are read.
+    pub header_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            // Three listeners and the files of the journal stay far below 4,096 descriptors.
+            connections_max: 1000,
+            newcomers_max: 500,
+            header_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+/// What a listener is: its bounds, and the certificate that it shows.
+#[derive(Clone, Debug, Default)]
+pub struct Door {
+    pub limits: Limits,
+    /// None: plain HTTP.
+    pub tls: Option<tls::Shown>,
+}
+
+/// Who proved to be who they are by a certificate that we believe; a request's extension.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Client(pub Text);
+
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address}: {source}; is another daemon running?")]
+pub struct BindError {
+    address: SocketAddr,
+    source: std::io::Error,
+}
+
+/// A listener and the task that accepts on it.
+#[derive(Debug)]
+pub struct Listening {
+    address: SocketAddr,
+    stop: watch::Sender<Option<Duration>>,
+    task: JoinHandle<()>,
+}
+
+impl Listening {
+    /// Binds and begins to accept.
+    pub async fn start(address: SocketAddr, router: Router, door: Door) -> Result<Self, BindError> {
+        let failed = |source| BindError { address, source };
+        let listener = TcpListener::bind(address).await.map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        let (stop, stopping) = watch::channel(None);
+        let task = tokio::spawn(accept(listener, router, door, stopping));
+        Ok(Self { address, stop, task })
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Accepts no more; lets open requests end, for `deadline` at most.
+    pub async fn drain(self, deadline: Duration) {
+        let _ = self.stop.send(Some(deadline));
+        if let Err(error) = self.task.await {
+            tracing::error!(event = "receive.listener.failed", %error);
+        }
+    }
+}
+
+fn builder(limits: Limits) -> Builder<TokioExecutor> {
+    let mut builder = Builder::new(TokioExecutor::new());
+    // hyper's timeouts do nothing without a timer.
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.header_timeout)
+        .max_buf_size(128 * 1024);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS_MAX)
+        .max_pending_accept_reset_streams(RESETS_MAX)
+        .max_header_list_size(HEADER_BYTES_MAX)
+        .keep_alive_interval(KEEP_ALIVE)
+        .keep_alive_timeout(KEEP_ALIVE);
+    builder
+}
+
+async fn accept(
+    listener: TcpListener,
+    router: Router,
+    door: Door,
+    mut stopping: watch::Receiver<Option<Duration>>,
+) {
+    let limits = door.limits;
+    let builder = Arc::new(builder(limits));
+    let connections = Arc::new(Semaphore::new(limits.connections_max));
+    let mut newcomers = Newcomers { waiting: VecDeque::new(), max: limits.newcomers_max };
+    let graceful = GracefulShutdown::new();
+    let deadline = loop {
+        let permit = tokio::select! {
+            permit = Arc::clone(&connections).acquire_owned() => permit,
+            deadline = stopped(&mut stopping) => break deadline,
+        };
+        let stream: TcpStream = tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    tracing::warn!(event = "receive.connection.failed", %error);
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            },
+            deadline = stopped(&mut stopping) => break deadline,
+        };
+        let connection = Connection {
+            standing: newcomers.welcome(),
+            builder: Arc::clone(&builder),
+            router: router.clone(),
+            watcher: graceful.watcher(),
+            header_timeout: limits.header_timeout,
+        };
+        let (shown, mut stopping) = (door.tls.clone(), stopping.clone());
+        tokio::spawn(async move {
+            match shown {
+                None => connection.serve(stream, None).await,
+                Some(shown) => {
+                    let greeted = tokio::select! {
+                        greeted = connection.handshake(stream, &shown) => greeted,
+                        // A handshake is not worth waiting for.
+                        _ = stopped(&mut stopping) => None,
+                    };
+                    if let Some((stream, client)) = greeted {
+                        connection.serve(stream, client).await;
+                    }
+                }
+            }
+            drop(permit);
+        });
+    };
+    drop(listener);
+    if tokio::time::timeout(deadline, graceful.shutdown()).await.is_err() {
+        tracing::warn!(
+            event = "receive.connections.stopped",
+            "some clients did not end in time; what they had not finished was not acknowledged"
+        );
+    }
+}
+
+/// Connections that have not sent a whole request head yet, oldest first.
+#[derive(Debug)]
+struct Newcomers {
+    waiting: VecDeque<Arc<Standing>>,
+    max: usize,
+}
+
+impl Newcomers {
+    /// One more; the oldest is sent away where there are too many.
+    fn welcome(&mut self) -> Arc<Standing> {
+        if self.waiting.len() >= self.max {
+            // Who has gone is held by this list alone.
+            self.waiting.retain(|one| !one.is_known() && Arc::strong_count(one) > 1);
+        }
+        if self.waiting.len() >= self.max
+            && let Some(oldest) = self.waiting.pop_front()
+        {
+            oldest.send_away();
+        }
+        let newest = Arc::new(Standing::default());
+        self.waiting.push_back(Arc::clone(&newest));
+        newest
+    }
+}
+
+/// Resolves with the drain's deadline once the daemon stops.
+async fn stopped(stopping: &mut watch::Receiver<Option<Duration>>) -> Duration {
+    match stopping.wait_for(Option::is_some).await {
+        Ok(deadline) => deadline.unwrap_or_default(),
+        Err(_) => Duration::ZERO,
+    }
+}
