@@ -216,6 +216,14 @@ async fn an_alert_is_told_once_over_a_restart_and_keeps_its_begin() {
     assert_eq!(daemon.post("/ingest/aws/telemetry", "charge", failed).await, 200);
     let fires = |answer: &Value| answer["data"]["alerts"][0]["state"] == "firing";
     let before = daemon.until("/api/v1/alerts", fires).await;
+    let (_, findings) = daemon.get("/api/findings").await;
+    let of_charge = findings["findings"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .find(|one| one["function"] == "charge");
+    let finding = of_charge.unwrap_or_else(|| panic!("no finding of the function: {findings}"));
+    assert_eq!((&finding["kind"], &finding["message"]), (&json!("Failed"), &json!("charge fails")));
     while arrived.lock().expect("not poisoned").is_empty() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }

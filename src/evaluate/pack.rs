@@ -8,7 +8,7 @@ pub const PACK: &str = include_str!("../../alert-rules/throughline.rules.yaml");
 pub const DEMO_SLOS: &str = include_str!("../../alert-rules/slo/demo.yaml");
 
 /// (alert, page).
-const RUNBOOKS: [(&str, &str); 19] = [
+const RUNBOOKS: [(&str, &str); 20] = [
     ("QueueLagRising", include_str!("../../alert-rules/runbooks/QueueLagRising.md")),
     ("DlqGrew", include_str!("../../alert-rules/runbooks/DlqGrew.md")),
     ("DlqNotEmpty", include_str!("../../alert-rules/runbooks/DlqNotEmpty.md")),
@@ -26,6 +26,7 @@ const RUNBOOKS: [(&str, &str); 19] = [
         include_str!("../../alert-rules/runbooks/DependencyCallsPerInvocation.md"),
     ),
     ("ConnectionErrors", include_str!("../../alert-rules/runbooks/ConnectionErrors.md")),
+    ("AccessDenied", include_str!("../../alert-rules/runbooks/AccessDenied.md")),
     ("VersionRegression", include_str!("../../alert-rules/runbooks/VersionRegression.md")),
     ("CostSpike", include_str!("../../alert-rules/runbooks/CostSpike.md")),
     ("NoData", include_str!("../../alert-rules/runbooks/NoData.md")),

@@ -6,6 +6,7 @@
 
 mod contribution;
 mod delivery;
+pub mod depth;
 mod invocation;
 mod memory_use;
 mod point;

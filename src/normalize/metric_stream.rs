@@ -132,17 +132,6 @@ pub(crate) fn read_record(record: &MetricRecord, speaker: &Resource, gather: &mu
     gather.accept(Some(identity), speaker, told);
 }
 
-/// A second series that a point stands for, which is not a signal of its own: a dead-letter queue is a
-/// queue, so its depth is a queue's depth too.
-pub fn implied(point: &MetricPoint) -> Option<MetricPoint> {
-    if point.labels.name() != DLQ_DEPTH {
-        return None;
-    }
-    let queue = point.labels.get("queue")?;
-    let labels = Labels::of(&[(METRIC_NAME, QUEUE_DEPTH), ("queue", queue)]);
-    Some(MetricPoint { labels, ..point.clone() })
-}
-
 /// Whether a queue is called as dead-letter queues are, for systems that do not configure them:
 /// `orders-dlq`, `orders_dead_letter`, `OrdersDLQ.fifo`, `orders-dead-letter-queue`.
 pub fn is_dead_letter_name(queue: &str) -> bool {

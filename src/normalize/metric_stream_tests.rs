@@ -121,7 +121,7 @@ fn bad_records_are_rejected_one_by_one() {
 }
 
 #[test]
-fn a_dead_letter_queue_is_known_by_its_name_and_is_a_queue_too() {
+fn a_dead_letter_queue_is_known_by_its_name() {
     for name in [
         "orders-dlq",
         "OrdersDLQ.fifo",
@@ -134,15 +134,6 @@ fn a_dead_letter_queue_is_known_by_its_name_and_is_a_queue_too() {
     for name in ["orders", "dlqueries", "deadline", "orders.fifo"] {
         assert!(!is_dead_letter_name(name), "{name}");
     }
-    let depth = MetricPoint {
-        labels: Labels::of(&[(METRIC_NAME, DLQ_DEPTH), ("queue", "orders-dlq")]),
-        time: Timestamp::EPOCH,
-        start: None,
-        value: MetricValue::Gauge(3.0),
-    };
-    let also = implied(&depth).unwrap();
-    assert_eq!(also.labels.to_string(), r#"throughline_queue_depth{queue="orders-dlq"}"#);
-    assert_eq!(implied(&also), None);
 }
 
 #[test]

@@ -14,13 +14,12 @@ use crate::archive::Archive;
 use crate::correlate::{Change, Engine};
 use crate::evaluate::{Evaluator, Recorded, Transition};
 use crate::internal_telemetry::happening::AlertChanged;
-use crate::measure::Measure;
-use crate::normalize::metric_stream;
+use crate::measure::{Measure, depth};
 use crate::notify::{self, Command, Dispatcher, Message, Receipt};
 use crate::number::f64_from_u64;
 use crate::series::export::HighWater;
 use crate::series::{STALE_NAN_BITS, Sample, SampleValue, Series};
-use crate::signal::{Batch, Labels, METRIC_NAME, SignalKind, Timestamp};
+use crate::signal::{Batch, Labels, METRIC_NAME, SignalKind, Text, Timestamp};
 
 /// What the journal holds. New kinds go at the end: the position is part of the format.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -213,12 +212,19 @@ impl State {
             if let Some(SignalKind::Metric(point)) =
                 batch.signals.get(index).map(|signal| &signal.kind)
             {
-                measure.point(point, &mut series, log_time);
-                if let Some(implied) = metric_stream::implied(point) {
-                    measure.point(&implied, &mut series, log_time);
+                for told in depth::told(point, |dlq| self.source_of(dlq)) {
+                    measure.point(&told, &mut series, log_time);
                 }
             }
         }
+    }
+
+    /// The queue that is configured to have this dead-letter queue.
+    fn source_of(&self, dlq: &str) -> Option<Text> {
+        let in_force = lock(&self.terms);
+        let queues = &in_force.terms.correlate.queues;
+        let source = queues.iter().find(|queue| queue.dlq.as_deref() == Some(dlq))?;
+        Some(Text::clone(&source.name))
     }
 
     fn tick(&self, log_time: Timestamp) {

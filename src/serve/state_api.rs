@@ -1,6 +1,6 @@
 //! `/api/slos`, `/api/queues`, `/api/findings`, `/api/ledger`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use axum::extract::State;
 use axum::routing::get;
@@ -8,6 +8,7 @@ use axum::{Json, Router};
 use serde_json::{Value, json};
 
 use super::{Views, select_from};
+use crate::evaluate::ActiveAlert;
 use crate::promql::{Options, Output, Query};
 use crate::series::SampleValue;
 use crate::signal::Timestamp;
@@ -87,6 +88,14 @@ pub(crate) fn queues_json(views: &Views) -> Value {
         "sum by (source_queue, queue) (increase(throughline_dlq_arrivals_total[1h]))",
         "source_queue",
     );
+    let told = ask(
+        "max by (source_queue, queue) (throughline_dlq_depth{source_queue!=\"\"})",
+        "source_queue",
+    );
+    let dlq_of = |name: &str| {
+        let (_, labels) = arrivals.get(name).or_else(|| told.get(name))?;
+        labels.get("queue").map(str::to_owned)
+    };
     let value = |map: &BTreeMap<String, (f64, crate::signal::Labels)>, name: &str| {
         map.get(name).map(|(value, _)| *value).filter(|x| x.is_finite())
     };
@@ -94,14 +103,13 @@ pub(crate) fn queues_json(views: &Views) -> Value {
         depth.keys().chain(age.keys()).chain(p50.keys()).chain(arrivals.keys()).collect();
     names.sort();
     names.dedup();
+    // A dead-letter queue stands in the line of the queue that it is known to serve, else in its own.
+    let placed: BTreeSet<String> = names.iter().filter_map(|name| dlq_of(name)).collect();
     let queues: Vec<Value> = names
         .into_iter()
-        .filter(|name| !dlq_depth.contains_key(*name))
+        .filter(|name| !placed.contains(*name))
         .map(|name| {
-            let dlq = arrivals.get(name).and_then(|(_, labels)| labels.get("queue")).map(str::to_owned).or_else(|| {
-                let by_name = |dlq: &&String| dlq.starts_with(name.as_str());
-                dlq_depth.keys().find(by_name).cloned()
-            });
+            let dlq = dlq_of(name);
             json!({
                 "queue": name,
                 "depth": value(&depth, name),
@@ -123,7 +131,23 @@ async fn findings(State(views): State<Views>) -> Json<Value> {
     let series = views.series.read().unwrap_or_else(std::sync::PoisonError::into_inner).findings();
     findings.extend(series.iter().map(|finding| json!(finding)));
     findings.extend((views.findings)().iter().map(|finding| json!(finding)));
+    let evaluator = views.evaluator.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+    findings.extend(evaluator.active().iter().filter_map(of_function));
     Json(json!({"findings": findings}))
+}
+
+/// What a rule found out about one function: the rules are the only place that has thresholds.
+fn of_function(alert: &ActiveAlert) -> Option<Value> {
+    let function = alert.labels.get("faas_name").filter(|name| !name.is_empty())?;
+    let note = |name: &str| alert.annotations.get(name).map(|text| &**text);
+    Some(json!({
+        "kind": alert.labels.get("alertname"),
+        "function": function,
+        "message": note("summary").unwrap_or(&alert.rule.name),
+        "detail": note("description"),
+        "runbook_url": note("runbook_url"),
+        "since": alert.active_at,
+    }))
 }
 
 async fn ledger(State(views): State<Views>) -> Json<Value> {
