@@ -1,13 +1,14 @@
 //! Throughline turns what a serverless system says about itself into whole requests, measures the
 //! requests, and wakes people when an objective is in danger.
 //!
-//! The modules stand in the order of the data's journey: [`receive`] sockets to payloads,
-//! [`normalize`] payloads to one vocabulary, [`journal`] onto the disk, [`correlate`] signals to
+//! The modules stand in the order of the data's journey: [`receive`] sockets to payloads, [`collect`]
+//! what must be asked for, [`normalize`] payloads to one vocabulary, [`journal`] onto the disk, [`correlate`] signals to
 //! requests, [`measure`] requests to samples, [`series`] samples to time series, [`evaluate`] rules
 //! to alert changes, [`notify`] alert changes to messages, [`serve`] everything to people.
 
 // the journey
 pub mod receive;
+pub mod collect;
 pub mod normalize;
 pub mod correlate;
 pub mod measure;

@@ -10,7 +10,7 @@ use throughline::internal_telemetry::Metrics;
 use throughline::series::catalog;
 
 /// Which modules a module may use. Everything may use `number` and `signal`.
-const MAP: [(&str, &[&str]); 25] = [
+const MAP: [(&str, &[&str]); 26] = [
     ("number", &[]),
     ("signal", &[]),
     ("clock", &[]),
@@ -19,6 +19,7 @@ const MAP: [(&str, &[&str]); 25] = [
     ("listen", &[]),
     ("receive", &["clock", "listen", "normalize"]),
     ("extension", &["clock"]),
+    ("collect", &["clock", "normalize", "receive"]),
     ("journal", &["clock"]),
     ("correlate", &[]),
     ("series", &[]),
@@ -34,6 +35,7 @@ const MAP: [(&str, &[&str]); 25] = [
         "config",
         &[
             "archive",
+            "collect",
             "correlate",
             "forward",
             "listen",
@@ -63,6 +65,7 @@ const MAP: [(&str, &[&str]); 25] = [
         &[
             "archive",
             "clock",
+            "collect",
             "config",
             "correlate",
             "evaluate",
@@ -97,6 +100,7 @@ const MAP: [(&str, &[&str]); 25] = [
             "notify",
             "pipeline",
             "promql",
+            "receive",
             "serve",
             "series",
             "simulate",

@@ -10,6 +10,7 @@ mod inbox;
 mod notify;
 mod query;
 mod remote;
+mod replay;
 mod request;
 mod run;
 mod simulate;
@@ -52,6 +53,8 @@ enum Command {
     Check(check::CheckArgs),
     /// Runs rule unit tests in promtool's format, and event tests: signals in, alerts and messages out.
     Test(test::TestArgs),
+    /// Captured telemetry through the whole pipeline: requests, and alerts that would have fired.
+    Replay(replay::ReplayArgs),
     /// Writes workloads with known truth as payload files.
     Simulate(simulate::SimulateArgs),
     /// SLO files to rules.
@@ -86,6 +89,7 @@ pub fn main() -> ExitCode {
         Command::Extension(args) => extension::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Test(args) => test::run(&args),
+        Command::Replay(args) => replay::run(&args),
         Command::Simulate(args) => simulate::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Slo(args) => slo::run(&args),
         Command::Request(args) => {

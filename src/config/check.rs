@@ -92,6 +92,7 @@ impl Reader<'_> {
             notify: self.notify(&raw.notify.config),
             journal_size_max_bytes: self.bytes(&raw.journal.size_max).unwrap_or(JOURNAL_SIZE_MAX),
             rules: self.rules(raw),
+            collect: self.collect(raw),
             alertmanagers: raw
                 .forward
                 .alertmanagers
@@ -399,7 +400,7 @@ impl Reader<'_> {
         }
     }
 
-    fn texts(&mut self, values: &Values) -> Vec<String> {
+    pub(super) fn texts(&mut self, values: &Values) -> Vec<String> {
         values.iter().flatten().filter_map(|value| self.text(&Some(value.clone()))).collect()
     }
 
@@ -437,15 +438,15 @@ impl Reader<'_> {
         self.parse_with(value, what, |text| text.parse().ok())
     }
 
-    fn duration(&mut self, value: &Value) -> Option<Duration> {
+    pub(super) fn duration(&mut self, value: &Value) -> Option<Duration> {
         self.parse_with(value, "a duration, as 30s, 5m or 1h30m", parse_duration)
     }
 
-    fn bytes(&mut self, value: &Value) -> Option<u64> {
+    pub(super) fn bytes(&mut self, value: &Value) -> Option<u64> {
         self.parse_with(value, "a size, as 512MiB or 10GB", parse_bytes)
     }
 
-    fn count(&mut self, value: &Value) -> Option<usize> {
+    pub(super) fn count(&mut self, value: &Value) -> Option<usize> {
         self.parse_with(value, "a whole number above 0", |text| {
             text.parse().ok().filter(|n| *n > 0)
         })

@@ -6,6 +6,7 @@
 
 mod check;
 mod check_auth;
+mod collected;
 mod interpolate;
 mod raw;
 pub mod reference;
@@ -20,7 +21,7 @@ use crate::forward::alertmanagers::Peer;
 use crate::forward::endpoint::Endpoint;
 use crate::receive::signature::Signer;
 use crate::signal::{Diagnostic, SecretHash};
-use crate::{archive, correlate, listen, normalize, notify, promql, series};
+use crate::{archive, collect, correlate, listen, normalize, notify, promql, series};
 
 /// Everything that the daemon needs to know. Private to build, public to read.
 #[derive(Clone, Debug)]
@@ -41,6 +42,8 @@ pub struct Config {
     pub tls: Option<Tls>,
     pub auth: Auth,
     pub rules: Rules,
+    /// Whom to ask for what does not come by itself.
+    pub collect: collect::Config,
     /// Real Alertmanagers that alerts are pushed on to.
     pub alertmanagers: Vec<Peer>,
 }

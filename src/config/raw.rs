@@ -66,6 +66,7 @@ section!(RawConfig {
     slos: RawSlos,
     notify: RawNotify,
     forward: RawForward,
+    scrape: Option<Vec<Spanned<RawScrape>>>,
 });
 section!(RawListen { otlp_grpc: Value, ingest: Value, web: Value, insecure: Value });
 section!(RawCorrelate {
@@ -144,6 +145,33 @@ section!(RawAlertmanager {
     token_file: Value,
     external_labels: Option<std::collections::BTreeMap<String, Spanned<Scalar>>>,
     drop_labels: Values,
+});
+
+section!(RawScrape {
+    job: Value,
+    targets: Values,
+    interval: Value,
+    timeout: Value,
+    scheme: Value,
+    path: Value,
+    params: Option<std::collections::BTreeMap<String, Vec<Spanned<Scalar>>>>,
+    token: Value,
+    token_file: Value,
+    labels: Option<std::collections::BTreeMap<String, Spanned<Scalar>>>,
+    honor_labels: Value,
+    honor_timestamps: Value,
+    preset: Value,
+    relabel: Option<Vec<Spanned<RawRelabel>>>,
+    body_max: Value,
+    samples_max: Value,
+});
+section!(RawRelabel {
+    source_labels: Values,
+    separator: Value,
+    regex: Value,
+    target_label: Value,
+    replacement: Value,
+    action: Value,
 });
 
 pub(super) fn parse(file: &str, text: &str) -> Result<RawConfig, Vec<Diagnostic>> {

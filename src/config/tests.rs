@@ -185,3 +185,50 @@ fn nobody_gets_in_from_outside_without_tls_and_a_credential() {
     assert_eq!(config.auth.client_scopes, [super::Scope::Ingest]);
     assert!(config.auth.is_required(), "who shows no certificate needs a token");
 }
+
+#[test]
+fn scrape_jobs_are_checked_with_their_places() {
+    let text = "scrape:\n  - {job: a, targets: ['h:1'], preset: rabbitmq, token_file: secret, params: {family: [x]}, relabel: [{regex: 'a.*', action: labeldrop}]}\n";
+    let job = load(text, &[]).expect("a good job").collect.scrapes.remove(0);
+    assert_eq!((job.token.as_deref(), job.interval.as_secs()), (Some("s3cret"), 15));
+    assert!(!format!("{job:?}").contains("s3cret"));
+    check_errors(
+        "scrape:\n  - {job: a, targets: ['http://h:1'], timeout: 20s, scheme: ftp, path: metrics, preset: nats}\n  - {job: b, targets: ['h:1'], interval: 5s, relabel: [{regex: '('}, {action: hashmod}, {action: replace}]}\n  - {job: b, targets: ['h:1'], labels: {__x: y}}\n",
+        &[],
+        expect![[r"
+            dir/c.yaml:2:24: `http://h:1` is not a host with a port, as 127.0.0.1:15692
+                  - {job: a, targets: ['http://h:1'], timeout: 20s, scheme: ftp, path: metrics, preset: nats}
+                                       ^
+            dir/c.yaml:2:48: `timeout` must be above 0 and no longer than `interval`
+                  - {job: a, targets: ['http://h:1'], timeout: 20s, scheme: ftp, path: metrics, preset: nats}
+                                                               ^
+            dir/c.yaml:2:61: `ftp` is not http or https
+                  - {job: a, targets: ['http://h:1'], timeout: 20s, scheme: ftp, path: metrics, preset: nats}
+                                                                            ^
+            dir/c.yaml:2:72: `metrics` is not a path, as /metrics
+                  - {job: a, targets: ['http://h:1'], timeout: 20s, scheme: ftp, path: metrics, preset: nats}
+                                                                                       ^
+            dir/c.yaml:2:89: `nats` is not rabbitmq, kafka, redis, knative or openfaas
+                  - {job: a, targets: ['http://h:1'], timeout: 20s, scheme: ftp, path: metrics, preset: nats}
+                                                                                                        ^
+            dir/c.yaml:3:64: `(` is no regular expression: regex parse error:
+                ^(?s:()$
+                 ^
+            error: unclosed group
+                  - {job: b, targets: ['h:1'], interval: 5s, relabel: [{regex: '('}, {action: hashmod}, {action: replace}]}
+                                                                               ^
+            dir/c.yaml:3:79: `hashmod` is not replace, keep, drop, keepequal, dropequal, labelmap, labeldrop, labelkeep, lowercase or uppercase
+                  - {job: b, targets: ['h:1'], interval: 5s, relabel: [{regex: '('}, {action: hashmod}, {action: replace}]}
+                                                                                              ^
+            dir/c.yaml:3:89: `target_label` is missing
+                  - {job: b, targets: ['h:1'], interval: 5s, relabel: [{regex: '('}, {action: hashmod}, {action: replace}]}
+                                                                                                        ^
+            dir/c.yaml:4:5: the job `b` stands here twice
+                  - {job: b, targets: ['h:1'], labels: {__x: y}}
+                    ^
+            dir/c.yaml:4:46: `__x` is no name for a label
+                  - {job: b, targets: ['h:1'], labels: {__x: y}}
+                                                             ^
+        "]],
+    );
+}

@@ -363,6 +363,7 @@ pub fn receiver_name(receiver: Receiver) -> &'static str {
         Receiver::Pubsub => "pubsub",
         Receiver::Eventhub => "eventhub",
         Receiver::RemoteWrite => "remote_write",
+        Receiver::Scrape => "scrape",
     }
 }
 

@@ -78,6 +78,13 @@ fn start(disk: &mut RealDisk, first_seq: u64) -> Result<Point, Error> {
     Ok(Point { seq, chain, ..Point::default() })
 }
 
+/// The place before the first record that is there.
+pub fn begin(dir: &Path) -> Result<Point, Error> {
+    let mut disk = RealDisk::at(dir);
+    let first = list(&mut disk)?.iter().filter_map(|name| segment::first_seq(name)).min();
+    start(&mut disk, first.unwrap_or(0))
+}
+
 /// The snapshot of this name.
 pub fn snapshot(dir: &Path, name: &str) -> Result<Snapshot, Error> {
     let read = read_snapshot(&mut RealDisk::at(dir), dir, name)?;

@@ -3,6 +3,7 @@
 pub mod azure_records;
 pub mod cloudwatch_logs;
 pub mod config;
+pub mod exposition;
 pub mod firehose;
 pub mod inflate;
 pub mod json_log;

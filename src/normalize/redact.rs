@@ -13,7 +13,7 @@ use serde_json::Value as Json;
 use sha2::{Digest, Sha256};
 
 use super::config::Redact;
-use crate::signal::{Attributes, Text, Value};
+use crate::signal::{Attributes, Labels, METRIC_NAME, Text, Value};
 
 /// Hex digits kept of the hash: 128 bits, enough that no two values meet by chance.
 const HASH_HEX_DIGITS: usize = 32;
@@ -76,6 +76,20 @@ impl Redactor {
         if !self.is_idle() {
             self.entries(&mut attributes.0, &mut String::new());
         }
+    }
+
+    /// A series's labels, redacted; its metric name stays.
+    pub fn labels(&self, labels: &Labels) -> Labels {
+        if self.is_idle() {
+            return labels.clone();
+        }
+        let value =
+            |(name, value): &(Text, Text)| (Text::clone(name), Value::Str(Text::clone(value)));
+        let mut attributes = Attributes(labels.pairs().iter().map(value).collect());
+        attributes.0.retain(|(name, _)| &**name != METRIC_NAME);
+        self.attributes(&mut attributes);
+        let kept = attributes.0.into_iter().map(|(name, value)| (name, value.to_text().into()));
+        Labels::new(kept.chain([(METRIC_NAME.into(), labels.name().into())]))
     }
 
     /// Redacts what lies inside a value (a log's body); the value itself has no name. True where

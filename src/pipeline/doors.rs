@@ -1,4 +1,5 @@
-//! Doors: who is let in and which certificate is shown, in force and changed while the daemon runs.
+//! Doors: who is let in, which certificate is shown and who is asked, in force and changed while the
+//! daemon runs.
 //!
 //! A configuration comes in at the start and at each reload, and the certificate's files whenever they
 //! change. What goes out: what the listeners look at for each connection and each request. Never does a
@@ -17,7 +18,7 @@ use crate::internal_telemetry::happening::CertificateChanged;
 use crate::listen::Door;
 use crate::listen::tls::{Files, Identity, Pems, Shown};
 use crate::signal::{SecretHash, Timestamp};
-use crate::{receive, serve};
+use crate::{collect, receive, serve};
 
 /// How often the certificate's files are looked at. A certificate that was renewed days before its end
 /// is shown long before anybody misses it.
@@ -31,6 +32,7 @@ pub(super) struct Doors {
     pub(super) receive: Arc<ArcSwap<receive::Access>>,
     pub(super) serve: Arc<ArcSwap<serve::Access>>,
     certificate: Option<Certificate>,
+    collect: Arc<watch::Sender<collect::Config>>,
 }
 
 #[derive(Clone, Debug)]
@@ -48,7 +50,23 @@ impl Doors {
                 shown: Shown::new(tls.identity.clone()),
                 files: Arc::new(Mutex::new(tls.files.clone())),
             }),
+            collect: Arc::new(watch::Sender::new(config.collect.clone())),
         }
+    }
+
+    /// Asks those who do not push, until the daemon stops.
+    pub(super) fn ask(
+        &self,
+        shared: receive::Shared,
+        stopping: watch::Receiver<bool>,
+    ) -> tokio::task::JoinHandle<()> {
+        let asking = collect::Shared {
+            normalize: shared.normalize,
+            clock: shared.clock,
+            accepted: shared.accepted,
+            stopping,
+        };
+        tokio::spawn(collect::run(self.collect.subscribe(), asking))
     }
 
     pub(super) fn door(&self) -> Door {
@@ -76,6 +94,7 @@ impl Doors {
     pub(super) fn set(&self, config: &Config) {
         self.receive.store(Arc::new(receive_access(config)));
         self.serve.store(Arc::new(serve_access(config)));
+        self.collect.send_replace(config.collect.clone());
         if let (Some(certificate), Some(tls)) = (&self.certificate, &config.tls) {
             *certificate.files.lock().unwrap_or_else(PoisonError::into_inner) = tls.files.clone();
             certificate.shown.swap(tls.identity.clone());

@@ -16,6 +16,7 @@ mod forwarding;
 mod recover;
 mod rehearsal;
 mod reload;
+pub mod replay;
 mod saved;
 mod scratch;
 mod start;

@@ -94,7 +94,8 @@ struct Tasks {
     stop: watch::Sender<bool>,
     web: Listening,
     ticker: tokio::task::JoinHandle<()>,
-    certificates: tokio::task::JoinHandle<()>,
+    /// The certificate's watch, and what asks others.
+    at_doors: [tokio::task::JoinHandle<()>; 2],
     forwarder: tokio::task::JoinHandle<()>,
     forwarding: tokio::task::JoinHandle<()>,
     sender: tokio::task::JoinHandle<()>,
@@ -168,12 +169,13 @@ impl Pipeline {
         let (accepted, deliveries) = mpsc::channel(DELIVERIES_MAX);
         let (access, clock_of_receivers) = (Arc::clone(&doors.receive), clock.clone());
         let shared = receive::Shared { normalize, access, clock: clock_of_receivers, accepted };
-        let receivers = Receivers::bind(doors.receivers(config.listen), shared);
+        let receivers = Receivers::bind(doors.receivers(config.listen), shared.clone());
         let receivers = receivers.await.map_err(|error| one(&error))?;
         let forwarder =
             tokio::spawn(forward(deliveries, log.clone(), crowded, Arc::clone(&metrics)));
-        let certificates =
-            tokio::spawn(doors.watch(clock.clone(), troubles.clone(), stopping.clone()));
+        let collecting = doors.ask(shared, stopping.clone());
+        let watching = doors.watch(clock.clone(), troubles.clone(), stopping.clone());
+        let at_doors = [tokio::spawn(watching), collecting];
         let ticker = tokio::spawn(tick(log.clone(), clock, troubles.clone(), stopping));
         troubles.watch(log.clone());
         metrics.ready.set(1);
@@ -185,7 +187,7 @@ impl Pipeline {
             },
             log,
             receivers,
-            tasks: Tasks { stop, web, ticker, certificates, forwarder, forwarding, sender, lanes },
+            tasks: Tasks { stop, web, ticker, at_doors, forwarder, forwarding, sender, lanes },
             scheme: config.scheme(),
             threads,
             reload,
@@ -232,12 +234,13 @@ impl Pipeline {
         let poisoned = log.is_poisoned();
         troubles.stopping();
         receivers.drain(DRAIN).await;
-        // The forwarder ends with the last receiver, the others when told.
+        // The forwarder ends with the last receiver and collector, the others when told.
         let _ = tasks.stop.send(true);
         // A push on its way may be cut: it comes again after the next start and changes nothing twice.
         tasks.lanes.shutdown().await;
         tasks.web.drain(DRAIN).await;
-        for task in [tasks.forwarder, tasks.forwarding, tasks.ticker, tasks.certificates] {
+        let [watching, collecting] = tasks.at_doors;
+        for task in [collecting, tasks.forwarder, tasks.forwarding, tasks.ticker, watching] {
             if let Err(error) = task.await {
                 tracing::error!(event = "pipeline.task.failed", %error);
             }

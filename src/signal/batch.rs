@@ -20,6 +20,8 @@ pub enum Receiver {
     Pubsub,
     Eventhub,
     RemoteWrite,
+    /// Prometheus pages that we fetch.
+    Scrape,
 }
 
 /// One delivery after normalizing and redacting: what the journal stores.

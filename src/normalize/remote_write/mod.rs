@@ -20,9 +20,8 @@ use super::wire::{Fault, Field, Message};
 use super::{Config, Normalized, Origin, Rejection, Undecodable};
 use crate::number::u32_from_usize;
 use crate::signal::{
-    Attributes, Batch, Exemplar, Fnv128, Labels, METRIC_NAME, MetricMetadata, MetricPoint,
-    MetricType, MetricValue, Receiver, Remark, Resource, STALE_NAN_BITS, Signal, SignalKind, Text,
-    Timestamp, Value,
+    Attributes, Batch, Exemplar, Fnv128, Labels, MetricMetadata, MetricPoint, MetricType,
+    MetricValue, Receiver, Remark, Resource, STALE_NAN_BITS, Signal, SignalKind, Text, Timestamp,
 };
 use message::{Label, MetadataV1, SeriesV1, SeriesV2};
 
@@ -349,7 +348,7 @@ impl Gather {
     fn series(&mut self, told: &ToldSeries) -> Result<(), Undecodable> {
         let named = |labels: &Labels| match labels.name() {
             "" => Err("the series has no metric name".to_owned()),
-            _ => Ok(self.redacted(labels)),
+            _ => Ok(self.redactor.labels(labels)),
         };
         let labels = match told.labels.as_ref().map_err(Clone::clone).and_then(named) {
             Ok(labels) => labels,
@@ -437,7 +436,7 @@ impl Gather {
         if n_chars > EXEMPLAR_CHARS_MAX || !self.has_room() {
             return;
         }
-        let labels = self.redacted(labels);
+        let labels = self.redactor.labels(labels);
         let exemplar = Exemplar {
             trace_id: labels.get("trace_id").unwrap_or_default().into(),
             others: labels.without("trace_id"),
@@ -463,20 +462,6 @@ impl Gather {
 
     fn has_room(&self) -> bool {
         self.batch.remarks.len() < RECORDS_MAX
-    }
-
-    fn redacted(&self, labels: &Labels) -> Labels {
-        if self.redactor.is_idle() {
-            return labels.clone();
-        }
-        let value =
-            |(name, value): &(Text, Text)| (Text::clone(name), Value::Str(Text::clone(value)));
-        let mut attributes = Attributes(labels.pairs().iter().map(value).collect());
-        attributes.0.retain(|(name, _)| &**name != METRIC_NAME);
-        self.redactor.attributes(&mut attributes);
-        let kept = attributes.0.into_iter().map(|(name, value)| (name, value.to_text().into()));
-        let name = [(Text::from(METRIC_NAME), Text::from(labels.name()))];
-        Labels::new(kept.chain(name))
     }
 }
 
