@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use super::troubles::{Kind, Trouble, Troubles};
 use crate::clock::Clock;
@@ -54,19 +55,21 @@ impl Doors {
         }
     }
 
-    /// Asks those who do not push, until the daemon stops.
-    pub(super) fn ask(
-        &self,
+    /// Watches the certificate and asks those who do not push, until the daemon stops.
+    pub(super) fn attend(
+        self,
         shared: receive::Shared,
+        troubles: Troubles,
         stopping: watch::Receiver<bool>,
-    ) -> tokio::task::JoinHandle<()> {
+    ) -> [JoinHandle<()>; 2] {
         let asking = collect::Shared {
             normalize: shared.normalize,
-            clock: shared.clock,
+            clock: shared.clock.clone(),
             accepted: shared.accepted,
-            stopping,
+            stopping: stopping.clone(),
         };
-        tokio::spawn(collect::run(self.collect.subscribe(), asking))
+        let collecting = tokio::spawn(collect::run(self.collect.subscribe(), asking));
+        [tokio::spawn(self.watch(shared.clock, troubles, stopping)), collecting]
     }
 
     pub(super) fn door(&self) -> Door {
@@ -102,12 +105,7 @@ impl Doors {
     }
 
     /// Looks at the certificate until the daemon stops.
-    pub(super) async fn watch(
-        self,
-        clock: Clock,
-        troubles: Troubles,
-        mut stopping: watch::Receiver<bool>,
-    ) {
+    async fn watch(self, clock: Clock, troubles: Troubles, mut stopping: watch::Receiver<bool>) {
         let Some(certificate) = self.certificate else { return };
         let mut watch = CertificateWatch { certificate, refused: None, told_at: None };
         loop {

@@ -173,9 +173,7 @@ impl Pipeline {
         let receivers = receivers.await.map_err(|error| one(&error))?;
         let forwarder =
             tokio::spawn(forward(deliveries, log.clone(), crowded, Arc::clone(&metrics)));
-        let collecting = doors.ask(shared, stopping.clone());
-        let watching = doors.watch(clock.clone(), troubles.clone(), stopping.clone());
-        let at_doors = [tokio::spawn(watching), collecting];
+        let at_doors = doors.attend(shared, troubles.clone(), stopping.clone());
         let ticker = tokio::spawn(tick(log.clone(), clock, troubles.clone(), stopping));
         troubles.watch(log.clone());
         metrics.ready.set(1);
