@@ -66,6 +66,9 @@ fn check(words: &[&str], expect: Expect) {
     let (outcomes, problems) = done(words);
     assert_eq!(problems, Vec::<String>::new());
     let shown = show::text(&outcomes);
+    // Where in its interval a group runs follows from its file's name, which is another each time.
+    let seconds = regex::Regex::new(r":\d\d\.\d{3}Z").expect("a pattern");
+    let shown = seconds.replace_all(&shown, "");
     // Ids are hashes, and of twenty alike one is enough.
     let lines: Vec<&str> = shown.lines().filter(|line| !line.contains(" ms  ")).collect();
     expect.assert_eq(&format!("{}\n", lines.join("\n")));
@@ -87,11 +90,11 @@ fn a_rule_over_last_tuesdays_logs_says_when_it_would_have_paged() {
     check(
         &[&year.display().to_string(), "--rules", &rules],
         expect![[r#"
-        from 2025-03-04T10:00:01.000Z to 2025-03-04T10:10:11.000Z
+        from 2025-03-04T10:00 to 2025-03-04T10:10
         600 requests: 480 ok, 120 error
           and 100 more; --json tells all
         1 alerts would have fired
-          2025-03-04T10:02:39.995Z  {alertname="OrdersFail", faas_name="orders"}  resolved 2025-03-04T10:04:29.995Z
+          2025-03-04T10:02  {alertname="OrdersFail", faas_name="orders"}  resolved 2025-03-04T10:04
               orders fails
     "#]],
     );
