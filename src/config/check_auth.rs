@@ -7,9 +7,10 @@ use std::path::PathBuf;
 use serde_saphyr::Spanned;
 
 use super::check::Reader;
-use super::raw::{RawAuth, RawConfig, RawSignature, RawTls, RawToken, Value, Values};
+use super::raw::{RawAuth, RawConfig, RawPubsub, RawSignature, RawTls, RawToken, Value, Values};
 use super::{Auth, Listen, Scope, Tls, Token};
 use crate::listen::tls::{Files, Identity, Pems, Wrong};
+use crate::receive::pubsub_oidc;
 use crate::receive::signature::{Scheme, Signer};
 use crate::signal::SecretHash;
 
@@ -98,8 +99,35 @@ impl Reader<'_> {
         Auth {
             tokens: self.tokens(raw.tokens.as_deref().unwrap_or_default()),
             signers: self.signers(raw.signatures.as_deref().unwrap_or_default()),
+            pubsub: raw.pubsub.as_ref().and_then(|pubsub| self.pubsub(pubsub)),
             client_scopes: tls.map(|tls| tls.client_scopes.clone()).unwrap_or_default(),
         }
+    }
+
+    fn pubsub(&mut self, raw: &Spanned<RawPubsub>) -> Option<pubsub_oidc::Config> {
+        let RawPubsub { audience, emails, issuer, keys_url } = &raw.value;
+        if audience.is_none() && emails.is_none() {
+            return None;
+        }
+        let audience = self.required(raw, audience, "audience")?;
+        let emails = self.texts(emails);
+        if emails.is_empty() {
+            self.error(raw, "`emails` must name the service accounts that push: Google signs tokens for anybody's");
+        }
+        let keys = self.text(keys_url).unwrap_or_else(|| pubsub_oidc::KEYS_URL.to_owned());
+        let is_near = ["http://127.0.0.1:", "http://localhost:"];
+        if let Some(written) = keys_url
+            && !keys.starts_with("https://")
+            && !is_near.iter().any(|near| keys.starts_with(near))
+        {
+            self.error(written, "`keys_url` must begin with https://, but on loopback");
+        }
+        Some(pubsub_oidc::Config {
+            issuer: self.text(issuer).unwrap_or_else(|| pubsub_oidc::ISSUER.to_owned()),
+            audience,
+            emails,
+            keys_url: keys,
+        })
     }
 
     fn scopes(&mut self, written: &Values) -> Vec<Scope> {

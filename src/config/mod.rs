@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use crate::forward::alertmanagers::Peer;
 use crate::forward::endpoint::Endpoint;
+use crate::receive::pubsub_oidc;
 use crate::receive::signature::Signer;
 use crate::signal::{Diagnostic, SecretHash};
 use crate::{archive, collect, correlate, listen, normalize, notify, promql, series};
@@ -70,13 +71,18 @@ pub struct Auth {
     pub tokens: Vec<Token>,
     /// Secrets that sign deliveries.
     pub signers: Vec<Signer>,
+    /// Whose tokens Pub/Sub pushes with.
+    pub pubsub: Option<pubsub_oidc::Config>,
     pub client_scopes: Vec<Scope>,
 }
 
 impl Auth {
     /// True where anything is configured that lets somebody in: then nobody comes in without.
     pub fn is_required(&self) -> bool {
-        !self.tokens.is_empty() || !self.signers.is_empty() || !self.client_scopes.is_empty()
+        !self.tokens.is_empty()
+            || !self.signers.is_empty()
+            || self.pubsub.is_some()
+            || !self.client_scopes.is_empty()
     }
 }
 

@@ -97,7 +97,9 @@ section!(RawTls { cert_file: Value, key_file: Value, client_ca_file: Value, clie
 section!(RawAuth {
     tokens: Option<Vec<Spanned<RawToken>>>,
     signatures: Option<Vec<Spanned<RawSignature>>>,
+    pubsub: Option<Spanned<RawPubsub>>,
 });
+section!(RawPubsub { audience: Value, emails: Values, issuer: Value, keys_url: Value });
 section!(RawSignature { name: Value, scheme: Value, secret: Value, secret_file: Value });
 section!(RawToken { name: Value, token: Value, token_file: Value, scope: Values });
 section!(RawRedact { drop: Values, hash: Values, hash_key: Value, hash_key_file: Value });

@@ -18,6 +18,7 @@ use crate::config::{Config, Listen, Scope, Token};
 use crate::internal_telemetry::happening::CertificateChanged;
 use crate::listen::Door;
 use crate::listen::tls::{Files, Identity, Pems, Shown};
+use crate::receive::pubsub_oidc::PubsubOidc;
 use crate::signal::{SecretHash, Timestamp};
 use crate::{collect, receive, serve};
 
@@ -45,7 +46,7 @@ struct Certificate {
 impl Doors {
     pub(super) fn new(config: &Config) -> Self {
         Self {
-            receive: Arc::new(ArcSwap::from_pointee(receive_access(config))),
+            receive: Arc::new(ArcSwap::from_pointee(receive_access(config, None))),
             serve: Arc::new(ArcSwap::from_pointee(serve_access(config))),
             certificate: config.tls.as_ref().map(|tls| Certificate {
                 shown: Shown::new(tls.identity.clone()),
@@ -95,7 +96,8 @@ impl Doors {
 
     /// From here on, new requests and connections are held against this.
     pub(super) fn set(&self, config: &Config) {
-        self.receive.store(Arc::new(receive_access(config)));
+        let access = receive_access(config, Some(&self.receive.load()));
+        self.receive.store(Arc::new(access));
         self.serve.store(Arc::new(serve_access(config)));
         self.collect.send_replace(config.collect.clone());
         if let (Some(certificate), Some(tls)) = (&self.certificate, &config.tls) {
@@ -192,13 +194,26 @@ fn has(token: &Token, scope: Scope) -> bool {
     token.scopes.contains(&scope)
 }
 
-fn receive_access(config: &Config) -> receive::Access {
+/// `before` is what held so far: the keys that it has are kept.
+fn receive_access(config: &Config, before: Option<&receive::Access>) -> receive::Access {
+    let pubsub = config.auth.pubsub.as_ref().and_then(|written| {
+        let kept = before.and_then(|before| before.pubsub.clone());
+        if let Some(kept) = kept.filter(|kept| kept.config() == written) {
+            return Some(kept);
+        }
+        let made = PubsubOidc::try_new(written.clone());
+        // Without it nobody comes in by such a token, which is the safe side.
+        made.map(Arc::new)
+            .map_err(|error| tracing::error!(event = "receive.key_set.failed", error))
+            .ok()
+    });
     let tokens = config.auth.tokens.iter().filter(|token| has(token, Scope::Ingest));
     receive::Access {
         tokens: tokens
             .map(|token| receive::Token { name: token.name.clone(), hash: token.hash })
             .collect(),
         signers: config.auth.signers.clone(),
+        pubsub,
         clients_ingest: config.auth.client_scopes.contains(&Scope::Ingest),
         required: config.auth.is_required(),
     }

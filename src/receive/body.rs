@@ -13,6 +13,9 @@ use super::{Desk, Refusal};
 use crate::normalize::inflate::{InflateError, inflate, unsnap};
 use crate::number::usize_from_u64;
 
+/// Bytes that are admitted at once, at the most, beyond those that have come.
+const AHEAD_MAX: usize = 4 << 20;
+
 /// Bytes and the right to hold them.
 #[derive(Debug)]
 pub(super) struct Held {
@@ -79,15 +82,16 @@ impl Held {
     }
 }
 
-/// Reads frame by frame; what was not announced is admitted as it comes.
+/// Reads frame by frame, and admits what has come: a client that announces much and sends little holds
+/// little. What is announced must have room at the start, so that a refusal comes before the body.
 async fn stream(
     desk: &Desk,
     mut body: Body,
     announced: usize,
 ) -> Result<(Bytes, Vec<Admitted>), Failure> {
     let admit = |bytes| desk.admission.admit(bytes).ok_or(Failure::Refused(Refusal::Overloaded));
-    let mut admitted = vec![admit(announced)?];
-    let mut room = announced;
+    drop(admit(announced)?);
+    let (mut admitted, mut room) = (Vec::new(), 0);
     let mut all = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(|error| Failure::Broken(error.to_string()))?.into_data()
@@ -98,8 +102,11 @@ async fn stream(
             return Err(Failure::TooLarge { max: desk.limits.body_bytes_max });
         }
         if all.len() + data.len() > room {
-            admitted.push(admit(data.len())?);
-            room += data.len();
+            // As much again as there is already, so that many small frames are few permits.
+            let ahead = room.min(AHEAD_MAX).min(announced.saturating_sub(room));
+            let more = data.len().max(ahead);
+            admitted.push(admit(more)?);
+            room += more;
         }
         all.extend_from_slice(&data);
     }

@@ -79,6 +79,18 @@ impl Access {
         self.token(secret).or_else(|| self.certified(&parts.extensions)).map(Claim::Known)
     }
 
+    /// The service account in whose name Pub/Sub pushes, where its token says so.
+    pub(super) async fn pushed(
+        &self,
+        endpoint: Endpoint,
+        headers: &HeaderMap,
+        now: Timestamp,
+    ) -> Option<Claim> {
+        let oidc = self.pubsub.as_ref().filter(|_| endpoint == Endpoint::Pubsub)?;
+        let email = oidc.email(bearer(headers)?, now).await?;
+        Some(Claim::Known(Principal(email)))
+    }
+
     /// Holds a claim against the body as it was sent.
     pub(super) fn prove(&self, claim: Claim, body: &[u8]) -> Option<Principal> {
         match claim {

@@ -144,7 +144,10 @@ async fn delivered(
 ) -> Result<Delivered, Failure> {
     let (headers, now) = (&parts.headers, desk.shared.clock.now());
     let access = desk.shared.access.load_full();
-    let claim = access.claim(endpoint, parts, now).ok_or(Failure::Unauthorized)?;
+    let claim = match access.claim(endpoint, parts, now) {
+        Some(claim) => claim,
+        None => access.pushed(endpoint, headers, now).await.ok_or(Failure::Unauthorized)?,
+    };
     let unsaid = match endpoint {
         // Remote write 1.0 has one encoding, and senders of old do not name it.
         Endpoint::RemoteWrite(_) => Packing::Snappy,

@@ -13,6 +13,7 @@ mod credential;
 mod decode;
 mod grpc;
 mod http;
+pub mod pubsub_oidc;
 mod remote_write;
 pub mod signature;
 #[cfg(test)]
@@ -33,6 +34,7 @@ use crate::signal::{Batch, Fnv128, Receiver, SecretHash};
 use admission::Admission;
 use answer::Failure;
 use credential::Principal;
+use pubsub_oidc::PubsubOidc;
 use signature::Signer;
 
 /// Where to listen and whom to let in.
@@ -51,6 +53,8 @@ pub struct Access {
     pub tokens: Vec<Token>,
     /// Secrets that sign what their owners send.
     pub signers: Vec<Signer>,
+    /// Checks the tokens of Pub/Sub's pushes.
+    pub pubsub: Option<Arc<PubsubOidc>>,
     /// A client's certificate lets in.
     pub clients_ingest: bool,
     /// True where any credential is configured: then a delivery without one is refused.

@@ -1,0 +1,187 @@
+"""Faults of the disk: failed, full, damaged, cut off."""
+
+import fcntl
+import os
+import re
+import shutil
+import signal
+import struct
+import subprocess
+import time
+
+from daemon import Daemon, wait_for
+from oracle import SMALL, WHOLE, WORK, Load, acknowledged, dice, snapshots
+
+# _IOR('X', 125, __u32), without a flush of the journal: linux/fs/ext4/ext4.h; XFS_IOC_GOINGDOWN is the same.
+SHUTDOWN = 2 << 30 | 4 << 16 | ord("X") << 8 | 125
+NO_FLUSH = 2
+
+
+def failed_sync(row):
+    """The n-th fdatasync fails: no acknowledgement after it, exit code 74, nothing lost at the next start."""
+    if not shutil.which("strace"):
+        row.note = "left out: no strace"
+        return
+    for _ in range(20 if WHOLE else 2):
+        with Daemon(*SMALL) as daemon:
+            load = Load(daemon)
+            acknowledged(load, 0)
+            when = dice.randrange(1, 200)
+            tracer = subprocess.Popen(
+                ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=fdatasync", "-e", f"inject=fdatasync:error=EIO:when={when}+1", "-p", str(daemon.process.pid)],
+                stderr=subprocess.DEVNULL,
+            )
+            code = daemon.process.wait(60)
+            tracer.wait(10)
+            row.runs += 1
+            if code != 74:
+                row.wrong.append(f"exit code {code}, not 74")
+            daemon.start()
+            load.end()
+            row.judge(daemon, load)
+
+
+def full_disk(row):
+    """A small file system fills up: refused, alerting goes on, taken again once there is space."""
+    place = os.path.join(WORK, "full")
+    os.makedirs(place, exist_ok=True)
+    if os.geteuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=160m", "tmpfs", place], stderr=subprocess.DEVNULL).returncode:
+        row.note = "left out: cannot mount a tmpfs"
+        return
+    try:
+        for _ in range(10 if WHOLE else 1):
+            with Daemon(*SMALL, data_dir=os.path.join(place, "data")) as daemon:
+                load = Load(daemon)
+                acknowledged(load, 0)
+                filler = os.path.join(place, "filler")
+                subprocess.run(["dd", "if=/dev/zero", f"of={filler}", "bs=64k"], stderr=subprocess.DEVNULL)
+                refused = load.refused
+                wait_for(lambda: load.refused > refused + 5, "refusals", 60)
+                ready = daemon.status("/-/ready")
+                before = daemon.value("throughline_self_evaluate_ticks_total") or 0
+                wait_for(lambda: (daemon.value("throughline_self_evaluate_ticks_total") or 0) > before, "evaluation goes on", 40)
+                os.remove(filler)
+                since = load.acked
+                wait_for(lambda: load.acked > since, "batches are taken again", 30)
+                load.end()
+                row.runs += 1
+                if ready != 503 or daemon.process.poll() is not None:
+                    row.wrong.append(f"ready said {ready}, not 503, or the daemon stopped")
+                daemon.kill()
+                daemon.start()
+                row.judge(daemon, load)
+    finally:
+        subprocess.run(["umount", place])
+
+
+def power_cut(row):
+    """The power goes under load on a real file system: what was not synced is gone."""
+    for kind in ("ext4", "xfs"):
+        make = shutil.which(f"mkfs.{kind}", path=os.environ["PATH"] + ":/usr/sbin:/sbin")
+        if os.geteuid() != 0 or not make:
+            row.note += f" {kind} left out: no root or no mkfs.{kind};"
+            continue
+        image, place = os.path.join(WORK, f"{kind}.img"), os.path.join(WORK, f"{kind}.mount")
+        os.makedirs(place, exist_ok=True)
+        subprocess.run(["truncate", "-s", "0", image], check=True)
+        subprocess.run(["truncate", "-s", "400M", image], check=True)
+        subprocess.run([make, "-q", image], check=True)
+        mount = lambda: subprocess.run(["mount", "-o", "loop", image, place], stderr=subprocess.DEVNULL).returncode == 0
+        if not mount():
+            row.note += f" {kind} left out: no loop device;"
+            continue
+        try:
+            cuts(row, place, mount, 150 if WHOLE else 4)
+        finally:
+            subprocess.run(["umount", place])
+            os.remove(image)
+
+
+def cuts(row, place, mount, n):
+    with Daemon(*SMALL, data_dir=os.path.join(place, "data")) as daemon:
+        load = Load(daemon)
+        for _ in range(n):
+            since = load.acked
+            acknowledged(load, since)
+            time.sleep(dice.random() * 0.4)
+            # Nothing more is acknowledged; what was on its way to the clients arrives.
+            daemon.process.send_signal(signal.SIGSTOP)
+            time.sleep(0.05)
+            root = os.open(place, os.O_RDONLY)
+            fcntl.ioctl(root, SHUTDOWN, struct.pack("I", NO_FLUSH))
+            os.close(root)
+            daemon.kill()
+            subprocess.run(["umount", place], check=True)
+            assert mount(), "it mounts again"
+            daemon.start()
+            row.runs += 1
+        load.end()
+        row.judge(daemon, load)
+
+
+def corruption(row):
+    """Bits, lengths and whole files change while the daemon is off: found, or nothing is lost by it."""
+    with Daemon(*SMALL) as daemon:
+        load = Load(daemon)
+        wait_for(lambda: len(snapshots(daemon)) == 2, "two snapshots", 120)
+        load.end()
+        wait_for(lambda: daemon.ledger("json").get("pending", 0) == 0, "quiet", 60)
+        whole = daemon.ledger("json")["applied"]
+        daemon.stop()
+        found = harmless = 0
+        for _ in range(1000 if WHOLE else 15):
+            copy = os.path.join(WORK, "damaged")
+            shutil.rmtree(copy, ignore_errors=True)
+            shutil.copytree(daemon.data_dir, copy, ignore=shutil.ignore_patterns("reserve", "archive"))
+            what = damage(os.path.join(copy, "journal"))
+            verdict = subprocess.run([os.environ["BINARY"], "verify", "--json", copy], capture_output=True, text=True)
+            row.runs += 1
+            row.obligations += whole
+            if "panicked" in verdict.stderr:
+                row.wrong.append(f"panicked: {what}")
+            if verdict.returncode:
+                found += 1
+                continue
+            # Nothing found: then nothing may be missing either.
+            with Daemon(*SMALL, data_dir=copy) as other:
+                applied = other.ledger("json")["applied"]
+                row.lost += max(0, whole - applied)
+                row.extra += max(0, applied - whole)
+                harmless += 1
+                if applied != whole:
+                    row.wrong.append(f"not found: {what}")
+        row.note += f" {found} found, {harmless} without effect"
+
+
+def damage(journal):
+    names = sorted(name for name in os.listdir(journal) if name.endswith((".journal", ".snapshot")))
+    path = os.path.join(journal, dice.choice(names))
+    size = os.path.getsize(path)
+    kind = dice.choice(["flip", "flip", "zero", "truncate", "swap"])
+    at = dice.randrange(size)
+    if kind == "swap":
+        other = os.path.join(journal, dice.choice(names))
+        if other != path:
+            os.rename(path, path + "~")
+            os.rename(other, path)
+            os.rename(path + "~", other)
+        return f"{path} swapped with {other}"
+    with open(path, "r+b") as file:
+        if kind == "truncate":
+            file.truncate(at)
+        else:
+            file.seek(at)
+            byte = file.read(1)[0]
+            file.seek(at)
+            file.write(bytes([byte ^ (1 << dice.randrange(8))]) if kind == "flip" else bytes(min(64, size - at)))
+    return f"{kind} at byte {at} of {path}"
+
+
+def simulated(row):
+    """A crash at every write, sync, rename and removal of a scripted run on a simulated disk."""
+    done = subprocess.run(["cargo", "test", "--locked", "--lib", "journal::tests", "--", "--nocapture"], capture_output=True, text=True)
+    for runs, obligations in re.findall(r"(\d+) power cuts, (\d+) obligations", done.stdout + done.stderr):
+        row.runs, row.obligations = row.runs + int(runs), row.obligations + int(obligations)
+    row.vacuous = int(row.runs == 0)
+    if done.returncode:
+        row.wrong.append((done.stdout + done.stderr)[-400:])

@@ -1,0 +1,142 @@
+"""Faults of clients and of the network: too many, too slow, half there, hostile."""
+
+import gzip
+import json
+import os
+import resource
+import socket
+import threading
+import time
+import urllib.error
+import uuid
+import zlib
+
+from daemon import Daemon
+from oracle import SMALL, WHOLE, Load, acknowledged, record
+
+
+def rss(daemon):
+    for line in open(f"/proc/{daemon.process.pid}/status"):
+        if line.startswith("VmRSS"):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
+def deliveries(daemon, n):
+    """Seconds of n deliveries, each by a connection of its own, sorted."""
+    took = []
+    for _ in range(n):
+        body = json.dumps([record(0)]).encode()
+        begun = time.monotonic()
+        status, _ = daemon.post("/ingest/json", body, **{"Idempotency-Key": str(uuid.uuid4())})
+        assert status == 200, status
+        took.append(time.monotonic() - begun)
+    return sorted(took)
+
+
+def connections(row):
+    """Thousands of connections that say nothing, half a head, or half a body: good clients are served."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    n = min(10_000 if WHOLE else 3_000, hard - 500)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, n + 500), hard))
+    with Daemon(*SMALL) as daemon:
+        before = deliveries(daemon, 30)
+        held = []
+        begun = [b"", b"POST /ingest/json HTTP/1.1\r\nhost: x\r\nx-slow: ", b"PRI * HTTP/2.0\r\n", b"POST /ingest/json HTTP/1.1\r\nhost: x\r\ncontent-length: 50000000\r\n\r\n["]
+        stop = threading.Event()
+
+        def flood():
+            for k in range(n):
+                if stop.is_set():
+                    return
+                try:
+                    one = socket.create_connection(("127.0.0.1", daemon.ingest), timeout=10)
+                    one.sendall(begun[k % len(begun)])
+                    held.append(one)
+                except OSError:
+                    pass
+
+        flooding = threading.Thread(target=flood)
+        flooding.start()
+        try:
+            during = []
+            while flooding.is_alive() and len(during) < 400:
+                during += deliveries(daemon, 5)
+            flooding.join()
+            during = sorted(during + deliveries(daemon, 30))
+        except (OSError, AssertionError) as error:
+            row.wrong.append(f"a good client got no answer: {error}")
+            during = [0]
+        stop.set()
+        flooding.join()
+        p99 = lambda took: took[int(len(took) * 0.99) - 1] * 1000
+        row.runs, row.obligations = len(held), len(during)
+        row.note = f"a delivery's p99 {p99(before):.0f} ms before, {p99(during):.0f} ms during"
+        if p99(during) > 2000:
+            row.wrong.append("good clients wait for seconds")
+        if len(os.listdir(f"/proc/{daemon.process.pid}/fd")) > 1500:
+            row.wrong.append("connections have no bound")
+        [one.close() for one in held]
+        deliveries(daemon, 5)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def half_open(row):
+    """Clients vanish in the middle of their bodies under load: what they held is given back."""
+    with Daemon(*SMALL) as daemon:
+        load = Load(daemon)
+        for _ in range(2000 if WHOLE else 200):
+            one = socket.create_connection(("127.0.0.1", daemon.ingest), timeout=10)
+            one.sendall(b"POST /ingest/json HTTP/1.1\r\nhost: x\r\ncontent-length: 60000000\r\n\r\n" + b" " * 10_000)
+            # Reset, with half a body on its way.
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+            one.close()
+            row.runs += 1
+        since = load.acked
+        acknowledged(load, since)
+        load.end()
+        row.judge(daemon, load)
+
+
+def bombs(row):
+    """Bodies that grow a thousandfold, nest ten thousand deep or hold a million records."""
+    zeros = b"\0" * (1 << 20)
+    packer, deflater = zlib.compressobj(9, wbits=31), zlib.compressobj(9)
+    gzipped = b"".join(packer.compress(zeros) for _ in range(300)) + packer.flush()
+    deflated = b"".join(deflater.compress(zeros) for _ in range(300)) + deflater.flush()
+    deep = b"[" * 100_000
+    cases = [
+        ("gzip", "/v1/logs", gzipped, "gzip"),
+        ("gzip", "/ingest/json", gzipped, "gzip"),
+        ("deflate", "/ingest/aws/firehose", deflated, "deflate"),
+        ("snappy", "/api/v1/write", b"\xff\xff\xff\xff\x0f" + b"\0" * 100, "snappy"),
+        ("deep", "/ingest/json", deep, None),
+        ("deep", "/v1/traces", b'{"resourceSpans":' + deep, None),
+        ("deep", "/ingest/azure/eventhub", b'{"records":' + deep, None),
+        ("many", "/ingest/json", gzip.compress(b"{}\n" * 1_000_000), "gzip"),
+    ]
+    with Daemon(*SMALL) as daemon:
+        load = Load(daemon)
+        acknowledged(load, 0)
+        before = rss(daemon)
+        highest = before
+        for name, path, body, encoding in cases:
+            begun = time.monotonic()
+            try:
+                status, _ = daemon.post(path, body, **({"Content-Encoding": encoding} if encoding else {}))
+            except urllib.error.HTTPError as error:
+                status = error.code
+            took = time.monotonic() - begun
+            row.runs += 1
+            highest = max(highest, rss(daemon))
+            if status not in (400, 413) and name != "many":
+                row.wrong.append(f"{name} at {path} was answered {status}")
+            if took > 20:
+                row.wrong.append(f"{name} at {path} took {took:.0f} s")
+        load.end()
+        books = daemon.ledger("json")
+        row.obligations = load.acked
+        row.lost = max(0, load.acked - books["received"])
+        row.note = f"memory rose by {(highest - before) >> 20} MiB"
+        if highest - before > 400 << 20:
+            row.wrong.append("memory has no bound")

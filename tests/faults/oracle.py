@@ -1,0 +1,102 @@
+"""The oracle: clients that know what was acknowledged, and the books that must agree.
+
+Every signal bears a number of its own and every batch an Idempotency-Key. What was acknowledged before a
+fault is an obligation; after the fault the ledger must hold each once: lost = acknowledged - applied,
+extra = applied - issued. A run without enough acknowledged before the fault proves nothing and is counted
+as vacuous.
+"""
+
+import json
+import os
+import random
+import threading
+import time
+import urllib.error
+import uuid
+
+from daemon import wait_for
+
+WHOLE = os.environ.get("SHARE") == "whole"
+WORK = os.environ["WORK"]
+SEED = int(os.environ.get("SEED", random.randrange(1 << 32)))
+dice = random.Random(SEED)
+BATCH = 20
+ACKED_MIN = 10 * BATCH
+# Small files: snapshots, cuts and files used again come every few seconds of load.
+SMALL = ("journal.size_max=8MiB",)
+
+
+def record(n):
+    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    # It does not compress: a few thousand of them fill a segment.
+    padding = "%0640x" % dice.getrandbits(2560)
+    return {"timestamp": now, "level": "INFO", "function_name": "load", "requestId": str(uuid.uuid4()), "message": f"n{n} {padding}"}
+
+
+class Load:
+    """Clients that repeat what was not acknowledged, under the same key, until it is."""
+
+    def __init__(self, daemon, clients=2):
+        self.daemon, self.acked, self.issued, self.refused = daemon, 0, 0, 0
+        self.stop, self.lock, self.errors = threading.Event(), threading.Lock(), []
+        self.threads = [threading.Thread(target=self.run) for _ in range(clients)]
+        [thread.start() for thread in self.threads]
+
+    def run(self):
+        while not self.stop.is_set():
+            body = json.dumps([record(n) for n in range(BATCH)]).encode()
+            with self.lock:
+                self.issued += BATCH
+            self.deliver(body, str(uuid.uuid4()))
+
+    def deliver(self, body, key):
+        while True:
+            try:
+                status, _ = self.daemon.post("/ingest/json", body, **{"Idempotency-Key": key})
+                if status == 200:
+                    with self.lock:
+                        self.acked += BATCH
+                    return
+            except urllib.error.HTTPError as error:
+                if error.code not in (429, 503):
+                    self.errors.append(f"a delivery was answered {error.code}")
+                    return
+                self.refused += 1
+                time.sleep(0.05)
+            except OSError:
+                time.sleep(0.05)
+
+    def end(self):
+        self.stop.set()
+        [thread.join() for thread in self.threads]
+
+
+class Row:
+    def __init__(self, fault):
+        self.fault, self.runs, self.obligations, self.vacuous, self.lost, self.extra, self.note = fault, 0, 0, 0, 0, 0, ""
+        # What must not be, in words.
+        self.wrong = []
+
+    def judge(self, daemon, load):
+        """At a quiet moment: what was acknowledged is there once, and the books balance."""
+        wait_for(lambda: daemon.ledger("json").get("pending", 0) == 0, "quiet", 60)
+        books = daemon.ledger("json")
+        self.obligations += load.acked
+        self.wrong += load.errors
+        applied = books["applied"] + books["late"]
+        self.lost += max(0, load.acked - applied)
+        self.extra += max(0, applied - load.issued)
+        known = sum(books[name] for name in ("applied", "duplicate", "conflict", "rejected", "filtered", "late", "pending"))
+        if books["received"] != known + sum(books["dropped"].values()):
+            self.wrong.append(f"the books do not balance: {books}")
+
+    def is_bad(self):
+        return bool(self.lost or self.extra or self.vacuous or self.wrong)
+
+
+def acknowledged(load, since):
+    wait_for(lambda: load.acked - since >= ACKED_MIN, "load before the fault", 60)
+
+
+def snapshots(daemon):
+    return [name for name in os.listdir(os.path.join(daemon.data_dir, "journal")) if name.endswith(".snapshot")]
