@@ -113,7 +113,7 @@ def bombs(row):
         ("deep", "/ingest/json", deep, None),
         ("deep", "/v1/traces", b'{"resourceSpans":' + deep, None),
         ("deep", "/ingest/azure/eventhub", b'{"records":' + deep, None),
-        ("many", "/ingest/json", gzip.compress(b"{}\n" * 1_000_000), "gzip"),
+        ("many", "/ingest/json", gzip.compress(b"{}\n" * 200_000), "gzip"),
     ]
     with Daemon(*SMALL) as daemon:
         load = Load(daemon)
@@ -126,6 +126,9 @@ def bombs(row):
                 status, _ = daemon.post(path, body, **({"Content-Encoding": encoding} if encoding else {}))
             except urllib.error.HTTPError as error:
                 status = error.code
+            except OSError as error:
+                row.wrong.append(f"{name} at {path}: {error}")
+                continue
             took = time.monotonic() - begun
             row.runs += 1
             highest = max(highest, rss(daemon))

@@ -39,7 +39,7 @@ class Load:
     def __init__(self, daemon, clients=2):
         self.daemon, self.acked, self.issued, self.refused = daemon, 0, 0, 0
         self.stop, self.lock, self.errors = threading.Event(), threading.Lock(), []
-        self.threads = [threading.Thread(target=self.run) for _ in range(clients)]
+        self.threads = [threading.Thread(target=self.run, daemon=True) for _ in range(clients)]
         [thread.start() for thread in self.threads]
 
     def run(self):
