@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::judge::judge;
 use super::known::{Ending, Init, Known, Origin, Place, Pointer, Sent};
 use super::request::{Call, Evidence};
-use super::runs::Parts;
+use super::runs::{Member, Parts};
 use crate::number::u32_from_usize;
 use crate::signal::{
     ErrorKind, Facts, MessageRef, Platform, PlatformStage, Text, Timestamp, TraceId, Via,
@@ -269,28 +269,25 @@ struct Told {
 }
 
 fn tell(parts: &Parts<'_>) -> Told {
-    let mut places: BTreeMap<(TraceId, crate::signal::SpanId), Option<Text>> = BTreeMap::new();
-    let mut traces = BTreeSet::new();
-    for member in &parts.spans {
-        places.insert((member.span.trace, member.span.span), member.under.clone());
-        traces.insert(member.span.trace);
-    }
-    for fact in &parts.platform {
-        let Some(trace) = fact.event.trace else { continue };
-        traces.insert(trace.trace_id);
-        if let Some(span) = fact.event.span_id {
-            places.entry((trace.trace_id, span)).or_insert(None);
-        }
-    }
-    traces.extend(parts.logs.iter().filter_map(|r| r.log.trace).map(|trace| trace.trace_id));
+    let of_span = |member: &Member<'_>| Place {
+        trace: member.span.trace,
+        span: member.span.span,
+        under: member.under.clone(),
+    };
+    let mut places: Vec<Place> = parts.spans.iter().map(of_span).collect();
+    let platform = parts.platform.iter().filter_map(|fact| fact.event.trace.zip(fact.event.span_id));
+    places.extend(platform.map(|(at, span)| Place { trace: at.trace_id, span, under: None }));
+    // Stable: of one span, what the span itself tells comes first.
+    places.sort_by_key(|place| (place.trace, place.span));
+    places.dedup_by_key(|place| (place.trace, place.span));
+    let mut traces: Vec<TraceId> = places.iter().map(|place| place.trace).collect();
+    traces.extend(parts.platform.iter().filter_map(|f| f.event.trace).map(|at| at.trace_id));
+    traces.extend(parts.logs.iter().filter_map(|r| r.log.trace).map(|at| at.trace_id));
+    traces.sort_unstable();
+    traces.dedup();
     let ids: BTreeSet<Text> =
         all_facts(parts).flat_map(|facts| facts.correlation_ids.iter().cloned()).collect();
-    let place = |((trace, span), under)| Place { trace, span, under };
-    Told {
-        places: places.into_iter().map(place).collect(),
-        correlation_ids: ids.into_iter().collect(),
-        traces: traces.into_iter().collect(),
-    }
+    Told { places, correlation_ids: ids.into_iter().collect(), traces }
 }
 
 fn pointers(parts: &Parts<'_>, places: &[Place]) -> Vec<Pointer> {

@@ -16,9 +16,9 @@ use super::known::Known;
 use super::runs::{BundleFacts, Member, Parts, Record, RecordCell, RunCell};
 use super::table::Table;
 use super::tell::hex;
-use super::traces::{Alias, Bundle, BundleKey, TraceCell};
+use super::traces::{Alias, Bundle, BundleKey, TraceCell, names_one_message};
 use crate::number::u32_from_usize;
-use crate::signal::{Fnv128, Text, Timestamp, TraceId};
+use crate::signal::{Fnv128, SpanId, Text, Timestamp, TraceId};
 
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Cells {
@@ -75,28 +75,56 @@ impl Cells {
     }
 
     pub(super) fn insert(&mut self, cell: &Cell, fact: Fact) {
-        self.touch(cell);
-        match (cell, fact) {
-            (Cell::Trace(trace), Fact::Span(fact)) => {
-                self.traces.entry(*trace).or_default().spans.insert(fact);
-            }
-            (Cell::Trace(trace), Fact::Log(fact)) => {
-                self.traces.entry(*trace).or_default().logs.push(fact);
-            }
-            (Cell::Run(id), Fact::Log(fact)) => {
-                self.runs.entry(Text::clone(id)).or_default().logs.push(fact);
-            }
-            (Cell::Run(id), Fact::Platform(fact)) => {
-                self.add_alias(&fact);
-                self.runs.entry(Text::clone(id)).or_default().platform.push(fact);
-            }
-            (Cell::Records(function, key), Fact::Log(fact)) => {
-                let key = (Text::clone(function), Text::clone(key));
-                self.records.entry(key).or_default().logs.push(fact);
-            }
-            // No other kind is routed there.
-            _ => debug_assert!(false, "a fact went to a cell that cannot hold it"),
+        if let Fact::Platform(fact) = &fact {
+            self.add_alias(fact);
         }
+        let is_dirty = match (cell, fact) {
+            (Cell::Trace(trace), fact) => {
+                let own = self.traces.entry(*trace).or_default();
+                match fact {
+                    Fact::Span(fact) => own.spans.insert(fact),
+                    Fact::Log(fact) => own.logs.push(fact),
+                    Fact::Platform(_) => debug_assert!(false, "the platform's events are of runs"),
+                }
+                &mut own.is_dirty
+            }
+            (Cell::Run(id), fact) => {
+                if !self.runs.contains_key(id) {
+                    self.runs.insert(Text::clone(id), RunCell::default());
+                }
+                let Some(own) = self.runs.get_mut(id) else { return };
+                match fact {
+                    Fact::Log(fact) => own.logs.push(fact),
+                    Fact::Platform(fact) => own.platform.push(fact),
+                    Fact::Span(_) => debug_assert!(false, "spans are of traces"),
+                }
+                &mut own.is_dirty
+            }
+            (Cell::Records(function, key), fact) => {
+                let key = (Text::clone(function), Text::clone(key));
+                let own = self.records.entry(key).or_default();
+                match fact {
+                    Fact::Log(fact) => own.logs.push(fact),
+                    _ => debug_assert!(false, "nothing but records is of records"),
+                }
+                &mut own.is_dirty
+            }
+        };
+        if !std::mem::replace(is_dirty, true) {
+            self.dirty.push(cell.clone());
+        }
+    }
+
+    /// What a held span says, as a hash.
+    pub(super) fn span_hash(&self, trace: &TraceId, span: SpanId) -> Option<u64> {
+        self.traces.get(trace)?.spans.hash_of(span)
+    }
+
+    /// Takes a span out of its trace.
+    pub(super) fn take_span(&mut self, trace: TraceId, span: SpanId) -> Option<Fact> {
+        let taken = self.traces.get_mut(&trace)?.spans.take(span)?;
+        self.touch(&Cell::Trace(trace));
+        Some(Fact::Span(taken))
     }
 
     /// The next tick looks at a cell; it is made if it is not there.
@@ -212,7 +240,7 @@ impl Cells {
         }
     }
 
-    /// Takes the fact with this identity out of its cell.
+    /// Takes the record or event with this identity out of its cell.
     pub(super) fn take_fact(&mut self, cell: &Cell, identity: SignalId) -> Option<Fact> {
         let is_it = |mark: &Mark| mark.identity == Some(identity);
         let take_log = |logs: &mut Vec<LogFact>| {
@@ -220,13 +248,7 @@ impl Cells {
             Some(Fact::Log(logs.swap_remove(idx)))
         };
         let taken = match cell {
-            Cell::Trace(trace) => {
-                let cell = self.traces.get_mut(trace)?;
-                match cell.spans.take(is_it) {
-                    Some(span) => Some(Fact::Span(span)),
-                    None => take_log(&mut cell.logs),
-                }
-            }
+            Cell::Trace(trace) => take_log(&mut self.traces.get_mut(trace)?.logs),
             Cell::Run(id) => {
                 let cell = self.runs.get_mut(id)?;
                 match cell.platform.iter().position(|fact| is_it(&fact.mark)) {
@@ -478,13 +500,16 @@ fn bundle_facts<'a>(
         BundleKey::Head(span) => cell.spans.get(*span),
         _ => None,
     };
-    let under = |span| head.and_then(|head| cell.message_above(span, head.span));
-    let members = bundle.members.iter().filter_map(|span| cell.spans.get(*span));
+    let members = || bundle.members.iter().filter_map(|span| cell.spans.get(*span));
+    let head_id = head.map(|head| head.span);
+    let is_per_message = members().any(|span| names_one_message(span) && Some(span.span) != head_id);
+    let head_id = head_id.filter(|_| is_per_message);
+    let under = |span| head_id.and_then(|head| cell.message_above(span, head));
     let logs = bundle.logs.iter().filter_map(|&idx| cell.logs.get(idx));
     BundleFacts {
         key: (trace, key.clone()),
         head,
-        spans: members.map(|span| Member { span, under: under(span.span) }).collect(),
+        spans: members().map(|span| Member { span, under: under(span.span) }).collect(),
         logs: logs
             .map(|log| Record {
                 log,

@@ -13,7 +13,7 @@ use xxhash_rust::xxh3::xxh3_128_with_seed;
 use super::fact::{Age, Mark, SignalId};
 use super::graph::Cell;
 use super::table::Table;
-use crate::signal::{Batch, Receiver, SignalKind, Text, Timestamp};
+use crate::signal::{Batch, Receiver, SignalKind, SpanId, Text, Timestamp, TraceId};
 
 /// How long ids of deliveries and tombstones are remembered: longer than Firehose's retry time of
 /// two hours.
@@ -181,6 +181,11 @@ impl Memory {
         }
     }
 
+    /// Whether a span is of a final invocation.
+    pub(super) fn is_span_buried(&self, trace: &TraceId, span: SpanId) -> bool {
+        !self.tombstones.is_empty() && self.tombstones.contains_key(&span_key(&trace.0, &span.0))
+    }
+
     /// Whether something of `function` that happened at `time` belongs to a final invocation.
     pub(super) fn is_buried(
         &self,
@@ -251,12 +256,13 @@ fn key_of(kind: u64, a: &[u8], b: &[u8]) -> SignalId {
     (xxh3_128_with_seed(a, kind) ^ xxh3_128_with_seed(b, !kind).rotate_left(64)).into()
 }
 
-/// The identity under which a signal is remembered. Asynchronous retries reuse the platform's
+/// The identity under which a signal is remembered; spans are known by their ids. Asynchronous retries reuse the platform's
 /// request id, so a platform event is known by its time as well: the second attempt's report is no
 /// repeat of the first's.
 pub(super) fn identity_of(identity: Option<u128>, kind: &SignalKind) -> Option<SignalId> {
     let identity = identity?;
     Some(match kind {
+        SignalKind::Span(_) => return None,
         SignalKind::Platform(event) => key_of(event.time.as_nanos(), &identity.to_be_bytes(), &[]),
         _ => identity.into(),
     })

@@ -10,11 +10,12 @@ use super::Config;
 use super::cells::Cells;
 use super::dedup::{Memory, Seen};
 use super::environment::Environments;
-use super::fact::{Age, Digests, encode};
+use super::fact::{Age, Digests, Tellings, encode};
 use super::freeze::Back;
-use super::frozen::Frozen;
-use super::graph::{Graph, NodeId, Touched};
+use super::frozen::{Absent, Frozen};
+use super::graph::{Graph, Node, NodeId, Touched};
 use super::hop::init_of;
+use super::known::Ending;
 use super::ledger::{Ledger, Verdict};
 use super::reach::{Owner, entries_of, reach};
 use super::request::{Change, Outcome, Request, State};
@@ -34,6 +35,9 @@ pub struct Engine {
     pub(super) rules: Arc<Rules>,
     pub(super) held: Held,
     pub(super) digests: Digests,
+    pub(super) tellings: Tellings,
+    /// Keys that bring no frozen request back, since the last tick.
+    pub(super) absent: Absent,
 }
 
 /// All state that must survive a restart.
@@ -144,13 +148,18 @@ impl Engine {
     }
 
     fn with(config: Config, held: Held) -> Self {
-        Self { rules: Arc::new(Rules::new(config)), held, digests: Digests::default() }
+        Self::of(Arc::new(Rules::new(config)), held)
+    }
+
+    fn of(rules: Arc<Rules>, held: Held) -> Self {
+        let (digests, tellings) = (Digests::default(), Tellings::default());
+        Self { rules, held, digests, tellings, absent: Absent::default() }
     }
 
     /// An engine of the same settings and age, to put something together in.
     pub(super) fn aside(&self) -> Self {
         let held = Held { age: self.held.age, now: self.held.now, ..Held::default() };
-        Self { rules: Arc::clone(&self.rules), held, digests: Digests::default() }
+        Self::of(Arc::clone(&self.rules), held)
     }
 
     /// A reload: what is held stays, new settings hold from now on.
@@ -197,6 +206,7 @@ impl Engine {
 
     /// One journaled tick (at most 1 s of age): settles, expires, and says what changed.
     pub fn tick(&mut self, now: Timestamp) -> Vec<Change> {
+        self.absent.clear();
         self.grow_older(now);
         let mut changes = Vec::new();
         self.wake_due();
@@ -352,7 +362,8 @@ impl Engine {
             // Time may have made an end of one of its invocations, or it is over now.
             let is_over = standing.state != State::Open;
             if touched.due.contains(&entry) || is_over && was_open == Some(State::Open) {
-                told.extend(&held.reach);
+                let nodes = held.reach.iter().filter(|id| self.may_be_told(**id));
+                told.extend(nodes);
             }
             if !is_over {
                 continue;
@@ -367,6 +378,17 @@ impl Engine {
             self.tell(id, quiet, changes);
         }
         over
+    }
+
+    /// Whether time, or the end of its request, may change what is said of an invocation.
+    fn may_be_told(&self, id: NodeId) -> bool {
+        let is_said = |node: &Node| {
+            // Without a trace it is shown by the request that holds it.
+            node.known.ending == Ending::Told
+                && node.said.invocation.is_some()
+                && !node.known.traces.is_empty()
+        };
+        self.held.graph.nodes.get(&id).is_some_and(|node| !is_said(node))
     }
 
     fn has_quiet_owner(&self, id: NodeId) -> bool {
@@ -393,6 +415,10 @@ impl Engine {
         held.summary.end = request.end;
         if held.said != said {
             held.said = said;
+            if !is_final {
+                changes.push(Change::Request(Box::new(request)));
+                return None;
+            }
             changes.push(Change::Request(Box::new(request.clone())));
         }
         is_final.then_some((entry, request))
@@ -452,10 +478,10 @@ impl Engine {
         let mut gone = std::mem::take(&mut node.said.deliveries);
         for delivery in deliveries {
             let said = self.digests.of(&delivery);
+            node.said.deliveries.insert(Text::clone(&delivery.id), said);
             if gone.remove(&delivery.id) != Some(said) {
-                changes.push(Change::Delivery(Box::new(delivery.clone())));
+                changes.push(Change::Delivery(Box::new(delivery)));
             }
-            node.said.deliveries.insert(delivery.id, said);
         }
         changes.extend(gone.into_keys().map(Change::DeliveryGone));
     }

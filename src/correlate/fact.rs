@@ -15,7 +15,7 @@ use super::pack::{Pen, Reader};
 use crate::number::{u32_from_usize, usize_from_u32};
 use crate::signal::{
     Facts, LogRecord, Platform, PlatformStage, PlatformStatus, Resource, Severity, Span, SpanId,
-    SpanKind, SpanLink, Text, Timestamp, TraceContext, TraceId, span_identity,
+    SpanKind, SpanLink, Text, Timestamp, TraceContext, TraceId,
 };
 
 /// Time that we watched since the engine began: the sum of ticks of at most one second each.
@@ -69,6 +69,9 @@ impl Source {
 
     /// The same function in the same environment, as far as both tell.
     pub(super) fn is_same_place(&self, other: &Self) -> bool {
+        if std::ptr::eq(self, other) {
+            return true;
+        }
         self.name() == other.name()
             && agree(self.account.as_ref(), other.account.as_ref())
             && agree(self.region.as_ref(), other.region.as_ref())
@@ -123,7 +126,7 @@ pub(super) struct SpanFact {
     pub(super) end: Timestamp,
     pub(super) failed: bool,
     pub(super) links: Vec<SpanLink>,
-    told: Option<Box<Facts>>,
+    told: Option<Arc<Facts>>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -133,7 +136,7 @@ pub(super) struct LogFact {
     pub(super) time: Timestamp,
     pub(super) severity: Option<Severity>,
     pub(super) trace: Option<TraceContext>,
-    told: Option<Box<Facts>>,
+    told: Option<Arc<Facts>>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -147,7 +150,7 @@ impl SpanFact {
     /// Without its trace, which its cell names.
     pub(super) fn write(&self, pen: &mut Pen<'_>) {
         pen.raw(&self.span.0);
-        pen.mark(&self.mark, Some(span_identity(&self.trace, self.span).into()));
+        pen.mark(&self.mark);
         pen.option(self.parent.as_ref(), |pen, parent| pen.raw(&parent.0));
         let kind = KINDS.iter().position(|kind| *kind == self.kind).unwrap_or(0);
         pen.length(kind << 1 | usize::from(self.failed));
@@ -163,7 +166,7 @@ impl SpanFact {
 
     pub(super) fn read(reader: &mut Reader<'_>, trace: TraceId, source: Arc<Source>) -> Self {
         let span = SpanId(reader.raw());
-        let mark = reader.mark(Some(span_identity(&trace, span).into()));
+        let mark = reader.mark();
         let parent = reader.option(|reader| SpanId(reader.raw()));
         let n = reader.small();
         let kind = KINDS.get(usize_from_u32(n >> 1)).copied().unwrap_or(SpanKind::Internal);
@@ -174,7 +177,7 @@ impl SpanFact {
             span_id: SpanId(reader.raw()),
             message_id: reader.option(Reader::text),
         });
-        let told = boxed(&reader.facts());
+        let told = held(reader.facts());
         let failed = n & 1 == 1;
         Self { mark, source, trace, span, parent, kind, start, end, failed, links, told }.weighed()
     }
@@ -188,7 +191,7 @@ impl SpanFact {
 
 impl LogFact {
     pub(super) fn write(&self, pen: &mut Pen<'_>) {
-        pen.mark(&self.mark, None);
+        pen.mark(&self.mark);
         pen.time(self.time);
         let severity = self.severity.and_then(|own| SEVERITIES.iter().position(|s| *s == own));
         pen.length(severity.map_or(0, |n| n + 1));
@@ -197,12 +200,12 @@ impl LogFact {
     }
 
     pub(super) fn read(reader: &mut Reader<'_>, source: Arc<Source>) -> Self {
-        let mark = reader.mark(None);
+        let mark = reader.mark();
         let time = reader.time();
         let severity = usize_from_u32(reader.small()).checked_sub(1);
         let severity = severity.and_then(|n| SEVERITIES.get(n)).copied();
         let trace = reader.option(Reader::context);
-        let told = boxed(&reader.facts());
+        let told = held(reader.facts());
         Self { mark, source, time, severity, trace, told }.weighed()
     }
 
@@ -249,7 +252,7 @@ const SEVERITIES: [Severity; 6] = [
 impl PlatformFact {
     pub(super) fn write(&self, pen: &mut Pen<'_>) {
         let event = &self.event;
-        pen.mark(&self.mark, None);
+        pen.mark(&self.mark);
         pen.time(event.time);
         pen.length(STAGES.iter().position(|stage| *stage == event.stage).unwrap_or(0));
         pen.option(event.invocation_id.as_ref(), Pen::id);
@@ -267,7 +270,7 @@ impl PlatformFact {
     }
 
     pub(super) fn read(reader: &mut Reader<'_>, source: Arc<Source>) -> Self {
-        let mark = reader.mark(None);
+        let mark = reader.mark();
         let time = reader.time();
         let stage = STAGES.get(usize_from_u32(reader.small())).copied();
         let mut event = Platform::new(time, stage.unwrap_or(PlatformStage::Other));
@@ -291,12 +294,58 @@ impl PlatformFact {
     }
 }
 
-fn boxed(facts: &Facts) -> Option<Box<Facts>> {
-    (*facts != NOTHING).then(|| Box::new(facts.clone()))
+fn held(facts: Facts) -> Option<Arc<Facts>> {
+    (facts != NOTHING).then(|| Arc::new(facts))
+}
+
+/// Slots of [`Tellings`].
+const TELLINGS: usize = 1 << 12;
+
+/// What signals said lately, so that many of them share it: calls of the same peer, records of one
+/// invocation that say no more than whose they are. Nothing depends on what is found here.
+#[derive(Debug, Default)]
+pub(super) struct Tellings(Vec<Option<Arc<Facts>>>);
+
+impl Tellings {
+    pub(super) fn share(&mut self, facts: &Facts) -> Option<Arc<Facts>> {
+        if *facts == NOTHING {
+            return None;
+        }
+        if !is_common(facts) {
+            return Some(Arc::new(facts.clone()));
+        }
+        if self.0.is_empty() {
+            self.0.resize(TELLINGS, None);
+        }
+        let texts = facts.peer.iter().flat_map(|peer| [&peer.name, &peer.operation]);
+        let texts = texts.chain(&facts.invocation_id);
+        let hash = texts.fold(0, |hash: u64, text| hash.rotate_left(8) ^ xxh3_64(text.as_bytes()));
+        let slot = self.0.get_mut(usize::try_from(hash).unwrap_or(0) % TELLINGS)?;
+        match slot {
+            Some(held) if **held == *facts => Some(Arc::clone(held)),
+            _ => slot.insert(Arc::new(facts.clone())).clone().into(),
+        }
+    }
+}
+
+/// Whether others are likely to say the same.
+fn is_common(facts: &Facts) -> bool {
+    facts.sent.is_empty()
+        && facts.received.is_empty()
+        && facts.correlation_ids.is_empty()
+        && facts.error.is_none()
+        && facts.http.is_none()
+        && facts.workflow.is_none()
+        && facts.duration.is_none()
 }
 
 impl SpanFact {
-    pub(super) fn new(span: &Span, source: Arc<Source>, mark: Mark) -> Self {
+    pub(super) fn new(
+        span: &Span,
+        source: Arc<Source>,
+        mark: Mark,
+        tellings: &mut Tellings,
+    ) -> Self {
         let fact = Self {
             mark,
             source,
@@ -308,7 +357,7 @@ impl SpanFact {
             end: span.end.max(span.start),
             failed: span.failed,
             links: span.links.clone(),
-            told: boxed(&span.facts),
+            told: tellings.share(&span.facts),
         };
         fact.weighed()
     }
@@ -330,14 +379,19 @@ impl SpanFact {
 }
 
 impl LogFact {
-    pub(super) fn new(record: &LogRecord, source: Arc<Source>, mark: Mark) -> Self {
+    pub(super) fn new(
+        record: &LogRecord,
+        source: Arc<Source>,
+        mark: Mark,
+        tellings: &mut Tellings,
+    ) -> Self {
         let fact = Self {
             mark,
             source,
             time: record.time,
             severity: record.severity,
             trace: record.trace,
-            told: boxed(&record.facts),
+            told: tellings.share(&record.facts),
         };
         fact.weighed()
     }
@@ -372,8 +426,12 @@ impl PlatformFact {
     }
 }
 
+/// What several are likely to share weighs as much as a share of it.
 fn weight(facts: Option<&Facts>) -> usize {
     facts.map_or(0, |facts| {
+        if is_common(facts) {
+            return size_of::<Facts>() / 4;
+        }
         let messages = facts.sent.len() + facts.received.len();
         size_of::<Facts>() + messages * 160 + facts.correlation_ids.len() * 56
     })

@@ -244,8 +244,17 @@ impl Engine {
                 keys.extend(event.invocation_id.as_deref().map(hash_of));
             }
         }
-        let mut blocks: BTreeSet<BlockId> =
-            keys.into_iter().flat_map(|key| self.held.frozen.awakened_by(key)).collect();
+        let mut blocks: BTreeSet<BlockId> = BTreeSet::new();
+        for key in keys {
+            if self.absent.has(key) {
+                continue;
+            }
+            let n_before = blocks.len();
+            blocks.extend(self.held.frozen.awakened_by(key));
+            if blocks.len() == n_before {
+                self.absent.note(key);
+            }
+        }
         if let SignalKind::Platform(event) = kind
             && event.invocation_id.is_none()
             && let Some(name) = source.name()

@@ -22,6 +22,37 @@ const AWAKENED_MAX: usize = 64;
 const KEY_BYTES: usize = 40;
 const BLOCK_BYTES: usize = 300;
 
+/// Slots of [`Absent`].
+const ABSENT: usize = 1 << 10;
+
+/// Keys that were looked for and bring nothing back: signals of one trace come together, and nothing is
+/// frozen between two ticks.
+#[derive(Debug, Default)]
+pub(super) struct Absent(Vec<u64>);
+
+impl Absent {
+    pub(super) fn clear(&mut self) {
+        self.0.fill(0);
+    }
+
+    fn slot(key: u64) -> usize {
+        usize::try_from(key).unwrap_or(0) % ABSENT
+    }
+
+    pub(super) fn has(&self, key: u64) -> bool {
+        self.0.get(Self::slot(key)).is_some_and(|held| *held == key)
+    }
+
+    pub(super) fn note(&mut self, key: u64) {
+        if self.0.is_empty() {
+            self.0.resize(ABSENT, 0);
+        }
+        if let Some(held) = self.0.get_mut(Self::slot(key)) {
+            *held = key;
+        }
+    }
+}
+
 /// Names a block for as long as it is held.
 pub(super) type BlockId = u32;
 
@@ -153,9 +184,9 @@ impl Frozen {
     }
 
     /// The blocks that something of this key may change.
-    pub(super) fn awakened_by(&self, key: u64) -> Vec<BlockId> {
+    pub(super) fn awakened_by(&self, key: u64) -> impl Iterator<Item = BlockId> {
         let led = self.keys.get(&key).into_iter().flat_map(Led::all);
-        led.filter(|&(id, awakens)| awakens && self.is_asleep(id)).map(|(id, _)| id).collect()
+        led.filter(|&(id, awakens)| awakens && self.is_asleep(id)).map(|(id, _)| id)
     }
 
     /// The blocks with an invocation of this place that starts within these times.

@@ -11,7 +11,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::edges;
 use super::known::{Init, Known};
 use super::node_set::NodeSet;
-use super::points::{MessagePoint, SpanPoint, touch_message};
+use super::points::{MessagePoint, Nodes, TracePoint, by_trace, touch_message};
 use super::reach::Owner;
 use super::request::Evidence;
 use super::rules::Rules;
@@ -129,8 +129,8 @@ pub(super) struct Touched {
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Graph {
     next: u64,
-    pub(super) nodes: Table<NodeId, Node>,
-    spans: Table<(TraceId, SpanId), SpanPoint>,
+    pub(super) nodes: Nodes,
+    traces: Table<TraceId, TracePoint>,
     pub(super) messages: Table<Text, MessagePoint>,
     weak: Table<WeakKey, WeakSet>,
     /// Correlation, execution, invocation and trace ids, and ids of hops.
@@ -155,7 +155,7 @@ impl Graph {
             owners: BTreeMap::new(),
             said: Said::default(),
         };
-        self.nodes.insert(id, node);
+        self.nodes.insert(id, Box::new(node));
         self.index(id, touched);
         touched.moved.insert(id);
         id
@@ -194,7 +194,7 @@ impl Graph {
         id: NodeId,
         touched: &mut Touched,
         rules: &Rules,
-    ) -> Option<Node> {
+    ) -> Option<Box<Node>> {
         self.unindex(id, touched);
         self.leave_weak(id, touched, rules);
         let node = self.nodes.remove(&id)?;
@@ -213,7 +213,7 @@ impl Graph {
     }
 
     /// Takes a node out because it is final: what it caused keeps its edges.
-    pub(super) fn seal(&mut self, id: NodeId) -> Option<Node> {
+    pub(super) fn seal(&mut self, id: NodeId) -> Option<Box<Node>> {
         let mut nobody = Touched::default();
         self.unindex(id, &mut nobody);
         self.retire(id);
@@ -234,7 +234,7 @@ impl Graph {
     }
 
     /// Takes a node out as if it had never been here. The caller takes out all that is joined to it.
-    pub(super) fn take(&mut self, id: NodeId, rules: &Rules) -> Option<Node> {
+    pub(super) fn take(&mut self, id: NodeId, rules: &Rules) -> Option<Box<Node>> {
         let mut nobody = Touched::default();
         self.unindex(id, &mut nobody);
         self.leave_weak(id, &mut nobody, rules);
@@ -251,13 +251,13 @@ impl Graph {
             let point = self.messages.get(id).filter(|point| point.is_telling())?;
             near.extend(point.senders.iter().chain(point.receivers.iter()));
         }
-        let places = known.places.iter().map(|place| (place.trace, place.span));
-        for key in places.chain(known.pointers.iter().map(|p| (p.trace, p.span))) {
-            let Some(point) = self.spans.get(&key) else { continue };
-            near.extend(point.owners.iter());
-            if known.places.iter().any(|place| (place.trace, place.span) == key) {
-                near.extend(point.pointers.iter());
-            }
+        for (trace, places) in by_trace(&known.places) {
+            let Some(point) = self.traces.get(&trace) else { continue };
+            near.extend(point.pointing_at(places));
+        }
+        for pointer in &known.pointers {
+            let Some(point) = self.traces.get(&pointer.trace) else { continue };
+            near.extend(point.owners_of((pointer.trace, pointer.span), &self.nodes).iter());
         }
         for key in node.keys.iter().chain(&node.joins) {
             if self.lead(key, rules) == Lead::Quarantined {
@@ -270,9 +270,9 @@ impl Graph {
 
     /// The live node that a span belongs to.
     pub(super) fn span_owner(&self, trace: TraceId, span: SpanId) -> Option<NodeId> {
-        let point = self.spans.get(&(trace, span))?;
+        let owners = self.traces.get(&trace)?.owners_of((trace, span), &self.nodes);
         let order = |id: &NodeId| self.nodes.get(id).map(|node| node.known.order());
-        point.owners.iter().filter(|id| order(id).is_some()).min_by_key(order)
+        owners.iter().filter(|id| order(id).is_some()).min_by_key(order)
     }
 
     pub(super) fn named(&self, name: &str) -> impl Iterator<Item = NodeId> {
@@ -295,13 +295,13 @@ impl Graph {
     fn index(&mut self, id: NodeId, touched: &mut Touched) {
         let Some(node) = self.nodes.get(&id) else { return };
         let known = &node.known;
-        for place in &known.places {
-            let point = self.spans.entry((place.trace, place.span)).or_default();
-            point.owners.insert(id);
-            touched.rewire.extend(point.pointers.iter());
+        for (trace, places) in by_trace(&known.places) {
+            let point = self.traces.entry(trace).or_default();
+            point.own(id, places, &self.nodes);
+            touched.rewire.extend(point.pointing_at(places));
         }
         for pointer in &known.pointers {
-            self.spans.entry((pointer.trace, pointer.span)).or_default().pointers.insert(id);
+            self.traces.entry(pointer.trace).or_default().point_at(pointer.span, id);
         }
         for sent in &known.sent {
             let point = self.messages.entry(Text::clone(&sent.id)).or_default();
@@ -322,21 +322,19 @@ impl Graph {
     fn unindex(&mut self, id: NodeId, touched: &mut Touched) {
         let Some(node) = self.nodes.get(&id) else { return };
         let known = &node.known;
-        for place in &known.places {
-            let key = (place.trace, place.span);
-            let Some(point) = self.spans.get_mut(&key) else { continue };
-            point.owners.remove(id);
-            touched.rewire.extend(point.pointers.iter());
+        for (trace, places) in by_trace(&known.places) {
+            let Some(point) = self.traces.get_mut(&trace) else { continue };
+            point.disown(id, places);
+            touched.rewire.extend(point.pointing_at(places));
             if point.is_empty() {
-                self.spans.remove(&key);
+                self.traces.remove(&trace);
             }
         }
         for pointer in &known.pointers {
-            let key = (pointer.trace, pointer.span);
-            let Some(point) = self.spans.get_mut(&key) else { continue };
-            point.pointers.remove(id);
+            let Some(point) = self.traces.get_mut(&pointer.trace) else { continue };
+            point.unpoint(pointer.span, id);
             if point.is_empty() {
-                self.spans.remove(&key);
+                self.traces.remove(&pointer.trace);
             }
         }
         let sent = node.known.sent.iter().map(|sent| &sent.id);

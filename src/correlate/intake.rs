@@ -5,13 +5,12 @@ use std::sync::Arc;
 use super::cells::Fact;
 use super::dedup::{Seen, identity_of, record_key, run_key, span_key};
 use super::engine::{Applied, Engine};
-use super::fact::{LogFact, Mark, PlatformFact, SignalId, Source, SpanFact};
+use super::fact::{LogFact, Mark, PlatformFact, Source, SpanFact, Tellings};
 use super::graph::Cell;
 use super::ledger::Verdict;
 use crate::number::usize_from_u32;
 use crate::signal::{
     Batch, LogRecord, Platform, PlatformStage, Signal, SignalKind, Span, Text, Timestamp,
-    span_identity,
 };
 
 /// What holding one fact costs beside the fact, about: its identity, and its share of the invocation
@@ -65,18 +64,21 @@ impl Engine {
         if !self.held.frozen.is_empty() {
             self.wake_for(&signal.kind, &speaker.source);
         }
-        let identity = identity_of(signal.identity, &signal.kind).or_else(|| own_id(&signal.kind));
+        let identity = identity_of(signal.identity, &signal.kind);
         let hash = self.digests.of(&signal.kind) ^ speaker.hash.rotate_left(17);
         let age = self.held.age;
         let lateness = self.rules.config.allowed_lateness;
-        let seen = identity
-            .map_or(Seen::New, |identity| self.held.memory.signal(identity, hash, lateness, age));
+        let seen = match (&signal.kind, identity) {
+            (SignalKind::Span(span), _) => self.seen_span(span, hash),
+            (_, Some(id)) => self.held.memory.signal(id, hash, lateness, age),
+            (_, None) => Seen::New,
+        };
         let mark = Mark { identity, hash, age, bytes: 0 };
         match seen {
             Seen::Duplicate => return Verdict::Duplicate,
             Seen::Late => return Verdict::Late,
             Seen::Conflict => {
-                let route = route(&signal.kind, &speaker.source, mark);
+                let route = route(&signal.kind, &speaker.source, mark, &mut self.tellings);
                 self.resolve(route, mark);
                 return Verdict::Conflict;
             }
@@ -85,7 +87,7 @@ impl Engine {
         if self.belongs_to_final(&signal.kind, &speaker.source) {
             return Verdict::Late;
         }
-        match route(&signal.kind, &speaker.source, mark) {
+        match route(&signal.kind, &speaker.source, mark, &mut self.tellings) {
             Route::Cell(cell, fact) => self.hold(&cell, fact),
             Route::Environment => {
                 if let (SignalKind::Platform(event), Some(name)) =
@@ -102,6 +104,16 @@ impl Engine {
                 *self.held.uncorrelated.entry(key).or_default() += 1;
                 self.pass(mark)
             }
+        }
+    }
+
+    /// Judges a span: it is known by its ids, so its trace tells whether it is held.
+    fn seen_span(&self, span: &Span, hash: u64) -> Seen {
+        match self.held.cells.span_hash(&span.trace_id, span.span_id) {
+            Some(held) if held == hash => Seen::Duplicate,
+            Some(_) => Seen::Conflict,
+            None if self.held.memory.is_span_buried(&span.trace_id, span.span_id) => Seen::Late,
+            None => Seen::New,
         }
     }
 
@@ -129,15 +141,27 @@ impl Engine {
 
     /// Two tellings of one fact: the lesser encoding wins, whichever came first.
     fn resolve(&mut self, route: Route, mark: Mark) {
-        let (Route::Cell(cell, new), Some(identity)) = (route, mark.identity) else { return };
-        let Some(place) = self.held.memory.place(identity).cloned() else { return };
-        let Some(old) = self.held.cells.take_fact(&place, identity) else { return };
+        let Route::Cell(cell, new) = route else { return };
+        let (place, old) = match (&new, mark.identity) {
+            (Fact::Span(span), _) => {
+                (cell.clone(), self.held.cells.take_span(span.trace, span.span))
+            }
+            (_, Some(identity)) => {
+                let Some(place) = self.held.memory.place(identity).cloned() else { return };
+                let old = self.held.cells.take_fact(&place, identity);
+                (place, old)
+            }
+            (_, None) => return,
+        };
+        let Some(old) = old else { return };
         let (cell, fact) =
             if new.canonical() < old.canonical() { (cell, new) } else { (place, old) };
         let weighed = |mark: &Mark| u64::from(mark.bytes);
         self.held.bytes += weighed(fact.mark());
         self.held.bytes = self.held.bytes.saturating_sub(weighed(&mark));
-        self.held.memory.hold(identity, fact.mark().hash, cell.clone());
+        if let Some(identity) = mark.identity {
+            self.held.memory.hold(identity, fact.mark().hash, cell.clone());
+        }
         self.held.cells.insert(&cell, fact);
     }
 
@@ -184,23 +208,27 @@ impl Engine {
     }
 }
 
-/// A span is known by its ids even where its identity is not told.
-fn own_id(kind: &SignalKind) -> Option<SignalId> {
-    let SignalKind::Span(span) = kind else { return None };
-    Some(span_identity(&span.trace_id, span.span_id).into())
-}
-
-fn route(kind: &SignalKind, source: &Arc<Source>, mark: Mark) -> Route {
+fn route(
+    kind: &SignalKind,
+    source: &Arc<Source>,
+    mark: Mark,
+    tellings: &mut Tellings,
+) -> Route {
     match kind {
         SignalKind::Metric(_) => Route::Nowhere,
-        SignalKind::Span(span) => route_span(span, source, mark),
+        SignalKind::Span(span) => route_span(span, source, mark, tellings),
         SignalKind::Platform(event) => route_platform(event, source, mark),
-        SignalKind::Log(record) => route_record(record, source, mark),
+        SignalKind::Log(record) => route_record(record, source, mark, tellings),
     }
 }
 
-fn route_span(span: &Span, source: &Arc<Source>, mark: Mark) -> Route {
-    let fact = SpanFact::new(span, Arc::clone(source), mark);
+fn route_span(
+    span: &Span,
+    source: &Arc<Source>,
+    mark: Mark,
+    tellings: &mut Tellings,
+) -> Route {
+    let fact = SpanFact::new(span, Arc::clone(source), mark, tellings);
     Route::Cell(Cell::Trace(span.trace_id), Fact::Span(fact))
 }
 
@@ -219,8 +247,13 @@ fn route_platform(event: &Platform, source: &Arc<Source>, mark: Mark) -> Route {
     }
 }
 
-fn route_record(record: &LogRecord, source: &Arc<Source>, mark: Mark) -> Route {
-    let fact = || Fact::Log(LogFact::new(record, Arc::clone(source), mark));
+fn route_record(
+    record: &LogRecord,
+    source: &Arc<Source>,
+    mark: Mark,
+    tellings: &mut Tellings,
+) -> Route {
+    let mut fact = || Fact::Log(LogFact::new(record, Arc::clone(source), mark, tellings));
     if let Some(id) = &record.facts.invocation_id {
         return Route::Cell(Cell::Run(Text::clone(id)), fact());
     }

@@ -126,6 +126,10 @@ impl Known {
         (self.start, &self.id)
     }
 
+    pub(super) fn has_place(&self, place: (TraceId, SpanId)) -> bool {
+        self.places.binary_search_by_key(&place, |own| (own.trace, own.span)).is_ok()
+    }
+
     pub(super) fn received(&self, message: &str) -> Option<&MessageRef> {
         let idx = self.received.binary_search_by(|known| (*known.id).cmp(message)).ok()?;
         self.received.get(idx)

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::fact::{Age, Mark, SignalId};
+use super::fact::{Age, Mark};
 use super::table::Table;
 use super::tell::hex;
 use crate::number::{u32_from_usize, u64_from_usize, usize_from_u32};
@@ -160,16 +160,10 @@ impl<'a> Pen<'a> {
         }
     }
 
-    pub(super) fn mark(&mut self, mark: &Mark, own_identity: Option<SignalId>) {
-        let told = mark.identity.filter(|_| mark.identity != own_identity);
-        self.number(match (mark.identity, told) {
-            (None, _) => 0,
-            (Some(_), None) => 1,
-            (Some(_), Some(_)) => 2,
+    pub(super) fn mark(&mut self, mark: &Mark) {
+        self.option(mark.identity.as_ref(), |pen, identity| {
+            pen.raw(&u128::from(*identity).to_be_bytes());
         });
-        if let Some(identity) = told {
-            self.raw(&u128::from(identity).to_be_bytes());
-        }
         self.raw(&mark.hash.to_be_bytes());
         let before = self.newest.saturating_sub(mark.age);
         self.span_time(before);
@@ -334,12 +328,8 @@ impl<'a> Reader<'a> {
         hex(u128::from_be_bytes(self.raw()))
     }
 
-    pub(super) fn mark(&mut self, own_identity: Option<SignalId>) -> Mark {
-        let identity = match self.number() {
-            0 => None,
-            1 => own_identity,
-            _ => Some(u128::from_be_bytes(self.raw()).into()),
-        };
+    pub(super) fn mark(&mut self) -> Mark {
+        let identity = self.option(|reader| u128::from_be_bytes(reader.raw()).into());
         let hash = u64::from_be_bytes(self.raw());
         let age = self.newest.saturating_sub(self.span_time());
         Mark { identity, hash, age, bytes: 0 }

@@ -1,26 +1,122 @@
 //! Where evidence meets: invocations that a span belongs to and that point at it, that sent a message
 //! and that took it up.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::graph::{Node, NodeId, Touched};
+use super::known::Place;
 use super::node_set::NodeSet;
 use super::table::Table;
+use crate::signal::{SpanId, TraceId};
+
+/// All invocations.
+pub(super) type Nodes = Table<NodeId, Box<Node>>;
 
 /// Takings of one message, and its senders; what more invocations share is no message id and joins
 /// nothing. Law 4: without it one constant id would cost the square of its uses.
 pub(super) const TAKINGS_MAX: usize = 1_000;
 
+/// Invocations of one trace that are looked through one by one for the owner of a span.
+const OWNERS_FEW: usize = 4;
+
+/// One trace: whose its spans are, and who points at which of them.
 #[derive(Debug, Default, Serialize, Deserialize)]
-pub(super) struct SpanPoint {
-    pub(super) owners: NodeSet,
-    pub(super) pointers: NodeSet,
+pub(super) struct TracePoint {
+    /// Invocations with spans here.
+    owners: NodeSet,
+    /// Where they are many: of each span.
+    by_span: Table<SpanId, NodeSet>,
+    pointers: BTreeSet<(SpanId, NodeId)>,
 }
 
-impl SpanPoint {
+impl TracePoint {
     pub(super) fn is_empty(&self) -> bool {
         self.owners.is_empty() && self.pointers.is_empty()
     }
+
+    /// An invocation has these spans of the trace; they are sorted.
+    pub(super) fn own(&mut self, id: NodeId, places: &[Place], nodes: &Nodes) {
+        self.owners.insert(id);
+        if !self.by_span.is_empty() {
+            self.file(id, places);
+        } else if self.owners.len() > OWNERS_FEW {
+            let owners: Vec<NodeId> = self.owners.iter().collect();
+            for owner in owners {
+                let trace = places.first().map(|place| place.trace);
+                let of_trace = |place: &&Place| Some(place.trace) == trace;
+                let known = nodes.get(&owner).map(|node| node.known.places.as_slice());
+                for place in known.unwrap_or_default().iter().filter(of_trace) {
+                    self.by_span.entry(place.span).or_default().insert(owner);
+                }
+            }
+        }
+    }
+
+    fn file(&mut self, id: NodeId, places: &[Place]) {
+        for place in places {
+            self.by_span.entry(place.span).or_default().insert(id);
+        }
+    }
+
+    pub(super) fn disown(&mut self, id: NodeId, places: &[Place]) {
+        self.owners.remove(id);
+        if self.by_span.is_empty() {
+            return;
+        }
+        for place in places {
+            if let Some(owners) = self.by_span.get_mut(&place.span) {
+                owners.remove(id);
+                if owners.is_empty() {
+                    self.by_span.remove(&place.span);
+                }
+            }
+        }
+    }
+
+    pub(super) fn point_at(&mut self, span: SpanId, id: NodeId) {
+        self.pointers.insert((span, id));
+    }
+
+    pub(super) fn unpoint(&mut self, span: SpanId, id: NodeId) {
+        self.pointers.remove(&(span, id));
+    }
+
+    /// The invocations that a span of this trace belongs to.
+    pub(super) fn owners_of(&self, place: (TraceId, SpanId), nodes: &Nodes) -> NodeSet {
+        if !self.by_span.is_empty() {
+            return self.by_span.get(&place.1).cloned().unwrap_or_default();
+        }
+        let mut found = NodeSet::default();
+        for id in self.owners.iter() {
+            if nodes.get(&id).is_some_and(|node| node.known.has_place(place)) {
+                found.insert(id);
+            }
+        }
+        found
+    }
+
+    /// The invocations that point at one of these spans, which are sorted.
+    pub(super) fn pointing_at(&self, places: &[Place]) -> impl Iterator<Item = NodeId> {
+        // Whichever are fewer are looked for among the others.
+        let few = self.pointers.len() <= places.len();
+        let by_pointer = few.then_some(&self.pointers).into_iter().flatten();
+        let is_here =
+            |span: SpanId| places.binary_search_by_key(&span, |place| place.span).is_ok();
+        let by_pointer = by_pointer.filter(move |(span, _)| is_here(*span));
+        let by_place = if few { &[] } else { places };
+        let range = |place: &Place| {
+            self.pointers.range((place.span, NodeId::default())..=(place.span, NodeId::NONE))
+        };
+        by_pointer.chain(by_place.iter().flat_map(range)).map(|(_, id)| *id)
+    }
+}
+
+/// The places of each trace, which lie side by side.
+pub(super) fn by_trace(places: &[Place]) -> impl Iterator<Item = (TraceId, &[Place])> {
+    let chunks = places.chunk_by(|a, b| a.trace == b.trace);
+    chunks.filter_map(|chunk| Some((chunk.first()?.trace, chunk)))
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -44,7 +140,7 @@ impl MessagePoint {
 /// A message has a new sender or taking, or lost one: its other takings look different.
 pub(super) fn touch_message(
     point: &MessagePoint,
-    nodes: &Table<NodeId, Node>,
+    nodes: &Nodes,
     touched: &mut Touched,
 ) {
     if !point.is_watched() {

@@ -262,6 +262,11 @@ fn partition<'a>(
     items: Vec<Item<'a>>,
     key: impl for<'b> Fn(&'b Item<'a>) -> Option<&'b Text>,
 ) -> Vec<Vec<Item<'a>>> {
+    let mut told = items.iter().filter_map(&key);
+    let first = told.next();
+    if told.all(|other| Some(other) == first) {
+        return vec![items];
+    }
     let keys: BTreeSet<Text> = items.iter().filter_map(|item| key(item).cloned()).collect();
     if keys.len() < 2 {
         return vec![items];

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::fact::Age;
 use super::graph::{Graph, Node, NodeId};
-use super::known::Ending;
+use super::known::{Ending, Known};
 use super::messages::Life;
 use super::request::{Missing, Outcome, State};
 use super::rules::{Learned, Rules};
@@ -53,15 +53,18 @@ pub(super) fn standing(
     reach: &BTreeSet<NodeId>,
     flow: &str,
 ) -> Standing {
-    let nodes = || reach.iter().filter_map(|id| ground.graph.nodes.get(id));
+    let nodes = || reach.iter().filter_map(|id| ground.graph.nodes.get(id).map(|node| &**node));
     let news = nodes().map(|node| node.known.news).max().unwrap_or_default();
     let patience = news.saturating_add(ground.rules.incomplete_after(flow));
     let mut waits = Waits { ground, entry, patience, found: Vec::new(), is_unsure: false };
-    let last_runs = last_runs(nodes());
+    let mut last_runs = None;
     for node in nodes() {
         waits.end(node);
         waits.messages(node);
-        waits.retries(node, &last_runs);
+        if waits.retries(node) {
+            let last_runs = last_runs.get_or_insert_with(|| self::last_runs(nodes()));
+            waits.next_run(node, last_runs);
+        }
     }
     let config = &ground.rules.config;
     let quiet = news.saturating_add(config.settle_after);
@@ -157,24 +160,32 @@ impl Waits<'_> {
         }
     }
 
-    /// A failed attempt that its trigger will try again.
-    fn retries(&mut self, node: &Node, last_runs: &BTreeMap<(Text, Text), u32>) {
+    /// A failed attempt that its trigger will try again. True where that depends on whether there is
+    /// a later run.
+    fn retries(&mut self, node: &Node) -> bool {
         let known = &node.known;
-        let retry_after = self.ground.rules.config.retry_after;
-        let wait = Wait { deadline: known.news.saturating_add(retry_after), missing: None };
         if known.received.iter().any(|message| self.is_retried(node, message)) {
-            self.found.push(wait);
-            return;
+            self.found.push(self.retry(known));
+            return false;
         }
         let is_failed = !matches!(known.verdict.outcome, Outcome::Ok | Outcome::Incomplete);
         let via = super::edges::arrival(known);
         let is_async = matches!(via, Via::EventBus | Via::Topic | Via::Schedule);
+        is_failed && is_async && known.run < RUNS_MAX
+    }
+
+    fn next_run(&mut self, node: &Node, last_runs: &BTreeMap<(Text, Text), u32>) {
+        let known = &node.known;
         let Some(id) = &known.invocation_id else { return };
-        let is_last =
-            last_runs.get(&(Text::clone(&known.function), Text::clone(id))) == Some(&known.run);
-        if is_failed && is_async && is_last && known.run < RUNS_MAX {
-            self.found.push(wait);
+        let last = last_runs.get(&(Text::clone(&known.function), Text::clone(id)));
+        if last == Some(&known.run) {
+            self.found.push(self.retry(known));
         }
+    }
+
+    fn retry(&self, known: &Known) -> Wait {
+        let retry_after = self.ground.rules.config.retry_after;
+        Wait { deadline: known.news.saturating_add(retry_after), missing: None }
     }
 
     fn is_retried(&self, node: &Node, message: &MessageRef) -> bool {

@@ -7,11 +7,15 @@ use super::known::Ending;
 use super::messages::Life;
 use super::request::{CausedBy, Delivery, Invocation, Outcome, State};
 use super::settle::Ground;
-use crate::signal::{Fnv128, Text};
+use crate::signal::{Fnv128, Text, hex_pair};
 
 /// A hash as an id: 32 hex digits.
 pub(super) fn hex(hash: u128) -> Text {
-    Text::from(format!("{hash:032x}"))
+    let mut digits = [0; 32];
+    for (pair, byte) in digits.chunks_exact_mut(2).zip(hash.to_be_bytes()) {
+        pair.copy_from_slice(&hex_pair(byte));
+    }
+    Text::from(std::str::from_utf8(&digits).unwrap_or_default())
 }
 
 /// Whether an invocation counts now: it told its end, or it has been quiet for long enough that

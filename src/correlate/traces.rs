@@ -8,8 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::fact::{LogFact, Mark, SpanFact};
+use super::fact::{LogFact, SpanFact};
 use super::graph::NodeId;
+use super::table::Table;
 use crate::signal::{SpanId, SpanKind, Text};
 
 /// What holds a bundle together.
@@ -39,17 +40,36 @@ pub(super) struct Alias {
     pub(super) function: Option<Text>,
 }
 
+/// Spans in order of arrival that are looked through one by one.
+const UNSORTED_FEW: usize = 64;
+
 /// The spans of a trace by their ids: in order of arrival until they are looked at.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Spans {
     facts: Vec<SpanFact>,
     is_sorted: bool,
+    /// Where they are many: the hash of each.
+    hashes: Table<SpanId, u64>,
 }
 
 impl Spans {
     pub(super) fn insert(&mut self, fact: SpanFact) {
         self.is_sorted = self.facts.is_empty();
+        if !self.hashes.is_empty() {
+            self.hashes.insert(fact.span, fact.mark.hash);
+        } else if self.facts.len() >= UNSORTED_FEW {
+            self.hashes.extend(self.facts.iter().map(|own| (own.span, own.mark.hash)));
+            self.hashes.insert(fact.span, fact.mark.hash);
+        }
         self.facts.push(fact);
+    }
+
+    /// What a span says, as a hash.
+    pub(super) fn hash_of(&self, id: SpanId) -> Option<u64> {
+        if !self.hashes.is_empty() {
+            return self.hashes.get(&id).copied();
+        }
+        self.facts.iter().find(|fact| fact.span == id).map(|fact| fact.mark.hash)
     }
 
     /// To be called before spans are looked for.
@@ -78,14 +98,17 @@ impl Spans {
         self.facts.is_empty()
     }
 
-    /// Takes the span of this mark out.
-    pub(super) fn take(&mut self, is_it: impl Fn(&Mark) -> bool) -> Option<SpanFact> {
-        let idx = self.facts.iter().position(|fact| is_it(&fact.mark))?;
+    pub(super) fn take(&mut self, id: SpanId) -> Option<SpanFact> {
+        let idx = self.facts.iter().position(|fact| fact.span == id)?;
+        self.hashes.remove(&id);
         Some(self.facts.remove(idx))
     }
 
     /// Takes all of these out; `ids` is sorted.
     pub(super) fn take_all(&mut self, ids: &[SpanId]) -> Vec<SpanFact> {
+        if !self.hashes.is_empty() {
+            self.hashes.retain(|id, _| ids.binary_search(id).is_err());
+        }
         self.facts.extract_if(.., |fact| ids.binary_search(&fact.span).is_ok()).collect()
     }
 
@@ -240,7 +263,7 @@ impl TraceCell {
             if at.span == head {
                 return None;
             }
-            if at.kind == SpanKind::Consumer
+            if names_one_message(at)
                 && let [message] = at.facts().received.as_slice()
             {
                 return Some(Text::clone(&message.id));
@@ -249,6 +272,11 @@ impl TraceCell {
         }
         None
     }
+}
+
+/// Whether a span is the processing of one message.
+pub(super) fn names_one_message(span: &SpanFact) -> bool {
+    span.kind == SpanKind::Consumer && span.facts().received.len() == 1
 }
 
 /// Whether a span begins an invocation, whatever is above it.

@@ -141,7 +141,7 @@ impl WeakSet {
 
 /// Looks up the function of a node while a set is borrowed.
 #[derive(Debug)]
-pub(super) struct Functions<'a>(pub(super) &'a super::table::Table<NodeId, super::graph::Node>);
+pub(super) struct Functions<'a>(pub(super) &'a super::points::Nodes);
 
 impl Functions<'_> {
     fn of(&self, id: NodeId) -> Option<&Text> {

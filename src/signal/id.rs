@@ -4,6 +4,14 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+const HEX_DIGITS: [u8; 16] = *b"0123456789abcdef";
+
+/// A byte as two hex digits.
+pub fn hex_pair(byte: u8) -> [u8; 2] {
+    let digit = |n: u8| HEX_DIGITS.get(usize::from(n)).copied().unwrap_or(b'0');
+    [digit(byte >> 4), digit(byte & 0xf)]
+}
+
 macro_rules! hex_id {
     ($(#[$doc:meta])* $name:ident, $n:literal) => {
         $(#[$doc])*
@@ -34,7 +42,11 @@ macro_rules! hex_id {
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+                let mut digits = [0; $n * 2];
+                for (pair, byte) in digits.chunks_exact_mut(2).zip(self.0) {
+                    pair.copy_from_slice(&hex_pair(byte));
+                }
+                f.write_str(std::str::from_utf8(&digits).unwrap_or_default())
             }
         }
 

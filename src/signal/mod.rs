@@ -22,7 +22,7 @@ pub use batch::{
 pub use diagnostic::Diagnostic;
 pub use duration::{format_duration, parse_bytes, parse_duration};
 pub use facts::{ErrorFact, ErrorKind, Facts, Http, MessageRef, Peer, TraceContext, Via, Workflow};
-pub use id::{Fnv128, SpanId, TraceId, span_identity};
+pub use id::{Fnv128, SpanId, TraceId, hex_pair, span_identity};
 pub use labels::{Labels, METRIC_NAME};
 pub use metric::{
     BucketSpan, Exemplar, HistogramPoint, MetricMetadata, MetricPoint, MetricType, MetricValue,

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::correlate::fact::{LogFact, Mark, PlatformFact, Source, SpanFact};
+use crate::correlate::fact::{LogFact, Mark, PlatformFact, Source, SpanFact, Tellings};
 use crate::correlate::pack::{Names, Pen, Reader};
 use crate::correlate::{Lookup, RequestFilter};
 use std::sync::Arc;
@@ -177,7 +177,8 @@ proptest! {
             facts: facts.clone(),
             attributes: Attributes::default(),
         };
-        let log = LogFact::new(&log, Arc::clone(&source), mark);
+        let mut tellings = Tellings::default();
+        let log = LogFact::new(&log, Arc::clone(&source), mark, &mut tellings);
         let mut event = Platform::new(end, PlatformStage::Report);
         event.invocation_id = facts.invocation_id.clone();
         event.status = identity.map(|_| PlatformStatus::Timeout);
@@ -185,12 +186,12 @@ proptest! {
         event.memory_used_bytes = Some(hash);
         event.span_id = Some(span_id(9));
         let event = PlatformFact::new(&event, Arc::clone(&source), mark);
-        mark.identity = Some(crate::signal::span_identity(&trace(1), span_id(2)).into());
+        mark.identity = None;
         let Told { signal, .. } = span("f", [1, 2, 3], 0, 1);
         let SignalKind::Span(mut span) = signal.kind else { unreachable!("a span was made") };
         (span.start, span.end, span.facts, span.failed) = (start, end, facts, hash > 9);
         span.links.push(SpanLink { trace_id: trace(5), span_id: span_id(5), message_id: None });
-        let span = SpanFact::new(&span, Arc::clone(&source), mark);
+        let span = SpanFact::new(&span, Arc::clone(&source), mark, &mut tellings);
 
         let mut names = Names::default();
         let mut pen = Pen::new(&mut names, first, Duration::from_secs(8));
