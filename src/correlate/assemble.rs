@@ -275,7 +275,8 @@ fn tell(parts: &Parts<'_>) -> Told {
         under: member.under.clone(),
     };
     let mut places: Vec<Place> = parts.spans.iter().map(of_span).collect();
-    let platform = parts.platform.iter().filter_map(|fact| fact.event.trace.zip(fact.event.span_id));
+    let platform =
+        parts.platform.iter().filter_map(|fact| fact.event.trace.zip(fact.event.span_id));
     places.extend(platform.map(|(at, span)| Place { trace: at.trace_id, span, under: None }));
     // Stable: of one span, what the span itself tells comes first.
     places.sort_by_key(|place| (place.trace, place.span));

@@ -502,7 +502,8 @@ fn bundle_facts<'a>(
     };
     let members = || bundle.members.iter().filter_map(|span| cell.spans.get(*span));
     let head_id = head.map(|head| head.span);
-    let is_per_message = members().any(|span| names_one_message(span) && Some(span.span) != head_id);
+    let is_per_message =
+        members().any(|span| names_one_message(span) && Some(span.span) != head_id);
     let head_id = head_id.filter(|_| is_per_message);
     let under = |span| head_id.and_then(|head| cell.message_above(span, head));
     let logs = bundle.logs.iter().filter_map(|&idx| cell.logs.get(idx));

@@ -29,6 +29,9 @@ use crate::signal::{Batch, Text, Timestamp};
 /// The most that one tick ages the engine: time that we did not watch ages nothing.
 const TICK_MAX: Duration = Duration::from_secs(1);
 
+/// Hops from which on a request is not looked through for every piece of news.
+const LARGE_HOPS: usize = 64;
+
 /// Holds everything that is open or correctable.
 #[derive(Debug)]
 pub struct Engine {
@@ -181,7 +184,9 @@ impl Engine {
     /// # Errors
     /// Where the bytes are not what [`Engine::save`] of this version wrote.
     pub fn restore(config: Config, saved: &[u8]) -> Result<Self, postcard::Error> {
-        Ok(Self::with(config, postcard::from_bytes(saved)?))
+        let mut held: Held = postcard::from_bytes(saved)?;
+        held.frozen.reindex();
+        Ok(Self::with(config, held))
     }
 
     /// Takes one journaled batch. `now` is log time.
@@ -220,6 +225,7 @@ impl Engine {
             touched.views.insert(id);
             touched.due.insert(id);
         }
+        self.hear(&mut touched);
         let over = self.show(touched, &mut changes);
         self.seal(over.finals, &mut changes);
         self.relieve(&mut changes);
@@ -348,6 +354,35 @@ impl Engine {
             }
         }
         touched.views.insert(entry);
+    }
+
+    /// A large request that has news is open, whatever else it waits for: it is looked through once it
+    /// may be quiet, or when something of it was due anyway.
+    fn hear(&mut self, touched: &mut Touched) {
+        let settle_after = self.rules.config.settle_after;
+        let n_told = touched.told.len() + touched.moved.len();
+        let is_large = |entry: &NodeId| {
+            let reach = self.held.requests.get(entry).map_or(0, |held| held.reach.len());
+            reach >= LARGE_HOPS && n_told < reach && !touched.due.contains(entry)
+        };
+        let large: Vec<NodeId> = touched.views.iter().copied().filter(is_large).collect();
+        for entry in large {
+            let told = touched.told.iter().chain(&touched.moved);
+            let nodes = told.filter_map(|id| self.held.graph.nodes.get(id));
+            let own = nodes.filter(|node| node.owners.contains_key(&entry));
+            let Some(news) = own.map(|node| node.known.news).max() else { continue };
+            let quiet = news.saturating_add(settle_after);
+            let Some(held) = self.held.requests.get_mut(&entry) else { continue };
+            if quiet <= self.held.age {
+                continue;
+            }
+            held.summary.state = State::Open;
+            held.summary.is_lacking = false;
+            held.summary.news = held.summary.news.max(news);
+            let due = if held.due > self.held.age { held.due.min(quiet) } else { quiet };
+            touched.views.remove(&entry);
+            self.look_at(entry, due);
+        }
     }
 
     /// Looks at requests anew and says what differs. Gives those that are over.

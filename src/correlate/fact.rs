@@ -149,32 +149,32 @@ pub(super) struct PlatformFact {
 impl SpanFact {
     /// Without its trace, which its cell names.
     pub(super) fn write(&self, pen: &mut Pen<'_>) {
-        pen.raw(&self.span.0);
+        pen.span_id(self.span);
         pen.mark(&self.mark);
-        pen.option(self.parent.as_ref(), |pen, parent| pen.raw(&parent.0));
+        pen.option(self.parent.as_ref(), |pen, parent| pen.span_id(*parent));
         let kind = KINDS.iter().position(|kind| *kind == self.kind).unwrap_or(0);
         pen.length(kind << 1 | usize::from(self.failed));
         pen.time(self.start);
         pen.span_time(self.end.since(self.start));
         pen.list(&self.links, |pen, link| {
-            pen.raw(&link.trace_id.0);
-            pen.raw(&link.span_id.0);
+            pen.trace_id(link.trace_id);
+            pen.span_id(link.span_id);
             pen.option(link.message_id.as_ref(), Pen::id);
         });
         pen.facts(self.facts());
     }
 
     pub(super) fn read(reader: &mut Reader<'_>, trace: TraceId, source: Arc<Source>) -> Self {
-        let span = SpanId(reader.raw());
+        let span = reader.span_id();
         let mark = reader.mark();
-        let parent = reader.option(|reader| SpanId(reader.raw()));
+        let parent = reader.option(Reader::span_id);
         let n = reader.small();
         let kind = KINDS.get(usize_from_u32(n >> 1)).copied().unwrap_or(SpanKind::Internal);
         let start = reader.time();
         let end = start.saturating_add(reader.span_time());
         let links = reader.list(|reader| SpanLink {
-            trace_id: TraceId(reader.raw()),
-            span_id: SpanId(reader.raw()),
+            trace_id: reader.trace_id(),
+            span_id: reader.span_id(),
             message_id: reader.option(Reader::text),
         });
         let told = held(reader.facts());
@@ -266,7 +266,7 @@ impl PlatformFact {
             pen.option(bytes.as_ref(), |pen, bytes| pen.number(*bytes));
         }
         pen.option(event.trace.as_ref(), Pen::context);
-        pen.option(event.span_id.as_ref(), |pen, span| pen.raw(&span.0));
+        pen.option(event.span_id.as_ref(), |pen, span| pen.span_id(*span));
     }
 
     pub(super) fn read(reader: &mut Reader<'_>, source: Arc<Source>) -> Self {
@@ -284,7 +284,7 @@ impl PlatformFact {
         event.memory_size_bytes = reader.option(Reader::number);
         event.memory_used_bytes = reader.option(Reader::number);
         event.trace = reader.option(Reader::context);
-        event.span_id = reader.option(|reader| SpanId(reader.raw()));
+        event.span_id = reader.option(Reader::span_id);
         Self { mark, source, event }.weighed()
     }
 

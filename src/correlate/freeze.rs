@@ -169,10 +169,8 @@ impl Engine {
             Cell::Trace(trace) => hash_of_trace(trace),
             Cell::Run(key) | Cell::Records(_, key) => hash_of(key),
         }));
-        let finding = finding.difference(&awakening).map(|&hash| BlockKey { hash, awakens: false });
-        let finding: Vec<BlockKey> = finding.collect();
-        let awakening = awakening.into_iter().map(|hash| BlockKey { hash, awakens: true });
-        awakening.chain(finding).collect()
+        let finding = finding.difference(&awakening).map(|&hash| BlockKey::finding(hash));
+        awakening.iter().map(|&hash| BlockKey::awakening(hash)).chain(finding).collect()
     }
 
     fn put_away(&mut self, joined: &Joined, keys: Vec<BlockKey>) {
@@ -429,7 +427,7 @@ fn write_cell(pen: &mut Pen<'_>, cell: &CellFacts) {
     match &cell.cell {
         Cell::Trace(trace) => {
             pen.number(0);
-            pen.raw(&trace.0);
+            pen.trace_id(*trace);
         }
         Cell::Run(id) => {
             pen.number(1);
@@ -446,7 +444,7 @@ fn write_cell(pen: &mut Pen<'_>, cell: &CellFacts) {
 
 fn read_cell(reader: &mut Reader<'_>) -> Cell {
     match reader.number() {
-        0 => Cell::Trace(TraceId(reader.raw())),
+        0 => Cell::Trace(reader.trace_id()),
         1 => Cell::Run(reader.text()),
         _ => Cell::Records(reader.text(), reader.text()),
     }

@@ -56,11 +56,27 @@ impl Absent {
 /// Names a block for as long as it is held.
 pub(super) type BlockId = u32;
 
-/// What leads to a block: some keys only find it, others bring it back.
+/// What leads to a block, as a hash: some keys only find it, others bring it back (the lowest bit).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub(super) struct BlockKey {
-    pub(super) hash: u64,
-    pub(super) awakens: bool,
+pub(super) struct BlockKey(u64);
+
+impl BlockKey {
+    pub(super) const fn finding(hash: u64) -> Self {
+        Self(hash & !1)
+    }
+
+    pub(super) const fn awakening(hash: u64) -> Self {
+        Self(hash | 1)
+    }
+
+    /// The key that both of a hash lie under.
+    const fn slot(self) -> u64 {
+        self.0 & !1
+    }
+
+    const fn awakens(self) -> bool {
+        self.0 & 1 == 1
+    }
 }
 
 /// An invocation that a late init may precede.
@@ -99,20 +115,50 @@ impl Block {
     }
 }
 
-/// Where a key leads.
-#[derive(Debug, Serialize, Deserialize)]
-enum Led {
-    One(BlockId, bool),
-    Several(Vec<(BlockId, bool)>),
+/// Where a key leads: to a block and, of several, to the others of its hash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Led {
+    id: BlockId,
+    awakens: bool,
 }
 
-impl Led {
-    fn all(&self) -> impl Iterator<Item = (BlockId, bool)> + '_ {
-        let (one, several) = match self {
-            Self::One(id, awakens) => (Some((*id, *awakens)), &[][..]),
-            Self::Several(all) => (None, all.as_slice()),
-        };
-        one.into_iter().chain(several.iter().copied())
+/// What leads to blocks. Their own keys tell it: a snapshot does without.
+#[derive(Debug, Default)]
+struct Leads {
+    first: Table<u64, Led>,
+    /// The others, where one hash leads to several blocks.
+    others: Table<u64, Vec<Led>>,
+}
+
+impl Leads {
+    fn all(&self, hash: u64) -> impl Iterator<Item = Led> + '_ {
+        let hash = hash & !1;
+        let first = self.first.get(&hash).copied();
+        let others = first.filter(|_| !self.others.is_empty()).and_then(|_| self.others.get(&hash));
+        first.into_iter().chain(others.into_iter().flatten().copied())
+    }
+
+    fn add(&mut self, key: BlockKey, id: BlockId) {
+        let led = Led { id, awakens: key.awakens() };
+        match self.first.entry(key.slot()) {
+            std::collections::hash_map::Entry::Vacant(slot) => drop(slot.insert(led)),
+            std::collections::hash_map::Entry::Occupied(_) => {
+                self.others.entry(key.slot()).or_default().push(led);
+            }
+        }
+    }
+
+    fn remove(&mut self, key: BlockKey, id: BlockId) {
+        let mut rest: Vec<Led> = self.all(key.0).filter(|led| led.id != id).collect();
+        self.others.remove(&key.slot());
+        if rest.is_empty() {
+            self.first.remove(&key.slot());
+            return;
+        }
+        self.first.insert(key.slot(), rest.remove(0));
+        if !rest.is_empty() {
+            self.others.insert(key.slot(), rest);
+        }
     }
 }
 
@@ -120,11 +166,15 @@ impl Led {
 pub(super) struct Frozen {
     next: BlockId,
     blocks: Table<BlockId, Block>,
-    keys: Table<u64, Led>,
+    #[serde(skip)]
+    keys: Leads,
+    #[serde(skip)]
     starts: BTreeSet<(Start, BlockId)>,
+    #[serde(skip)]
     due: BTreeSet<(Age, BlockId)>,
     back: Vec<BlockId>,
     /// Flows, and how many of their requests are held.
+    #[serde(skip)]
     pub(super) flows: BTreeMap<Text, u64>,
     pub(super) names: Names,
     pub(super) sources: Sources,
@@ -139,34 +189,45 @@ impl Frozen {
 
     /// Whether a block with these keys can be held.
     pub(super) fn has_room(&self, keys: &[BlockKey]) -> bool {
-        keys.iter().filter(|key| key.awakens).all(|key| {
-            let led = self.keys.get(&key.hash);
-            led.is_none_or(|led| led.all().filter(|(_, awakens)| *awakens).count() < AWAKENED_MAX)
-        })
+        keys.iter()
+            .filter(|key| key.awakens())
+            .all(|key| self.keys.all(key.0).filter(|led| led.awakens).count() < AWAKENED_MAX)
     }
 
     pub(super) fn add(&mut self, block: Block) {
         self.next = self.next.wrapping_add(1);
         let id = self.next;
-        for key in &block.keys {
-            match self.keys.entry(key.hash) {
-                std::collections::hash_map::Entry::Vacant(slot) => {
-                    slot.insert(Led::One(id, key.awakens));
-                }
-                std::collections::hash_map::Entry::Occupied(mut slot) => {
-                    let mut all: Vec<(BlockId, bool)> = slot.get().all().collect();
-                    all.push((id, key.awakens));
-                    slot.insert(Led::Several(all));
-                }
+        self.bytes += block.weight();
+        self.index(id, &block);
+        self.blocks.insert(id, block);
+    }
+
+    fn index(&mut self, id: BlockId, block: &Block) {
+        block.keys.iter().for_each(|key| self.keys.add(*key, id));
+        self.starts.extend(block.starts.iter().map(|&start| (start, id)));
+        if block.is_back {
+            return;
+        }
+        self.due.insert((block.due, id));
+        for line in &block.lines {
+            match self.flows.get_mut(&line.summary.flow) {
+                Some(n) => *n += 1,
+                None => drop(self.flows.insert(Text::clone(&line.summary.flow), 1)),
             }
         }
-        self.starts.extend(block.starts.iter().map(|&start| (start, id)));
-        self.due.insert((block.due, id));
-        self.bytes += block.weight();
-        for line in &block.lines {
-            *self.flows.entry(Text::clone(&line.summary.flow)).or_default() += 1;
+    }
+
+    /// Finds again what a snapshot does without.
+    pub(super) fn reindex(&mut self) {
+        let blocks = std::mem::take(&mut self.blocks);
+        let mut ids: Vec<BlockId> = blocks.keys().copied().collect();
+        ids.sort_unstable();
+        for id in ids {
+            if let Some(block) = blocks.get(&id) {
+                self.index(id, block);
+            }
         }
-        self.blocks.insert(id, block);
+        self.blocks = blocks;
     }
 
     pub(super) fn get(&self, id: BlockId) -> Option<&Block> {
@@ -180,13 +241,13 @@ impl Frozen {
 
     /// The blocks that something of this key belongs to.
     pub(super) fn found_by(&self, key: u64) -> Vec<BlockId> {
-        self.keys.get(&key).into_iter().flat_map(Led::all).map(|(id, _)| id).collect()
+        self.keys.all(key).map(|led| led.id).collect()
     }
 
     /// The blocks that something of this key may change.
     pub(super) fn awakened_by(&self, key: u64) -> impl Iterator<Item = BlockId> {
-        let led = self.keys.get(&key).into_iter().flat_map(Led::all);
-        led.filter(|&(id, awakens)| awakens && self.is_asleep(id)).map(|(id, _)| id)
+        let led = self.keys.all(key).filter(|led| led.awakens && self.is_asleep(led.id));
+        led.map(|led| led.id)
     }
 
     /// The blocks with an invocation of this place that starts within these times.
@@ -235,21 +296,7 @@ impl Frozen {
             let Some(block) = self.blocks.remove(&id) else { continue };
             let numbers = Reader::new(&block.bytes, &self.names).list(Reader::small);
             numbers.into_iter().for_each(|number| self.sources.give_back(number));
-            for key in &block.keys {
-                let Some(led) = self.keys.get(&key.hash) else { continue };
-                let mut rest: Vec<(BlockId, bool)> =
-                    led.all().filter(|&(other, _)| other != id).collect();
-                match (rest.pop(), rest.is_empty()) {
-                    (None, _) => drop(self.keys.remove(&key.hash)),
-                    (Some((id, awakens)), true) => {
-                        self.keys.insert(key.hash, Led::One(id, awakens));
-                    }
-                    (Some(last), false) => {
-                        rest.push(last);
-                        self.keys.insert(key.hash, Led::Several(rest));
-                    }
-                }
-            }
+            block.keys.iter().for_each(|key| self.keys.remove(*key, id));
             for &start in &block.starts {
                 self.starts.remove(&(start, id));
             }

@@ -208,12 +208,7 @@ impl Engine {
     }
 }
 
-fn route(
-    kind: &SignalKind,
-    source: &Arc<Source>,
-    mark: Mark,
-    tellings: &mut Tellings,
-) -> Route {
+fn route(kind: &SignalKind, source: &Arc<Source>, mark: Mark, tellings: &mut Tellings) -> Route {
     match kind {
         SignalKind::Metric(_) => Route::Nowhere,
         SignalKind::Span(span) => route_span(span, source, mark, tellings),
@@ -222,12 +217,7 @@ fn route(
     }
 }
 
-fn route_span(
-    span: &Span,
-    source: &Arc<Source>,
-    mark: Mark,
-    tellings: &mut Tellings,
-) -> Route {
+fn route_span(span: &Span, source: &Arc<Source>, mark: Mark, tellings: &mut Tellings) -> Route {
     let fact = SpanFact::new(span, Arc::clone(source), mark, tellings);
     Route::Cell(Cell::Trace(span.trace_id), Fact::Span(fact))
 }

@@ -1,7 +1,8 @@
 //! Facts as bytes: how a frozen request holds them.
 //!
 //! Facts come in and go out equal. Numbers are LEB128; times are differences to the first time of the
-//! block; names that many share are numbers of [`Names`]; ids in the form of a UUID take 16 bytes.
+//! block; names that many share are numbers of [`Names`]; ids in the form of a UUID take 16 bytes, and
+//! an id that the block already has one or two.
 
 use std::time::Duration;
 
@@ -51,11 +52,41 @@ impl Names {
     }
 }
 
+/// Ids of one length that a block remembers; what comes later is written out.
+const SEEN_MAX: usize = 64;
+
+/// Ids that the block already has, in the order of their first place.
+#[derive(Debug)]
+struct SeenIds<const N: usize>(Vec<[u8; N]>);
+
+impl<const N: usize> SeenIds<N> {
+    const fn new() -> Self {
+        Self(Vec::new())
+    }
+
+    fn position(&self, id: &[u8; N]) -> Option<usize> {
+        self.0.iter().position(|seen| seen == id)
+    }
+
+    fn note(&mut self, id: [u8; N]) {
+        if self.0.len() < SEEN_MAX {
+            self.0.push(id);
+        }
+    }
+
+    fn get(&self, n: u64) -> [u8; N] {
+        let idx = usize::try_from(n).unwrap_or(usize::MAX);
+        self.0.get(idx).copied().unwrap_or([0; N])
+    }
+}
+
 /// Writes a block.
 #[derive(Debug)]
 pub(super) struct Pen<'a> {
     pub(super) bytes: Vec<u8>,
     names: &'a mut Names,
+    spans: SeenIds<8>,
+    ids: SeenIds<16>,
     first: Timestamp,
     newest: Age,
 }
@@ -66,6 +97,8 @@ pub(super) struct Pen<'a> {
 pub(super) struct Reader<'a> {
     rest: &'a [u8],
     names: &'a Names,
+    spans: SeenIds<8>,
+    ids: SeenIds<16>,
     first: Timestamp,
     newest: Age,
 }
@@ -73,11 +106,13 @@ pub(super) struct Reader<'a> {
 const WRITTEN: u64 = 0;
 const UUID: u64 = 1;
 const NAMED: u64 = 2;
+const SEEN: u64 = 3;
 
 impl<'a> Pen<'a> {
     /// `first` is near the block's times, `newest` not before any of its ages.
     pub(super) fn new(names: &'a mut Names, first: Timestamp, newest: Age) -> Self {
-        let mut pen = Self { bytes: Vec::new(), names, first, newest };
+        let (spans, ids) = (SeenIds::new(), SeenIds::new());
+        let mut pen = Self { bytes: Vec::new(), names, spans, ids, first, newest };
         pen.number(first.as_nanos());
         pen.duration(newest);
         pen
@@ -139,11 +174,41 @@ impl<'a> Pen<'a> {
     /// An id: seldom shared.
     pub(super) fn id(&mut self, text: &Text) {
         if let Some(id) = uuid(text) {
-            self.number(UUID);
-            self.raw(&id.to_be_bytes());
+            let id = id.to_be_bytes();
+            if let Some(n) = self.ids.position(&id) {
+                self.number(u64_from_usize(n) << 2 | SEEN);
+            } else {
+                self.ids.note(id);
+                self.number(UUID);
+                self.raw(&id);
+            }
         } else {
             self.number(u64_from_usize(text.len()) << 2 | WRITTEN);
             self.raw(text.as_bytes());
+        }
+    }
+
+    /// Its place among those that the block has, from 1, or 0 and the id.
+    pub(super) fn span_id(&mut self, span: SpanId) {
+        match self.spans.position(&span.0) {
+            Some(n) => self.length(n + 1),
+            None => {
+                self.spans.note(span.0);
+                self.number(0);
+                self.raw(&span.0);
+            }
+        }
+    }
+
+    /// As [`Pen::span_id`].
+    pub(super) fn trace_id(&mut self, trace: TraceId) {
+        match self.ids.position(&trace.0) {
+            Some(n) => self.length(n + 1),
+            None => {
+                self.ids.note(trace.0);
+                self.number(0);
+                self.raw(&trace.0);
+            }
         }
     }
 
@@ -170,8 +235,8 @@ impl<'a> Pen<'a> {
     }
 
     pub(super) fn context(&mut self, trace: &TraceContext) {
-        self.raw(&trace.trace_id.0);
-        self.option(trace.span_id.as_ref(), |pen, span| pen.raw(&span.0));
+        self.trace_id(trace.trace_id);
+        self.option(trace.span_id.as_ref(), |pen, span| pen.span_id(*span));
     }
 
     fn message(&mut self, message: &MessageRef) {
@@ -243,8 +308,14 @@ impl<'a> Pen<'a> {
 
 impl<'a> Reader<'a> {
     pub(super) fn new(bytes: &'a [u8], names: &'a Names) -> Self {
-        let mut reader =
-            Self { rest: bytes, names, first: Timestamp::EPOCH, newest: Age::default() };
+        let mut reader = Self {
+            rest: bytes,
+            names,
+            spans: SeenIds::new(),
+            ids: SeenIds::new(),
+            first: Timestamp::EPOCH,
+            newest: Age::default(),
+        };
         reader.first = Timestamp::from_nanos(reader.number());
         reader.newest = reader.duration();
         reader
@@ -310,7 +381,12 @@ impl<'a> Reader<'a> {
     pub(super) fn text(&mut self) -> Text {
         let n = self.number();
         match n & 3 {
-            UUID => uuid_text(u128::from_be_bytes(self.raw())),
+            UUID => {
+                let id = self.raw();
+                self.ids.note(id);
+                uuid_text(u128::from_be_bytes(id))
+            }
+            SEEN => uuid_text(u128::from_be_bytes(self.ids.get(n >> 2))),
             NAMED => {
                 let number = usize::try_from(n >> 2).unwrap_or(usize::MAX);
                 self.names.names.get(number).cloned().unwrap_or_default()
@@ -322,6 +398,26 @@ impl<'a> Reader<'a> {
                 std::str::from_utf8(bytes).unwrap_or_default().into()
             }
         }
+    }
+
+    pub(super) fn span_id(&mut self) -> SpanId {
+        let n = self.number();
+        if n > 0 {
+            return SpanId(self.spans.get(n - 1));
+        }
+        let id = self.raw();
+        self.spans.note(id);
+        SpanId(id)
+    }
+
+    pub(super) fn trace_id(&mut self) -> TraceId {
+        let n = self.number();
+        if n > 0 {
+            return TraceId(self.ids.get(n - 1));
+        }
+        let id = self.raw();
+        self.ids.note(id);
+        TraceId(id)
     }
 
     pub(super) fn hash(&mut self) -> Text {
@@ -336,8 +432,8 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn context(&mut self) -> TraceContext {
-        let trace_id = TraceId(self.raw());
-        TraceContext { trace_id, span_id: self.option(|reader| SpanId(reader.raw())) }
+        let trace_id = self.trace_id();
+        TraceContext { trace_id, span_id: self.option(Self::span_id) }
     }
 
     fn message(&mut self) -> MessageRef {

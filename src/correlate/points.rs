@@ -102,8 +102,7 @@ impl TracePoint {
         // Whichever are fewer are looked for among the others.
         let few = self.pointers.len() <= places.len();
         let by_pointer = few.then_some(&self.pointers).into_iter().flatten();
-        let is_here =
-            |span: SpanId| places.binary_search_by_key(&span, |place| place.span).is_ok();
+        let is_here = |span: SpanId| places.binary_search_by_key(&span, |place| place.span).is_ok();
         let by_pointer = by_pointer.filter(move |(span, _)| is_here(*span));
         let by_place = if few { &[] } else { places };
         let range = |place: &Place| {
@@ -138,11 +137,7 @@ impl MessagePoint {
 }
 
 /// A message has a new sender or taking, or lost one: its other takings look different.
-pub(super) fn touch_message(
-    point: &MessagePoint,
-    nodes: &Nodes,
-    touched: &mut Touched,
-) {
+pub(super) fn touch_message(point: &MessagePoint, nodes: &Nodes, touched: &mut Touched) {
     if !point.is_watched() {
         return;
     }

@@ -1,36 +1,76 @@
 //! What one subject adds to the series, in a form that can be taken back.
 
 use std::collections::{HashMap, HashSet};
-use std::hash::{BuildHasher, RandomState};
+use std::hash::BuildHasher;
 use std::sync::Arc;
+
+use foldhash::fast::RandomState;
 
 use serde::{Deserialize, Serialize};
 
 use crate::series::{Observation, Series};
-use crate::signal::{Labels, METRIC_NAME, Text, Timestamp};
+use crate::signal::{Labels, METRIC_NAME, Text, Timestamp, TraceId};
 
 /// Label sets that are shared between contributions; at the bound the cache begins anew, which costs
 /// time and nothing else.
 const LABEL_SETS_MAX: usize = 100_000;
 
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-enum Amount {
-    Add(f64),
-    Observe(f64),
+/// An id. Those that are a hash in hex digits, as nearly all are, take no memory of their own.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub(super) enum Id {
+    Hash([u8; 16]),
+    Text(Text),
+}
+
+impl Default for Id {
+    fn default() -> Self {
+        Self::Text(Text::default())
+    }
+}
+
+impl Id {
+    pub(super) fn of(text: &Text) -> Self {
+        match TraceId::from_hex(text) {
+            // Digits of the other case are another text.
+            Some(id) if !text.bytes().any(|byte| byte.is_ascii_uppercase()) => Self::Hash(id.0),
+            _ => Self::Text(Text::clone(text)),
+        }
+    }
+
+    fn text(&self) -> Text {
+        match self {
+            Self::Hash(id) => TraceId(*id).to_string().into(),
+            Self::Text(text) => Text::clone(text),
+        }
+    }
+}
+
+/// What the amounts of a series are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+enum Kind {
+    Add,
+    Observe,
+}
+
+/// A series that is added to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub(super) struct Target {
+    labels: Labels,
+    kind: Kind,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Contribution {
-    labels: Arc<Labels>,
-    amount: Amount,
+    target: Arc<Target>,
+    amount: f64,
 }
 
 /// All that one version of a subject adds; it lies at one event time.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Contributions {
     at: Timestamp,
-    exemplar: Text,
-    parts: Vec<Contribution>,
+    exemplar: Id,
+    parts: Box<[Contribution]>,
 }
 
 impl Contributions {
@@ -43,11 +83,11 @@ impl Contributions {
     }
 
     /// Holds each label set once, with all others that go through here.
-    pub(super) fn share_labels(&mut self, shared: &mut HashSet<Arc<Labels>>) {
+    pub(super) fn share_labels(&mut self, shared: &mut HashSet<Arc<Target>>) {
         for part in &mut self.parts {
-            match shared.get(&part.labels) {
-                Some(labels) => part.labels = Arc::clone(labels),
-                None => drop(shared.insert(Arc::clone(&part.labels))),
+            match shared.get(&part.target) {
+                Some(target) => part.target = Arc::clone(target),
+                None => drop(shared.insert(Arc::clone(&part.target))),
             }
         }
     }
@@ -58,10 +98,11 @@ impl Contributions {
 
     /// Takes back all but the first `n_same`.
     pub(super) fn take_back(&self, n_same: usize, series: &mut Series) {
+        let exemplar = self.exemplar.text();
         for part in self.parts.iter().skip(n_same) {
-            match part.amount {
-                Amount::Add(delta) => series.add(&part.labels, self.at, -delta),
-                Amount::Observe(value) => self.observe(part, value, -1, series),
+            match part.target.kind {
+                Kind::Add => series.add(&part.target.labels, self.at, -part.amount),
+                Kind::Observe => self.observe(part, -1, &exemplar, series),
             }
         }
     }
@@ -69,21 +110,23 @@ impl Contributions {
     /// Gives all but the first `n_same`, and notes how late they are.
     pub(super) fn give(&self, n_same: usize, series: &mut Series, now: Timestamp) {
         let mut noted = "";
+        let exemplar = self.exemplar.text();
         for part in self.parts.iter().skip(n_same) {
-            match part.amount {
-                Amount::Add(delta) => series.add(&part.labels, self.at, delta),
-                Amount::Observe(value) => self.observe(part, value, 1, series),
+            match part.target.kind {
+                Kind::Add => series.add(&part.target.labels, self.at, part.amount),
+                Kind::Observe => self.observe(part, 1, &exemplar, series),
             }
-            if part.labels.name() != noted {
-                noted = part.labels.name();
+            if part.target.labels.name() != noted {
+                noted = part.target.labels.name();
                 series.note_lateness(noted, now.since(self.at), now);
             }
         }
     }
 
-    fn observe(&self, part: &Contribution, value: f64, count: i64, series: &mut Series) {
-        let exemplar = (!self.exemplar.is_empty()).then_some(&*self.exemplar);
-        series.observe_with_exemplar(&part.labels, self.at, Observation { value, count, exemplar });
+    fn observe(&self, part: &Contribution, count: i64, exemplar: &str, series: &mut Series) {
+        let exemplar = (!exemplar.is_empty()).then_some(exemplar);
+        let seen = Observation { value: part.amount, count, exemplar };
+        series.observe_with_exemplar(&part.target.labels, self.at, seen);
     }
 }
 
@@ -91,12 +134,14 @@ impl Contributions {
 #[derive(Debug)]
 pub(super) struct Tally<'a> {
     labels: &'a mut LabelCache,
-    counted: Contributions,
+    at: Timestamp,
+    exemplar: Id,
+    parts: Vec<Contribution>,
 }
 
 impl<'a> Tally<'a> {
-    pub(super) fn new(labels: &'a mut LabelCache, at: Timestamp, exemplar: Text) -> Self {
-        Self { labels, counted: Contributions { at, exemplar, parts: Vec::new() } }
+    pub(super) fn new(labels: &'a mut LabelCache, at: Timestamp, exemplar: &Text) -> Self {
+        Self { labels, at, exemplar: Id::of(exemplar), parts: Vec::new() }
     }
 
     /// One more of what the metric counts.
@@ -110,7 +155,7 @@ impl<'a> Tally<'a> {
         labels: &[(&'static str, &str)],
         delta: f64,
     ) {
-        self.push(metric, labels, Amount::Add(delta));
+        self.push(metric, Kind::Add, labels, delta);
     }
 
     pub(super) fn observe(
@@ -119,39 +164,53 @@ impl<'a> Tally<'a> {
         labels: &[(&'static str, &str)],
         value: f64,
     ) {
-        self.push(metric, labels, Amount::Observe(value));
+        self.push(metric, Kind::Observe, labels, value);
     }
 
-    fn push(&mut self, metric: &'static str, labels: &[(&'static str, &str)], amount: Amount) {
-        let labels = self.labels.get(metric, labels);
-        self.counted.parts.push(Contribution { labels, amount });
+    fn push(
+        &mut self,
+        metric: &'static str,
+        kind: Kind,
+        labels: &[(&'static str, &str)],
+        amount: f64,
+    ) {
+        let target = self.labels.get(metric, kind, labels);
+        self.parts.push(Contribution { target, amount });
     }
 
     pub(super) fn finish(self) -> Contributions {
-        let mut counted = self.counted;
-        counted.parts.shrink_to_fit();
-        counted
+        Contributions { at: self.at, exemplar: self.exemplar, parts: self.parts.into() }
     }
 }
 
 /// Shares equal label sets, so that a contribution holds a pointer and no text.
 #[derive(Debug, Default)]
 pub(super) struct LabelCache {
-    sets: HashMap<u64, Arc<Labels>>,
+    sets: HashMap<u64, Arc<Target>, RandomState>,
     hasher: RandomState,
 }
 
 impl LabelCache {
-    fn get(&mut self, metric: &'static str, labels: &[(&'static str, &str)]) -> Arc<Labels> {
-        let hash = self.hasher.hash_one((metric, labels));
+    fn get(
+        &mut self,
+        metric: &'static str,
+        kind: Kind,
+        labels: &[(&'static str, &str)],
+    ) -> Arc<Target> {
+        let hash = self.hasher.hash_one((metric, kind, labels));
+        let is_in = |held: &Labels| {
+            held.name() == metric
+                && labels.iter().all(|(name, value)| held.get(name).unwrap_or_default() == *value)
+        };
         if let Some(held) = self.sets.get(&hash)
-            && held.name() == metric
-            && labels.iter().all(|(name, value)| held.get(name).unwrap_or_default() == *value)
+            && held.kind == kind
+            && is_in(&held.labels)
         {
             return Arc::clone(held);
         }
         let pairs = labels.iter().map(|(name, value)| (Text::from(*name), Text::from(*value)));
-        let made = Arc::new(Labels::new(pairs.chain([(METRIC_NAME.into(), metric.into())])));
+        let labels = Labels::new(pairs.chain([(METRIC_NAME.into(), metric.into())]));
+        let made = Arc::new(Target { labels, kind });
         if self.sets.len() >= LABEL_SETS_MAX {
             self.sets.clear();
         }

@@ -19,7 +19,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde::{Deserialize, Serialize, Serializer};
 
-use self::contribution::{Contributions, LabelCache, Tally};
+use self::contribution::{Contributions, Id, LabelCache, Tally};
 use self::memory_use::MemoryUse;
 use self::point::Accumulator;
 use crate::correlate::{Change, Delivery, Invocation, Request, State};
@@ -32,17 +32,20 @@ use crate::signal::{MetricPoint, Text, Timestamp};
 /// before; beyond this a subject still counts but its corrections do not.
 const SUBJECTS_MAX: usize = 4_000_000;
 
+/// Contributions by the ids of their subjects.
+type Subjects = HashMap<Id, Contributions, foldhash::fast::RandomState>;
+
 /// Remembers the last contribution of every correctable subject, so that a correction subtracts the
 /// old and adds the new.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Measure {
     objectives: Vec<Objective>,
     #[serde(serialize_with = "in_order")]
-    requests: HashMap<Text, Contributions>,
+    requests: Subjects,
     #[serde(serialize_with = "in_order")]
-    invocations: HashMap<Text, Contributions>,
+    invocations: Subjects,
     #[serde(serialize_with = "in_order")]
-    deliveries: HashMap<Text, Contributions>,
+    deliveries: Subjects,
     memory_use: MemoryUse,
     accumulator: Accumulator,
     #[serde(skip)]
@@ -52,7 +55,7 @@ pub struct Measure {
 }
 
 /// The same state gives the same bytes.
-fn in_order<S: Serializer>(map: &HashMap<Text, Contributions>, s: S) -> Result<S::Ok, S::Error> {
+fn in_order<S: Serializer>(map: &Subjects, s: S) -> Result<S::Ok, S::Error> {
     s.collect_map(map.iter().collect::<BTreeMap<_, _>>())
 }
 
@@ -150,7 +153,7 @@ impl Measure {
             }
             Change::RequestFinal(request) => {
                 let counted = self.of_request(request);
-                replace(self.requests.remove(&request.id), &counted, store);
+                replace(self.requests.remove(&Id::of(&request.id)), &counted, store);
             }
             Change::Invocation(invocation) => {
                 let counted = self.of_invocation(invocation);
@@ -162,22 +165,22 @@ impl Measure {
                 self.remember(Subject::Delivery, &delivery.id, counted, store);
             }
             Change::RequestGone(id) => {
-                replace(self.requests.remove(id), &Contributions::default(), store);
+                replace(self.requests.remove(&Id::of(id)), &Contributions::default(), store);
             }
             Change::InvocationGone(id) => {
-                replace(self.invocations.remove(id), &Contributions::default(), store);
+                replace(self.invocations.remove(&Id::of(id)), &Contributions::default(), store);
             }
             Change::DeliveryGone(id) => {
-                replace(self.deliveries.remove(id), &Contributions::default(), store);
+                replace(self.deliveries.remove(&Id::of(id)), &Contributions::default(), store);
             }
             Change::InvocationFinal(id) => {
-                self.invocations.remove(id);
+                self.invocations.remove(&Id::of(id));
             }
             Change::DeliveryFinal(id) => {
-                self.deliveries.remove(id);
+                self.deliveries.remove(&Id::of(id));
             }
             Change::Uncorrelated { function, count, at } => {
-                let mut tally = Tally::new(&mut self.labels, *at, Text::default());
+                let mut tally = Tally::new(&mut self.labels, *at, &Text::default());
                 tally.add(UNCORRELATED_SIGNALS, &[("faas_name", function)], f64_from_u64(*count));
                 tally.finish().give(0, store.series, store.now);
             }
@@ -209,7 +212,7 @@ impl Measure {
         if request.state == State::Open {
             return Contributions::default();
         }
-        let mut tally = Tally::new(&mut self.labels, request.end, request::exemplar(request));
+        let mut tally = Tally::new(&mut self.labels, request.end, &request::exemplar(request));
         request::tally(request, &mut tally);
         for objective in &self.objectives {
             request::tally_objective(request, objective, &mut tally);
@@ -218,15 +221,13 @@ impl Measure {
     }
 
     fn of_invocation(&mut self, invocation: &Invocation) -> Contributions {
-        let exemplar = Text::clone(&invocation.exemplar);
-        let mut tally = Tally::new(&mut self.labels, invocation.end, exemplar);
+        let mut tally = Tally::new(&mut self.labels, invocation.end, &invocation.exemplar);
         invocation::tally(invocation, &mut tally);
         tally.finish()
     }
 
     fn of_delivery(&mut self, delivery: &Delivery) -> Contributions {
-        let exemplar = Text::clone(&delivery.exemplar);
-        let mut tally = Tally::new(&mut self.labels, delivery.taken_up, exemplar);
+        let mut tally = Tally::new(&mut self.labels, delivery.taken_up, &delivery.exemplar);
         delivery::tally(delivery, &mut tally);
         for objective in &self.objectives {
             delivery::tally_objective(delivery, objective, &mut tally);
@@ -246,12 +247,13 @@ impl Measure {
             Subject::Invocation => &mut self.invocations,
             Subject::Delivery => &mut self.deliveries,
         };
-        replace(held.remove(id), &counted, store);
+        let id = Id::of(id);
+        replace(held.remove(&id), &counted, store);
         if counted.is_empty() {
             return;
         }
         if held.len() < SUBJECTS_MAX {
-            held.insert(Text::clone(id), counted);
+            held.insert(id, counted);
         } else {
             self.uncorrectable += 1;
         }

@@ -18,8 +18,8 @@ use crate::signal::Fnv128;
 
 // A layout that changes gets another number, and a reader of the one before.
 const TERMS: &str = "terms.1";
-const ENGINE: &str = "engine.1";
-const MEASURE: &str = "measure.1";
+const ENGINE: &str = "engine.2";
+const MEASURE: &str = "measure.2";
 const SERIES: &str = "series.1";
 const EXPORTED: &str = "exported.1";
 const EVALUATOR: &str = "evaluator.1";

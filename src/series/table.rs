@@ -157,7 +157,7 @@ pub(crate) struct Table {
     pub(crate) overflowed: u64,
     /// What named a series of another kind, and was not taken.
     pub(crate) mismatched: u64,
-    by_labels: HashMap<Labels, SeriesId>,
+    by_labels: HashMap<Labels, SeriesId, foldhash::fast::RandomState>,
     /// Names of which a series is a derived histogram.
     histograms: BTreeSet<Text>,
     /// Names and values of labels: many series share each.
