@@ -303,8 +303,15 @@ const TELLINGS: usize = 1 << 12;
 
 /// What signals said lately, so that many of them share it: calls of the same peer, records of one
 /// invocation that say no more than whose they are. Nothing depends on what is found here.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Tellings(Vec<Option<Arc<Facts>>>);
+
+impl std::fmt::Debug for Tellings {
+    /// No state, as [`Digests`].
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tellings").finish_non_exhaustive()
+    }
+}
 
 impl Tellings {
     pub(super) fn share(&mut self, facts: &Facts) -> Option<Arc<Facts>> {
@@ -323,7 +330,7 @@ impl Tellings {
         let slot = self.0.get_mut(usize::try_from(hash).unwrap_or(0) % TELLINGS)?;
         match slot {
             Some(held) if **held == *facts => Some(Arc::clone(held)),
-            _ => slot.insert(Arc::new(facts.clone())).clone().into(),
+            _ => Some(Arc::clone(slot.insert(Arc::new(facts.clone())))),
         }
     }
 }

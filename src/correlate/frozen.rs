@@ -27,8 +27,15 @@ const ABSENT: usize = 1 << 10;
 
 /// Keys that were looked for and bring nothing back: signals of one trace come together, and nothing is
 /// frozen between two ticks.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Absent(Vec<u64>);
+
+impl std::fmt::Debug for Absent {
+    /// No state: what is not here is only looked for again.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Absent").finish_non_exhaustive()
+    }
+}
 
 impl Absent {
     pub(super) fn clear(&mut self) {

@@ -190,25 +190,23 @@ impl<'a> Pen<'a> {
 
     /// Its place among those that the block has, from 1, or 0 and the id.
     pub(super) fn span_id(&mut self, span: SpanId) {
-        match self.spans.position(&span.0) {
-            Some(n) => self.length(n + 1),
-            None => {
-                self.spans.note(span.0);
-                self.number(0);
-                self.raw(&span.0);
-            }
+        if let Some(n) = self.spans.position(&span.0) {
+            self.length(n + 1);
+        } else {
+            self.spans.note(span.0);
+            self.number(0);
+            self.raw(&span.0);
         }
     }
 
     /// As [`Pen::span_id`].
     pub(super) fn trace_id(&mut self, trace: TraceId) {
-        match self.ids.position(&trace.0) {
-            Some(n) => self.length(n + 1),
-            None => {
-                self.ids.note(trace.0);
-                self.number(0);
-                self.raw(&trace.0);
-            }
+        if let Some(n) = self.ids.position(&trace.0) {
+            self.length(n + 1);
+        } else {
+            self.ids.note(trace.0);
+            self.number(0);
+            self.raw(&trace.0);
         }
     }
 

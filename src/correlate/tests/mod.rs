@@ -4,6 +4,7 @@
 mod cases;
 mod ends;
 mod freezing;
+mod large;
 mod laws;
 mod messages;
 mod telling;

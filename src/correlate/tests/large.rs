@@ -1,0 +1,60 @@
+//! Requests of thousands of hops.
+
+use super::*;
+use crate::correlate::Outcome;
+
+const BRANCHES: u64 = 5_000;
+
+fn branch(n: u64) -> Told {
+    span("work", [1, 9, 1], 10, 20).span(|span| span.span_id = SpanId((n + 1_000).to_be_bytes()))
+}
+
+/// In a trace of its own.
+fn taken_up(n: u64, message: u64) -> Told {
+    let branch = branch(n).received(&format!("m{message}"), "parts");
+    branch.span(|span| {
+        span.trace_id = TraceId(u128::from(n + 1_000).to_be_bytes());
+        span.parent_id = None;
+    })
+}
+
+fn later(told: Told) -> Told {
+    told.span(|span| (span.start, span.end) = (at(40), at(50)))
+}
+
+/// All of it is one request; repeats change nothing; what comes late and failed makes it fail.
+#[track_caller]
+fn check_fan_out(told: &[Told], late: Told) {
+    let mut world = World::new(Config::default());
+    world.hear(told).wait(20);
+    let shown: Vec<(usize, Outcome)> =
+        world.requests.values().map(|request| (request.hops.len(), request.outcome)).collect();
+    assert_eq!(shown, [(told.len(), Outcome::Ok)]);
+    world.hear(told);
+    let n = u64::try_from(told.len()).unwrap();
+    let ledger = &world.engine.ledger().receivers[&Receiver::OtlpHttp];
+    assert_eq!((ledger.applied, ledger.duplicate), (n, n));
+    world.hear(&[late]).wait(1);
+    assert_eq!(world.engine.open_by_flow(), [("split".into(), 1)]);
+    // A message that failed is waited for until somebody could have tried it again.
+    world.wait(200);
+    let shown: Vec<(usize, Outcome)> =
+        world.requests.values().map(|request| (request.hops.len(), request.outcome)).collect();
+    assert_eq!(shown, [(told.len() + 1, Outcome::Error)]);
+}
+
+#[test]
+fn five_thousand_branches_of_one_trace_are_one_request() {
+    let entry = span("split", [1, 1, 0], 0, 5);
+    let told: Vec<Told> = [entry].into_iter().chain((0..BRANCHES).map(branch)).collect();
+    check_fan_out(&told, later(branch(BRANCHES)).failed("boom"));
+}
+
+#[test]
+fn five_thousand_branches_by_messages_are_one_request() {
+    let entry = span("split", [1, 1, 0], 0, 5);
+    let entry = (0..BRANCHES).fold(entry, |entry, n| entry.sent(&format!("m{n}"), "parts"));
+    let branches = (0..BRANCHES).map(|n| taken_up(n, n));
+    let told: Vec<Told> = [entry].into_iter().chain(branches).collect();
+    check_fan_out(&told, later(taken_up(BRANCHES, 7)).failed("boom"));
+}
