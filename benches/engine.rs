@@ -351,7 +351,7 @@ fn steady(shape: Shape, rate: u64) {
 /// A request that sends 5,000 messages, each taken up by an invocation; then one more span of one.
 fn late() {
     const HOPS: u64 = 5_000;
-    const LATE: u64 = 20;
+    const LATE: u64 = 2_000;
     let mut world = World::new();
     let trace = |n: u64| {
         let mut id = [9; 16];
@@ -393,9 +393,9 @@ fn late() {
     (world.intake, world.ticks) = (Duration::ZERO, Duration::ZERO);
     for n in 0..LATE {
         let mut stage = Stage::new(begin());
-        stage.push(2, None, span(100 + n * 7, 1, &|_| ()));
+        stage.push(2, None, span(100 + n * 2, 1, &|_| ()));
         world.hear(&stage.finish());
-        world.tick(Duration::from_millis(1));
+        world.tick(Duration::from_micros(100));
     }
     let took = (world.intake + world.ticks).as_secs_f64() * 1e3 / LATE as f64;
     println!("a late span in a request of {HOPS} hops: {took:.3} ms, intake and tick");
