@@ -10,7 +10,7 @@ import subprocess
 import time
 
 from daemon import Daemon, wait_for
-from oracle import SMALL, WHOLE, WORK, Load, acknowledged, dice, snapshots
+from oracle import SMALL, WHOLE, WORK, Load, acknowledged, dice, quiet, snapshots
 
 # _IOR('X', 125, __u32), without a flush of the journal: linux/fs/ext4/ext4.h; XFS_IOC_GOINGDOWN is the same.
 SHUTDOWN = 2 << 30 | 4 << 16 | ord("X") << 8 | 125
@@ -41,6 +41,19 @@ def failed_sync(row):
             row.judge(daemon, load)
 
 
+def fill(path):
+    """Takes all the space there is, at one stroke: nothing goes on to fill what the daemon gives back."""
+    with open(path, "wb") as file:
+        size = 0
+        for step in (1 << 20, 1 << 16, 1 << 12):
+            try:
+                while True:
+                    os.posix_fallocate(file.fileno(), size, step)
+                    size += step
+            except OSError:
+                pass
+
+
 def full_disk(row):
     """A small file system fills up: refused, alerting goes on, taken again once there is space."""
     place = os.path.join(WORK, "full")
@@ -54,7 +67,7 @@ def full_disk(row):
                 load = Load(daemon)
                 acknowledged(load, 0)
                 filler = os.path.join(place, "filler")
-                subprocess.run(["dd", "if=/dev/zero", f"of={filler}", "bs=64k"], stderr=subprocess.DEVNULL)
+                fill(filler)
                 refused = load.refused
                 wait_for(lambda: load.refused > refused + 5, "refusals", 60)
                 ready = daemon.status("/-/ready")
@@ -125,8 +138,7 @@ def corruption(row):
         load = Load(daemon)
         wait_for(lambda: len(snapshots(daemon)) == 2, "two snapshots", 120)
         load.end()
-        wait_for(lambda: daemon.ledger("json").get("pending", 0) == 0, "quiet", 60)
-        whole = daemon.ledger("json")["applied"]
+        whole = quiet(daemon, load)["applied"]
         daemon.stop()
         found = harmless = 0
         for _ in range(1000 if WHOLE else 15):

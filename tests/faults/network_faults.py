@@ -12,7 +12,7 @@ import uuid
 import zlib
 
 from daemon import Daemon
-from oracle import SMALL, WHOLE, Load, acknowledged, record
+from oracle import SMALL, WHOLE, Load, acknowledged, quiet, record
 
 
 def rss(daemon):
@@ -122,8 +122,9 @@ def bombs(row):
         highest = before
         for name, path, body, encoding in cases:
             begun = time.monotonic()
+            kind = "application/x-protobuf" if encoding == "snappy" else "application/json"
             try:
-                status, _ = daemon.post(path, body, **({"Content-Encoding": encoding} if encoding else {}))
+                status, _ = daemon.post(path, body, kind, **({"Content-Encoding": encoding} if encoding else {}))
             except urllib.error.HTTPError as error:
                 status = error.code
             except OSError as error:
@@ -137,7 +138,7 @@ def bombs(row):
             if took > 20:
                 row.wrong.append(f"{name} at {path} took {took:.0f} s")
         load.end()
-        books = daemon.ledger("json")
+        books = quiet(daemon, load)
         row.obligations = load.acked
         row.lost = max(0, load.acked - books["received"])
         row.note = f"memory rose by {(highest - before) >> 20} MiB"
