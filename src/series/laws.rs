@@ -161,3 +161,62 @@ proptest! {
         prop_assert_eq!(last("_sum", ""), Some(SampleValue::Float(native.sum)));
     }
 }
+
+/// A matcher of one of the labels, its value sometimes a list, nothing, or a real expression.
+fn matcher() -> impl Strategy<Value = Matcher> {
+    let names = [METRIC_NAME, "zone", "le", "pod", "absent"];
+    let values = [
+        "",
+        "a",
+        "b",
+        "a|b",
+        "a|a|",
+        ".*",
+        "[ab]",
+        "b.*",
+        "m",
+        "m_count",
+        "m|h_bucket",
+        "h",
+        "0.5",
+        "+Inf",
+    ];
+    let ops = [MatchOp::Equal, MatchOp::NotEqual, MatchOp::Regex, MatchOp::NotRegex];
+    let of = move |(name, op, value): (usize, usize, usize)| {
+        let value =
+            if matches!(ops[op], MatchOp::Regex | MatchOp::NotRegex) && values[value] == "+Inf" {
+                "[+]Inf"
+            } else {
+                values[value]
+            };
+        Matcher::new(names[name], ops[op], value).unwrap()
+    };
+    (0..names.len(), 0..ops.len(), 0..values.len()).prop_map(of)
+}
+
+proptest! {
+    #[test]
+    fn a_selector_finds_what_looking_at_every_series_finds(
+        held in prop::collection::vec((0..3_usize, 0..3_usize, 0..4_usize), 1..30),
+        matchers in prop::collection::vec(matcher(), 1..4),
+    ) {
+        let mut series = Series::new(Config::default());
+        let at = Timestamp::from_millis(5_000);
+        for (metric, zone, pod) in held {
+            let (zone, pod) = (["", "a", "b"][zone], ["", "a", "b", "c"][pod]);
+            let of = |name: &str| Labels::of(&[(METRIC_NAME, name), ("zone", zone), ("pod", pod)]);
+            match metric {
+                0 => series.add(&of("m"), at, 1.0),
+                1 => series.observe(&of("h"), at, 0.7, 1),
+                _ => series.append(&of("m_count"), Sample { t: 5_000, value: SampleValue::Float(1.0) }),
+            }
+        }
+        series.tick(Timestamp::from_millis(6_000));
+        let all = series.label_sets(&[Matcher::new(METRIC_NAME, MatchOp::Regex, ".*").unwrap()], 0, 6_000);
+        let expected: Vec<Labels> = all
+            .into_iter()
+            .filter(|labels| matchers.iter().all(|matcher| matcher.matches_labels(labels)))
+            .collect();
+        prop_assert_eq!(series.label_sets(&matchers, 0, 6_000), expected);
+    }
+}

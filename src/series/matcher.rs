@@ -1,5 +1,7 @@
 //! Label matchers, as PromQL selectors have them.
 
+use std::collections::BTreeSet;
+
 use regex::Regex;
 
 use crate::signal::{Labels, Text};
@@ -81,6 +83,19 @@ impl Matcher {
             MatchOp::Regex => by_pattern(),
             MatchOp::NotRegex => !by_pattern(),
         }
+    }
+
+    /// All values that match, where they can be told without looking at any: one, or a list. None also
+    /// where an absent label matches.
+    pub(crate) fn values(&self) -> Option<BTreeSet<&str>> {
+        let values: BTreeSet<&str> = match (self.op, &self.pattern) {
+            (MatchOp::Equal, _) => [&*self.value].into(),
+            (MatchOp::Regex, Some(Pattern::OneOf(values))) => {
+                values.iter().map(String::as_str).collect()
+            }
+            _ => return None,
+        };
+        (!values.contains("")).then_some(values)
     }
 
     pub fn matches_labels(&self, labels: &Labels) -> bool {

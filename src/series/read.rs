@@ -4,7 +4,7 @@
 //! increment (there it is zero) until the last tick. A histogram answers under its own name, and as
 //! `_bucket`, `_sum` and `_count`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::blocks::Damaged;
@@ -14,7 +14,7 @@ use super::payload;
 use super::sealed::{Detail, Reach};
 use super::slots::{Delta, GRID_MAX, Slot, last_of};
 use super::store::second;
-use super::table::{Data, Entry};
+use super::table::{Data, Entry, Table};
 use super::{
     Histogram, MatchOp, Matcher, RawSeries, Sample, SampleValue, SelectError, Selection, Series,
 };
@@ -80,6 +80,15 @@ impl<'a> Conditions<'a> {
         self.name.iter().find(|m| m.op == MatchOp::Equal).map(|m| &*m.value)
     }
 
+    /// The condition that the fewest series can meet, of those that name their values.
+    fn narrowest(&self, table: &Table) -> Option<Narrow<'a>> {
+        let told = self.others.iter().filter_map(|matcher| {
+            let (label, values) = (&*matcher.name, matcher.values()?);
+            Some(Narrow { label, n_series: table.n_with_label(label, &values), values })
+        });
+        told.min_by_key(|narrow| narrow.n_series)
+    }
+
     fn accept_name(&self, name: &str) -> bool {
         self.name.iter().all(|matcher| matcher.matches(name))
     }
@@ -90,6 +99,20 @@ impl<'a> Conditions<'a> {
 
     fn accept_others(&self, labels: &Labels) -> bool {
         self.others.iter().all(|matcher| matcher.matches_labels(labels))
+    }
+}
+
+/// A label that few series have with the values that are asked for.
+struct Narrow<'a> {
+    label: &'a str,
+    values: BTreeSet<&'a str>,
+    n_series: usize,
+}
+
+impl Narrow<'_> {
+    fn entries<'t>(&self, table: &'t Table) -> impl Iterator<Item = &'t Entry> {
+        let ids = table.with_label(self.label, &self.values);
+        ids.into_iter().filter_map(|id| table.get(id))
     }
 }
 
@@ -136,31 +159,53 @@ impl Series {
 
     fn find(&self, matchers: &[Matcher]) -> Vec<Found<'_>> {
         let conditions = Conditions::new(matchers);
+        let narrowest = conditions.narrowest(&self.table);
         let mut found = Vec::new();
-        match conditions.exact_name() {
-            Some(name) => {
-                let ends = ["", "_bucket", "_sum", "_count"];
-                for base in ends.iter().filter_map(|end| name.strip_suffix(end)) {
-                    self.find_named(base, &conditions, &mut found);
-                }
+        if let Some(name) = conditions.exact_name() {
+            for base in
+                ["", "_bucket", "_sum", "_count"].iter().filter_map(|end| name.strip_suffix(end))
+            {
+                let n_named = self.table.n_named(base);
+                let entries = match &narrowest {
+                    Some(narrow) if narrow.n_series < n_named => {
+                        let of_base = |entry: &&Entry| entry.labels.name() == base;
+                        narrow.entries(&self.table).filter(of_base).collect()
+                    }
+                    _ => self.table.named(base).collect(),
+                };
+                self.find_among(base, entries, &conditions, &mut found);
             }
-            None => {
-                for name in self.table.names() {
-                    self.find_named(name, &conditions, &mut found);
-                }
+        } else if let Some(narrow) = narrowest {
+            let mut by_name: BTreeMap<&str, Vec<&Entry>> = BTreeMap::new();
+            for entry in narrow.entries(&self.table) {
+                by_name.entry(entry.labels.name()).or_default().push(entry);
+            }
+            for (name, entries) in by_name {
+                self.find_among(name, entries, &conditions, &mut found);
+            }
+        } else {
+            for name in self.table.names() {
+                let entries = self.table.named(name).collect();
+                self.find_among(name, entries, &conditions, &mut found);
             }
         }
         found.sort_by(|a, b| a.labels.cmp(&b.labels));
         found
     }
 
-    fn find_named<'a>(&'a self, base: &str, wanted: &Conditions<'_>, into: &mut Vec<Found<'a>>) {
+    /// Of the series of one metric, those that match, in every form in which they do.
+    fn find_among<'a>(
+        &self,
+        base: &str,
+        mut entries: Vec<&'a Entry>,
+        wanted: &Conditions<'_>,
+        into: &mut Vec<Found<'a>>,
+    ) {
         let (is_wanted, has_views) = (wanted.accept_name(base), self.table.has_histograms(base));
         if !is_wanted && !has_views {
             return;
         }
-        let entries: Vec<&Entry> =
-            self.table.named(base).filter(|entry| wanted.accept_others(&entry.labels)).collect();
+        entries.retain(|entry| wanted.accept_others(&entry.labels));
         if is_wanted {
             let own = entries
                 .iter()

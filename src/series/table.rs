@@ -163,6 +163,8 @@ pub(crate) struct Table {
     /// Names and values of labels: many series share each.
     texts: HashSet<Text>,
     by_name: BTreeMap<Text, Vec<SeriesId>>,
+    /// By label and value; metric names are in `by_name`.
+    postings: HashMap<Text, HashMap<Text, Vec<SeriesId>>>,
 }
 
 impl Table {
@@ -249,6 +251,10 @@ impl Table {
                 self.by_name.insert(labels.name().into(), vec![id]);
             }
         }
+        for (name, value) in labels.pairs().iter().filter(|(name, _)| **name != *METRIC_NAME) {
+            let by_value = self.postings.entry(Text::clone(name)).or_default();
+            by_value.entry(Text::clone(value)).or_default().push(id);
+        }
     }
 
     /// Names of which new label sets overflow.
@@ -266,6 +272,26 @@ impl Table {
 
     pub(crate) fn named(&self, name: &str) -> impl Iterator<Item = &Entry> {
         self.by_name.get(name).into_iter().flatten().filter_map(|id| self.entries.get(id))
+    }
+
+    pub(crate) fn n_named(&self, name: &str) -> usize {
+        self.by_name.get(name).map_or(0, Vec::len)
+    }
+
+    /// The series that have this label with one of these values; a value counts once.
+    pub(crate) fn with_label(&self, name: &str, values: &BTreeSet<&str>) -> Vec<SeriesId> {
+        let by_value = self.postings.get(name);
+        let lists = values.iter().filter_map(|value| by_value?.get(*value));
+        lists.flatten().copied().collect()
+    }
+
+    pub(crate) fn n_with_label(&self, name: &str, values: &BTreeSet<&str>) -> usize {
+        let by_value = self.postings.get(name);
+        values.iter().filter_map(|value| Some(by_value?.get(*value)?.len())).sum()
+    }
+
+    pub(crate) fn get(&self, id: SeriesId) -> Option<&Entry> {
+        self.entries.get(&id)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Entry> {
@@ -319,6 +345,7 @@ impl Table {
     fn reindex(&mut self) {
         self.by_labels.clear();
         self.by_name.clear();
+        self.postings.clear();
         self.texts.clear();
         self.histograms.clear();
         let mut entries = std::mem::take(&mut self.entries);
