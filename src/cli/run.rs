@@ -63,7 +63,7 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
 pub(super) fn banner(pipeline: &Pipeline) -> String {
     let (addresses, scheme) = (pipeline.addresses(), pipeline.scheme());
     format!(
-        "throughline {} is ready\n  OTLP/gRPC   {scheme}://{}\n  ingest      {scheme}://{}  (OTLP/HTTP: /v1/traces, /v1/logs, /v1/metrics; /ingest/json, /ingest/aws/…, /ingest/gcp/pubsub, /ingest/azure/eventhub)\n  pages, API  {scheme}://{}",
+        "throughline {} is ready\n  OTLP/gRPC   {scheme}://{}\n  ingest      {scheme}://{}  (OTLP/HTTP: /v1/traces, /v1/logs, /v1/metrics; /ingest/json, /ingest/aws/…, /ingest/gcp/pubsub, /ingest/azure/eventhub, /ingest/cloudflare/logpush, /ingest/vercel)\n  pages, API  {scheme}://{}",
         env!("CARGO_PKG_VERSION"),
         addresses.otlp_grpc,
         addresses.ingest,

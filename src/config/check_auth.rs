@@ -173,10 +173,18 @@ impl Reader<'_> {
             self.error(raw, "a signature needs a `secret_file` (or `secret`)");
             return None;
         };
-        match Signer::try_new(&name, scheme, &secret) {
-            Ok(signer) => Some(signer),
+        let signer = match Signer::try_new(&name, scheme, &secret) {
+            Ok(signer) => signer,
             Err(wrong) => {
                 self.error(raw, format!("the secret of `{name}` cannot sign: {wrong}"));
+                return None;
+            }
+        };
+        let Some(code) = &raw.value.verify else { return Some(signer) };
+        match signer.with_verify(&code.value.0) {
+            Ok(signer) => Some(signer),
+            Err(wrong) => {
+                self.error(code, wrong);
                 None
             }
         }

@@ -100,7 +100,13 @@ section!(RawAuth {
     pubsub: Option<Spanned<RawPubsub>>,
 });
 section!(RawPubsub { audience: Value, emails: Values, issuer: Value, keys_url: Value });
-section!(RawSignature { name: Value, scheme: Value, secret: Value, secret_file: Value });
+section!(RawSignature {
+    name: Value,
+    scheme: Value,
+    secret: Value,
+    secret_file: Value,
+    verify: Value,
+});
 section!(RawToken { name: Value, token: Value, token_file: Value, scope: Values });
 section!(RawRedact { drop: Values, hash: Values, hash_key: Value, hash_key_file: Value });
 section!(RawFields {

@@ -126,7 +126,7 @@ fn a_missing_variable_or_file_is_told() {
 #[test]
 fn a_signature_needs_a_name_a_scheme_and_a_secret_of_its_kind() {
     check_errors(
-        "auth:\n  signatures:\n    - {name: shop, scheme: standard_webhooks, secret: 'no base64'}\n    - {name: shop, scheme: md5, secret: a}\n    - {scheme: vercel, secret: a}\n    - {name: drain, scheme: vercel}\n    - {name: drain, scheme: vercel, secret: s3cret}\n",
+        "auth:\n  signatures:\n    - {name: shop, scheme: standard_webhooks, secret: 'no base64'}\n    - {name: shop, scheme: md5, secret: a}\n    - {scheme: vercel, secret: a}\n    - {name: drain, scheme: vercel}\n    - {name: drain, scheme: vercel, secret: s3cret, verify: c0de}\n    - {name: shop, scheme: standard_webhooks, secret: c2VjcmV0, verify: c0de}\n",
         &[],
         expect![[r"
             dir/c.yaml:3:7: the secret of `shop` cannot sign: it is no base64 (after `whsec_`)
@@ -141,6 +141,9 @@ fn a_signature_needs_a_name_a_scheme_and_a_secret_of_its_kind() {
             dir/c.yaml:6:7: a signature needs a `secret_file` (or `secret`)
                     - {name: drain, scheme: vercel}
                       ^
+            dir/c.yaml:8:73: `verify` belongs to the scheme vercel
+                    - {name: shop, scheme: standard_webhooks, secret: c2VjcmV0, verify: c0de}
+                                                                                        ^
         "]],
     );
 }

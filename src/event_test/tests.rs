@@ -107,7 +107,7 @@ event_tests:
 ",
         &expect_test::expect![[r"
             0 passed
-            dir/t.yaml:4:13: unreadable: /ingest/xml cannot be read: the ingest port has no path `/ingest/xml`; it has /ingest/json, /ingest/aws/telemetry, /ingest/aws/firehose, /ingest/gcp/pubsub, /ingest/azure/eventhub, /v1/traces, /v1/logs, /v1/metrics and /api/v1/write"]],
+            dir/t.yaml:4:13: unreadable: /ingest/xml cannot be read: the ingest port has no path `/ingest/xml`; it has /ingest/json, /ingest/aws/telemetry, /ingest/aws/firehose, /ingest/aws/xray, /ingest/gcp/pubsub, /ingest/azure/eventhub, /ingest/cloudflare/logpush, /ingest/vercel, /v1/traces, /v1/logs, /v1/metrics and /api/v1/write"]],
     );
 }
 

@@ -364,6 +364,9 @@ pub fn receiver_name(receiver: Receiver) -> &'static str {
         Receiver::Eventhub => "eventhub",
         Receiver::RemoteWrite => "remote_write",
         Receiver::Scrape => "scrape",
+        Receiver::Xray => "xray",
+        Receiver::Cloudflare => "cloudflare",
+        Receiver::Vercel => "vercel",
     }
 }
 

@@ -9,7 +9,7 @@ use crate::number::f64_from_u64;
 use crate::series::{CounterReset, Histogram, STALE_NAN_BITS, Sample, SampleValue, Series};
 use crate::signal::{
     BucketSpan, HistogramPoint, Labels, METRIC_NAME, MetricPoint, MetricValue, NativeHistogram,
-    ResetHint, Temporality,
+    ResetHint, SummaryPoint, Temporality,
 };
 
 /// Series of exponential histograms with delta temporality that are added up; further ones are
@@ -51,6 +51,11 @@ impl Accumulator {
             }
             MetricValue::Histogram { point: histogram, temporality } => {
                 self.histogram(point, histogram, *temporality, series);
+            }
+            MetricValue::Summary(summary) => {
+                for (labels, value) in summary_series(&point.labels, summary) {
+                    series.append(&labels, float(value));
+                }
             }
         }
     }
@@ -123,6 +128,17 @@ fn classic(labels: &Labels, bounds: &[f64], counts: &[u64]) -> Vec<(Labels, f64)
         (labels.with(METRIC_NAME, &name).with("le", &le), f64_from_u64(below))
     };
     bounds.zip(counts).map(bucket).collect()
+}
+
+/// The series of a summary, as Prometheus's text format has them.
+fn summary_series(labels: &Labels, summary: &SummaryPoint) -> Vec<(Labels, f64)> {
+    let total = |end: &str| labels.with(METRIC_NAME, &format!("{}{end}", labels.name()));
+    let quantiles = summary.quantiles.iter();
+    let quantiles = quantiles.map(|(q, value)| (labels.with("quantile", &q.to_string()), *value));
+    [(total("_sum"), summary.sum), (total("_count"), summary.count)]
+        .into_iter()
+        .chain(quantiles)
+        .collect()
 }
 
 /// As it was pushed; finer schemas than Prometheus knows are brought down.
@@ -228,5 +244,29 @@ fn merged(mut a: Histogram, mut b: Histogram) -> Histogram {
         count: a.count + b.count,
         sum: a.sum + b.sum,
         ..a
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_summary_is_its_quantiles_and_two_totals() {
+        let labels =
+            Labels::new([("__name__".into(), "rpc_seconds".into()), ("job".into(), "shop".into())]);
+        let summary =
+            SummaryPoint { count: 3.0, sum: 1.5, quantiles: vec![(0.0, 0.1), (0.99, 0.7)] };
+        let told = summary_series(&labels, &summary);
+        let lines: Vec<String> = told.iter().map(|(l, value)| format!("{l} {value}")).collect();
+        assert_eq!(
+            lines,
+            [
+                "rpc_seconds_sum{job=\"shop\"} 1.5",
+                "rpc_seconds_count{job=\"shop\"} 3",
+                "rpc_seconds{job=\"shop\", quantile=\"0\"} 0.1",
+                "rpc_seconds{job=\"shop\", quantile=\"0.99\"} 0.7",
+            ]
+        );
     }
 }

@@ -9,6 +9,7 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
+use super::access_log;
 use super::aws_messages;
 use super::config::Fields;
 use super::emf;
@@ -71,7 +72,7 @@ pub(crate) struct Rules<'a> {
 
 impl Rules<'_> {
     /// The object without what must not be kept.
-    fn cleaned<'o>(&self, object: &'o Object) -> Cow<'o, Object> {
+    pub(crate) fn cleaned<'o>(&self, object: &'o Object) -> Cow<'o, Object> {
         if self.redactor.is_idle() {
             return Cow::Borrowed(object);
         }
@@ -156,6 +157,9 @@ pub(crate) fn of_object(object: &Object, line: Option<&LogLine<'_>>, around: Aro
     if let Some(told) = is_platform.then(|| lambda_telemetry::platform(object, around)).flatten() {
         return told;
     }
+    if line.is_none() && access_log::is_record(object) {
+        return access_log::of_object(object, around);
+    }
     record(object, line, around)
 }
 
@@ -173,6 +177,9 @@ fn of_known_text(text: &str, around: Around<'_>) -> Option<Told> {
         Line::Platform(line) => Some(platform_line(*line, around)),
         Line::Log(line) => Some(text_record(&line, around)),
         Line::Plain => {
+            if let Some(told) = access_log::of_text(text, around) {
+                return Some(told);
+            }
             let line = LogLine { message: text.trim(), ..LogLine::default() };
             let told = embedded(line.message).map(|(prefix, object)| {
                 if is_glued(prefix, &object) {

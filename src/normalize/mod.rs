@@ -1,6 +1,7 @@
 //! Normalize: every platform's dialect to one vocabulary. Pure functions, no I/O, no clock.
 
 pub mod azure_records;
+pub mod cloudflare;
 pub mod cloudwatch_logs;
 pub mod config;
 pub mod exposition;
@@ -17,7 +18,10 @@ pub(crate) mod semconv;
 pub(crate) mod shorten;
 pub mod show;
 pub mod trace_header;
+pub mod vercel;
+pub mod xray;
 
+mod access_log;
 mod app_insights;
 mod aws_events;
 mod aws_messages;

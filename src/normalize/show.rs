@@ -175,6 +175,11 @@ fn metric(line: &mut Line, point: &MetricPoint) {
             line.add("schema", native.schema);
         }
         MetricValue::Stale => line.0.push_str(" stale"),
+        MetricValue::Summary(summary) => {
+            line.add("summary", summary.count);
+            line.add("sum", summary.sum);
+            line.add_debug("quantiles", Some(&summary.quantiles));
+        }
     }
 }
 

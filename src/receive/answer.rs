@@ -106,7 +106,12 @@ impl Failure {
             Endpoint::Pubsub if matches!(self, Self::Undecodable { .. }) => {
                 return Json(json!({})).into_response();
             }
-            Endpoint::Json | Endpoint::Eventhub if matches!(self, Self::Undecodable { .. }) => {
+            Endpoint::Json
+            | Endpoint::Eventhub
+            | Endpoint::Xray
+            | Endpoint::Cloudflare
+            | Endpoint::Vercel
+                if matches!(self, Self::Undecodable { .. }) => {
                 let error = json!({"index": 0, "message": self.to_string()});
                 Json(json!({"accepted": 0, "rejected": 0, "errors": [error]})).into_response()
             }
@@ -115,7 +120,7 @@ impl Failure {
                 remote_write::tell(Written::default(), &mut response);
                 response
             }
-            Endpoint::Json | Endpoint::Telemetry | Endpoint::Pubsub | Endpoint::Eventhub => {
+            _ => {
                 Json(json!({"error": {"code": self.code(), "message": self.to_string()}})).into_response()
             }
         };

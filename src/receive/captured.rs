@@ -83,10 +83,13 @@ fn endpoint(path: &str, headers: &HeaderMap) -> Result<Endpoint, Unreadable> {
         "/ingest/aws/telemetry" => Ok(Endpoint::Telemetry),
         "/ingest/gcp/pubsub" => Ok(Endpoint::Pubsub),
         "/ingest/azure/eventhub" => Ok(Endpoint::Eventhub),
+        "/ingest/aws/xray" => Ok(Endpoint::Xray),
+        "/ingest/cloudflare/logpush" => Ok(Endpoint::Cloudflare),
+        "/ingest/vercel" => Ok(Endpoint::Vercel),
         "/api/v1/write" => remote_write::version(headers).map(Endpoint::RemoteWrite),
         _ => {
             return Err(Unreadable(format!(
-                "the ingest port has no path `{path}`; it has /ingest/json, /ingest/aws/telemetry, /ingest/aws/firehose, /ingest/gcp/pubsub, /ingest/azure/eventhub, /v1/traces, /v1/logs, /v1/metrics and /api/v1/write"
+                "the ingest port has no path `{path}`; it has /ingest/json, /ingest/aws/telemetry, /ingest/aws/firehose, /ingest/aws/xray, /ingest/gcp/pubsub, /ingest/azure/eventhub, /ingest/cloudflare/logpush, /ingest/vercel, /v1/traces, /v1/logs, /v1/metrics and /api/v1/write"
             )));
         }
     };

@@ -5,11 +5,11 @@
 //! checked before anything is made of it.
 
 use axum::http::request::Parts;
-use axum::http::{Extensions, HeaderMap, header};
+use axum::http::{Extensions, HeaderMap, HeaderValue, header};
 
 use super::Access;
 use super::decode::Endpoint;
-use super::signature::{self, Scheme, Signed};
+use super::signature::{self, Scheme, Signed, Signer};
 use crate::listen::Client;
 use crate::signal::{SecretHash, Timestamp};
 
@@ -39,6 +39,7 @@ impl Claim {
 const fn schemes(endpoint: Endpoint) -> &'static [Scheme] {
     match endpoint {
         Endpoint::Json => &[Scheme::StandardWebhooks, Scheme::Vercel],
+        Endpoint::Vercel => &[Scheme::Vercel],
         _ => &[],
     }
 }
@@ -60,6 +61,11 @@ impl Access {
         let Client(name) = extensions.get::<Client>().filter(|_| self.clients_ingest)?;
         // Apart from the names of tokens, which are the operator's own.
         Some(Principal(format!("certificate {name}")))
+    }
+
+    /// The code by which Vercel knows that an address is ours: the first that is configured.
+    pub(super) fn vercel_code(&self) -> Option<HeaderValue> {
+        self.signers.iter().find_map(Signer::verify_code).cloned()
     }
 
     /// What the headers prove or promise. None: nobody that we know.

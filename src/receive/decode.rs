@@ -10,8 +10,8 @@ use super::{Desk, Refusal, hash};
 use crate::normalize::otlp::{self, Encoding, OtlpSignal};
 use crate::normalize::remote_write::{self, Version, Written};
 use crate::normalize::{
-    self, Normalized, Origin, Undecodable, azure_records, firehose, json_log, lambda_telemetry,
-    pubsub,
+    self, Normalized, Origin, Undecodable, azure_records, cloudflare, firehose, json_log,
+    lambda_telemetry, pubsub, vercel, xray,
 };
 use crate::signal::Receiver;
 
@@ -28,6 +28,9 @@ pub(super) enum Endpoint {
     RemoteWrite(Version),
     Pubsub,
     Eventhub,
+    Xray,
+    Cloudflare,
+    Vercel,
 }
 
 impl Endpoint {
@@ -40,6 +43,9 @@ impl Endpoint {
             Self::RemoteWrite(_) => Receiver::RemoteWrite,
             Self::Pubsub => Receiver::Pubsub,
             Self::Eventhub => Receiver::Eventhub,
+            Self::Xray => Receiver::Xray,
+            Self::Cloudflare => Receiver::Cloudflare,
+            Self::Vercel => Receiver::Vercel,
         }
     }
 }
@@ -115,6 +121,9 @@ pub(super) fn read(
             request.normalized
         }
         Endpoint::Eventhub => azure_records::normalize(bytes, origin, config)?,
+        Endpoint::Xray => xray::normalize(bytes, origin, config)?,
+        Endpoint::Cloudflare => cloudflare::normalize(bytes, origin, config)?,
+        Endpoint::Vercel => vercel::normalize(bytes, origin, config)?,
         Endpoint::Pubsub => {
             let push = pubsub::normalize(bytes, origin, config, bytes_max)?;
             request_id = push.id;

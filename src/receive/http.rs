@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, Router};
@@ -35,6 +35,9 @@ pub(super) fn router(desk: Arc<Desk>) -> Router {
         .route("/api/v1/write", post(write))
         .route("/ingest/gcp/pubsub", post(pubsub))
         .route("/ingest/azure/eventhub", post(eventhub))
+        .route("/ingest/aws/xray", post(xray))
+        .route("/ingest/cloudflare/logpush", post(cloudflare))
+        .route("/ingest/vercel", post(vercel).get(vercel_handshake))
         .fallback(|| async { plain(StatusCode::NOT_FOUND, "not_found", "no such path") })
         .method_not_allowed_fallback(|| async {
             plain(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "this path takes POST")
@@ -85,6 +88,32 @@ async fn pubsub(State(desk): State<Arc<Desk>>, request: Request) -> Response {
 
 async fn eventhub(State(desk): State<Arc<Desk>>, request: Request) -> Response {
     take(desk, Endpoint::Eventhub, request).await
+}
+
+async fn xray(State(desk): State<Arc<Desk>>, request: Request) -> Response {
+    take(desk, Endpoint::Xray, request).await
+}
+
+async fn cloudflare(State(desk): State<Arc<Desk>>, request: Request) -> Response {
+    take(desk, Endpoint::Cloudflare, request).await
+}
+
+async fn vercel(State(desk): State<Arc<Desk>>, request: Request) -> Response {
+    let code = desk.shared.access.load().vercel_code();
+    verified(code, take(desk, Endpoint::Vercel, request).await)
+}
+
+/// A drain is set up only where its address answers with the code that Vercel gave for it. The code
+/// proves whose address it is and lets nobody in.
+async fn vercel_handshake(State(desk): State<Arc<Desk>>) -> Response {
+    verified(desk.shared.access.load().vercel_code(), Json(json!({})).into_response())
+}
+
+fn verified(code: Option<HeaderValue>, mut response: Response) -> Response {
+    if let Some(code) = code {
+        response.headers_mut().insert("x-vercel-verify", code);
+    }
+    response
 }
 
 async fn otlp(desk: Arc<Desk>, signal: OtlpSignal, request: Request) -> Response {
@@ -215,7 +244,11 @@ fn success(desk: &Desk, endpoint: Endpoint, delivered: Delivered) -> Response {
     let Delivered { accepted, rejections, request_id, written } = delivered;
     match endpoint {
         Endpoint::Otlp { signal, encoding, .. } => export_response(signal, encoding, &rejections),
-        Endpoint::Json | Endpoint::Eventhub => {
+        Endpoint::Json
+        | Endpoint::Eventhub
+        | Endpoint::Xray
+        | Endpoint::Cloudflare
+        | Endpoint::Vercel => {
             let errors: Vec<&Rejection> = rejections.iter().take(ERRORS_MAX).collect();
             Json(json!({"accepted": accepted, "rejected": rejections.len(), "errors": errors})).into_response()
         }

@@ -4,7 +4,7 @@
 //! that signed it. The headers are looked at before a byte of the body is read, so that what cannot be
 //! proved costs nothing. Never is a secret compared byte by byte, or shown.
 
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, HeaderValue};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ring::hmac;
@@ -46,6 +46,8 @@ pub struct Signer {
     name: String,
     scheme: Scheme,
     key: hmac::Key,
+    /// What Vercel wants to read in `x-vercel-verify` before it sets up a drain.
+    verify: Option<HeaderValue>,
 }
 
 impl Signer {
@@ -66,7 +68,21 @@ impl Signer {
                 hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, secret.as_bytes())
             }
         };
-        Ok(Self { name: name.to_owned(), scheme, key })
+        Ok(Self { name: name.to_owned(), scheme, key, verify: None })
+    }
+
+    /// With the code of `x-vercel-verify`, which only Vercel's scheme has.
+    pub fn with_verify(mut self, code: &str) -> Result<Self, &'static str> {
+        if self.scheme != Scheme::Vercel {
+            return Err("`verify` belongs to the scheme vercel");
+        }
+        let code = HeaderValue::from_str(code);
+        self.verify = Some(code.map_err(|_error| "`verify` cannot be sent in a header")?);
+        Ok(self)
+    }
+
+    pub(super) fn verify_code(&self) -> Option<&HeaderValue> {
+        self.verify.as_ref()
     }
 }
 

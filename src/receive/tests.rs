@@ -15,7 +15,7 @@ use super::{Access, Config, Delivery, Limits, Receivers, Refusal, Shared, Token}
 use crate::clock::Clock;
 use crate::listen::Door;
 use crate::normalize;
-use crate::signal::{Batch, SecretHash};
+use crate::signal::{Batch, Receiver, SecretHash};
 
 /// Receivers whose deliveries all have the same fate.
 struct Desk {
@@ -496,4 +496,65 @@ async fn a_signed_body_needs_no_token_and_its_id_names_the_delivery() {
     let batches = desk.batches.lock().expect("not poisoned");
     let ids: Vec<Option<u128>> = batches.iter().map(|batch| batch.declared_id).collect();
     assert!(matches!(ids[..], [Some(first), Some(second)] if first == second), "{ids:?}");
+}
+
+#[tokio::test]
+async fn a_drain_proves_itself_by_signature_and_we_by_its_code() {
+    let drain = Signer::try_new("drain", Scheme::Vercel, "s3cret").expect("a secret");
+    let desk = desk_with(Ok(()), Limits::default(), |access| {
+        access.signers = vec![drain.with_verify("c0de").expect("a code")];
+        access.required = true;
+    })
+    .await;
+    let body =
+        r#"[{"id":"1","timestamp":1573817187330,"source":"build","level":"info","message":"a"}]"#;
+    let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, b"s3cret");
+    let tag = ring::hmac::sign(&key, body.as_bytes());
+    let hex: String = tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    let signed = format!("/ingest/vercel | x-vercel-signature: {hex} | {body}");
+    let forged = format!("/ingest/vercel | x-vercel-signature: {hex} | []");
+    let unsigned = format!("/ingest/vercel | {body}");
+    check(&desk, &[&signed, &forged, &unsigned], expect![[r#"
+        200 {"accepted":1,"errors":[],"rejected":0}
+        401 {"error":{"code":"unauthorized","message":"no known credential: send `Authorization: Bearer TOKEN`"}}
+        401 {"error":{"code":"unauthorized","message":"no known credential: send `Authorization: Bearer TOKEN`"}}
+    "#]]).await;
+    assert_eq!(took(&desk), [Receiver::Vercel]);
+    let url = format!("http://{}/ingest/vercel", desk.receivers.ingest());
+    for answer in [client().get(&url).send().await, client().post(&url).send().await] {
+        let answer = answer.expect("an answer");
+        let code = answer.headers().get("x-vercel-verify").and_then(|code| code.to_str().ok());
+        assert_eq!(code, Some("c0de"), "{}", answer.status());
+    }
+    let other = Signer::try_new("shop", Scheme::StandardWebhooks, "c2VjcmV0").expect("a secret");
+    assert!(other.with_verify("c0de").is_err());
+}
+
+#[tokio::test]
+async fn segments_and_workers_come_in_by_their_own_paths() {
+    let desk = desk(Ok(()), &[], Limits::default()).await;
+    check(
+        &desk,
+        &[
+            r#"/ingest/aws/xray | {"trace_id":"1-5f29ab21-d4ebf299219a65bd5c31d6da","id":"1111111111111111","name":"a","start_time":1596566300,"end_time":1596566301}"#,
+            r#"/ingest/aws/xray | {"trace_id":"1-5f29ab21-d4ebf299219a65bd5c31d6da"} {"format":"json","version":1}"#,
+            r#"/ingest/cloudflare/logpush | {"content":"tests"}"#,
+            "/ingest/cloudflare/logpush | x",
+        ],
+        expect![[r#"
+            200 {"accepted":1,"errors":[],"rejected":0}
+            400 {"accepted":0,"errors":[{"index":0,"message":"byte 0: id is no segment id of 16 hex digits"}],"rejected":0}
+            200 {"accepted":0,"errors":[],"rejected":0}
+            400 {"accepted":0,"errors":[{"index":0,"message":"byte 0: a Logpush record is an object"}],"rejected":0}
+        "#]],
+    )
+    .await;
+    let (xray, cloudflare) = (Receiver::Xray, Receiver::Cloudflare);
+    assert_eq!(took(&desk), [xray, xray, cloudflare, cloudflare]);
+}
+
+/// The receivers of the batches that came.
+fn took(desk: &Desk) -> Vec<Receiver> {
+    let batches = desk.batches.lock().expect("not poisoned");
+    batches.iter().map(|batch| batch.receiver).collect()
 }

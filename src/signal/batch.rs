@@ -22,6 +22,9 @@ pub enum Receiver {
     RemoteWrite,
     /// Prometheus pages that we fetch.
     Scrape,
+    Xray,
+    Cloudflare,
+    Vercel,
 }
 
 /// One delivery after normalizing and redacting: what the journal stores.

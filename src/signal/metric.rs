@@ -34,6 +34,17 @@ pub enum MetricValue {
     Stale,
     /// A native histogram as Prometheus has it.
     Native(Box<NativeHistogram>),
+    /// One point of a summary: the series `_sum`, `_count` and one a quantile.
+    Summary(Box<SummaryPoint>),
+}
+
+/// A summary as OTLP gives it. Stale where every value is the stale marker.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SummaryPoint {
+    pub count: f64,
+    pub sum: f64,
+    /// Quantile (0 to 1) and value, as told.
+    pub quantiles: Vec<(f64, f64)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

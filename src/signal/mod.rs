@@ -26,7 +26,7 @@ pub use id::{Fnv128, SpanId, TraceId, hex_pair, span_identity};
 pub use labels::{Labels, METRIC_NAME};
 pub use metric::{
     BucketSpan, Exemplar, HistogramPoint, MetricMetadata, MetricPoint, MetricType, MetricValue,
-    NativeHistogram, Remark, ResetHint, STALE_NAN_BITS, Temporality,
+    NativeHistogram, Remark, ResetHint, STALE_NAN_BITS, SummaryPoint, Temporality,
 };
 pub use secret_hash::SecretHash;
 pub use time::Timestamp;

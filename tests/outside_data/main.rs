@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 mod alertmanager;
+mod mutations;
 mod promql;
 mod rules;
 mod samples;
@@ -23,8 +24,8 @@ pub(crate) struct Report {
 }
 
 /// Every suite; a new one is a module beside this file and a word here.
-const SUITES: [fn(&Path) -> Report; 5] =
-    [alertmanager::run, promql::run, rules::run, samples::run, slo::run];
+const SUITES: [fn(&Path) -> Report; 6] =
+    [alertmanager::run, promql::run, rules::run, samples::run, mutations::run, slo::run];
 
 fn main() -> ExitCode {
     let shared = std::env::var_os("THROUGHLINE_SHARED");

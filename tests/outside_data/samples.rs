@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use throughline::normalize::{
-    Config, Normalized, Origin, Undecodable, azure_records, cloudwatch_logs, firehose, json_log,
-    lambda_telemetry, metric_stream, pubsub, show,
+    Config, Normalized, Origin, Undecodable, azure_records, cloudflare, cloudwatch_logs, firehose,
+    json_log, lambda_telemetry, metric_stream, pubsub, show, vercel, xray,
 };
 use throughline::signal::Timestamp;
 
@@ -20,7 +20,11 @@ use crate::Report;
 mod otel_metrics;
 
 /// The folders whose every file is accounted for.
-const FOLDERS: [&str; 12] = [
+const FOLDERS: [&str; 16] = [
+    "../otel/awsxray",
+    "../otel/cloudflare",
+    "../otel/vercel/logs",
+    "../otel/vercel/speed-insights",
     "aws-events",
     "aws-recorded",
     "azure",
@@ -42,7 +46,13 @@ const DECOMPRESSED_MAX: usize = 16 << 20;
 
 /// How a file is to be read.
 #[derive(Clone, Copy, Debug)]
-enum Wire {
+pub(crate) enum Wire {
+    /// `/ingest/aws/xray`.
+    Xray,
+    /// `/ingest/cloudflare/logpush`.
+    Cloudflare,
+    /// `/ingest/vercel`.
+    Vercel,
     /// `/ingest/json`.
     Json,
     /// An object whose values are log lines, which go to `/ingest/json` one by one.
@@ -71,9 +81,35 @@ enum Wire {
 }
 
 /// A file, how to read it, and when it arrived: shortly after what it tells of.
-struct Case(&'static str, Wire, &'static str);
+pub(crate) struct Case(pub(crate) &'static str, pub(crate) Wire, pub(crate) &'static str);
 
-const CASES: &[Case] = &[
+pub(crate) const CASES: &[Case] = &[
+    Case("../otel/awsxray/awsMissingAwsField.txt", Wire::Xray, "2020-08-05T20:00:00Z"),
+    Case("../otel/awsxray/awsValidAwsFields.txt", Wire::Xray, "2020-08-05T20:00:00Z"),
+    Case("../otel/awsxray/ddbSample.txt", Wire::Xray, "2020-08-05T20:00:00Z"),
+    Case(
+        "../otel/awsxray/indepSubsegmentWithContentLengthString.txt",
+        Wire::Xray,
+        "2020-08-05T20:00:00Z",
+    ),
+    Case(
+        "../otel/awsxray/indepSubsegmentWithInvalidSqlUrl.txt",
+        Wire::Xray,
+        "2020-08-05T20:00:00Z",
+    ),
+    Case("../otel/awsxray/indepSubsegmentWithSql.txt", Wire::Xray, "2020-08-05T20:00:00Z"),
+    Case("../otel/awsxray/invalidNamespace.txt", Wire::Xray, "2020-08-05T20:00:00Z"),
+    Case("../otel/awsxray/minCauseIsExceptionId.txt", Wire::Xray, "2020-08-05T20:00:00Z"),
+    Case("../otel/awsxray/minCauseIsInvalid.txt", Wire::Xray, "2020-08-05T20:00:00Z"),
+    Case("../otel/awsxray/minOtherFields.txt", Wire::Xray, "2020-08-05T20:00:00Z"),
+    Case("../otel/awsxray/serverSample.txt", Wire::Xray, "2020-08-05T20:00:00Z"),
+    Case("../otel/cloudflare/all_fields.txt", Wire::Cloudflare, "2023-03-03T05:30:00Z"),
+    Case("../otel/vercel/logs/logs.json", Wire::Vercel, "2019-11-15T11:30:00Z"),
+    Case(
+        "../otel/vercel/speed-insights/speed_insights.ndjson",
+        Wire::Vercel,
+        "2019-11-15T11:30:00Z",
+    ),
     Case("azure/alloy_custom_payload_json.json", Wire::Eventhub, "2024-09-18T00:46:00Z"),
     Case(
         "azure/alloy_custom_payload_json_with_records_string.json",
@@ -284,7 +320,7 @@ fn check(case: &Case, samples: &Path, golden: &Path) -> Result<(), String> {
     let Case(file, wire, arrived) = case;
     let body = fs::read(samples.join(file)).map_err(|e| format!("cannot read it: {e}"))?;
     let got = shown(&body, *wire, arrived)?;
-    let path = golden.join(format!("{file}.txt"));
+    let path = golden.join(format!("{}.txt", file.trim_start_matches("../")));
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
         return write(&path, &got);
     }
@@ -322,9 +358,10 @@ fn shown(body: &[u8], wire: Wire, arrived: &str) -> Result<String, String> {
     Ok(format!("{text}\n"))
 }
 
-type Outcome = Result<Normalized, Undecodable>;
+pub(crate) type Outcome = Result<Normalized, Undecodable>;
 
-fn normalize(body: &[u8], wire: Wire, origin: &Origin) -> Result<Outcome, String> {
+/// Reads a body by its wire; an error where it is not even what the wire unwraps.
+pub(crate) fn normalize(body: &[u8], wire: Wire, origin: &Origin) -> Result<Outcome, String> {
     let config = Config::default();
     let json = || serde_json::from_slice::<Value>(body).map_err(|e| e.to_string());
     let cloudwatch =
@@ -334,6 +371,9 @@ fn normalize(body: &[u8], wire: Wire, origin: &Origin) -> Result<Outcome, String
             .map(|delivery| delivery.normalized)
     };
     Ok(match wire {
+        Wire::Xray => xray::normalize(body, origin, &config),
+        Wire::Cloudflare => cloudflare::normalize(body, origin, &config),
+        Wire::Vercel => vercel::normalize(body, origin, &config),
         Wire::Json => json_log::normalize(body, origin, &config),
         Wire::Telemetry => lambda_telemetry::normalize(body, origin, &config),
         Wire::MetricStream => metric_stream::normalize(body, origin, &config),

@@ -117,8 +117,7 @@ impl<'c> Gather<'c> {
     /// # Errors
     /// Where the body holds more than [`RECORDS_MAX`].
     fn count(&mut self, offset: usize) -> Result<usize, Undecodable> {
-        // A summary's point is several signals, so both are bounded.
-        if self.n_records.max(self.batch.signals.len()) >= RECORDS_MAX {
+        if self.n_records >= RECORDS_MAX {
             let message = format!("more than {RECORDS_MAX} records: send smaller batches");
             return Err(Undecodable { offset, message });
         }
@@ -167,23 +166,21 @@ impl<'c> Gather<'c> {
         Ok(())
     }
 
-    /// Counts one metric point; it may have become several signals.
-    pub(super) fn points(
+    /// Counts one metric point.
+    pub(super) fn point(
         &mut self,
         resource: u32,
-        read: Result<Vec<MetricPoint>, String>,
+        read: Result<MetricPoint, String>,
     ) -> Result<(), Undecodable> {
         match read {
-            Ok(points) => {
+            Ok(point) => {
                 self.count(0)?;
-                for point in points {
-                    let identity = Fnv128::default()
-                        .field(b"metric")
-                        .field(&point.labels.fingerprint().to_be_bytes())
-                        .field(&point.time.as_nanos().to_be_bytes())
-                        .finish();
-                    self.push(Some(identity), resource, SignalKind::Metric(Box::new(point)));
-                }
+                let identity = Fnv128::default()
+                    .field(b"metric")
+                    .field(&point.labels.fingerprint().to_be_bytes())
+                    .field(&point.time.as_nanos().to_be_bytes())
+                    .finish();
+                self.push(Some(identity), resource, SignalKind::Metric(Box::new(point)));
                 Ok(())
             }
             Err(message) => self.reject(0, message),

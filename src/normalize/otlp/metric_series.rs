@@ -2,8 +2,8 @@
 //!
 //! In: [`Metric`]s under a resource. Out: [`MetricPoint`]s. `job` is `service.namespace/service.name`;
 //! `instance` is `service.instance.id`, else `faas.instance`, because cumulative counters of two
-//! environments must not mix. A summary's point becomes one gauge a quantile and the sums `_sum` and
-//! `_count`. A histogram without a sum has the sum NaN: not told, rather than 0. Never true: that a
+//! environments must not mix. A summary's point stays one, whose series are told when it
+//! is measured. A histogram without a sum has the sum NaN: not told, rather than 0. Never true: that a
 //! point with another number of buckets than it has bounds for, or without a time, becomes a series.
 //! Source: the OpenTelemetry specification, "Prometheus and OpenMetrics Compatibility".
 
@@ -16,7 +16,7 @@ use crate::normalize::shorten::shorten;
 use crate::number::{f64_from_i64, f64_from_u64};
 use crate::signal::{
     Attributes, BucketSpan, HistogramPoint, Labels, METRIC_NAME, MetricPoint, MetricValue,
-    Temporality, Text, Timestamp,
+    STALE_NAN_BITS, SummaryPoint, Temporality, Text, Timestamp,
 };
 
 use super::gather::{Gather, NAME_BYTES_MAX, TIME_MAX};
@@ -120,11 +120,6 @@ impl Place {
         let value = if self.is_stale { MetricValue::Stale } else { value };
         MetricPoint { labels: self.labels, time: self.time, start: self.start, value }
     }
-
-    /// A series beside this one, under another name or with one more label.
-    fn beside(&self, label: &str, value: &str) -> Self {
-        Self { labels: self.labels.with(label, value), ..*self }
-    }
 }
 
 impl Series<'_> {
@@ -132,7 +127,7 @@ impl Series<'_> {
         &self,
         points: Vec<Read<Point<T>>>,
         gather: &mut Gather<'_>,
-        convert: impl Fn(&Self, Point<T>, &mut Gather<'_>) -> Read<Vec<MetricPoint>>,
+        convert: impl Fn(&Self, Point<T>, &mut Gather<'_>) -> Read<MetricPoint>,
     ) -> Result<(), Undecodable> {
         for point in points {
             let read = match point {
@@ -141,7 +136,7 @@ impl Series<'_> {
                 Err(message) => Err(message),
             };
             let read = read.map_err(|message| format!("{}: {message}", self.name));
-            gather.points(self.target.resource, read)?;
+            gather.point(self.target.resource, read)?;
         }
         Ok(())
     }
@@ -150,7 +145,7 @@ impl Series<'_> {
         &self,
         point: Point<proto::NumberDataPoint>,
         gather: &mut Gather<'_>,
-    ) -> Read<Vec<MetricPoint>> {
+    ) -> Read<MetricPoint> {
         let data = point.data;
         let place = self.place(
             point.attributes,
@@ -162,31 +157,29 @@ impl Series<'_> {
             gather,
         )?;
         if place.is_stale {
-            return Ok(vec![place.point(MetricValue::Stale)]);
+            return Ok(place.point(MetricValue::Stale));
         }
-        Ok(vec![place.point(MetricValue::Gauge(number(data.value)?))])
+        Ok(place.point(MetricValue::Gauge(number(data.value)?)))
     }
 
     fn sum(
         &self,
         point: Point<proto::NumberDataPoint>,
         gather: &mut Gather<'_>,
-    ) -> Read<Vec<MetricPoint>> {
+    ) -> Read<MetricPoint> {
         let (monotonic, temporality) = (self.monotonic, self.temporality?);
-        let mut points = self.gauge(point, gather)?;
-        for point in &mut points {
-            if let MetricValue::Gauge(value) = point.value {
-                point.value = MetricValue::Sum { value, monotonic, temporality };
-            }
+        let mut point = self.gauge(point, gather)?;
+        if let MetricValue::Gauge(value) = point.value {
+            point.value = MetricValue::Sum { value, monotonic, temporality };
         }
-        Ok(points)
+        Ok(point)
     }
 
     fn explicit(
         &self,
         point: Point<proto::HistogramDataPoint>,
         gather: &mut Gather<'_>,
-    ) -> Read<Vec<MetricPoint>> {
+    ) -> Read<MetricPoint> {
         let data = point.data;
         let place = self.place(
             point.attributes,
@@ -217,14 +210,14 @@ impl Series<'_> {
         same_count(data.count, [&counts[..]], 0)?;
         let sum = data.sum.unwrap_or(f64::NAN);
         let point = HistogramPoint::Explicit { count: data.count, sum, bounds, counts };
-        Ok(vec![place.point(MetricValue::Histogram { point, temporality })])
+        Ok(place.point(MetricValue::Histogram { point, temporality }))
     }
 
     fn exponential(
         &self,
         point: Point<proto::ExponentialHistogramDataPoint>,
         gather: &mut Gather<'_>,
-    ) -> Read<Vec<MetricPoint>> {
+    ) -> Read<MetricPoint> {
         let data = point.data;
         let place = self.place(
             point.attributes,
@@ -251,14 +244,14 @@ impl Series<'_> {
             positive,
             negative,
         };
-        Ok(vec![place.point(MetricValue::Histogram { point, temporality })])
+        Ok(place.point(MetricValue::Histogram { point, temporality }))
     }
 
     fn summary(
         &self,
         point: Point<proto::SummaryDataPoint>,
         gather: &mut Gather<'_>,
-    ) -> Read<Vec<MetricPoint>> {
+    ) -> Read<MetricPoint> {
         let data = point.data;
         let place = self.place(
             point.attributes,
@@ -272,18 +265,17 @@ impl Series<'_> {
         if data.quantile_values.len() > QUANTILES_MAX {
             return Err(format!("more than {QUANTILES_MAX} quantiles"));
         }
-        let total = |suffix: &str, value| {
-            let sum =
-                MetricValue::Sum { value, monotonic: true, temporality: Temporality::Cumulative };
-            place.beside(METRIC_NAME, &format!("{}{suffix}", self.name)).point(sum)
+        let stale = f64::from_bits(STALE_NAN_BITS);
+        let told = |value: f64| if place.is_stale { stale } else { value };
+        let quantiles = data.quantile_values.iter();
+        let summary = SummaryPoint {
+            count: told(f64_from_u64(data.count)),
+            sum: told(data.sum),
+            quantiles: quantiles.map(|q| (q.quantile, told(q.value))).collect(),
         };
-        let mut points = vec![total("_sum", data.sum), total("_count", f64_from_u64(data.count))];
-        for value in data.quantile_values {
-            let quantile = value.quantile.to_string();
-            let value = MetricValue::Gauge(value.value);
-            points.push(place.beside("quantile", &quantile).point(value));
-        }
-        Ok(points)
+        let value = MetricValue::Summary(Box::new(summary));
+        let Place { labels, time, start, .. } = place;
+        Ok(MetricPoint { labels, time, start, value })
     }
 
     fn place(&self, attributes: Attributes, stamp: &Stamp, gather: &mut Gather<'_>) -> Read<Place> {

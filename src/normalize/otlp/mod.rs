@@ -8,8 +8,7 @@
 //!
 //! Traces and logs are read in place by a walker of our own (`protobuf`) and a JSON reader of our own
 //! (`json`); both fill the same records (`record`), which one place turns into signals
-//! (`gather`). Metrics go through the generated types. A summary's point becomes one gauge a quantile
-//! and two sums, each a signal.
+//! (`gather`). Metrics go through the generated types; a point is a signal, a summary's too.
 //!
 //! Source: opentelemetry-proto 1.x; OTLP/JSON: the specification's "JSON Protobuf Encoding", and what
 //! senders write instead: numbers as text and text as numbers, names of enums, snake_case keys, null.

@@ -95,6 +95,9 @@ fn metric(point: &MetricPoint) -> String {
         },
         MetricValue::Stale => "stale".to_owned(),
         MetricValue::Native(native) => format!("native n={} sum={}", native.count, native.sum),
+        MetricValue::Summary(summary) => {
+            format!("summary n={} sum={} {:?}", summary.count, summary.sum, summary.quantiles)
+        }
     };
     let start =
         point.start.map_or_else(String::new, |start| format!(" since {}", start.as_nanos()));

@@ -65,17 +65,14 @@ fn a_point_without_a_recorded_value_ends_its_series() {
 }
 
 #[test]
-fn a_summary_is_its_quantiles_and_two_sums() {
+fn a_summarys_point_is_one_signal_with_its_quantiles() {
     check(
         "",
-        r#"{"name":"rpc.duration","unit":"s","summary":{"dataPoints":[{"timeUnixNano":5,"count":"3","sum":1.5,"quantileValues":[{},{"quantile":0.99,"value":0.7},{"quantile":1,"value":0.9}]}]}}"#,
-        &expect![[r#"
-            rpc_duration_seconds_sum @5: sum 1.5 Cumulative monotonic
-            rpc_duration_seconds_count @5: sum 3 Cumulative monotonic
-            rpc_duration_seconds{quantile="0"} @5: gauge 0
-            rpc_duration_seconds{quantile="0.99"} @5: gauge 0.7
-            rpc_duration_seconds{quantile="1"} @5: gauge 0.9
-        "#]],
+        r#"{"name":"rpc.duration","unit":"s","summary":{"dataPoints":[{"timeUnixNano":5,"count":"3","sum":1.5,"quantileValues":[{},{"quantile":0.99,"value":0.7},{"quantile":1,"value":0.9}]},{"timeUnixNano":6,"flags":1}]}}"#,
+        &expect![[r"
+            rpc_duration_seconds @5: summary n=3 sum=1.5 [(0.0, 0.0), (0.99, 0.7), (1.0, 0.9)]
+            rpc_duration_seconds @6: summary n=NaN sum=NaN []
+        "]],
     );
 }
 

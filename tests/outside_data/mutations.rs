@@ -1,0 +1,189 @@
+//! A thousand mutations of each captured payload: bytes changed, lost, repeated, cut off, and words of
+//! JSON in other places.
+//!
+//! Whatever comes in, nothing panics, every rejection has a reason, and the count of rejections is their
+//! number. The mutations of a file follow from its name, so a failure names what to repeat. They end when
+//! their time does: `MUTATIONS_SECONDS` of all files together, 20 where it is not set.
+
+use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use throughline::clock::Clock;
+use throughline::normalize::{Origin, show};
+use throughline::signal::Timestamp;
+
+use crate::Report;
+use crate::samples::{CASES, Case, Outcome, normalize};
+
+const N_EACH: u64 = 1_000;
+/// What mutations put in.
+const WORDS: [&[u8]; 16] = [
+    b"{",
+    b"}",
+    b"[",
+    b"]",
+    b"\"",
+    b"null",
+    b"-1",
+    b"1e999",
+    b"\\u0000",
+    b"\xff",
+    b"0",
+    b"true",
+    b"\n",
+    b"99999999999999999999",
+    b"{\"type\":\"platform.report\"}",
+    b",",
+];
+
+/// Where the last panic was.
+static PLACE: Mutex<String> = Mutex::new(String::new());
+
+pub(crate) fn run(shared: &Path) -> Report {
+    let samples = shared.join("samples/serverless");
+    let mut report = Report::default();
+    if !samples.is_dir() {
+        return report;
+    }
+    let seconds = std::env::var("MUTATIONS_SECONDS").ok().and_then(|text| text.parse().ok());
+    let each = Duration::from_secs(seconds.unwrap_or(20)) / u32::try_from(CASES.len()).unwrap_or(1);
+    let (mut n_all, mut n_whole) = (0, 0);
+    // A panic is a problem of the report, not a page of text.
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|panic| {
+        if let Ok(mut place) = PLACE.lock() {
+            *place = panic.to_string();
+        }
+    }));
+    for case in CASES {
+        match mutated(case, &samples, each) {
+            Ok(n) => {
+                n_all += n;
+                n_whole += u64::from(n == N_EACH);
+            }
+            Err(problem) => report.problems.push(format!("{}: {problem}", case.0)),
+        }
+    }
+    std::panic::set_hook(hook);
+    let n_files = CASES.len();
+    report.lines.push(format!("mutations {n_all}, all {N_EACH} of {n_whole}/{n_files} files"));
+    report
+}
+
+/// Runs the mutations of one file; how many.
+fn mutated(case: &Case, samples: &Path, time: Duration) -> Result<u64, String> {
+    let Case(file, wire, arrived) = case;
+    let body = fs::read(samples.join(file)).map_err(|e| format!("cannot read it: {e}"))?;
+    let arrived = Timestamp::parse_rfc3339(arrived).ok_or("the case's time is none")?;
+    let origin = Origin { arrived, ..Origin::default() };
+    let watch = Clock::stopwatch();
+    for n in 0..N_EACH {
+        if watch.elapsed() > time {
+            return Ok(n);
+        }
+        let mut dice = Dice::of(file, n);
+        let bytes = mutation(&body, &mut dice);
+        let run = || normalize(&bytes, *wire, &origin);
+        let read =
+            catch_unwind(AssertUnwindSafe(run)).map_err(|_| format!("mutation {n} panics"))?;
+        // What the harness itself unwraps may be broken too.
+        let Ok(outcome) = read else { continue };
+        judge(&outcome).map_err(|wrong| format!("mutation {n}: {wrong}"))?;
+        if n % 50 == 0 {
+            let again = run().map_err(|e| format!("mutation {n}: {e}"))?;
+            if shown(&again) != shown(&outcome) {
+                return Err(format!("mutation {n} is read in two ways"));
+            }
+        }
+    }
+    Ok(N_EACH)
+}
+
+fn place() -> String {
+    PLACE.lock().map(|place| place.clone()).unwrap_or_default()
+}
+
+fn shown(outcome: &Outcome) -> String {
+    match outcome {
+        Ok(normalized) => show::text(normalized),
+        Err(undecodable) => undecodable.to_string(),
+    }
+}
+
+fn judge(outcome: &Outcome) -> Result<(), String> {
+    let normalized = match outcome {
+        Ok(normalized) => normalized,
+        Err(undecodable) if undecodable.message.is_empty() => {
+            return Err("undecodable without a reason".to_owned());
+        }
+        Err(_) => return Ok(()),
+    };
+    let (n, told) = (normalized.rejections.len(), normalized.batch.rejected);
+    if usize::try_from(told) != Ok(n) {
+        return Err(format!("{told} are counted as rejected and {n} are named"));
+    }
+    if normalized.rejections.iter().any(|rejection| rejection.message.is_empty()) {
+        return Err("a rejection without a reason".to_owned());
+    }
+    let n_resources = normalized.batch.resources.len();
+    let is_lost = |index: u32| usize::try_from(index).map_or(true, |index| index >= n_resources);
+    if normalized.batch.signals.iter().any(|signal| is_lost(signal.resource)) {
+        return Err("a signal of no resource".to_owned());
+    }
+    Ok(())
+}
+
+/// One to four changes.
+fn mutation(body: &[u8], dice: &mut Dice) -> Vec<u8> {
+    let mut bytes = body.to_vec();
+    for _ in 0..=dice.below(3) {
+        let at = dice.below(bytes.len());
+        let until = (at + 1 + dice.below(20)).min(bytes.len());
+        match dice.below(6) {
+            0 => bytes.truncate(at),
+            1 => drop(bytes.splice(at..until, [])),
+            2 => {
+                let part = bytes.get(at..until).unwrap_or_default().to_vec();
+                let to = dice.below(bytes.len());
+                drop(bytes.splice(to..to, part));
+            }
+            3 => {
+                if let Some(byte) = bytes.get_mut(at) {
+                    *byte ^= 1 << dice.below(8);
+                }
+            }
+            _ => {
+                let word = WORDS.get(dice.below(WORDS.len())).copied().unwrap_or_default();
+                let until = if dice.below(2) == 0 { at } else { until };
+                drop(bytes.splice(at..until, word.iter().copied()));
+            }
+        }
+    }
+    bytes
+}
+
+/// SplitMix64, seeded by the file's name and the mutation's number.
+struct Dice(u64);
+
+impl Dice {
+    fn of(file: &str, n: u64) -> Self {
+        let name = file.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+        Self(name ^ n.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+    }
+
+    /// Below `n`; 0 where `n` is 0.
+    fn below(&mut self, n: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^= z >> 31;
+        let n = u64::try_from(n).unwrap_or(1).max(1);
+        usize::try_from(z % n).unwrap_or_default()
+    }
+}
