@@ -86,7 +86,8 @@ fn from_epoch_fraction(x: f64) -> Timestamp {
     let seconds = if x < 1e11 { x } else { x / 1e3 };
     let whole = u64_from_f64(seconds);
     let micros = u64_from_f64(((seconds - f64_from_u64(whole)) * 1e6).round());
-    Timestamp::from_nanos(whole.saturating_mul(1_000_000_000).saturating_add(micros * 1_000))
+    let nanos = whole.saturating_mul(1_000_000_000);
+    Timestamp::from_nanos(nanos.saturating_add(micros.saturating_mul(1_000)))
 }
 
 #[cfg(test)]
@@ -95,6 +96,12 @@ mod tests {
 
     fn at(text: &str) -> Timestamp {
         Timestamp::parse_rfc3339(text).unwrap()
+    }
+
+    #[test]
+    fn an_epoch_beyond_all_bounds_is_the_last_time() {
+        assert_eq!(read(&serde_json::json!(1e300)), Some(Timestamp::MAX));
+        assert_eq!(read(&serde_json::json!(u64::MAX)), Some(Timestamp::MAX));
     }
 
     #[test]

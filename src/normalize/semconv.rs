@@ -246,7 +246,7 @@ impl<'a> Seen<'a> {
     fn note_peer(&mut self, key: &str, value: &'a Value) {
         match key {
             "rpc.service" => self.rpc_service = text(value),
-            "rpc.method" => self.rpc_method = text(value),
+            "rpc.method" => self.note_rpc_method(text(value)),
             "db.system.name" => self.db_system = text(value),
             "db.system" => either(&mut self.db_system, text(value)),
             "db.operation.name" => self.db_operation = text(value),
@@ -257,6 +257,13 @@ impl<'a> Seen<'a> {
             "url.full" => self.url = text(value),
             _ => {}
         }
+    }
+
+    /// Since 1.39 the method holds the service, which had an attribute of its own: `shop.Orders/Place`.
+    fn note_rpc_method(&mut self, method: Option<&'a str>) {
+        let parts = method.and_then(|method| method.rsplit_once('/'));
+        either(&mut self.rpc_service, parts.map(|(service, _)| service));
+        self.rpc_method = parts.map(|(_, method)| method).or(method);
     }
 
     fn note_error(&mut self, key: &str, value: &'a Value) {

@@ -285,6 +285,10 @@ fn client_spans_name_their_peer() {
             r#"{"db.system.name":"postgresql","db.operation.name":"SELECT","server.address":"10.0.0.1"}"#,
             "postgresql SELECT",
         ),
+        (
+            r#"{"rpc.system.name":"grpc","rpc.method":"shop.v1.Orders/Place","server.address":"10.0.0.1"}"#,
+            "shop.v1.Orders Place",
+        ),
         (r#"{"db.system":"redis","db.operation":"GET"}"#, "redis GET"),
         (r#"{"http.request.method":"GET","server.address":"api.example"}"#, "api.example GET"),
         (
