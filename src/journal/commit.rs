@@ -150,15 +150,33 @@ impl<D: Disk> Committer<D> {
     }
 
     /// Puts the buffer behind the last record. A write that finds no space has changed nothing that
-    /// anybody was told: the reserve is given back and the same place written once more.
+    /// anybody was told: the same is written into a file whose blocks are ours, a spare one or the reserve.
     fn place(&mut self) -> Result<String, Failed> {
         match self.try_place() {
             Err(Failed::NoSpace) => {
                 self.status.disk_full.store(true, Ordering::Release);
-                keeper::release_reserve(&mut self.disk);
+                self.begin_in_what_is_ours();
                 self.try_place()
             }
             placed => placed,
+        }
+    }
+
+    /// The next group begins a segment, in a file that was filled before.
+    fn begin_in_what_is_ours(&mut self) {
+        if !self.spares.is_empty() {
+            self.position.segment = None;
+            return;
+        }
+        let name = segment::file_name(self.position.last.seq + 1).replace(".journal", ".spare");
+        match keeper::use_reserve(&mut self.disk, &name) {
+            Ok(()) => {
+                let length = self.disk.len(&name).unwrap_or(0);
+                self.status.disk_bytes.fetch_add(length, Ordering::Relaxed);
+                self.spares.put(name);
+                self.position.segment = None;
+            }
+            Err(error) => tracing::debug!(%error, "there is no reserve to use"),
         }
     }
 

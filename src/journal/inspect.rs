@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::disk::{Disk as _, RealDisk};
 use super::mark::Mark;
-use super::recover::{Bytes, Walk, segments_from};
+use super::recover::{Bytes, Walk, segments_from, starts_at};
 use super::segment::Header;
 use super::snapshot::{self, Point, Snapshot};
 use super::{Error, Replayed, segment};
@@ -116,6 +116,7 @@ fn walk_segments(
         let path = disk.path(name);
         let bytes = io(&path, disk.read(name))?;
         let file = Bytes { bytes: &bytes, path: &path };
+        walk.until = starts_at(segments.get(i + 1));
         let good = walk.segment(&file, replay)?;
         match segments.get(i + 1) {
             Some(next) => walk.check_next(&file, good, next)?,

@@ -19,6 +19,8 @@ use crate::number::u64_from_usize;
 pub(super) const FRESH: &str = "fresh";
 /// Space for ticks, alerts and receipts once the disk is full.
 const RESERVE: &str = "reserve";
+/// The reserve while it is filled: only a whole one is used.
+pub(super) const RESERVE_UNFINISHED: &str = "reserve.new";
 /// While this file is there nothing is removed or used anew: a copy of the folder is being made.
 pub(super) const HOLD: &str = "hold";
 /// Snapshots that are kept: one may turn out damaged.
@@ -58,6 +60,10 @@ impl Spares {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(name);
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     fn len(&self) -> usize {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
@@ -67,11 +73,11 @@ pub(super) fn is_spare(name: &str) -> bool {
     name.strip_suffix(".spare").is_some_and(|digits| digits.len() == 20)
 }
 
-/// Gives the reserve's space to the records that keep alerting alive.
-pub(super) fn release_reserve(disk: &mut impl Disk) {
-    if let Err(error) = disk.remove(RESERVE) {
-        tracing::debug!(%error, "there is no reserve to release");
-    }
+/// Makes the reserve a file that waits to be written over, under this name: its blocks are ours already.
+/// Were it removed to make space, whoever filled the disk could take that too.
+pub(super) fn use_reserve(disk: &mut impl Disk, spare: &str) -> std::io::Result<()> {
+    disk.rename(RESERVE, spare)?;
+    disk.sync_dir()
 }
 
 #[derive(Debug)]
@@ -185,7 +191,9 @@ impl<D: Disk> Keeper<D> {
                     tracing::warn!(event = "journal.reserve.failed", %error);
                 }
                 self.status.disk_full.store(true, Ordering::Release);
-                release_reserve(&mut self.disk);
+                if let Err(error) = self.disk.remove(RESERVE_UNFINISHED) {
+                    tracing::debug!(%error, "no unfinished reserve");
+                }
             }
         }
     }
@@ -195,11 +203,13 @@ impl<D: Disk> Keeper<D> {
         if length == 0 || self.disk.len(RESERVE).is_ok_and(|found| found >= length) {
             return Ok(());
         }
-        self.disk.create(RESERVE)?;
+        self.disk.create(RESERVE_UNFINISHED)?;
         for at in (0..self.reserve_bytes).step_by(ZEROS.len()) {
-            self.disk.write_at(RESERVE, u64_from_usize(at), &ZEROS)?;
+            self.disk.write_at(RESERVE_UNFINISHED, u64_from_usize(at), &ZEROS)?;
         }
         // Space that is only promised may not be there when it is needed.
-        self.disk.sync(RESERVE)
+        self.disk.sync(RESERVE_UNFINISHED)?;
+        self.disk.rename(RESERVE_UNFINISHED, RESERVE)?;
+        self.disk.sync_dir()
     }
 }

@@ -30,6 +30,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use crate::clock::Clock;
+use crate::number::usize_from_u64;
 use crate::signal::Timestamp;
 use commit::{Committer, Queued};
 use disk::{Disk, RealDisk};
@@ -51,11 +52,12 @@ pub struct Config {
     pub segment_bytes: u64,
     /// Records of this many bytes make a snapshot due; more where the last one was larger.
     pub snapshot_every_bytes: u64,
-    /// Given back to ticks, alerts and receipts when the disk is full; 0: none.
+    /// Written over by ticks, alerts and receipts when the disk is full; 0: none.
     pub reserve_bytes: usize,
 }
 
-/// At some KiB a second, space for ticks, alerts and receipts for an hour.
+/// At some KiB a second, space for ticks, alerts and receipts for an hour; no more than a segment, which
+/// it becomes.
 const RESERVE_BYTES: usize = 16 << 20;
 /// Log, spares and what two snapshots hold fit into the journal's size several times over.
 const SEGMENTS_MIN: u64 = 8;
@@ -75,7 +77,7 @@ impl Config {
             size_max_bytes,
             segment_bytes,
             snapshot_every_bytes: segment_bytes,
-            reserve_bytes: RESERVE_BYTES,
+            reserve_bytes: usize_from_u64(segment_bytes).min(RESERVE_BYTES),
         }
     }
 }

@@ -8,7 +8,7 @@
 use std::path::{Path, PathBuf};
 
 use super::disk::Disk;
-use super::keeper::{FRESH, Spares, is_spare};
+use super::keeper::{FRESH, RESERVE_UNFINISHED, Spares, is_spare};
 use super::mark::{self, Mark};
 use super::segment::{self, HEADER_BYTES, Header, RECORD_HEAD_BYTES};
 use super::snapshot::{self, Point, Snapshot};
@@ -52,6 +52,7 @@ pub(super) fn recover(disk: &mut impl Disk, back: &mut Back<'_>) -> Result<Found
         let bytes = read(disk, name)?;
         let path = disk.path(name);
         let file = Bytes { bytes: &bytes, path: &path };
+        walk.until = starts_at(segments.get(i + 1));
         let good = walk.segment(&file, back.replay)?;
         walk.recovery.segments += 1;
         replayed_bytes += u64_from_usize(good);
@@ -82,7 +83,7 @@ fn finish(disk: &mut impl Disk, position: Position, recovery: Recovery) -> Resul
         if is_spare(&name) {
             found.spares.put(name.clone());
         }
-        if [FRESH, REWRITE, snapshot::UNFINISHED].contains(&name.as_str()) {
+        if [FRESH, REWRITE, RESERVE_UNFINISHED, snapshot::UNFINISHED].contains(&name.as_str()) {
             disk.remove(&name).map_err(io)?;
         }
     }
@@ -134,6 +135,11 @@ pub(super) fn segments_from(names: &[String], seq: u64) -> Vec<String> {
     segments.into_iter().skip(first.unwrap_or(0)).cloned().collect()
 }
 
+/// The first record of the next segment; of none, never.
+pub(super) fn starts_at(next: Option<&String>) -> u64 {
+    next.and_then(|next| segment::first_seq(next)).unwrap_or(u64::MAX)
+}
+
 const BAD_RECORD: &str = "a record does not fit its checksum or the one before it";
 
 /// One file while it is read.
@@ -158,13 +164,24 @@ pub(super) struct Walk {
     /// Of the segment that was read last.
     version: u32,
     is_begun: bool,
+    /// Where the next segment begins. What a segment holds from there on is left of a write that found no
+    /// space and was made anew in the next.
+    pub(super) until: u64,
     pub(super) recovery: Recovery,
 }
 
 impl Walk {
     pub(super) fn new(from: Point, mark: Option<Mark>) -> Self {
         let (last, recovery) = (Point::default(), Recovery::default());
-        Self { last, from, mark, version: segment::VERSION, is_begun: false, recovery }
+        Self {
+            last,
+            from,
+            mark,
+            version: segment::VERSION,
+            is_begun: false,
+            until: u64::MAX,
+            recovery,
+        }
     }
 
     /// The last record of which something other than itself proves that it was on disk.
@@ -205,9 +222,10 @@ impl Walk {
             }
         }
         let mut at = HEADER_BYTES;
-        while let Some(record) = bytes
-            .get(at..)
-            .and_then(|rest| segment::read_record(rest, self.last.chain, self.last.seq + 1))
+        while self.last.seq + 1 < self.until
+            && let Some(record) = bytes
+                .get(at..)
+                .and_then(|rest| segment::read_record(rest, self.last.chain, self.last.seq + 1))
         {
             let Some(payload) = record.payload() else {
                 return Err(corrupt(path, at, "a payload does not unpack"));

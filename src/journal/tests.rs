@@ -209,6 +209,44 @@ fn a_full_disk_refuses_batches_and_lets_ticks_pass() {
     assert_eq!(shown.last().map(|record| record.payload.as_slice()), Some(&b"tick"[..]));
 }
 
+/// What fills the disk would take the space of a file that is removed: the reserve becomes the log.
+#[test]
+fn a_full_disk_finds_the_reserve_written_over_and_not_given_back() {
+    let disk = SimulatedDisk::default();
+    disk.clone().create("reserve").unwrap();
+    disk.clone().write_at("reserve", 0, &[0; 4096]).unwrap();
+    let journal = open_simulated(&disk, 1 << 20);
+    assert_eq!(append(&journal, b"a", Priority::Batch), Ok(1));
+    disk.platter().fault = Fault::NoSpaceFrom(0);
+    for seq in 2..20 {
+        assert_eq!(append(&journal, b"tick", Priority::Essential), Ok(seq));
+    }
+    journal.close();
+    let files = disk.platter().files();
+    let lengths: Vec<(&str, usize)> =
+        files.iter().map(|(name, bytes)| (name.as_str(), bytes.len())).collect();
+    assert_eq!(lengths[1], ("00000000000000000002.journal", 4096), "{lengths:?}");
+    assert!(!files.contains_key("reserve"), "{lengths:?}");
+    assert_eq!(recovered(&disk).unwrap().len(), 19);
+}
+
+/// Half of a group may be in the old segment when the whole of it goes into the new one.
+#[test]
+fn what_a_write_without_space_left_behind_is_not_read_twice() {
+    let disk = SimulatedDisk::default();
+    disk.clone().create("reserve").unwrap();
+    disk.clone().write_at("reserve", 0, &[0; 4096]).unwrap();
+    let mut session = Session::open(&disk, 1 << 20).unwrap();
+    assert!(session.append(vec![payload(0)]));
+    disk.platter().fault = Fault::NoSpaceFrom(0);
+    assert!(session.append(vec![vec![1; 10], vec![2; 400]]));
+    assert!(session.append(vec![payload(3)]));
+    let state = session.state.clone();
+    drop(session);
+    let (shown, _) = recovered_with(&disk).unwrap();
+    assert_eq!(shown, state);
+}
+
 /// Two snapshots are kept, the log begins behind the older of them, its files are used again, and a
 /// damaged newer one costs nothing.
 #[test]
