@@ -228,8 +228,21 @@ impl TraceCell {
         });
         Some(match nearest {
             Some((_, _, head)) => BundleKey::Head(head.span),
-            None => BundleKey::Records(Text::clone(function)),
+            None => match self.only_platform_span(function) {
+                Some(span) => BundleKey::Platform(span),
+                None => BundleKey::Records(Text::clone(function)),
+            },
         })
+    }
+
+    /// The span by which the platform names an invocation of this function in the trace, where it is
+    /// the only one: of several nothing tells whose a record is (Cloud Run's records name no span
+    /// where the code does not pass it on).
+    fn only_platform_span(&self, function: &Text) -> Option<SpanId> {
+        let is_own = |alias: &Alias| alias.function.as_ref() == Some(function);
+        let mut own = self.aliases.iter().filter(|(_, aliases)| aliases.iter().any(is_own));
+        let (span, _) = own.next()?;
+        own.next().is_none().then_some(*span)
     }
 
     fn run_of(&self, key: &BundleKey) -> Option<Text> {

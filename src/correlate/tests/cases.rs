@@ -438,3 +438,39 @@ fn a_request_with_too_many_hops_holds_the_bound_and_says_so() {
     world.wait_for_the_end();
     assert!(world.engine.held.graph.nodes.is_empty());
 }
+
+/// A record that names its trace and no span, as Cloud Run's do.
+fn in_trace(function: &str, time: i64) -> Told {
+    let mut told = log(function, time);
+    if let SignalKind::Log(record) = &mut told.signal.kind {
+        record.trace = Some(TraceContext { trace_id: trace(1), span_id: None });
+    }
+    told
+}
+
+fn platform_in_trace(run: &str, id: u8, time: i64) -> Told {
+    report("web", run, time, 100).platform(|event| {
+        event.trace = Some(TraceContext { trace_id: trace(1), span_id: None });
+        event.span_id = Some(span_id(id));
+    })
+}
+
+#[test]
+fn a_record_that_names_only_its_trace_is_of_the_platforms_invocation() {
+    let mut world = World::new(Config::default());
+    let other = in_trace("worker", 60);
+    world.hear(&[in_trace("web", 50), other, platform_in_trace("i1", 8, 100)]).wait(20);
+    let hops = || world.requests.values().flat_map(|request| &request.hops);
+    let runs: Vec<_> =
+        hops().map(|hop| (&*hop.function, hop.invocation_id.is_some(), hop.logs)).collect();
+    assert_eq!(runs, [("web", true, 1), ("worker", false, 1)]);
+}
+
+#[test]
+fn a_record_is_of_no_invocation_where_the_platform_names_several_of_its_function() {
+    let mut world = World::new(Config::default());
+    let runs = [platform_in_trace("i1", 8, 100), platform_in_trace("i2", 9, 2_100)];
+    world.hear(&runs).hear(&[in_trace("web", 50)]).wait(20);
+    let hops = world.requests.values().flat_map(|request| &request.hops);
+    assert!(hops.filter(|hop| hop.invocation_id.is_some()).all(|hop| hop.logs == 0));
+}
