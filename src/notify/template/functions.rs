@@ -125,6 +125,16 @@ fn show(value: &Value) -> String {
     if let Some(html) = value.field(HTML) {
         return shared::show(html);
     }
+    if let Some(pair) = pair(value) {
+        return format!("{{{} {}}}", text(pair.name), text(pair.value));
+    }
+    if let Value::List(items) = value
+        && let Some(pairs) = items.iter().map(pair).collect::<Option<Vec<_>>>()
+        && !pairs.is_empty()
+    {
+        let shown = pairs.iter().map(|pair| format!("{}={}", text(pair.name), text(pair.value)));
+        return shown.collect::<Vec<_>>().join(", ");
+    }
     match value {
         Value::Map(pairs) if pairs.values().all(|value| matches!(value, Value::String(_))) => {
             let pairs = sorted_pairs(pairs);
@@ -138,6 +148,19 @@ fn show(value: &Value) -> String {
 
 fn text(value: &Value) -> String {
     show(value)
+}
+
+/// An element of `SortedPairs`.
+struct Pair<'a> {
+    name: &'a Value,
+    value: &'a Value,
+}
+
+/// A label set with the labels `Name` and `Value` alone reads as one, too.
+fn pair(value: &Value) -> Option<Pair<'_>> {
+    let Value::Map(fields) = value else { return None };
+    let (name, value) = (fields.get("Name")?, fields.get("Value")?);
+    (fields.len() == 2).then_some(Pair { name, value })
 }
 
 fn items(value: &Value) -> &[Value] {

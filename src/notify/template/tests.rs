@@ -38,6 +38,7 @@ fn methods_of_label_sets_and_alerts_are_those_of_alertmanager() {
             "{{ with (index .Alerts 1).Labels.Remove (stringSlice \"alertname\") }}{{ .Values | join \" \" }}{{ end }}",
             "{{ with $a := index .Alerts 1 }}{{ $a.Annotations.summary | toUpper }} {{ $a.Labels }}{{ end }}",
             "{{ range $name, $value := .GroupLabels }}{{ $name }}:{{ $value }}{{ end }}",
+            "{{ .GroupLabels }} {{ (index .Alerts 1).Labels.SortedPairs }} {{ index (index .Alerts 1).Labels.SortedPairs 1 }}",
             "{{ .Receiver }} {{ .ExternalURL }} {{ .NotificationReason }}",
             "{{ template \"__subject\" . }}",
             "{{ template \"slack.default.titlelink\" . }}",
@@ -51,6 +52,7 @@ fn methods_of_label_sets_and_alerts_are_those_of_alertmanager() {
             queue-01 ticket
             DEAD LETTERS LIE IN QUEUE-01 alertname=DlqNotEmpty, queue=queue-01, severity=ticket
             alertname:OrdersInTimeBurns
+            alertname=OrdersInTimeBurns alertname=DlqNotEmpty, queue=queue-01, severity=ticket {queue queue-01}
             on-call https://throughline.example.org new alerts added
             [FIRING:12] OrdersInTimeBurns
             https://throughline.example.org/alerts?receiver=on-call"]],
