@@ -40,6 +40,16 @@ pub struct Transition {
     pub evidence: Option<Evidence>,
 }
 
+/// `keep_firing_for` began to hold an alert whose expression is false, or no longer has to. Journaled, so
+/// that a restart does not hold it anew.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Kept {
+    pub rule: RuleKey,
+    pub labels: Labels,
+    /// When the expression became false; None: it is true again.
+    pub since: Option<Timestamp>,
+}
+
 /// What stands behind an alert when it begins, and when it ends.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Evidence {

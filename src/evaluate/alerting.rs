@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::rule::Ages;
-use super::{AlertState, Evidence, RuleKey, Transition};
+use super::{AlertState, Evidence, Kept, RuleKey, Transition};
 use crate::signal::{Labels, Text, Timestamp};
 
 /// The alerts of one rule that are not inactive.
@@ -38,19 +38,29 @@ pub(crate) struct Found {
     pub(crate) value: f64,
 }
 
+/// What one evaluation of a rule asks to be journaled.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Proposed {
+    pub(crate) transitions: Vec<Transition>,
+    /// Alerts that `keep_firing_for` began to hold, or let go without an end.
+    pub(crate) kept: Vec<Kept>,
+}
+
 /// Compares what a rule found at `at` with its alerts. Values, annotations and the clock of
-/// `keep_firing_for` are updated in place; changes of state are proposed, ordered by labels.
+/// `keep_firing_for` are updated in place (the clock is told, too); changes of state are proposed, ordered
+/// by labels.
 pub(crate) fn step(
     rule: &RuleKey,
     ages: &Ages,
     alerts: &mut Alerts,
     found: Vec<Found>,
     at: Timestamp,
-) -> Vec<Transition> {
-    let mut proposed = Vec::new();
+) -> Proposed {
+    let (mut proposed, mut kept) = (Vec::new(), Vec::new());
     let mut present: BTreeMap<Labels, Found> =
         found.into_iter().map(|found| (found.labels.clone(), found)).collect();
     for (labels, alert) in alerts.iter_mut() {
+        let kept_before = alert.kept_since;
         let change = match present.remove(labels) {
             Some(found) => {
                 alert.value = found.value;
@@ -61,6 +71,10 @@ pub(crate) fn step(
             }
             None => (!is_kept(alert, ages, at)).then_some(AlertState::Inactive),
         };
+        if change.is_none() && alert.kept_since != kept_before {
+            let (rule, labels, since) = (rule.clone(), labels.clone(), alert.kept_since);
+            kept.push(Kept { rule, labels, since });
+        }
         proposed.extend(change.map(|to| transition(rule, labels, alert, (to, at))));
     }
     for (labels, found) in present {
@@ -78,7 +92,7 @@ pub(crate) fn step(
         proposed.push(transition(rule, &labels, &alert, (state, at)));
     }
     proposed.sort_by(|a, b| a.labels.cmp(&b.labels));
-    proposed
+    Proposed { transitions: proposed, kept }
 }
 
 /// Whether `keep_firing_for` still holds an alert whose expression is false.
@@ -160,8 +174,8 @@ mod tests {
         for word in results.split_whitespace() {
             if word == "!" {
                 alerts.clear();
-                for transition in &journal {
-                    replay(&mut alerts, transition);
+                for record in &journal {
+                    replay(&mut alerts, record);
                 }
                 continue;
             }
@@ -171,19 +185,36 @@ mod tests {
                 annotations: BTreeMap::new(),
                 value: 1.0,
             });
-            for transition in step(&rule, &ages, &mut alerts, found.collect(), at) {
-                replay(&mut alerts, &transition);
+            let proposed = step(&rule, &ages, &mut alerts, found.collect(), at);
+            journal.extend(proposed.kept.into_iter().map(Record::Kept));
+            for transition in proposed.transitions {
+                let record = Record::Changed(Box::new(transition.clone()));
+                replay(&mut alerts, &record);
+                journal.push(record);
                 let name = transition.labels.get("x").unwrap_or_default().to_owned();
                 let since = transition.active_at.as_secs();
                 let _ = writeln!(shown, "{seconds}s {name} {:?} since {since}s", transition.to);
-                journal.push(transition);
             }
             seconds += 10;
         }
         expect.assert_eq(&shown);
     }
 
-    fn replay(alerts: &mut Alerts, transition: &Transition) {
+    enum Record {
+        Changed(Box<Transition>),
+        Kept(Kept),
+    }
+
+    fn replay(alerts: &mut Alerts, record: &Record) {
+        let transition = match record {
+            Record::Changed(transition) => transition,
+            Record::Kept(kept) => {
+                if let Some(alert) = alerts.get_mut(&kept.labels) {
+                    alert.kept_since = kept.since;
+                }
+                return;
+            }
+        };
         let before = alerts.remove(&transition.labels);
         if let Some(alert) = Alert::apply(before, transition) {
             alerts.insert(transition.labels.clone(), alert);
@@ -244,6 +275,18 @@ mod tests {
             &expect![[r"
             0s a Firing since 0s
             20s a Inactive since 0s
+        "]],
+        );
+    }
+
+    #[test]
+    fn keep_firing_for_counts_on_over_a_restart() {
+        check(
+            ages(0, 40),
+            "a - ! - a - - ! - - ! - -",
+            &expect![[r"
+            0s a Firing since 0s
+            80s a Inactive since 0s
         "]],
         );
     }

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::alerting::{self, Alerts, Found};
+use super::alerting::{self, Alerts, Found, Proposed};
 use super::rule::{Alerting, Group, Kind, Rule};
 use super::template::{Answer, Scope, Template};
 use super::{AlertState, Evaluation, Recorded, Select, Transition, alerts_series};
@@ -59,9 +59,9 @@ pub(crate) fn evaluate(
         let world = World { select: &select, ..*world };
         match &rule.kind {
             Kind::Alert(alerting) => alerts(group, (rule, alerting), state, at, &world)
-                .map(|transitions| (transitions, Vec::new())),
+                .map(|proposed| (proposed, Vec::new())),
             Kind::Record => {
-                record(group, rule, state, at, &world).map(|samples| (Vec::new(), samples))
+                record(group, rule, state, at, &world).map(|samples| (Proposed::default(), samples))
             }
         }
     };
@@ -69,12 +69,13 @@ pub(crate) fn evaluate(
     debug_assert!(previous.is_none_or(|previous| previous <= at), "evaluation time went back");
     state.evaluated_at = Some(at);
     match results {
-        Ok((transitions, samples)) => {
+        Ok((Proposed { transitions, kept }, samples)) => {
             state.error = None;
             if group.reads_alerts {
                 out.alerts.extend(alerts_after(&state.alerts, &transitions, at));
             }
             out.transitions.extend(transitions);
+            out.kept.extend(kept);
             out.recorded.extend(samples);
         }
         Err(error) => state.error = Some(error),
@@ -134,7 +135,7 @@ fn alerts(
     state: &mut RuleState,
     at: Timestamp,
     world: &World<'_>,
-) -> Result<Vec<Transition>, String> {
+) -> Result<Proposed, String> {
     let found = found(group, (rule, alerting), at, world)?;
     let previous = state.evaluated_at;
     let mut proposed = alerting::step(&rule.key, &alerting.ages, &mut state.alerts, found, at);
@@ -145,12 +146,12 @@ fn alerts(
     // Where the expression was true for the last time, it is now asked again: if it is false there
     // too, late data corrected the alert. With `keep_firing_for` that time is long past.
     if alerting.ages.keep_firing.is_zero()
-        && proposed.iter().any(resolves)
+        && proposed.transitions.iter().any(resolves)
         && let Some(previous) = previous.filter(|previous| *previous < at)
         && let Ok(then) = self::found(group, (rule, alerting), previous, world)
     {
         let still: BTreeSet<&Labels> = then.iter().map(|found| &found.labels).collect();
-        for transition in proposed.iter_mut().filter(|transition| resolves(transition)) {
+        for transition in proposed.transitions.iter_mut().filter(|one| resolves(one)) {
             transition.corrected = !still.contains(&transition.labels);
         }
     }

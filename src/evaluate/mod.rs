@@ -25,7 +25,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use alert::{AlertState, Evidence, RuleKey, Transition};
+pub use alert::{AlertState, Evidence, Kept, RuleKey, Transition};
 pub use round::{Elapsed, Finished, Round};
 
 use self::alerting::Alert;
@@ -108,11 +108,12 @@ pub(crate) struct GroupState {
     took: Duration,
 }
 
-/// What one tick of evaluation gave. Neither has happened before it is journaled and applied.
+/// What one tick of evaluation gave. None of it has happened before it is journaled and applied.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Evaluation {
     pub transitions: Vec<Transition>,
     pub recorded: Vec<Recorded>,
+    pub kept: Vec<Kept>,
     /// Groups that the round did not reach, or not to their end.
     pub missed: u64,
     /// `ALERTS` as later rules of the same group see it; in the store it comes with the next tick.
@@ -175,7 +176,7 @@ impl Evaluator {
     pub fn alert_names(&self) -> BTreeSet<Text> {
         let rules = self.groups.iter().flat_map(|group| &group.rules);
         let alerts = rules.filter(|rule| matches!(rule.kind, rule::Kind::Alert(_)));
-        alerts.map(|rule| Text::clone(&rule.key.name)).collect()
+        alerts.map(|rule| Text::clone(&rule.name)).collect()
     }
 
     /// The objectives whose `throughline_slo_*` counters the rules need.
@@ -227,6 +228,7 @@ impl Evaluator {
             let found = self.take(done, now);
             all.transitions.extend(found.transitions);
             all.recorded.extend(found.recorded);
+            all.kept.extend(found.kept);
             all.missed += found.missed;
         }
         all
@@ -319,6 +321,14 @@ impl Evaluator {
             state.alerts.insert(transition.labels.clone(), alert);
         } else if let Some(before) = series_before {
             self.gone.extend([before, for_state].map(ended));
+        }
+    }
+
+    /// Takes back from the journal when `keep_firing_for` began to hold an alert. Live it is known already.
+    pub fn keep(&mut self, kept: &Kept) {
+        let Some(state) = self.rule_states.get_mut(&kept.rule) else { return };
+        if let Some(alert) = Arc::make_mut(state).alerts.get_mut(&kept.labels) {
+            alert.kept_since = kept.since;
         }
     }
 

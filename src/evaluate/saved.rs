@@ -1,8 +1,7 @@
 //! The evaluator's state as bytes, for snapshots.
 //!
-//! What journaled records made (alerts, watched time) is a function of the log; what evaluations
-//! noted beside it (values, when a rule last ran, when `keep_firing_for` began to hold) is not, and
-//! is here so that a restart ages nothing anew. Rules themselves are configuration and not here.
+//! What journaled records made (alerts, watched time, when `keep_firing_for` began to hold) is a function
+//! of the log; what evaluations noted beside it (values, when a rule last ran) is not, and is here so that a restart ages nothing anew. Rules themselves are configuration and not here.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -3,9 +3,22 @@
 use std::sync::PoisonError;
 
 use super::evidence;
-use super::state::State;
+use super::state::{Entry, State};
 use crate::evaluate::{Elapsed, Evaluation, Transition};
 use crate::signal::Timestamp;
+
+/// What an evaluation found as records of the journal, in their order; none where it found nothing.
+pub(super) fn entries(found: Evaluation) -> Vec<Entry> {
+    let Evaluation { transitions, recorded, kept, .. } = found;
+    let mut entries = Vec::new();
+    if !transitions.is_empty() || !recorded.is_empty() {
+        entries.push(Entry::Alerts { transitions, recorded });
+    }
+    if !kept.is_empty() {
+        entries.push(Entry::Kept(kept));
+    }
+    entries
+}
 
 impl State {
     /// What the rules find at `now` (log time). Nothing has changed before it is applied. The engine

@@ -7,6 +7,7 @@
 
 use std::time::Duration;
 
+use super::evaluation::entries;
 use super::recover::blocks;
 use super::scratch::Scratch;
 use super::state::{Entry, State};
@@ -97,14 +98,12 @@ impl Rehearsal {
         }
         self.ticked_at = now;
         let mut found = self.state.evaluate(now, &|| Duration::ZERO);
-        if found.transitions.is_empty() && found.recorded.is_empty() {
-            return happened;
-        }
         self.state.gather_evidence(&mut found.transitions, &self.external_url);
         happened.transitions.clone_from(&found.transitions);
-        let entry = Entry::Alerts { transitions: found.transitions, recorded: found.recorded };
-        let due = self.state.apply(&entry, now);
-        self.deliver(due, &mut happened);
+        for entry in entries(found) {
+            let due = self.state.apply(&entry, now);
+            self.deliver(due, &mut happened);
+        }
         happened
     }
 

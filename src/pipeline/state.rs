@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::terms::Terms;
 use crate::archive::Archive;
 use crate::correlate::{Change, Engine};
-use crate::evaluate::{Evaluator, Recorded, Transition};
+use crate::evaluate::{Evaluator, Kept, Recorded, Transition};
 use crate::internal_telemetry::happening::AlertChanged;
 use crate::measure::{Measure, depth};
 use crate::notify::{self, Command, Dispatcher, Message, Receipt};
@@ -36,6 +36,8 @@ pub enum Entry {
     Command(Command),
     /// The `Terms` as JSON: in force from here on.
     Terms(String),
+    /// When `keep_firing_for` began to hold alerts.
+    Kept(Vec<Kept>),
 }
 
 impl Entry {
@@ -144,6 +146,11 @@ impl State {
                 let mut dispatcher = write(&self.dispatcher);
                 dispatcher.command(command, log_time);
                 dispatcher.tick(log_time)
+            }
+            Entry::Kept(kept) => {
+                let mut evaluator = write(&self.evaluator);
+                kept.iter().for_each(|one| evaluator.keep(one));
+                Vec::new()
             }
             Entry::Terms(json) => {
                 match serde_json::from_str(json) {

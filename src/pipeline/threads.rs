@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use super::evaluation::entries;
 use super::state::{Entry, State};
 use crate::clock::Clock;
 use crate::internal_telemetry::Metrics;
@@ -215,16 +216,14 @@ impl EvaluatorThread {
             let stopwatch = Clock::stopwatch();
             let mut found = self.state.evaluate(now, &|| stopwatch.elapsed());
             RulesEvaluated { took: stopwatch.elapsed(), missed: found.missed }.emit(&self.metrics);
-            if found.transitions.is_empty() && found.recorded.is_empty() {
-                continue;
-            }
             self.state.gather_evidence(&mut found.transitions, &self.external_url);
-            let entry = Entry::Alerts { transitions: found.transitions, recorded: found.recorded };
-            match self.log.write_and_wait(entry) {
-                // Nothing has changed; what still holds is found again by the next evaluation.
-                Ok(()) | Err(Refused::Full | Refused::DiskFull) => {}
-                // The ticker notices.
-                Err(Refused::Poisoned) => return,
+            for entry in entries(found) {
+                match self.log.write_and_wait(entry) {
+                    // Nothing has changed; what still holds is found again by the next evaluation.
+                    Ok(()) | Err(Refused::Full | Refused::DiskFull) => {}
+                    // The ticker notices.
+                    Err(Refused::Poisoned) => return,
+                }
             }
         }
     }
