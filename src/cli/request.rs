@@ -11,6 +11,7 @@ use serde::Deserialize;
 use super::remote::Remote;
 use super::waterfall::{self, Ink};
 use crate::correlate::{Outcome, Request};
+use crate::event_test;
 use crate::signal::Timestamp;
 
 /// Columns where the terminal does not tell how many it has.
@@ -22,7 +23,8 @@ const SHOWN_MAX: usize = 300;
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "Examples:
   throughline request 4f1d0c9e8b7a6d5c4f1d0c9e8b7a6d5c
-  throughline request order-4711 --json | jq .hops")]
+  throughline request order-4711 --json | jq .hops
+  throughline request order-4711 --as-test > order.events.yaml")]
 pub(super) struct RequestArgs {
     /// Any id that belongs to it: its own, or a correlation, trace, invocation or message id.
     pub key: String,
@@ -31,6 +33,9 @@ pub(super) struct RequestArgs {
     /// The daemon's answer as it is.
     #[arg(long)]
     pub json: bool,
+    /// An event test, for `throughline test`, that comes to the same request.
+    #[arg(long, conflicts_with = "json")]
+    pub as_test: bool,
 }
 
 /// What the daemon said.
@@ -49,6 +54,10 @@ pub(super) async fn run(args: &RequestArgs) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     if args.json && matches!(answer.status, 200 | 300) {
         writeln!(out, "{}", answer.body)?;
+    }
+    if args.as_test && answer.status == 200 {
+        out.write_all(as_test(&answer)?.as_bytes())?;
+        return Ok(());
     }
     let text = show(&args.key, &answer, page())?;
     if !args.json {
@@ -100,6 +109,12 @@ struct Candidate {
     flow: String,
     start: Timestamp,
     outcome: Outcome,
+}
+
+fn as_test(answer: &Answer) -> anyhow::Result<String> {
+    let request: Request = serde_json::from_str(&answer.body)
+        .with_context(|| format!("cannot read the daemon's answer: {}", shorten(&answer.body)))?;
+    event_test::of_request(&request).map_err(|errors| anyhow::anyhow!(errors.join("\n")))
 }
 
 fn show(key: &str, answer: &Answer, page: Page) -> anyhow::Result<Shown> {

@@ -8,6 +8,7 @@
 mod compare;
 mod file;
 mod fill;
+mod of_request;
 mod run;
 #[cfg(test)]
 mod tests;
@@ -16,6 +17,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use self::file::EventFile;
+pub use self::of_request::of_request;
 use self::run::Run;
 use crate::config::{Config, Outside};
 use crate::evaluate::unit_test::{Case, TestReport};

@@ -204,7 +204,7 @@ impl<'a> Run<'a> {
         let active = evaluator.read().unwrap_or_else(PoisonError::into_inner).active();
         let got: Vec<&ActiveAlert> = active
             .iter()
-            .filter(|alert| alert.state == in_state && *alert.rule.name == *name)
+            .filter(|alert| alert.state == in_state && alert.labels.get("alertname") == Some(name))
             .collect();
         let mut left = got.clone();
         for one in expected {
@@ -282,7 +282,8 @@ impl<'a> Run<'a> {
 
 fn note(happened: &Happened, fired: &mut BTreeMap<Text, Timestamp>, sent: &mut Vec<Sent>) {
     for one in happened.transitions.iter().filter(|one| one.to == AlertState::Firing) {
-        fired.entry(Text::clone(&one.rule.name)).or_insert(happened.at);
+        let name = one.labels.get("alertname").unwrap_or_default();
+        fired.entry(name.into()).or_insert(happened.at);
     }
     sent.extend(happened.messages.iter().map(|message| Sent {
         receiver: Text::clone(&message.notice.receiver),

@@ -3,6 +3,9 @@
 use std::path::Path;
 
 use super::*;
+use crate::correlate::Lookup;
+use crate::receive::captured::{self, Captured};
+use crate::signal::Timestamp;
 
 #[test]
 fn the_pack_s_event_tests_hold() {
@@ -148,3 +151,47 @@ event_tests:
                              ^"#]],
     );
 }
+
+/// An order with a trace, a queue and an error, then its test: run, it holds and tells the same.
+#[test]
+fn a_request_becomes_a_test_that_comes_to_the_same_request() {
+    let config = Config::load(None, &[]).expect("defaults");
+    let start = Timestamp::parse_rfc3339("2026-11-25T10:00:00Z").expect("a time");
+    let mut rehearsal = Rehearsal::new(&config, start).expect("a folder");
+    let posts = [
+        ("/v1/traces", SPANS),
+        (
+            "/ingest/json",
+            r#"{"timestamp":"2026-11-25T10:00:00.4Z","level":"INFO","message":"sent","function_name":"pay","function_request_id":"p-1","sent_message_id":"m-1","queue":"orders"}
+{"timestamp":"2026-11-25T10:00:02Z","level":"INFO","message":"message received","function_name":"fulfil","function_request_id":"f-1","message_id":"m-1","queue":"orders","receive_count":1,"sent_timestamp":1795600800400}
+{"timestamp":"2026-11-25T10:00:02.5Z","level":"ERROR","message":"failed","function_name":"fulfil","function_request_id":"f-1","message_id":"m-1","queue":"orders","exception_name":"KeyError","exception_message":"'${sku}'"}"#,
+        ),
+    ];
+    rehearsal.advance(start.saturating_add(std::time::Duration::from_secs(5)), &mut drop);
+    for (path, body) in posts {
+        let request = Captured { path, headers: &[], body: body.as_bytes() };
+        let read = captured::read(&request, rehearsal.now(), &config.normalize).expect("readable");
+        assert_eq!(read.rejections, []);
+        rehearsal.take(read.batch);
+    }
+    rehearsal.advance(start.saturating_add(std::time::Duration::from_mins(1)), &mut drop);
+    let found = rehearsal.state().engine.read().expect("no panic").lookup("m-1");
+    let Lookup::One(request) = found else { panic!("{found:?}") };
+    assert_eq!(request.hops.len(), 3);
+    let text = of_request(&request).expect("a test");
+    assert!(!text.contains("do not tell all"), "{text}");
+    let report = run(Path::new("t.yaml"), &text, &|path| std::fs::read(path));
+    let failures: Vec<&str> = report.failures().collect();
+    assert!(failures.is_empty() && report.passed() == 1, "{text}\n{}", failures.join("\n"));
+    for part in ["POST /orders", "KeyError", "$${sku}", r#""via":"queue""#, r#""outcome":"error""#]
+    {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+}
+
+const SPANS: &str = r#"{"resourceSpans":[
+  {"resource":{"attributes":[{"key":"faas.name","value":{"stringValue":"checkout"}}]},"scopeSpans":[{"spans":[
+    {"traceId":"5b8efff798038103d269b633813fc60c","spanId":"eee19b7ec3c1b171","kind":2,"name":"POST /orders","startTimeUnixNano":"1795600800000000000","endTimeUnixNano":"1795600800600000000","attributes":[{"key":"faas.invocation_id","value":{"stringValue":"c-1"}},{"key":"http.request.method","value":{"stringValue":"POST"}},{"key":"http.route","value":{"stringValue":"/orders"}}]}]}]},
+  {"resource":{"attributes":[{"key":"faas.name","value":{"stringValue":"pay"}}]},"scopeSpans":[{"spans":[
+    {"traceId":"5b8efff798038103d269b633813fc60c","spanId":"eee19b7ec3c1b172","parentSpanId":"eee19b7ec3c1b171","kind":2,"name":"pay","startTimeUnixNano":"1795600800100000000","endTimeUnixNano":"1795600800500000000","attributes":[{"key":"faas.invocation_id","value":{"stringValue":"p-1"}}]}]}]}
+]}"#;
