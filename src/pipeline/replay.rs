@@ -157,7 +157,7 @@ impl Replay {
         self.begin.get_or_insert(at);
         let entry = match entry {
             // Made again by the rules that hold now.
-            Entry::Alerts { .. } | Entry::Receipt(_) => return,
+            Entry::Alerts { .. } | Entry::Receipt(_) | Entry::Kept(_) => return,
             Entry::Terms(json) => match self.terms(&json) {
                 Some(entry) => entry,
                 None => return,
