@@ -4,6 +4,9 @@
 //! receivers give, so what is pulled is journaled, counted and correlated as what is pushed. Never is
 //! anything pulled counted twice: each point is known by its series and its time.
 
+pub mod aws;
+pub mod files;
+mod points;
 pub mod scrape;
 
 use std::sync::Arc;
@@ -26,6 +29,10 @@ const BACKOFF_MAX: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Config {
     pub scrapes: Vec<scrape::Job>,
+    pub pollers: Vec<aws::Poller>,
+    pub files: Vec<files::Job>,
+    /// Where positions are kept.
+    pub data_dir: std::path::PathBuf,
 }
 
 /// What every collector works with. Cheap to clone.
@@ -40,10 +47,14 @@ pub struct Shared {
 /// Collects until told to stop; a new configuration ends what it does not name and starts what is new.
 pub async fn run(mut configs: watch::Receiver<Config>, shared: Shared) {
     let mut stopping = shared.stopping.clone();
-    let mut running = scrape::Running::default();
+    let mut scraping = scrape::Running::default();
+    let mut polling = aws::Running::default();
+    let mut following = files::Running::default();
     loop {
         let config = configs.borrow_and_update().clone();
-        running.come_to(&config.scrapes, &shared).await;
+        scraping.come_to(&config.scrapes, &shared).await;
+        polling.come_to(&config.pollers, &shared).await;
+        following.come_to(&config.files, &config.data_dir, &shared).await;
         let is_open = tokio::select! {
             () = told(&mut stopping) => break,
             changed = configs.changed() => changed.is_ok(),
@@ -54,7 +65,9 @@ pub async fn run(mut configs: watch::Receiver<Config>, shared: Shared) {
             break;
         }
     }
-    running.end().await;
+    scraping.end().await;
+    polling.end().await;
+    following.end().await;
 }
 
 /// Resolves once it is said, or nobody can say it any more.

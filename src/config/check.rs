@@ -18,6 +18,8 @@ use crate::forward::endpoint::{self, Endpoint};
 use crate::signal::{Diagnostic, Labels, parse_bytes, parse_duration};
 use crate::{archive, correlate, normalize, notify, promql, series};
 
+/// Where the daemon keeps what it was told.
+pub(super) const DATA_DIR: &str = "./throughline-data";
 const MEMORY_MAX: u64 = 512 << 20;
 /// Less cannot hold the buffers of one large delivery beside the engine.
 const MEMORY_MIN: u64 = 64 << 20;
@@ -63,9 +65,7 @@ impl Reader<'_> {
             listen: self.listen(raw, tls.is_some(), &auth),
             tls,
             auth,
-            data_dir: self
-                .path(&raw.data_dir)
-                .unwrap_or_else(|| PathBuf::from("./throughline-data")),
+            data_dir: self.path(&raw.data_dir).unwrap_or_else(|| PathBuf::from(DATA_DIR)),
             memory_max_bytes,
             normalize: self.normalize(raw),
             series: series::Config {
@@ -180,9 +180,6 @@ impl Reader<'_> {
 
     fn queue(&mut self, raw: &Spanned<RawQueue>) -> Option<QueueConfig> {
         let name = self.required(raw, &raw.value.name, "name")?;
-        if let Some(url) = raw.value.url.as_ref().filter(|url| url.value.0 != "null") {
-            self.error(url, "polling a queue by `url` is not supported yet; its depth comes by CloudWatch metric streams");
-        }
         Some(QueueConfig {
             name: name.into(),
             dlq: self.text(&raw.value.dlq).map(Into::into),

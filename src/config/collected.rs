@@ -4,9 +4,13 @@ use std::collections::HashSet;
 
 use serde_saphyr::Spanned;
 
+use super::check::DATA_DIR;
 use super::check::Reader;
-use super::raw::{RawConfig, RawRelabel, RawScrape};
+use super::raw::{RawAws, RawConfig, RawFiles, RawRelabel, RawScrape};
 use crate::collect::Config;
+use crate::collect::aws::Poller;
+use crate::collect::aws::config as aws;
+use crate::collect::files::{self, config::Format};
 use crate::collect::scrape::config::{
     BODY_BYTES_MAX, INTERVAL, Job, SAMPLES_MAX, TARGETS_MAX, TIMEOUT,
 };
@@ -17,7 +21,106 @@ use crate::signal::{Labels, Text};
 
 impl Reader<'_> {
     pub(super) fn collect(&mut self, raw: &RawConfig) -> Config {
-        Config { scrapes: self.scrapes(raw) }
+        let data_dir = self.path(&raw.data_dir).unwrap_or_else(|| DATA_DIR.into());
+        Config {
+            scrapes: self.scrapes(raw),
+            pollers: self.pollers(raw),
+            files: raw.files.iter().flatten().filter_map(|files| self.followed(files)).collect(),
+            data_dir,
+        }
+    }
+
+    /// Those of `aws`, and one for each queue of `queues` that has a `url`.
+    fn pollers(&mut self, raw: &RawConfig) -> Vec<Poller> {
+        let mut pollers: Vec<Poller> =
+            raw.aws.iter().flatten().filter_map(|aws| self.poller(aws)).collect();
+        for queue in raw.queues.iter().flatten() {
+            let Some(written) = queue.value.url.as_ref().filter(|url| url.value.0 != "null") else {
+                continue;
+            };
+            let Some(url) = self.text(&queue.value.url) else { continue };
+            let Some(region) = region_of(&url) else {
+                self.error(
+                    written,
+                    "the url of an SQS queue is https://sqs.REGION.amazonaws.com/ACCOUNT/NAME; others are polled by `aws`, with `region` and `endpoint`",
+                );
+                continue;
+            };
+            let known =
+                pollers.iter_mut().find(|one| one.region == region && one.endpoint.is_none());
+            if let Some(poller) = known {
+                poller.queue_urls.push(url);
+                continue;
+            }
+            pollers.push(Poller {
+                region: region.to_owned(),
+                endpoint: None,
+                queue_prefixes: Vec::new(),
+                queue_urls: vec![url],
+                functions: Vec::new(),
+                interval: aws::INTERVAL,
+            });
+        }
+        pollers
+    }
+
+    fn poller(&mut self, raw: &Spanned<RawAws>) -> Option<Poller> {
+        let RawAws { region, endpoint, queue_prefixes, queue_urls, functions, interval } =
+            &raw.value;
+        let told = self.required(raw, region, "region");
+        let endpoint = self.parse_with(endpoint, "an address, as http://127.0.0.1:5000/", |text| {
+            let is_good = text.starts_with("http://") || text.starts_with("https://");
+            let slash = if text.ends_with('/') { "" } else { "/" };
+            is_good.then(|| format!("{text}{slash}"))
+        });
+        let every = self.duration(interval).unwrap_or(aws::INTERVAL);
+        if let Some(place) = interval.as_ref().filter(|_| every.as_secs() == 0) {
+            self.error(place, "`interval` must be 1s at least");
+        }
+        let poller = Poller {
+            region: told?,
+            endpoint,
+            queue_prefixes: self.texts(queue_prefixes),
+            queue_urls: self.texts(queue_urls),
+            functions: self.texts(functions),
+            interval: every,
+        };
+        let lists = [&poller.queue_prefixes, &poller.queue_urls, &poller.functions];
+        if lists.iter().all(|list| list.is_empty()) {
+            self.error(raw, "name what to ask for: `queue_prefixes`, `queue_urls` or `functions`");
+        }
+        if poller.functions.len() > aws::SUBJECTS_MAX {
+            self.error(raw, format!("more than {} functions", aws::SUBJECTS_MAX));
+        }
+        Some(poller)
+    }
+
+    fn followed(&mut self, raw: &Spanned<RawFiles>) -> Option<files::Job> {
+        let RawFiles { paths, function, format, from } = &raw.value;
+        let mut found = Vec::new();
+        for path in paths.iter().flatten() {
+            found.extend(self.path(&Some(path.clone())));
+        }
+        if found.is_empty() {
+            self.error(raw, "`paths` names no file; `*` may stand in the last part of a path");
+            return None;
+        }
+        let format = self.parse_with(format, "json or text", |text| match text {
+            "json" => Some(Format::Json),
+            "text" => Some(Format::Text),
+            _ => None,
+        });
+        let from_end = self.parse_with(from, "beginning or end", |text| match text {
+            "beginning" => Some(false),
+            "end" => Some(true),
+            _ => None,
+        });
+        Some(files::Job {
+            paths: found,
+            function: self.text(function),
+            format: format.unwrap_or_default(),
+            from_end: from_end.unwrap_or(false),
+        })
     }
 
     fn scrapes(&mut self, raw: &RawConfig) -> Vec<Job> {
@@ -155,4 +258,11 @@ impl Reader<'_> {
             action,
         })
     }
+}
+
+/// `eu-west-1` of `https://sqs.eu-west-1.amazonaws.com/123456789012/orders`.
+fn region_of(url: &str) -> Option<&str> {
+    let host = url.strip_prefix("https://sqs.")?.split('/').next()?;
+    let region = host.strip_suffix(".amazonaws.com").or(host.strip_suffix(".amazonaws.com.cn"))?;
+    (!region.is_empty() && !region.contains('.')).then_some(region)
 }

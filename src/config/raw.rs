@@ -67,6 +67,8 @@ section!(RawConfig {
     notify: RawNotify,
     forward: RawForward,
     scrape: Option<Vec<Spanned<RawScrape>>>,
+    aws: Option<Vec<Spanned<RawAws>>>,
+    files: Option<Vec<Spanned<RawFiles>>>,
 });
 section!(RawListen { otlp_grpc: Value, ingest: Value, web: Value, insecure: Value });
 section!(RawCorrelate {
@@ -173,6 +175,15 @@ section!(RawScrape {
     body_max: Value,
     samples_max: Value,
 });
+section!(RawAws {
+    region: Value,
+    endpoint: Value,
+    queue_prefixes: Values,
+    queue_urls: Values,
+    functions: Values,
+    interval: Value,
+});
+section!(RawFiles { paths: Values, function: Value, format: Value, from: Value });
 section!(RawRelabel {
     source_labels: Values,
     separator: Value,

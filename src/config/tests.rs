@@ -112,14 +112,17 @@ fn a_missing_variable_or_file_is_told() {
     check_errors(
         "data_dir: '${env:NOPE}/x'\nnotify: {config: am.yaml}\n",
         &[],
-        expect![[r"
-        dir/c.yaml:1:11: the environment has no NOPE; set it, or write ${env:NOPE:-default}
-            data_dir: '${env:NOPE}/x'
-                      ^
-        dir/c.yaml:2:18: cannot read dir/am.yaml: no such file
-            notify: {config: am.yaml}
-                             ^
-    "]],
+        expect![[r#"
+            dir/c.yaml:1:11: the environment has no NOPE; set it, or write ${env:NOPE:-default}
+                data_dir: '${env:NOPE}/x'
+                          ^
+            dir/c.yaml:1:11: the environment has no NOPE; set it, or write ${env:NOPE:-default}
+                data_dir: '${env:NOPE}/x'
+                          ^
+            dir/c.yaml:2:18: cannot read dir/am.yaml: no such file
+                notify: {config: am.yaml}
+                                 ^
+        "#]],
     );
 }
 
@@ -233,5 +236,45 @@ fn scrape_jobs_are_checked_with_their_places() {
                   - {job: b, targets: ['h:1'], labels: {__x: y}}
                                                              ^
         "]],
+    );
+}
+
+#[test]
+fn what_is_polled_and_followed_is_checked_with_its_places() {
+    let text = "queues: [{name: orders, url: 'https://sqs.eu-west-1.amazonaws.com/1/orders'}]\naws: [{region: eu-west-1, functions: [checkout]}]\nfiles: [{paths: ['logs/*.log'], format: text, from: end}]\n";
+    let collect = load(text, &[]).expect("a good configuration").collect;
+    let poller = collect.pollers.first().expect("a poller");
+    assert_eq!((collect.pollers.len(), poller.queue_urls.len(), poller.functions.len()), (1, 1, 1));
+    let files = collect.files.first().expect("files");
+    assert_eq!(
+        (files.paths.as_slice(), files.from_end),
+        (&[PathBuf::from("dir/logs/*.log")][..], true)
+    );
+    check_errors(
+        "queues: [{name: orders, url: 'http://elsewhere/orders'}]\naws: [{region: eu-west-1}, {functions: [f], endpoint: here}]\nfiles: [{format: xml, paths: [a], from: middle}, {function: f}]\n",
+        &[],
+        expect![[r#"
+            dir/c.yaml:1:30: the url of an SQS queue is https://sqs.REGION.amazonaws.com/ACCOUNT/NAME; others are polled by `aws`, with `region` and `endpoint`
+                queues: [{name: orders, url: 'http://elsewhere/orders'}]
+                                             ^
+            dir/c.yaml:2:7: name what to ask for: `queue_prefixes`, `queue_urls` or `functions`
+                aws: [{region: eu-west-1}, {functions: [f], endpoint: here}]
+                      ^
+            dir/c.yaml:2:28: `region` is missing
+                aws: [{region: eu-west-1}, {functions: [f], endpoint: here}]
+                                           ^
+            dir/c.yaml:2:55: `here` is not an address, as http://127.0.0.1:5000/
+                aws: [{region: eu-west-1}, {functions: [f], endpoint: here}]
+                                                                      ^
+            dir/c.yaml:3:18: `xml` is not json or text
+                files: [{format: xml, paths: [a], from: middle}, {function: f}]
+                                 ^
+            dir/c.yaml:3:41: `middle` is not beginning or end
+                files: [{format: xml, paths: [a], from: middle}, {function: f}]
+                                                        ^
+            dir/c.yaml:3:50: `paths` names no file; `*` may stand in the last part of a path
+                files: [{format: xml, paths: [a], from: middle}, {function: f}]
+                                                                 ^
+        "#]],
     );
 }

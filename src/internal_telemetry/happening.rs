@@ -367,6 +367,9 @@ pub fn receiver_name(receiver: Receiver) -> &'static str {
         Receiver::Xray => "xray",
         Receiver::Cloudflare => "cloudflare",
         Receiver::Vercel => "vercel",
+        Receiver::Sqs => "sqs",
+        Receiver::Cloudwatch => "cloudwatch",
+        Receiver::File => "file",
     }
 }
 

@@ -198,6 +198,11 @@ fn hash(bytes: &[u8]) -> u128 {
     digest.first_chunk::<16>().map_or(0, |half| u128::from_le_bytes(*half))
 }
 
+/// Names a delivery of nobody in particular.
+pub fn declared_id(receiver: Receiver, id: &str) -> u128 {
+    declared(&Principal(String::new()), receiver, id)
+}
+
 /// Names a delivery: whose, where, which.
 fn declared(principal: &Principal, receiver: Receiver, id: &str) -> u128 {
     let place = format!("{receiver:?}");

@@ -25,6 +25,12 @@ pub enum Receiver {
     Xray,
     Cloudflare,
     Vercel,
+    /// Queues that we ask SQS for.
+    Sqs,
+    /// Metrics that we ask CloudWatch for.
+    Cloudwatch,
+    /// Lines of files that we follow.
+    File,
 }
 
 /// One delivery after normalizing and redacting: what the journal stores.

@@ -9,12 +9,13 @@ use std::time::Duration;
 use super::config::Target;
 use super::fetch::Fetched;
 use super::relabel;
+use crate::collect::points::Points;
 use crate::normalize::exposition::{self, Scraped};
 use crate::normalize::redact::Redactor;
 use crate::number::{f64_from_usize, u32_from_usize};
 use crate::signal::{
-    Batch, Exemplar, Fnv128, Labels, METRIC_NAME, MetricMetadata, MetricPoint, MetricValue,
-    Receiver, Remark, Resource, Signal, SignalKind, Text, Timestamp,
+    Batch, Exemplar, Labels, METRIC_NAME, MetricMetadata, MetricValue, Receiver, Remark, Text,
+    Timestamp,
 };
 
 /// Samples of a page before relabelling drops some.
@@ -117,7 +118,7 @@ impl Memory {
         let (n_scraped, n_kept, repeated) = outcome
             .as_ref()
             .map_or((0, 0, 0), |one| (one.n_scraped, one.samples.len(), one.n_repeated));
-        gather.batch.rejected = u32_from_usize(repeated);
+        gather.points.batch.rejected = u32_from_usize(repeated);
         let mut shown = BTreeMap::new();
         for sample in outcome.iter().flat_map(|one| &one.samples) {
             let labels = redactor.labels(&sample.labels);
@@ -129,12 +130,12 @@ impl Memory {
         let n_added = shown.keys().filter(|key| !self.shown.contains_key(key)).count();
         for (key, labels) in &self.shown {
             if !shown.contains_key(key) {
-                gather.point(labels.clone(), gather.at, MetricValue::Stale);
+                gather.now(labels.clone(), MetricValue::Stale);
             }
         }
         self.shown = shown;
         let metadata = outcome.into_iter().flat_map(|one| one.metadata);
-        gather.batch.remarks.extend(metadata.map(Remark::Metric));
+        gather.points.batch.remarks.extend(metadata.map(Remark::Metric));
         for (name, value) in [
             ("up", if is_up { 1.0 } else { 0.0 }),
             ("scrape_duration_seconds", when.took.as_secs_f64()),
@@ -143,16 +144,16 @@ impl Memory {
             ("scrape_series_added", f64_from_usize(n_added)),
         ] {
             let labels = target.labels.with(METRIC_NAME, name);
-            gather.point(labels, gather.at, MetricValue::Gauge(value));
+            gather.now(labels, MetricValue::Gauge(value));
         }
-        gather.batch
+        gather.points.batch
     }
 
     /// The batch that ends everything that a target showed.
     pub(super) fn end(&mut self, target: &Target, at: Timestamp) -> Batch {
         let mut gather = Gather::new(at);
         for labels in std::mem::take(&mut self.shown).into_values() {
-            gather.point(labels, gather.at, MetricValue::Stale);
+            gather.now(labels, MetricValue::Stale);
         }
         for name in [
             "up",
@@ -161,29 +162,27 @@ impl Memory {
             "scrape_samples_post_metric_relabeling",
             "scrape_series_added",
         ] {
-            gather.point(target.labels.with(METRIC_NAME, name), gather.at, MetricValue::Stale);
+            gather.now(target.labels.with(METRIC_NAME, name), MetricValue::Stale);
         }
-        gather.batch
+        gather.points.batch
     }
 }
 
+/// The batch of a scrape so far.
 struct Gather {
-    batch: Batch,
-    /// Of the scrape, in whole milliseconds as series have it.
-    at: Timestamp,
+    points: Points,
 }
 
 impl Gather {
     fn new(at: Timestamp) -> Self {
-        let mut batch = Batch::new(Receiver::Scrape, at);
-        batch.resources.push(Resource::default());
-        Self { batch, at: Timestamp::from_millis(at.as_millis()) }
+        Self { points: Points::new(Receiver::Scrape, at) }
     }
 
     fn sample(&mut self, labels: Labels, sample: &Scraped) {
-        let time = sample.t.map_or(self.at, Timestamp::from_millis);
-        if sample.t.is_some_and(|t| t < 0) || time > self.at.saturating_add(AHEAD_MAX) {
-            self.batch.rejected += 1;
+        let Points { batch, at } = &mut self.points;
+        let time = sample.t.map_or(*at, Timestamp::from_millis);
+        if sample.t.is_some_and(|t| t < 0) || time > at.saturating_add(AHEAD_MAX) {
+            batch.rejected += 1;
             return;
         }
         if let Some(told) = &sample.exemplar {
@@ -193,19 +192,13 @@ impl Gather {
                 value: told.value,
                 t: told.t.unwrap_or(time.as_millis()),
             };
-            self.batch.remarks.push(Remark::Exemplar { series: labels.clone(), exemplar });
+            batch.remarks.push(Remark::Exemplar { series: labels.clone(), exemplar });
         }
-        self.point(labels, time, MetricValue::Gauge(sample.value));
+        self.points.add(labels, time, MetricValue::Gauge(sample.value));
     }
 
-    fn point(&mut self, labels: Labels, time: Timestamp, value: MetricValue) {
-        let identity = Fnv128::default()
-            .field(b"metric")
-            .field(&labels.fingerprint().to_be_bytes())
-            .field(&time.as_nanos().to_be_bytes())
-            .finish();
-        let point = MetricPoint { labels, time, start: None, value };
-        let kind = SignalKind::Metric(Box::new(point));
-        self.batch.signals.push(Signal { identity: Some(identity), resource: 0, kind });
+    fn now(&mut self, labels: Labels, value: MetricValue) {
+        let at = self.points.at;
+        self.points.add(labels, at, value);
     }
 }

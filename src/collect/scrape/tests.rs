@@ -356,7 +356,7 @@ async fn a_reload_ends_the_series_of_targets_that_are_gone_and_a_stop_ends_none(
         ..job(&[&address])
     };
     let kept = Job { name: "kept".to_owned(), ..quick.clone() };
-    let config = |scrapes| collect::Config { scrapes };
+    let config = |scrapes| collect::Config { scrapes, ..collect::Config::default() };
     let (configs, config_seen) = watch::channel(config(vec![quick, kept.clone()]));
     let shared = Shared {
         normalize: Arc::new(ArcSwap::default()),
