@@ -112,7 +112,7 @@ fn a_missing_variable_or_file_is_told() {
     check_errors(
         "data_dir: '${env:NOPE}/x'\nnotify: {config: am.yaml}\n",
         &[],
-        expect![[r#"
+        expect![[r"
             dir/c.yaml:1:11: the environment has no NOPE; set it, or write ${env:NOPE:-default}
                 data_dir: '${env:NOPE}/x'
                           ^
@@ -122,7 +122,7 @@ fn a_missing_variable_or_file_is_told() {
             dir/c.yaml:2:18: cannot read dir/am.yaml: no such file
                 notify: {config: am.yaml}
                                  ^
-        "#]],
+        "]],
     );
 }
 
@@ -253,7 +253,7 @@ fn what_is_polled_and_followed_is_checked_with_its_places() {
     check_errors(
         "queues: [{name: orders, url: 'http://elsewhere/orders'}]\naws: [{region: eu-west-1}, {functions: [f], endpoint: here}]\nfiles: [{format: xml, paths: [a], from: middle}, {function: f}]\n",
         &[],
-        expect![[r#"
+        expect![[r"
             dir/c.yaml:1:30: the url of an SQS queue is https://sqs.REGION.amazonaws.com/ACCOUNT/NAME; others are polled by `aws`, with `region` and `endpoint`
                 queues: [{name: orders, url: 'http://elsewhere/orders'}]
                                              ^
@@ -275,6 +275,6 @@ fn what_is_polled_and_followed_is_checked_with_its_places() {
             dir/c.yaml:3:50: `paths` names no file; `*` may stand in the last part of a path
                 files: [{format: xml, paths: [a], from: middle}, {function: f}]
                                                                  ^
-        "#]],
+        "]],
     );
 }

@@ -209,6 +209,7 @@ impl Caller {
 }
 
 /// What is signed beside the URL.
+#[derive(Clone, Copy)]
 struct Unsigned<'a> {
     headers: [(&'a str, &'a str); 2],
     body: &'a str,

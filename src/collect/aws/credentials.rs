@@ -208,7 +208,7 @@ async fn answer(asking: reqwest::RequestBuilder, what: &str) -> Result<String, S
 fn keys_of(json: &str) -> Result<Keys, String> {
     let told: Value = serde_json::from_str(json).unwrap_or_default();
     let text = |name: &str| told[name].as_str().map(str::to_owned);
-    keys(text("AccessKeyId"), text("SecretAccessKey"), text("Token"), text("Expiration"))
+    keys(text("AccessKeyId"), text("SecretAccessKey"), text("Token"), text("Expiration").as_deref())
 }
 
 /// What stands in an element of STS's answer; keys hold nothing that XML escapes.
@@ -217,19 +217,24 @@ fn keys_of_xml(xml: &str) -> Result<Keys, String> {
         let (_, rest) = xml.split_once(&format!("<{name}>"))?;
         Some(rest.split_once(&format!("</{name}>"))?.0.trim().to_owned())
     };
-    keys(text("AccessKeyId"), text("SecretAccessKey"), text("SessionToken"), text("Expiration"))
+    keys(
+        text("AccessKeyId"),
+        text("SecretAccessKey"),
+        text("SessionToken"),
+        text("Expiration").as_deref(),
+    )
 }
 
 fn keys(
     id: Option<String>,
     secret: Option<String>,
     session: Option<String>,
-    expires: Option<String>,
+    expires: Option<&str>,
 ) -> Result<Keys, String> {
     let (Some(id), Some(secret)) = (id, secret) else {
         return Err("the answer holds no keys".to_owned());
     };
-    let expires = expires.as_deref().and_then(Timestamp::parse_rfc3339);
+    let expires = expires.and_then(Timestamp::parse_rfc3339);
     Ok(Keys { id, secret, session, expires })
 }
 

@@ -109,7 +109,7 @@ async fn bench() -> Bench {
         queue_prefixes: vec!["orders".to_owned()],
         queue_urls: Vec::new(),
         functions: vec!["checkout".to_owned()],
-        interval: Duration::from_secs(60),
+        interval: Duration::from_mins(1),
     };
     let env = |name: &str| match name {
         "AWS_ACCESS_KEY_ID" => Some("AKID".to_owned()),
