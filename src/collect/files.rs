@@ -4,7 +4,7 @@
 //! position moves only when its batch is on disk, and the range that is sent is noted before it is sent:
 //! after kill -9 the same range comes again under the same name and counts nothing twice. A file is known
 //! by its device, inode and first bytes: renamed files go on where they were, truncated ones begin anew.
-//! Never is half a line read, never more of a line held than [`lines::LINE_BYTES_MAX`].
+//! Never is half a line read, never more of a line held than `LINE_BYTES_MAX`.
 
 pub mod config;
 mod lines;

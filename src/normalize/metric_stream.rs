@@ -26,7 +26,7 @@ const DIMENSIONS_MAX: usize = 30;
 /// Longest record, in bytes: 30 dimensions of 255 + 1,024 characters and the extra statistics.
 const RECORD_BYTES_MAX: usize = 256 * 1024;
 
-/// Depth of a dead-letter queue; also told as `throughline_queue_depth`, see [`implied`].
+/// Depth of a dead-letter queue; also told as `throughline_queue_depth`, see `measure::depth`.
 const DLQ_DEPTH: &str = "throughline_dlq_depth";
 const QUEUE_DEPTH: &str = "throughline_queue_depth";
 

@@ -58,7 +58,7 @@ pub struct Outcomes {
     pub alerts: Vec<Alerted>,
     /// Alerts beyond those that are remembered.
     pub n_more_alerts: u64,
-    /// Oldest first; [`REQUESTS_MAX`] at most, the newest.
+    /// Oldest first; `REQUESTS_MAX` at most, the newest.
     pub requests: Vec<Request>,
     /// What became of every signal, as `/api/ledger` has it.
     pub ledger: serde_json::Value,

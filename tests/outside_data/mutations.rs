@@ -87,8 +87,8 @@ fn mutated(case: &Case, samples: &Path, time: Duration) -> Result<u64, String> {
         let mut dice = Dice::of(file, n);
         let bytes = mutation(&body, &mut dice);
         let run = || normalize(&bytes, *wire, &origin);
-        let read =
-            catch_unwind(AssertUnwindSafe(run)).map_err(|_| format!("mutation {n} panics"))?;
+        let read = catch_unwind(AssertUnwindSafe(run))
+            .map_err(|_| format!("mutation {n}: {}", place()))?;
         // What the harness itself unwraps may be broken too.
         let Ok(outcome) = read else { continue };
         judge(&outcome).map_err(|wrong| format!("mutation {n}: {wrong}"))?;
