@@ -54,9 +54,9 @@ try:
                 check(True, f"three messages wait in orders, by {how}")
                 depth = daemon.value('throughline_dlq_depth{queue="broken-orders",source_queue="orders"}')
                 check(depth == 1, "the policy names the dead-letter queue, whatever it is called")
-                queues = {one["queue"]: one for one in daemon.get("/api/queues")["queues"]}
-                check(queues["orders"]["depth"] == 3, "/api/queues shows the depth")
-                check(queues["orders"]["oldest_age_seconds"] is None, "what CloudWatch does not tell is missing, not 0")
+                queues = lambda: {one["queue"]: one for one in daemon.get("/api/queues")["queues"]}
+                wait_for(lambda: queues().get("orders", {}).get("depth") == 3, "/api/queues to show the depth", 30)
+                check(queues()["orders"]["oldest_age_seconds"] is None, "what CloudWatch does not tell is missing, not 0")
                 ledger = daemon.get("/api/ledger")["receivers"]["sqs"]
                 books = ["applied", "duplicate", "conflict", "rejected", "filtered", "late", "pending"]
                 check(ledger["received"] == sum(ledger[one] for one in books) + sum(ledger["dropped"].values()), "the books balance")
