@@ -10,12 +10,19 @@ use super::graph::NodeId;
 const FEW: usize = 3;
 
 /// A set of invocations, in order.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 #[serde(from = "Vec<NodeId>", into = "Vec<NodeId>")]
 pub(super) enum NodeSet {
     /// Sorted; what is not used is no node's number.
     Few([NodeId; FEW]),
     Many(BTreeSet<NodeId>),
+}
+
+/// Shows the members: a set that was large once is no other than one that never was.
+impl std::fmt::Debug for NodeSet {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_set().entries(self.iter()).finish()
+    }
 }
 
 impl Default for NodeSet {
@@ -92,6 +99,14 @@ impl From<NodeSet> for Vec<NodeId> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_set_that_was_large_once_shows_no_more_than_it_holds() {
+        let mut shrunk = NodeSet::from((1..9).map(NodeId::of).collect::<Vec<_>>());
+        (3..9).for_each(|n| shrunk.remove(NodeId::of(n)));
+        let small = NodeSet::from(vec![NodeId::of(1), NodeId::of(2)]);
+        assert_eq!(format!("{shrunk:?}"), format!("{small:?}"));
+    }
 
     #[test]
     fn a_set_is_the_same_in_place_and_on_the_heap() {

@@ -37,7 +37,7 @@ const fn protobuf(path: &'static str) -> Wire {
 
 impl Wire {
     /// The words of `--from`.
-    pub(super) const NAMES: &str = "json, otlp-traces, otlp-logs, otlp-metrics (JSON), otlp-traces-pb, otlp-logs-pb, otlp-metrics-pb, cloudwatch-logs, metric-stream, firehose, telemetry, pubsub, eventhub, remote-write, text";
+    pub(super) const NAMES: &str = "json, otlp-traces, otlp-logs, otlp-metrics (JSON), otlp-traces-pb, otlp-logs-pb, otlp-metrics-pb, cloudwatch-logs, metric-stream, firehose, telemetry, pubsub, eventhub, xray, cloudflare, vercel, remote-write, text";
 
     /// By its name.
     pub(super) fn named(word: &str) -> Option<Self> {
@@ -55,6 +55,9 @@ impl Wire {
             "telemetry" => posted("/ingest/aws/telemetry"),
             "pubsub" => posted("/ingest/gcp/pubsub"),
             "eventhub" => posted("/ingest/azure/eventhub"),
+            "xray" => posted("/ingest/aws/xray"),
+            "cloudflare" => posted("/ingest/cloudflare/logpush"),
+            "vercel" => posted("/ingest/vercel"),
             "remote-write" => protobuf("/api/v1/write"),
             "text" => Self::Text,
             _ => return None,
