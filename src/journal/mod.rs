@@ -208,6 +208,8 @@ struct Status {
     /// Log time of the last snapshot, or of the first question for one, in nanoseconds.
     snapshot_at: AtomicU64,
     snapshot_busy: AtomicBool,
+    /// A batch was refused for the journal's size since the last snapshot was taken.
+    wants_room: AtomicBool,
     snapshot_bytes: AtomicU64,
     snapshots: AtomicU64,
     snapshots_failed: AtomicU64,
@@ -307,6 +309,7 @@ impl<T: Send + 'static> Journal<T> {
             if status.disk_bytes.load(Ordering::Relaxed).saturating_add(bytes)
                 > self.shared.size_max_bytes
             {
+                status.wants_room.store(true, Ordering::Relaxed);
                 return Err(Refused::DiskFull);
             }
             if status.queued_bytes.load(Ordering::Relaxed).saturating_add(bytes) > QUEUE_BYTES_MAX {
@@ -355,12 +358,13 @@ impl<T: Send + 'static> Journal<T> {
         if at == 0 {
             status.snapshot_at.store(now.as_nanos(), Ordering::Relaxed);
         }
-        // A large state is written less often, so that snapshots never outweigh the log; but the log
-        // must not reach its size for want of one.
+        // A large state is written less often, so that snapshots never outweigh the log. Where the log has
+        // reached its size nothing but a snapshot makes room, and too little may be written for one.
         let size =
             status.snapshot_bytes.load(Ordering::Relaxed).min(self.shared.size_max_bytes / 4);
         let is_old = at != 0 && now.since(Timestamp::from_nanos(at)) >= SNAPSHOT_AGE_MAX;
-        written >= self.shared.snapshot_every_bytes.max(size) || is_old
+        let wants_room = status.wants_room.load(Ordering::Relaxed);
+        written >= self.shared.snapshot_every_bytes.max(size) || is_old || wants_room
     }
 
     /// Hands a snapshot to the keeper, which writes it beside the work. While one is being written
@@ -372,6 +376,7 @@ impl<T: Send + 'static> Journal<T> {
         let sender = self.shared.snapshots.lock().unwrap_or_else(PoisonError::into_inner);
         if sender.as_ref().is_some_and(|sender| sender.try_send(taken).is_ok()) {
             status.since_snapshot.store(0, Ordering::Relaxed);
+            status.wants_room.store(false, Ordering::Relaxed);
             status.snapshot_at.store(now, Ordering::Relaxed);
         } else {
             status.snapshot_busy.store(false, Ordering::Release);

@@ -370,6 +370,37 @@ fn at_its_size_batches_are_refused_and_ticks_still_pass() {
     journal.close();
 }
 
+/// Whether it comes to hold while the keeper works beside the test.
+fn soon(holds: impl Fn() -> bool) -> bool {
+    let look = |_| {
+        std::thread::yield_now();
+        holds()
+    };
+    (0..10_000_000).any(look)
+}
+
+/// Too little may be written since the last snapshot for another: then refusals would go on for an hour.
+#[test]
+fn at_its_size_a_snapshot_is_due_and_makes_room() {
+    let disk = SimulatedDisk::default();
+    let every = Config { segment_bytes: 200, snapshot_every_bytes: 1 << 20, ..bare_config(2_000) };
+    let (tell, told) = mpsc::sync_channel(1_000);
+    let on_commit = move |committed: Committed<()>| tell.send(committed.point).unwrap();
+    let journal = opened(&disk, every, Clock::wall(), on_commit);
+    let now = Clock::wall().now();
+    assert!(!journal.is_snapshot_due(now));
+    for n in 1..=2 {
+        assert!(append(&journal, b"tick", Priority::Essential).is_ok());
+        while append(&journal, &[b'x'; 50], Priority::Batch).is_ok() {}
+        assert!(soon(|| journal.is_snapshot_due(now)), "snapshot {n}");
+        let point = told.try_iter().last().unwrap();
+        let snapshot = Snapshot { point, sections: Vec::new() };
+        journal.keep(Taken { snapshot, before: Box::new(|| Ok(())), after: Box::new(|| ()) });
+    }
+    assert!(soon(|| append(&journal, &[b'x'; 50], Priority::Batch).is_ok()));
+    journal.close();
+}
+
 #[test]
 fn a_record_too_long_to_be_read_back_is_refused() {
     let disk = SimulatedDisk::default();

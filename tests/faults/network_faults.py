@@ -140,6 +140,7 @@ def bombs(row):
         load.end()
         books = quiet(daemon, load)
         row.obligations = load.acked
+        row.wrong += load.errors
         row.lost = max(0, load.acked - books["received"])
         row.note = f"memory rose by {(highest - before) >> 20} MiB"
         if highest - before > 400 << 20:

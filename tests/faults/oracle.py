@@ -22,6 +22,8 @@ SEED = int(os.environ.get("SEED", random.randrange(1 << 32)))
 dice = random.Random(SEED)
 BATCH = 20
 ACKED_MIN = 10 * BATCH
+# Of a client with one batch, in seconds: no fault lasts as long.
+PATIENCE = 120
 # Small files: snapshots, cuts and files used again come every few seconds of load.
 SMALL = ("journal.size_max=8MiB",)
 
@@ -50,7 +52,8 @@ class Load:
             self.deliver(body, str(uuid.uuid4()))
 
     def deliver(self, body, key):
-        while True:
+        until = time.monotonic() + PATIENCE
+        while time.monotonic() < until:
             try:
                 status, _ = self.daemon.post("/ingest/json", body, **{"Idempotency-Key": key})
                 if status == 200:
@@ -65,6 +68,7 @@ class Load:
                 time.sleep(0.05)
             except OSError:
                 time.sleep(0.05)
+        self.errors.append(f"a delivery was not taken for {PATIENCE} s")
 
     def end(self):
         self.stop.set()
