@@ -6,12 +6,11 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use hmac::{Hmac, Mac as _};
 use reqwest::header::{
     AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER,
 };
+use ring::hmac;
 use serde_json::Value;
-use sha2::Sha256;
 
 use crate::notify::address::{self, REFUSED};
 use crate::notify::http_config::{Auth, Http, Tls};
@@ -181,13 +180,13 @@ pub(super) fn signature(
     stamp: &str,
     body: &[u8],
 ) -> Result<String, Failure> {
-    let bad = || Failure::for_good("signing_key is no base64".to_owned());
+    let bad = |_| Failure::for_good("signing_key is no base64".to_owned());
     let text = key.expose().strip_prefix("whsec_").unwrap_or(key.expose());
-    let key = STANDARD.decode(text).map_err(|_| bad())?;
-    let mut mac = Hmac::<Sha256>::new_from_slice(&key).map_err(|_| bad())?;
+    let key = STANDARD.decode(text).map_err(bad)?;
+    let mut mac = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, &key));
     mac.update(format!("{id}.{stamp}.").as_bytes());
     mac.update(body);
-    Ok(format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes())))
+    Ok(format!("v1,{}", STANDARD.encode(mac.sign())))
 }
 
 /// Alertmanager retries 5xx; 408 and 429 ask for it as well (RFC 9110 15.5.9, RFC 6585 4).
