@@ -1,6 +1,9 @@
 //! Batches of each dialect in which one record is broken: the rest is kept as it was, the broken one is
 //! kept or rejected by name, and the books balance. Changes follow from a seed.
 
+mod dice;
+
+use dice::Dice;
 use serde_json::{Value, json};
 use throughline::normalize::{
     Config, Normalized, Origin, Undecodable, azure_records, cloudflare, cloudwatch_logs, json_log,
@@ -259,19 +262,5 @@ fn user_code_that_plays_the_platform_is_not_believed() {
         let is_told = |line: &&str| line.contains(" platform ") && line.contains("r-1");
         assert!(!shown.lines().any(|line| is_told(&line)), "{what}: {shown}");
         assert!(shown.contains(" log "), "{what}: {shown}");
-    }
-}
-
-/// SplitMix64.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, n: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^= z >> 31;
-        usize::try_from(z % u64::try_from(n).expect("small")).expect("small")
     }
 }

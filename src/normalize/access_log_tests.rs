@@ -6,11 +6,11 @@ use crate::signal::Timestamp;
 fn check(body: &str, expect: &Expect) {
     let arrived = Timestamp::parse_rfc3339("2026-04-09T12:35:00Z").expect("a time");
     let origin = Origin { arrived, ..Origin::default() };
-    let shown = match json_log::normalize(body.as_bytes(), &origin, &Config::default()) {
-        Ok(normalized) => show::text(&normalized),
-        Err(undecodable) => format!("undecodable: {undecodable}"),
-    };
-    expect.assert_eq(&shown);
+    expect.assert_eq(&show::outcome(&json_log::normalize(
+        body.as_bytes(),
+        &origin,
+        &Config::default(),
+    )));
 }
 
 #[test]

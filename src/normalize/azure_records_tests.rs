@@ -10,11 +10,11 @@ fn check(body: impl ToString, expect: &Expect) {
         arrived: Timestamp::parse_rfc3339("2026-11-25T10:00:00Z").unwrap(),
         ..Origin::default()
     };
-    let shown = match normalize(body.to_string().as_bytes(), &origin, &Config::default()) {
-        Ok(normalized) => show::text(&normalized),
-        Err(undecodable) => format!("undecodable: {undecodable}"),
-    };
-    expect.assert_eq(&shown);
+    expect.assert_eq(&show::outcome(&normalize(
+        body.to_string().as_bytes(),
+        &origin,
+        &Config::default(),
+    )));
 }
 
 fn host(message: &str, more: &Value) -> Value {

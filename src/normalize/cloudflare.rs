@@ -16,7 +16,6 @@ use super::gather::{Gather, Speaker, Told};
 use super::json_fields::{Object, attribute, count, id, lookup, millis, text};
 use super::json_log::{self, Around, Rules};
 use super::lambda_text::{self, LogLine};
-use super::pieces::{Piece, Pieces};
 use super::redact::Redactor;
 use super::shorten::shorten;
 use super::{Config, Normalized, Origin, Undecodable};
@@ -37,19 +36,10 @@ pub fn normalize(body: &[u8], origin: &Origin, config: &Config) -> Result<Normal
     let rules = Rules { fields: &config.fields, redactor: &redactor };
     let mut gather = Gather::new(Receiver::Cloudflare, origin, &redactor);
     let nobody = gather.nobody();
-    for piece in Pieces::new(body, |_, _| false) {
-        if gather.is_full() {
-            break;
-        }
-        let around = Around::arrival(rules, gather.arrived());
-        match piece {
-            Piece::Json(Value::Object(record)) => read(&record, &nobody, around, &mut gather),
-            Piece::Json(_) | Piece::Text(_) | Piece::Prefix(_) => {
-                gather.reject("a Logpush record is an object");
-            }
-            Piece::Bad(message) => gather.reject(&message),
-        }
-    }
+    let around = Around::arrival(rules, gather.arrived());
+    gather.objects(body, "a Logpush record is an object", |record, gather| {
+        read(record, &nobody, around, gather);
+    });
     gather.finish_readable()
 }
 

@@ -13,10 +13,12 @@ fn origin() -> Origin {
 }
 
 fn check(body: &str, expect: &Expect) {
-    expect.assert_eq(&match normalize(body.as_bytes(), &origin(), &Config::default(), 1 << 20) {
-        Ok(normalized) => show::text(&normalized),
-        Err(undecodable) => format!("undecodable: {undecodable}"),
-    });
+    expect.assert_eq(&show::outcome(&normalize(
+        body.as_bytes(),
+        &origin(),
+        &Config::default(),
+        1 << 20,
+    )));
 }
 
 fn payload(group: &str, stream: &str, messages: &[&str]) -> String {

@@ -5,6 +5,10 @@
 
 use std::collections::BTreeMap;
 
+use serde_json as json;
+
+use super::json_fields::Object;
+use super::pieces::{Piece, Pieces};
 use super::redact::Redactor;
 use super::{Normalized, Origin, Rejection, Undecodable};
 use crate::number::{u32_from_usize, usize_from_u32};
@@ -101,6 +105,26 @@ impl Gather {
     /// True where nothing more is taken: readers stop.
     pub(crate) fn is_full(&self) -> bool {
         self.overflowed
+    }
+
+    /// Reads a body that holds objects and nothing else, until the delivery is full. What is no object is
+    /// rejected as `no_object`.
+    pub(crate) fn objects(
+        &mut self,
+        body: &[u8],
+        no_object: &str,
+        mut read: impl FnMut(&Object, &mut Self),
+    ) {
+        for piece in Pieces::new(body, |_, _| false) {
+            if self.is_full() {
+                return;
+            }
+            match piece {
+                Piece::Json(json::Value::Object(object)) => read(&object, self),
+                Piece::Json(_) | Piece::Text(_) | Piece::Prefix(_) => self.reject(no_object),
+                Piece::Bad(message) => self.reject(&message),
+            }
+        }
     }
 
     /// Adds a record spoken by `speaker`, completed by what the record itself says.

@@ -12,10 +12,7 @@ fn origin() -> Origin {
 }
 
 fn shown(body: impl AsRef<[u8]>, origin: &Origin, config: &Config) -> String {
-    match normalize(body.as_ref(), origin, config) {
-        Ok(normalized) => show::text(&normalized),
-        Err(undecodable) => format!("undecodable: {undecodable}"),
-    }
+    show::outcome(&normalize(body.as_ref(), origin, config))
 }
 
 fn check(body: impl AsRef<[u8]>, expect: &Expect) {

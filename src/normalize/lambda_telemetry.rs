@@ -44,35 +44,20 @@ pub fn normalize(body: &[u8], origin: &Origin, config: &Config) -> Result<Normal
         region: environment.region,
         ..gather.nobody()
     };
-    for piece in Pieces::new(body, never_glued) {
-        if gather.is_full() {
-            break;
+    let around = Around::arrival(rules, gather.arrived());
+    gather.objects(body, "no object with time, type and record", |event, gather| {
+        match read(event, around) {
+            Ok(told) => gather.accept(None, &speaker, told),
+            Err(reason) => gather.reject(reason),
         }
-        match piece {
-            Piece::Json(Value::Object(event)) => {
-                let around = Around::arrival(rules, gather.arrived());
-                match read(&event, around) {
-                    Ok(told) => gather.accept(None, &speaker, told),
-                    Err(reason) => gather.reject(reason),
-                }
-            }
-            Piece::Json(_) | Piece::Text(_) | Piece::Prefix(_) => {
-                gather.reject("no object with time, type and record");
-            }
-            Piece::Bad(message) => gather.reject(&message),
-        }
-    }
+    });
     gather.finish_readable()
-}
-
-fn never_glued(_: &str, _: &Object) -> bool {
-    false
 }
 
 /// What the events of a batch tell of the environment that sent them; the first that tells wins.
 fn environment(body: &[u8]) -> Speaker {
     let mut known = Speaker::default();
-    for piece in Pieces::new(body, never_glued) {
+    for piece in Pieces::new(body, |_, _| false) {
         let Piece::Json(Value::Object(event)) = piece else { continue };
         let Some(record) = event.get("record").and_then(Value::as_object) else { continue };
         let of_environment = ["platform.initStart", "platform.start"];

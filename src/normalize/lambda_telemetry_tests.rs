@@ -9,10 +9,7 @@ fn shown(body: &str, function: Option<&str>) -> String {
         function: function.map(str::to_owned),
         ..Origin::default()
     };
-    match normalize(body.as_bytes(), &origin, &Config::default()) {
-        Ok(normalized) => show::text(&normalized),
-        Err(undecodable) => format!("undecodable: {undecodable}"),
-    }
+    show::outcome(&normalize(body.as_bytes(), &origin, &Config::default()))
 }
 
 fn check(events: &[&str], expect: &Expect) {

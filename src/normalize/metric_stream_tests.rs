@@ -26,10 +26,7 @@ fn record(namespace: &str, name: &str, dimensions: &Value, unit: &str) -> String
 
 fn check(records: &[String], expect: &Expect) {
     let body = records.join("\n");
-    expect.assert_eq(&match normalize(body.as_bytes(), &origin(), &Config::default()) {
-        Ok(normalized) => show::text(&normalized),
-        Err(undecodable) => format!("undecodable: {undecodable}"),
-    });
+    expect.assert_eq(&show::outcome(&normalize(body.as_bytes(), &origin(), &Config::default())));
 }
 
 #[test]

@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-use super::Normalized;
 use super::shorten::shorten;
+use super::{Normalized, Undecodable};
 use crate::number::usize_from_u32;
 use crate::signal::{
     Batch, Facts, LogRecord, MessageRef, MetricPoint, MetricValue, Platform, Resource, Signal,
@@ -27,6 +27,14 @@ pub fn text(normalized: &Normalized) -> String {
         batch.filtered
     ));
     lines.join("\n")
+}
+
+/// What a body became, or why it became nothing.
+pub fn outcome(read: &Result<Normalized, Undecodable>) -> String {
+    match read {
+        Ok(normalized) => text(normalized),
+        Err(undecodable) => format!("undecodable: {undecodable}"),
+    }
 }
 
 fn signal_text(batch: &Batch, signal: &Signal) -> String {

@@ -6,15 +6,12 @@
 //! without an answer.
 //! Source: vercel.com/docs/drains/reference/logs
 
-use serde_json::Value;
-
 use super::event_time;
 use super::gather::{Gather, Speaker, Told};
 use super::json_facts::error_fact;
 use super::json_fields::{Object, id, lookup, number, text};
 use super::json_log::{self, Around, Rules};
 use super::lambda_text::{self, Line, LogLine};
-use super::pieces::{Piece, Pieces};
 use super::redact::Redactor;
 use super::{Config, Normalized, Origin, Undecodable};
 use crate::number::i64_from_f64;
@@ -32,19 +29,10 @@ pub fn normalize(body: &[u8], origin: &Origin, config: &Config) -> Result<Normal
     let rules = Rules { fields: &config.fields, redactor: &redactor };
     let mut gather = Gather::new(Receiver::Vercel, origin, &redactor);
     let nobody = gather.nobody();
-    for piece in Pieces::new(body, |_, _| false) {
-        if gather.is_full() {
-            break;
-        }
-        let around = Around::arrival(rules, gather.arrived());
-        match piece {
-            Piece::Json(Value::Object(entry)) => read(&entry, &nobody, around, &mut gather),
-            Piece::Json(_) | Piece::Text(_) | Piece::Prefix(_) => {
-                gather.reject("a log entry is an object");
-            }
-            Piece::Bad(message) => gather.reject(&message),
-        }
-    }
+    let around = Around::arrival(rules, gather.arrived());
+    gather.objects(body, "a log entry is an object", |entry, gather| {
+        read(entry, &nobody, around, gather);
+    });
     gather.finish_readable()
 }
 

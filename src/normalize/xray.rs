@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::aws_names::{function_arn, resource_name};
 use super::gather::{Gather, Speaker, Told};
 use super::json_fields::{Object, attribute, is_placeholder, lookup, number, text};
-use super::pieces::{DEPTH_MAX, Piece, Pieces, is_within_depth};
+use super::pieces::{DEPTH_MAX, is_within_depth};
 use super::redact::Redactor;
 use super::semconv::{self, Exception, LinkView, SpanStatus, SpanView};
 use super::shorten::shorten;
@@ -39,25 +39,15 @@ pub fn normalize(body: &[u8], origin: &Origin, config: &Config) -> Result<Normal
     let redactor = Redactor::new(&config.redact);
     let mut gather = Gather::new(Receiver::Xray, origin, &redactor);
     let nobody = gather.nobody();
-    let mut intake = Intake { gather: &mut gather, nobody, redactor: &redactor, config };
-    for piece in Pieces::new(body, |_, _| false) {
-        if intake.gather.is_full() {
-            break;
-        }
-        match piece {
-            Piece::Json(Value::Object(object)) => intake.envelope(&object),
-            Piece::Json(_) | Piece::Text(_) | Piece::Prefix(_) => {
-                intake.gather.reject("no segment document");
-            }
-            Piece::Bad(message) => intake.gather.reject(&message),
-        }
-    }
+    gather.objects(body, "no segment document", |object, gather| {
+        Intake { gather, nobody: &nobody, redactor: &redactor, config }.envelope(object);
+    });
     gather.finish_readable()
 }
 
 struct Intake<'a> {
     gather: &'a mut Gather,
-    nobody: Resource,
+    nobody: &'a Resource,
     redactor: &'a Redactor,
     config: &'a Config,
 }
@@ -130,7 +120,7 @@ impl Intake<'_> {
             self.gather.filter();
         } else {
             match self.read(document, &place) {
-                Ok((identity, told)) => self.gather.accept(Some(identity), &self.nobody, told),
+                Ok((identity, told)) => self.gather.accept(Some(identity), self.nobody, told),
                 Err(reason) => self.gather.reject(reason),
             }
         }

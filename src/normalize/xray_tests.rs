@@ -6,11 +6,7 @@ use crate::normalize::show;
 fn check(body: &str, expect: &Expect) {
     let arrived = Timestamp::parse_rfc3339("2020-08-04T18:40:00Z").expect("a time");
     let origin = Origin { arrived, ..Origin::default() };
-    let shown = match normalize(body.as_bytes(), &origin, &Config::default()) {
-        Ok(normalized) => show::text(&normalized),
-        Err(undecodable) => format!("undecodable: {undecodable}"),
-    };
-    expect.assert_eq(&shown);
+    expect.assert_eq(&show::outcome(&normalize(body.as_bytes(), &origin, &Config::default())));
 }
 
 #[test]

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 mod alertmanager;
+#[path = "../dice/mod.rs"]
+mod dice;
 mod mutations;
 mod promql;
 mod rules;

@@ -16,6 +16,7 @@ use throughline::normalize::{Origin, show};
 use throughline::signal::Timestamp;
 
 use crate::Report;
+use crate::dice::Dice;
 use crate::samples::{CASES, Case, Outcome, normalize};
 
 const N_EACH: u64 = 1_000;
@@ -84,7 +85,7 @@ fn mutated(case: &Case, samples: &Path, time: Duration) -> Result<u64, String> {
         if watch.elapsed() > time {
             return Ok(n);
         }
-        let mut dice = Dice::of(file, n);
+        let mut dice = dice_of(file, n);
         let bytes = mutation(&body, &mut dice);
         let run = || normalize(&bytes, *wire, &origin);
         let read = catch_unwind(AssertUnwindSafe(run))
@@ -94,7 +95,7 @@ fn mutated(case: &Case, samples: &Path, time: Duration) -> Result<u64, String> {
         judge(&outcome).map_err(|wrong| format!("mutation {n}: {wrong}"))?;
         if n % 50 == 0 {
             let again = run().map_err(|e| format!("mutation {n}: {e}"))?;
-            if shown(&again) != shown(&outcome) {
+            if show::outcome(&again) != show::outcome(&outcome) {
                 return Err(format!("mutation {n} is read in two ways"));
             }
         }
@@ -104,13 +105,6 @@ fn mutated(case: &Case, samples: &Path, time: Duration) -> Result<u64, String> {
 
 fn place() -> String {
     PLACE.lock().map(|place| place.clone()).unwrap_or_default()
-}
-
-fn shown(outcome: &Outcome) -> String {
-    match outcome {
-        Ok(normalized) => show::text(normalized),
-        Err(undecodable) => undecodable.to_string(),
-    }
 }
 
 fn judge(outcome: &Outcome) -> Result<(), String> {
@@ -165,25 +159,10 @@ fn mutation(body: &[u8], dice: &mut Dice) -> Vec<u8> {
     bytes
 }
 
-/// SplitMix64, seeded by the file's name and the mutation's number.
-struct Dice(u64);
-
-impl Dice {
-    fn of(file: &str, n: u64) -> Self {
-        let name = file.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        });
-        Self(name ^ n.wrapping_mul(0x9e37_79b9_7f4a_7c15))
-    }
-
-    /// Below `n`; 0 where `n` is 0.
-    fn below(&mut self, n: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^= z >> 31;
-        let n = u64::try_from(n).unwrap_or(1).max(1);
-        usize::try_from(z % n).unwrap_or_default()
-    }
+/// Other numbers for each mutation of each file.
+fn dice_of(file: &str, n: u64) -> Dice {
+    let name = file.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    Dice(name ^ n.wrapping_mul(0x9e37_79b9_7f4a_7c15))
 }
