@@ -34,6 +34,7 @@ fn request(id: &str, second: u64, duration_secs: u64) -> Request {
         critical_path: Vec::new(),
         missing: Vec::new(),
         cost_usd: None,
+        stands_for: 1,
     }
 }
 

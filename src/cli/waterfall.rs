@@ -89,6 +89,9 @@ fn header(request: &Request, width: usize, ink: Ink, page: &mut String) {
     facts.extend(request.response.map(|response| format!("answered after {}", short(response))));
     facts.push(state(request.state).to_owned());
     facts.extend(request.cost_usd.map(|usd| format!("${usd:.7}")));
+    if request.stands_for > 1 {
+        facts.push(format!("sampled: counts as {}", request.stands_for));
+    }
     let (flow, outcome) = (cut(&printable(&request.flow), width / 2), request.outcome.as_str());
     let room = width.saturating_sub(flow.chars().count() + outcome.len() + 4);
     let facts = cut(&facts.join("  "), room);

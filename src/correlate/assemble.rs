@@ -4,6 +4,7 @@
 //! and content; never by arrival.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use super::judge::judge;
@@ -63,11 +64,24 @@ pub(super) fn assemble(mut parts: Parts<'_>, naming: Naming) -> Known {
         origins: origins(&parts),
         calls: calls(&parts),
         throttled_by: throttled_by(&parts),
+        stands_for: stands_for(&parts),
         n_spans: u32_from_usize(parts.spans.len()),
         n_logs: u32_from_usize(parts.logs.len()),
         news: news(&parts),
         is_reported: parts.platform.iter().any(|fact| fact.event.stage > PlatformStage::Start),
     }
+}
+
+/// Sampled rows count for those that were left out, unless the platform tells of every invocation itself.
+/// A head's own count goes before what records within it say.
+fn stands_for(parts: &Parts<'_>) -> u32 {
+    if !parts.platform.is_empty() {
+        return 1;
+    }
+    let heads = parts.heads.iter().filter_map(|span| span.facts().stands_for).max();
+    let logs = || parts.logs.iter().filter_map(|record| record.log.facts().stands_for).max();
+    let told = if parts.heads.is_empty() { logs() } else { heads };
+    told.map_or(1, NonZeroU32::get)
 }
 
 /// Facts of heads, then of other spans, then of logs.

@@ -35,6 +35,7 @@ static NOTHING: Facts = Facts {
     peer: None,
     workflow: None,
     duration: None,
+    stands_for: None,
 };
 
 /// Who speaks, without attributes; shared by all facts of one resource of a batch.

@@ -51,6 +51,8 @@ pub(super) struct Known {
     pub(super) origins: Vec<Origin>,
     pub(super) calls: Vec<Call>,
     pub(super) throttled_by: Vec<Text>,
+    /// How many invocations alike it counts as: its source kept one of so many.
+    pub(super) stands_for: u32,
     pub(super) n_spans: u32,
     pub(super) n_logs: u32,
     /// When its last fact came.

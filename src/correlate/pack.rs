@@ -4,6 +4,7 @@
 //! block; names that many share are numbers of [`Names`]; ids in the form of a UUID take 16 bytes, and
 //! an id that the block already has one or two.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -261,6 +262,7 @@ impl<'a> Pen<'a> {
             facts.peer.is_some(),
             facts.workflow.is_some(),
             facts.duration.is_some(),
+            facts.stands_for.is_some(),
         ];
         let mask = is_told.iter().rev().fold(0, |mask, &told| mask << 1 | u64::from(told));
         self.number(mask);
@@ -289,6 +291,7 @@ impl<'a> Pen<'a> {
             self.option(workflow.retry_count.as_ref(), |pen, n| pen.number(u64::from(*n)));
         });
         facts.duration.iter().for_each(|&duration| self.duration(duration));
+        facts.stands_for.iter().for_each(|n| self.number(u64::from(n.get())));
     }
 
     fn error(&mut self, error: &ErrorFact) {
@@ -468,6 +471,7 @@ impl<'a> Reader<'a> {
                 retry_count: self.option(Self::small),
             }),
             duration: told(11).then(|| self.duration()),
+            stands_for: told(12).then(|| NonZeroU32::new(self.small())).flatten(),
         }
     }
 

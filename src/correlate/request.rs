@@ -39,6 +39,8 @@ pub struct Request {
     pub critical_path: Vec<PathPart>,
     pub missing: Vec<Missing>,
     pub cost_usd: Option<f64>,
+    /// How many requests alike it counts as: 1, but where its source kept one of many.
+    pub stands_for: u32,
 }
 
 /// One id that leads to a request.
@@ -230,6 +232,8 @@ pub struct Invocation {
     pub caused_by: Option<CausedBy>,
     /// Signals that belong to it and name nothing to join by.
     pub uncorrelated: u32,
+    /// How many attempts alike it counts as.
+    pub stands_for: u32,
 }
 
 /// A call that an invocation made.
@@ -262,7 +266,11 @@ pub struct Delivery {
     pub duplicate: bool,
     /// It was read from a dead-letter queue.
     pub dead_letter: Option<DeadLetter>,
+    /// The shard or partition that it was in, where its id names one.
+    pub partition: Option<Text>,
     pub exemplar: Text,
+    /// How many taking-ups alike it counts as.
+    pub stands_for: u32,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -7,7 +7,10 @@ use super::known::Ending;
 use super::messages::Life;
 use super::request::{CausedBy, Delivery, Invocation, Outcome, State};
 use super::settle::Ground;
-use crate::signal::{Fnv128, Text, hex_pair};
+use crate::signal::{Fnv128, MessageRef, Text, Via, hex_pair};
+
+/// Longest name of a shard or partition: a topic of Kafka has 249.
+const PARTITION_BYTES_MAX: usize = 280;
 
 /// A hash as an id: 32 hex digits.
 pub(super) fn hex(hash: u128) -> Text {
@@ -64,6 +67,7 @@ pub(super) fn invocation(ground: Ground<'_>, node: &Node) -> Invocation {
         throttled_by: known.throttled_by.clone(),
         caused_by: caused_by(ground, node),
         uncorrelated: 0,
+        stands_for: known.stands_for,
     }
 }
 
@@ -85,6 +89,15 @@ fn caused_by(ground: Ground<'_>, node: &Node) -> Option<CausedBy> {
     Some(CausedBy { function: Text::clone(function), via })
 }
 
+/// Ids of streams name their place: `shardId-000000000006:4959…` of Kinesis, `orders-3:1041` of Kafka.
+fn partition(message: &MessageRef) -> Option<Text> {
+    let (place, _) = message.id.rsplit_once(':').filter(|_| message.via == Via::Stream)?;
+    let (name, number) = place.rsplit_once('-')?;
+    let is_numbered = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+    let is_ours = name == "shardId" || message.queue.as_deref() == Some(name);
+    (is_numbered && is_ours && place.len() <= PARTITION_BYTES_MAX).then(|| Text::from(place))
+}
+
 /// The messages that an invocation took up, where their queue is known.
 pub(super) fn deliveries(ground: Ground<'_>, node: &Node) -> Vec<Delivery> {
     let known = &node.known;
@@ -104,7 +117,9 @@ pub(super) fn deliveries(ground: Ground<'_>, node: &Node) -> Vec<Delivery> {
             lag: taking.sent.map(|sent| taking.start.since(sent)),
             duplicate: life.is_duplicate(idx),
             dead_letter,
+            partition: partition(message),
             exemplar: exemplar(node),
+            stands_for: known.stands_for,
         })
     });
     deliveries.collect()

@@ -52,6 +52,7 @@ pub(super) fn request(
         critical_path: path,
         missing: standing.missing.clone(),
         cost_usd: cost,
+        stands_for: known.stands_for,
     })
 }
 

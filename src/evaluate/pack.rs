@@ -8,7 +8,7 @@ pub const PACK: &str = include_str!("../../alert-rules/throughline.rules.yaml");
 pub const DEMO_SLOS: &str = include_str!("../../alert-rules/slo/demo.yaml");
 
 /// (alert, page).
-const RUNBOOKS: [(&str, &str); 20] = [
+const RUNBOOKS: [(&str, &str); 21] = [
     ("QueueLagRising", include_str!("../../alert-rules/runbooks/QueueLagRising.md")),
     ("DlqGrew", include_str!("../../alert-rules/runbooks/DlqGrew.md")),
     ("DlqNotEmpty", include_str!("../../alert-rules/runbooks/DlqNotEmpty.md")),
@@ -21,6 +21,7 @@ const RUNBOOKS: [(&str, &str); 20] = [
     ("ColdStartTail", include_str!("../../alert-rules/runbooks/ColdStartTail.md")),
     ("IncompleteRequests", include_str!("../../alert-rules/runbooks/IncompleteRequests.md")),
     ("DuplicateDeliveries", include_str!("../../alert-rules/runbooks/DuplicateDeliveries.md")),
+    ("HotPartition", include_str!("../../alert-rules/runbooks/HotPartition.md")),
     (
         "DependencyCallsPerInvocation",
         include_str!("../../alert-rules/runbooks/DependencyCallsPerInvocation.md"),

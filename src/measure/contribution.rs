@@ -70,13 +70,16 @@ struct Contribution {
 pub(super) struct Contributions {
     at: Timestamp,
     exemplar: Id,
+    /// How many alike the subject stands for; every part counts so often.
+    times: u32,
     parts: Box<[Contribution]>,
 }
 
 impl Contributions {
     /// How many leading contributions another version has as well.
     pub(super) fn common_with(&self, other: &Self) -> usize {
-        if self.at != other.at || self.exemplar != other.exemplar {
+        let is_alike = self.at == other.at && self.times == other.times;
+        if !is_alike || self.exemplar != other.exemplar {
             return 0;
         }
         self.parts.iter().zip(&other.parts).take_while(|(a, b)| a == b).count()
@@ -101,7 +104,7 @@ impl Contributions {
         let exemplar = self.exemplar.text();
         for part in self.parts.iter().skip(n_same) {
             match part.target.kind {
-                Kind::Add => series.add(&part.target.labels, self.at, -part.amount),
+                Kind::Add => series.add(&part.target.labels, self.at, -self.weighed(part)),
                 Kind::Observe => self.observe(part, -1, &exemplar, series),
             }
         }
@@ -113,7 +116,7 @@ impl Contributions {
         let exemplar = self.exemplar.text();
         for part in self.parts.iter().skip(n_same) {
             match part.target.kind {
-                Kind::Add => series.add(&part.target.labels, self.at, part.amount),
+                Kind::Add => series.add(&part.target.labels, self.at, self.weighed(part)),
                 Kind::Observe => self.observe(part, 1, &exemplar, series),
             }
             if part.target.labels.name() != noted {
@@ -123,8 +126,13 @@ impl Contributions {
         }
     }
 
-    fn observe(&self, part: &Contribution, count: i64, exemplar: &str, series: &mut Series) {
+    fn weighed(&self, part: &Contribution) -> f64 {
+        part.amount * f64::from(self.times)
+    }
+
+    fn observe(&self, part: &Contribution, sign: i64, exemplar: &str, series: &mut Series) {
         let exemplar = (!exemplar.is_empty()).then_some(exemplar);
+        let count = sign * i64::from(self.times);
         let seen = Observation { value: part.amount, count, exemplar };
         series.observe_with_exemplar(&part.target.labels, self.at, seen);
     }
@@ -136,12 +144,18 @@ pub(super) struct Tally<'a> {
     labels: &'a mut LabelCache,
     at: Timestamp,
     exemplar: Id,
+    times: u32,
     parts: Vec<Contribution>,
 }
 
 impl<'a> Tally<'a> {
     pub(super) fn new(labels: &'a mut LabelCache, at: Timestamp, exemplar: &Text) -> Self {
-        Self { labels, at, exemplar: Id::of(exemplar), parts: Vec::new() }
+        Self { labels, at, exemplar: Id::of(exemplar), times: 1, parts: Vec::new() }
+    }
+
+    /// The subject stands for so many alike.
+    pub(super) fn times(self, times: u32) -> Self {
+        Self { times, ..self }
     }
 
     /// One more of what the metric counts.
@@ -179,7 +193,8 @@ impl<'a> Tally<'a> {
     }
 
     pub(super) fn finish(self) -> Contributions {
-        Contributions { at: self.at, exemplar: self.exemplar, parts: self.parts.into() }
+        let Self { at, exemplar, times, parts, .. } = self;
+        Contributions { at, exemplar, times, parts: parts.into() }
     }
 }
 

@@ -3,7 +3,7 @@
 use super::contribution::Tally;
 use super::{Objective, Sli};
 use crate::correlate::Delivery;
-use crate::series::catalog::{DLQ_ARRIVALS, DUPLICATE_DELIVERIES, QUEUE_LAG};
+use crate::series::catalog::{DLQ_ARRIVALS, DUPLICATE_DELIVERIES, PARTITION_MESSAGES, QUEUE_LAG};
 
 pub(super) fn tally(delivery: &Delivery, tally: &mut Tally<'_>) {
     let queue: (&str, &str) = ("queue", &delivery.queue);
@@ -12,6 +12,9 @@ pub(super) fn tally(delivery: &Delivery, tally: &mut Tally<'_>) {
     }
     if delivery.duplicate {
         tally.count(DUPLICATE_DELIVERIES, &[queue, ("faas_name", &delivery.function)]);
+    }
+    if let Some(partition) = &delivery.partition {
+        tally.count(PARTITION_MESSAGES, &[queue, ("partition", partition)]);
     }
     if let Some(dead) = &delivery.dead_letter {
         let labels = [

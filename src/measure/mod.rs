@@ -212,7 +212,8 @@ impl Measure {
         if request.state == State::Open {
             return Contributions::default();
         }
-        let mut tally = Tally::new(&mut self.labels, request.end, &request::exemplar(request));
+        let mut tally = Tally::new(&mut self.labels, request.end, &request::exemplar(request))
+            .times(request.stands_for);
         request::tally(request, &mut tally);
         for objective in &self.objectives {
             request::tally_objective(request, objective, &mut tally);
@@ -221,13 +222,15 @@ impl Measure {
     }
 
     fn of_invocation(&mut self, invocation: &Invocation) -> Contributions {
-        let mut tally = Tally::new(&mut self.labels, invocation.end, &invocation.exemplar);
+        let mut tally = Tally::new(&mut self.labels, invocation.end, &invocation.exemplar)
+            .times(invocation.stands_for);
         invocation::tally(invocation, &mut tally);
         tally.finish()
     }
 
     fn of_delivery(&mut self, delivery: &Delivery) -> Contributions {
-        let mut tally = Tally::new(&mut self.labels, delivery.taken_up, &delivery.exemplar);
+        let mut tally = Tally::new(&mut self.labels, delivery.taken_up, &delivery.exemplar)
+            .times(delivery.stands_for);
         delivery::tally(delivery, &mut tally);
         for objective in &self.objectives {
             delivery::tally_objective(delivery, objective, &mut tally);

@@ -44,6 +44,7 @@ fn request(id: &str, outcome: Outcome, end_millis: i64) -> Request {
         }],
         missing: Vec::new(),
         cost_usd: Some(0.000_004_2),
+        stands_for: 1,
     }
 }
 
@@ -77,6 +78,7 @@ fn invocation(id: &str, outcome: Outcome, end_millis: i64) -> Invocation {
         throttled_by: vec!["payments".into()],
         caused_by: Some(CausedBy { function: "api".into(), via: Via::Queue }),
         uncorrelated: 3,
+        stands_for: 1,
     }
 }
 
@@ -93,7 +95,9 @@ fn delivery(id: &str, taken_up_millis: i64) -> Delivery {
             source_queue: "orders".into(),
             function: "worker".into(),
         }),
+        partition: Some("shardId-000000000006".into()),
         exemplar: "trace".into(),
+        stands_for: 1,
     }
 }
 
@@ -180,6 +184,39 @@ fn a_correction_moves_a_request_between_outcomes() {
 }
 
 #[test]
+fn what_sampling_left_out_counts_and_is_taken_back_with_what_it_kept() {
+    let kept = Request { stands_for: 4, ..request("a", Outcome::Ok, 10_000) };
+    let corrected = Request { stands_for: 3, outcome: Outcome::Error, ..kept.clone() };
+    let attempt = Invocation {
+        stands_for: 4,
+        calls: Vec::new(),
+        throttled_by: Vec::new(),
+        caused_by: None,
+        error_kind: None,
+        ..invocation("i", Outcome::Ok, 10_000)
+    };
+    check(
+        &[boxed(kept), Change::Invocation(Box::new(attempt)), boxed(corrected)],
+        expect![[r#"
+        throughline_billed_gb_seconds_total{faas_name="checkout"} 5.6
+        throughline_cold_starts_total{faas_name="checkout"} 4
+        throughline_init_duration_seconds{faas_name="checkout", faas_version="42"} count 4 sum 1.24
+        throughline_invocation_duration_seconds{faas_name="checkout", faas_version="42", outcome="ok"} count 4 sum 11.2
+        throughline_invocations_total{faas_name="checkout", faas_version="42", outcome="ok"} 4
+        throughline_memory_used_bytes{faas_name="checkout"} 100
+        throughline_near_timeouts_total{faas_name="checkout"} 4
+        throughline_request_cost_usd_total{flow="POST /orders", outcome="error"} 0.0000126
+        throughline_request_duration_seconds{flow="POST /orders", outcome="error"} count 3 sum 4.5
+        throughline_request_queue_wait_seconds{flow="POST /orders"} count 3 sum 2.7
+        throughline_requests_total{flow="POST /orders", outcome="error"} 3
+        throughline_response_duration_seconds{flow="POST /orders", outcome="error"} count 3 sum 1.2
+        throughline_retries_total{faas_name="checkout"} 4
+        throughline_uncorrelated_signals_total{faas_name="checkout"} 12
+    "#]],
+    );
+}
+
+#[test]
 fn a_request_that_opens_again_counts_no_more() {
     let open = Request { state: State::Open, ..request("a", Outcome::Ok, 10_000) };
     check(&[boxed(request("a", Outcome::Ok, 10_000)), boxed(open)], expect![[""]]);
@@ -218,6 +255,7 @@ fn a_message_counts_its_lag_its_fall_and_its_repeat() {
         expect![[r#"
             throughline_dlq_arrivals_total{faas_name="worker", queue="orders-dlq", source_queue="orders"} 1
             throughline_duplicate_deliveries_total{faas_name="redrive", queue="orders-dlq"} 1
+            throughline_partition_messages_total{partition="shardId-000000000006", queue="orders-dlq"} 1
             throughline_queue_lag_seconds{queue="orders-dlq"} count 1 sum 7
         "#]],
     );

@@ -2,8 +2,11 @@
 //!
 //! A row of AppRequests, AppDependencies, AppTraces or AppExceptions in; a span or a log record out.
 //! `OperationId` is the trace, `Id` the span, `ParentId` its parent. A sampled row stands for
-//! `ItemCount` items; that stays an attribute, because a request that was not told cannot be shown.
+//! `ItemCount` items: requests and durations count so often, the request that is shown is the one that was
+//! kept.
 //! Source: learn.microsoft.com/azure/azure-monitor/reference/tables/apprequests
+
+use std::num::NonZeroU32;
 
 use serde_json::Value;
 
@@ -21,6 +24,8 @@ use crate::signal::{
 
 /// Longest span name kept, in bytes.
 const NAME_BYTES_MAX: usize = 512;
+/// Sampling keeps at least a thousandth of a percent.
+const ITEM_COUNT_MAX: u32 = 100_000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Table {
@@ -121,6 +126,12 @@ fn span(table: Table, row: &Row<'_>) -> Result<(u128, Told), &'static str> {
     Ok((identity, told))
 }
 
+/// Sampling keeps one of `ItemCount` items. What is beyond any rate of sampling is not believed.
+fn item_count(record: &Object) -> Option<NonZeroU32> {
+    let n = u32::try_from(field(record, "ItemCount").and_then(count)?).ok()?;
+    NonZeroU32::new(n).filter(|n| (2..=ITEM_COUNT_MAX).contains(&n.get()))
+}
+
 fn span_kind(table: Table, record: &Object) -> SpanKind {
     match table {
         Table::Requests => SpanKind::Server,
@@ -146,6 +157,7 @@ fn span_facts(kind: SpanKind, row: &Row<'_>, failed: bool) -> Facts {
         error: failed.then(|| error_fact(result)),
         http: status.map(|status| Http { method: None, route: None, status: Some(status) }),
         peer,
+        stands_for: item_count(row.record),
         ..Facts::default()
     }
 }
@@ -183,6 +195,7 @@ fn log(row: &Row<'_>) -> Told {
     let mut told = json_log::of_object(&fields, Some(&line), row.around);
     if let SignalKind::Log(log) = &mut told.kind {
         log.facts.invocation_id = log.facts.invocation_id.take().or_else(|| invocation_id(row));
+        log.facts.stands_for = item_count(record);
         log.trace = text(record, "OperationId").and_then(TraceId::from_hex).map(|trace_id| {
             let span_id = text(record, "ParentId").and_then(SpanId::from_hex);
             TraceContext { trace_id, span_id }

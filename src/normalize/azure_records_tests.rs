@@ -125,28 +125,28 @@ fn tables_of_application_insights_are_spans_and_log_records() {
     check(
         row("AppRequests", request),
         &expect![[r#"
-        2026-11-25T09:59:59.000000000Z span Server trace=28aad6f31b49a543549b6721bde89c81 span=4821911c2c909251 parent=56d86b8fef4f1c6c end=2026-11-25T09:59:59.012500000Z invocation=g-1 error=other because="500" name="hello" function=shop/hello service=shop
-        1 signals, 0 rejected, 0 filtered"#]],
+            2026-11-25T09:59:59.000000000Z span Server trace=28aad6f31b49a543549b6721bde89c81 span=4821911c2c909251 parent=56d86b8fef4f1c6c end=2026-11-25T09:59:59.012500000Z invocation=g-1 stands_for=4 error=other because="500" name="hello" function=shop/hello service=shop
+            1 signals, 0 rejected, 0 filtered"#]],
     );
     let call = json!({"Id": "4821911c2c909252", "Name": "GET /stock", "DurationMs": 4,
         "Success": true, "ResultCode": "200", "Target": "stock.example", "DependencyType": "HTTP"});
     check(
         row("AppDependencies", call),
         &expect![[r#"
-            2026-11-25T09:59:59.000000000Z span Client trace=28aad6f31b49a543549b6721bde89c81 span=4821911c2c909252 parent=56d86b8fef4f1c6c end=2026-11-25T09:59:59.004000000Z name="GET /stock" function=shop/hello service=shop
+            2026-11-25T09:59:59.000000000Z span Client trace=28aad6f31b49a543549b6721bde89c81 span=4821911c2c909252 parent=56d86b8fef4f1c6c end=2026-11-25T09:59:59.004000000Z stands_for=4 name="GET /stock" function=shop/hello service=shop
             1 signals, 0 rejected, 0 filtered"#]],
     );
     check(
         row("AppTraces", json!({"Message": "hi", "SeverityLevel": 2})),
         &expect![[r#"
-            2026-11-25T09:59:59.000000000Z log severity=Warn trace=28aad6f31b49a543549b6721bde89c81/56d86b8fef4f1c6c body="hi" attributes=ItemCount function=shop/hello service=shop anonymous
+            2026-11-25T09:59:59.000000000Z log severity=Warn trace=28aad6f31b49a543549b6721bde89c81/56d86b8fef4f1c6c stands_for=4 body="hi" attributes=ItemCount function=shop/hello service=shop anonymous
             1 signals, 0 rejected, 0 filtered"#]],
     );
     let thrown = json!({"ExceptionType": "System.Exception", "OuterMessage": "no stock"});
     check(
         row("AppExceptions", thrown),
         &expect![[r#"
-            2026-11-25T09:59:59.000000000Z log severity=Error trace=28aad6f31b49a543549b6721bde89c81/56d86b8fef4f1c6c error=other because="System.Exception: no stock" body="no stock" attributes=ItemCount,errorMessage,errorType function=shop/hello service=shop anonymous
+            2026-11-25T09:59:59.000000000Z log severity=Error trace=28aad6f31b49a543549b6721bde89c81/56d86b8fef4f1c6c stands_for=4 error=other because="System.Exception: no stock" body="no stock" attributes=ItemCount,errorMessage,errorType function=shop/hello service=shop anonymous
             1 signals, 0 rejected, 0 filtered"#]],
     );
     check(

@@ -139,6 +139,7 @@ fn facts(line: &mut Line, facts: &Facts) {
     line.add_some("cold_start", facts.cold_start);
     line.add_debug("trigger", facts.trigger);
     line.add_debug("took", facts.duration);
+    line.add_some("stands_for", facts.stands_for);
     if let Some(error) = &facts.error {
         line.add("error", error.kind.as_str());
         line.quote("because", &error.message);

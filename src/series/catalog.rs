@@ -28,6 +28,7 @@ pub const QUEUE_DEPTH: &str = "throughline_queue_depth";
 pub const DLQ_DEPTH: &str = "throughline_dlq_depth";
 pub const DLQ_ARRIVALS: &str = "throughline_dlq_arrivals_total";
 pub const DUPLICATE_DELIVERIES: &str = "throughline_duplicate_deliveries_total";
+pub const PARTITION_MESSAGES: &str = "throughline_partition_messages_total";
 pub const DEPENDENCY_DURATION: &str = "throughline_dependency_duration_seconds";
 pub const DEPENDENCY_CALLS: &str = "throughline_dependency_calls";
 pub const UNCORRELATED_SIGNALS: &str = "throughline_uncorrelated_signals_total";
@@ -159,6 +160,7 @@ pub const METRICS: &[Metric] = &[
     gauge(DLQ_DEPTH, "", "Messages in a dead-letter queue."),
     counter(DLQ_ARRIVALS, "Messages that fell into a dead-letter queue."),
     counter(DUPLICATE_DELIVERIES, "Messages that were processed with success more than once."),
+    counter(PARTITION_MESSAGES, "Messages taken up, by the shard or partition that they were in."),
     seconds(DEPENDENCY_DURATION, "Calls that functions make.").each("outcome", CALL_OUTCOMES),
     Metric::new(DEPENDENCY_CALLS, MetricType::Histogram, "", "Calls of one attempt to one peer."),
     counter(UNCORRELATED_SIGNALS, "Signals that name nothing to join by."),
@@ -195,7 +197,7 @@ mod tests {
             throughline_throttles_total throughline_queue_lag_seconds \
             throughline_queue_oldest_age_seconds throughline_queue_depth throughline_dlq_depth \
             throughline_dlq_arrivals_total throughline_duplicate_deliveries_total \
-            throughline_dependency_duration_seconds throughline_dependency_calls \
+            throughline_partition_messages_total throughline_dependency_duration_seconds throughline_dependency_calls \
             throughline_uncorrelated_signals_total traces_service_graph_request_total \
             traces_service_graph_request_failed_total \
             traces_service_graph_request_server_seconds throughline_slo_good_total \

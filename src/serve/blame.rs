@@ -186,6 +186,7 @@ mod tests {
             critical_path: path.map(part).to_vec(),
             missing: Vec::new(),
             cost_usd: None,
+            stands_for: 1,
         }
     }
 

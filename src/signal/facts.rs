@@ -1,6 +1,7 @@
 //! What a span or a log record says about the invocation it belongs to and the messages that it
 //! handled, in one vocabulary, whatever the dialect.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -29,6 +30,9 @@ pub struct Facts {
     pub workflow: Option<Workflow>,
     /// A duration that a log record tells (`fields.duration_ms`).
     pub duration: Option<Duration>,
+    /// How many alike it stands for, where its source kept one of many (Application Insights'
+    /// `ItemCount`); None: for itself.
+    pub stands_for: Option<NonZeroU32>,
 }
 
 /// How work came from one hop to the next.

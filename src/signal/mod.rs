@@ -12,6 +12,7 @@ pub mod id;
 pub mod labels;
 pub mod metric;
 pub mod secret_hash;
+pub mod source_queues;
 pub mod time;
 
 pub use attributes::{Attributes, Value};
@@ -29,6 +30,7 @@ pub use metric::{
     NativeHistogram, Remark, ResetHint, STALE_NAN_BITS, SummaryPoint, Temporality,
 };
 pub use secret_hash::SecretHash;
+pub use source_queues::source_queues;
 pub use time::Timestamp;
 
 /// Shared immutable text.

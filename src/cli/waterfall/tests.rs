@@ -62,6 +62,7 @@ fn request(hops: Vec<Hop>) -> Request {
         critical_path: Vec::new(),
         missing: Vec::new(),
         cost_usd: Some(0.000_004_2),
+        stands_for: 1,
     }
 }
 

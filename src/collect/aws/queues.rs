@@ -9,7 +9,9 @@ use super::config::{Poller, SUBJECTS_MAX};
 use crate::collect::points::Points;
 use crate::normalize::metric_stream::is_dead_letter_name;
 use crate::number::f64_from_u64;
-use crate::signal::{Batch, Labels, METRIC_NAME, MetricValue, Receiver, Text, Timestamp};
+use crate::signal::{
+    Batch, Labels, METRIC_NAME, MetricValue, Receiver, Text, Timestamp, source_queues,
+};
 
 /// Looks between two lists of queues: new queues are found within ten minutes by default.
 const LISTED_EVERY: u32 = 10;
@@ -201,7 +203,7 @@ fn depths(
     seen.iter().filter_map(depth).collect()
 }
 
-/// The points of one look. A dead-letter queue with one source names it.
+/// The points of one look. A dead-letter queue names its sources.
 pub(super) fn batch(depths: &[Depth], at: Timestamp) -> Batch {
     let mut points = Points::new(Receiver::Sqs, at);
     for Depth { queue, n_visible, sources } in depths {
@@ -211,10 +213,8 @@ pub(super) fn batch(depths: &[Depth], at: Timestamp) -> Batch {
         };
         let mut pairs: Vec<(Text, Text)> =
             vec![(METRIC_NAME.into(), name.into()), ("queue".into(), queue.as_str().into())];
-        let mut names = sources.iter().flatten();
-        if let (Some(source), None) = (names.next(), names.next()) {
-            pairs.push(("source_queue".into(), source.as_str().into()));
-        }
+        let source = source_queues(sources.iter().flatten().map(String::as_str));
+        pairs.extend(source.map(|source| ("source_queue".into(), source)));
         points.add(Labels::new(pairs), points.at, MetricValue::Gauge(f64_from_u64(*n_visible)));
     }
     points.batch

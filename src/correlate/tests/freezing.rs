@@ -152,6 +152,7 @@ prop_compose! {
             received,
             trigger: cold_start.map(|_| Via::Schedule),
             cold_start,
+            stands_for: nanos.and_then(|n| std::num::NonZeroU32::new(u32::try_from(n % 100_000).ok()?)),
             duration: nanos.map(Duration::from_nanos),
         }
     }

@@ -153,3 +153,25 @@ fn a_message_id_that_everybody_uses_joins_nothing() {
     world.hear(&told).wait(3);
     assert_eq!(world.requests.len(), 1101);
 }
+
+#[test]
+fn a_message_of_a_stream_is_counted_in_its_shard_and_others_in_none() {
+    let via =
+        |via: Via| move |facts: &mut Facts| facts.received.iter_mut().for_each(|m| m.via = via);
+    let taken = |n: u8, id: &str, way: Via| {
+        span("count", [n, 1, 0], i64::from(n), 100).received(id, "clicks").facts(via(way))
+    };
+    let mut world = World::new(Config::default());
+    world.hear(&[
+        taken(1, "shardId-000000000006:4959", Via::Stream),
+        taken(2, "clicks-3:1041", Via::Stream),
+        taken(3, "orders-3:1041", Via::Stream),
+        taken(4, "4959", Via::Stream),
+        taken(5, "clicks-3:1041b", Via::Queue),
+    ]);
+    world.wait(20);
+    let mut found: Vec<&Delivery> = world.deliveries.values().collect();
+    found.sort_by_key(|delivery| delivery.taken_up);
+    let partitions: Vec<Option<&str>> = found.iter().map(|d| d.partition.as_deref()).collect();
+    assert_eq!(partitions, [Some("shardId-000000000006"), Some("clicks-3"), None, None, None]);
+}

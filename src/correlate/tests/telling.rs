@@ -1,5 +1,7 @@
 //! What is told of an invocation, the critical path, lists, and the books.
 
+use std::num::NonZeroU32;
+
 use expect_test::expect;
 
 use super::super::RequestFilter;
@@ -20,6 +22,26 @@ fn path(told: &[Told]) -> String {
         writeln!(text, "{}#{} {name} {ms:.0}", hop.function, hop.attempt).unwrap();
     }
     text
+}
+
+/// As how many it counts: its requests, and its attempts.
+fn times(told: &[Told]) -> (u32, Vec<u32>) {
+    let mut world = World::new(Config::default());
+    world.hear(told).wait(20);
+    let attempts = world.invocations.values().map(|attempt| attempt.stands_for).collect();
+    (world.requests.values().next().unwrap().stands_for, attempts)
+}
+
+#[test]
+fn a_sampled_row_counts_for_its_like_unless_the_platform_tells_of_all_of_them() {
+    let of = |n: u32| move |facts: &mut Facts| facts.stands_for = NonZeroU32::new(n);
+    let row = || span("shop/hello", [1, 1, 0], 0, 200).run("r1").facts(of(4));
+    let within = || log("shop/hello", 10).run("r1").facts(of(9));
+    assert_eq!(times(&[row()]), (4, vec![4]));
+    assert_eq!(times(&[within(), row()]), (4, vec![4]), "a row's own count goes first");
+    assert_eq!(times(&[within()]), (9, vec![9]));
+    let all = [row(), start("shop/hello", "r1", 0), report("shop/hello", "r1", 200, 200)];
+    assert_eq!(times(&all), (1, vec![1]), "the host's own lines are not sampled");
 }
 
 fn client(function: &str, ids: [u8; 3], start: i64, end: i64) -> Told {
@@ -147,6 +169,7 @@ fn an_invocation_is_told_once_with_all_that_is_known() {
                 },
             ),
             uncorrelated: 0,
+            stands_for: 1,
         }
     "#]]
     .assert_debug_eq(&told_checkout());

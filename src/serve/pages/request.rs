@@ -46,6 +46,10 @@ fn facts(request: &Request) -> Html {
     for (name, value) in rows {
         html.raw("<div><dt>").raw(name).raw("</dt><dd>").text(value).raw("</dd></div>");
     }
+    if request.stands_for > 1 {
+        let times = request.stands_for;
+        html.raw("<div><dt>sampled</dt><dd>counts as ").text(times).raw("</dd></div>");
+    }
     if let Some(earlier) = &request.continues {
         html.raw("<div><dt>continues</dt><dd>")
             .link("/requests/", earlier, earlier)

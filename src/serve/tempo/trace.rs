@@ -183,7 +183,7 @@ mod tests {
             "id": id, "aliases": [], "flow": "POST /orders", "outcome": "ok", "state": "finished",
             "start": "2026-11-25T10:00:00Z", "end": "2026-11-25T10:00:05Z", "duration_ms": 5000.0,
             "response_ms": null, "continues": null, "keys": [], "hops": hops, "critical_path": [],
-            "missing": [], "cost_usd": null,
+            "missing": [], "cost_usd": null, "stands_for": 1,
         });
         serde_json::from_value(request).unwrap()
     }
