@@ -12,6 +12,7 @@ pub mod collect;
 pub mod normalize;
 pub mod correlate;
 pub mod measure;
+pub mod gaps;
 pub mod evaluate;
 pub mod notify;
 pub mod serve;

@@ -10,7 +10,7 @@ use throughline::internal_telemetry::Metrics;
 use throughline::series::catalog;
 
 /// Which modules a module may use. Everything may use `number` and `signal`.
-const MAP: [(&str, &[&str]); 26] = [
+const MAP: [(&str, &[&str]); 27] = [
     ("number", &[]),
     ("signal", &[]),
     ("clock", &[]),
@@ -25,6 +25,7 @@ const MAP: [(&str, &[&str]); 26] = [
     ("series", &[]),
     ("promql", &["series"]),
     ("measure", &["correlate", "series"]),
+    ("gaps", &[]),
     ("archive", &["correlate"]),
     ("evaluate", &["measure", "promql", "series", "template"]),
     ("notify", &["evaluate", "series", "template"]),
@@ -53,6 +54,7 @@ const MAP: [(&str, &[&str]); 26] = [
             "clock",
             "correlate",
             "evaluate",
+            "gaps",
             "internal_telemetry",
             "listen",
             "notify",
@@ -70,6 +72,7 @@ const MAP: [(&str, &[&str]); 26] = [
             "correlate",
             "evaluate",
             "forward",
+            "gaps",
             "internal_telemetry",
             "journal",
             "listen",
@@ -84,7 +87,17 @@ const MAP: [(&str, &[&str]); 26] = [
     ),
     (
         "event_test",
-        &["config", "correlate", "evaluate", "notify", "pipeline", "promql", "receive", "series"],
+        &[
+            "config",
+            "correlate",
+            "evaluate",
+            "normalize",
+            "notify",
+            "pipeline",
+            "promql",
+            "receive",
+            "series",
+        ],
     ),
     (
         "cli",
@@ -243,6 +256,7 @@ fn metric_names() -> BTreeSet<String> {
         "receive_refusals_total",
         "notify_attempts_total",
         "pipeline_troubles_total",
+        "gaps_found_total",
         "series_bytes",
         "series_dropped_total",
     ] {

@@ -208,6 +208,24 @@ impl TroubleFound<'_> {
     }
 }
 
+/// The telemetry of a function lacks something.
+#[derive(Debug)]
+pub struct GapFound<'a> {
+    /// `schema_drift` or `logs_dropped`.
+    pub kind: &'static str,
+    pub function: &'a str,
+    pub field: Option<&'a str>,
+    pub message: &'a str,
+}
+
+impl GapFound<'_> {
+    pub fn emit(&self, metrics: &Metrics) {
+        let Self { kind, function, field, message } = *self;
+        metrics.gaps.with_label_values(&[kind]).inc();
+        warn!(event = "gaps.gap.found", kind, function, field, "{message}");
+    }
+}
+
 /// The disk failed: nothing more is acknowledged.
 #[derive(Debug)]
 pub struct JournalFailed;

@@ -33,6 +33,7 @@ pub struct Metrics {
     evaluation_duration: Histogram,
     messages: IntCounterVec,
     pushed_alerts: IntCounterVec,
+    gaps: IntCounterVec,
     series: SeriesMetrics,
     outward: Outward,
     /// 1 once recovery is over.
@@ -100,6 +101,11 @@ impl Metrics {
                 "throughline_self_notify_attempts_total",
                 "Attempts to deliver a message",
                 &["outcome"],
+            )?,
+            gaps: counters(
+                "throughline_self_gaps_found_total",
+                "What was found lacking in the telemetry of functions",
+                &["kind"],
             )?,
             series: SeriesMetrics::try_new(&registry)?,
             outward: Outward::try_new(&registry)?,

@@ -9,6 +9,7 @@ use std::path::Path;
 use super::state::{State, evaluator, read, write};
 use super::terms::Terms;
 use crate::correlate::Engine;
+use crate::gaps::Gaps;
 use crate::journal::{Point, Section, Snapshot};
 use crate::measure::Measure;
 use crate::notify::Dispatcher;
@@ -18,13 +19,14 @@ use crate::signal::Fnv128;
 
 // A layout that changes gets another number, and a reader of the one before.
 const TERMS: &str = "terms.1";
-const ENGINE: &str = "engine.2";
-const MEASURE: &str = "measure.2";
+const ENGINE: &str = "engine.3";
+const MEASURE: &str = "measure.3";
 const SERIES: &str = "series.1";
 const EXPORTED: &str = "exported.1";
 const EVALUATOR: &str = "evaluator.1";
 const DISPATCHER: &str = "dispatcher.1";
 const ARCHIVE: &str = "archive.1";
+const GAPS: &str = "gaps.1";
 
 /// One stage's bytes, or why there are none.
 type Saved = Result<Vec<u8>, String>;
@@ -73,6 +75,7 @@ impl State {
             ("measured", measures),
             ("messages", dispatchers),
             ("kept", archives),
+            ("gaps", self.gaps().save().ok() == other.gaps().save().ok()),
             ("terms", self.terms() == other.terms()),
         ];
         stages.into_iter().filter(|(_, same)| !same).map(|(stage, _)| stage).collect()
@@ -99,6 +102,7 @@ impl State {
             (EVALUATOR, read(&self.evaluator).save().map_err(text)),
             (DISPATCHER, Ok(read(&self.dispatcher).save())),
             (ARCHIVE, self.archive.save().map_err(text)),
+            (GAPS, self.gaps().save().map_err(text)),
         ];
         let sections = sections.into_iter().map(|(name, bytes)| {
             let bytes = bytes.map_err(|error| format!("{name}: {error}"))?;
@@ -129,6 +133,9 @@ impl State {
                 .map_err(|e| wrong(DISPATCHER)(&e))?;
         let mut evaluator = evaluator(&terms);
         evaluator.restore(section(EVALUATOR)?).map_err(|e| wrong(EVALUATOR)(&e))?;
+        // Older versions watched for no gaps.
+        let gaps = snapshot.section(GAPS).map_or_else(|| Ok(Gaps::default()), Gaps::restore);
+        let gaps = gaps.map_err(|e| wrong(GAPS)(&e))?;
         let (archive, series) = (section(ARCHIVE)?, section(SERIES)?);
         let settings = terms.series.clone().unwrap_or_default();
         // The last one to be read: it removes what is not its own from the disk.
@@ -138,6 +145,7 @@ impl State {
         *self.measure() = measure;
         *write(&self.series) = series;
         *self.exported() = exported;
+        *self.gaps() = gaps;
         *write(&self.evaluator) = evaluator;
         *write(&self.dispatcher) = dispatcher;
         self.archive.set_config(terms.archive.clone());

@@ -430,6 +430,7 @@ fn views(config: &Config, state: &State, seen: Seen) -> Views {
         evaluator: Arc::clone(&state.evaluator),
         dispatcher: Arc::clone(&state.dispatcher),
         archive: Arc::clone(&state.archive),
+        gaps: Arc::clone(&state.gaps),
         metrics: seen.metrics,
         clock: seen.clock.clone(),
         findings: {

@@ -13,13 +13,14 @@ use super::terms::Terms;
 use crate::archive::Archive;
 use crate::correlate::{Change, Engine};
 use crate::evaluate::{Evaluator, Kept, Recorded, Transition};
+use crate::gaps::{self, Gaps};
 use crate::internal_telemetry::happening::AlertChanged;
 use crate::measure::{Measure, depth};
 use crate::notify::{self, Command, Dispatcher, Message, Receipt};
 use crate::number::f64_from_u64;
 use crate::series::export::HighWater;
 use crate::series::{STALE_NAN_BITS, Sample, SampleValue, Series};
-use crate::signal::{Batch, Labels, METRIC_NAME, SignalKind, Text, Timestamp};
+use crate::signal::{Batch, Labels, METRIC_NAME, SignalKind, Text, Timestamp, source_queues};
 
 /// What the journal holds. New kinds go at the end: the position is part of the format.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -66,6 +67,7 @@ pub struct State {
     pub evaluator: Arc<RwLock<Evaluator>>,
     pub dispatcher: Arc<RwLock<Dispatcher>>,
     pub measure: Arc<Mutex<Measure>>,
+    pub gaps: Arc<Mutex<Gaps>>,
     pub archive: Arc<Archive>,
     /// The highest values that ever left by `/metrics`.
     pub exported: Arc<Mutex<HighWater>>,
@@ -115,6 +117,7 @@ impl State {
             evaluator: Arc::new(RwLock::new(evaluator)),
             dispatcher: Arc::new(RwLock::new(dispatcher)),
             measure: Arc::new(Mutex::new(measure)),
+            gaps: Arc::default(),
             archive: Arc::new(archive),
             exported: Arc::default(),
             terms: Arc::new(Mutex::new(InForce { terms: terms.clone(), is_recorded: false })),
@@ -171,6 +174,15 @@ impl State {
         lock(&self.measure)
     }
 
+    pub(super) fn gaps(&self) -> MutexGuard<'_, Gaps> {
+        lock(&self.gaps)
+    }
+
+    /// Gaps that were found since this was asked last.
+    pub(super) fn new_gaps(&self) -> Vec<gaps::Finding> {
+        self.gaps().take_new()
+    }
+
     pub(super) fn exported(&self) -> MutexGuard<'_, HighWater> {
         lock(&self.exported)
     }
@@ -210,6 +222,7 @@ impl State {
 
     fn batch(&self, batch: &Batch, log_time: Timestamp) {
         let applied = write(&self.engine).apply(batch, log_time);
+        self.gaps().apply(batch, log_time);
         if applied.metrics.is_empty() && batch.remarks.is_empty() {
             return;
         }
@@ -226,12 +239,12 @@ impl State {
         }
     }
 
-    /// The queue that is configured to have this dead-letter queue.
+    /// The queues that are configured to have this dead-letter queue.
     fn source_of(&self, dlq: &str) -> Option<Text> {
         let in_force = lock(&self.terms);
-        let queues = &in_force.terms.correlate.queues;
-        let source = queues.iter().find(|queue| queue.dlq.as_deref() == Some(dlq))?;
-        Some(Text::clone(&source.name))
+        let queues = in_force.terms.correlate.queues.iter();
+        let sources = queues.filter(|queue| queue.dlq.as_deref() == Some(dlq));
+        source_queues(sources.map(|queue| &*queue.name))
     }
 
     fn tick(&self, log_time: Timestamp) {
@@ -242,6 +255,7 @@ impl State {
             (changes, engine.open_by_flow())
         };
         let alert_series = write(&self.evaluator).tick(log_time);
+        self.gaps().tick(log_time);
         {
             let (mut measure, mut series) = (self.measure(), write(&self.series));
             measure.apply(&changes, &mut series, log_time);

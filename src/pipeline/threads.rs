@@ -9,9 +9,11 @@ use tokio::sync::mpsc;
 use super::evaluation::entries;
 use super::state::{Entry, State};
 use crate::clock::Clock;
+use crate::gaps;
 use crate::internal_telemetry::Metrics;
 use crate::internal_telemetry::happening::{
-    EvaluationMissed, RecordApplied, RulesEvaluated, SeriesHeld, SnapshotFailed, SnapshotTaken,
+    EvaluationMissed, GapFound, RecordApplied, RulesEvaluated, SeriesHeld, SnapshotFailed,
+    SnapshotTaken,
 };
 use crate::journal::{self, Committed, Journal, Point, Priority, Refused, Taken};
 use crate::notify::Message;
@@ -129,12 +131,20 @@ impl EngineThread {
                 if let Err(TrySendError::Full(_)) = self.ticks.try_send(log_time) {
                     EvaluationMissed.emit(&self.metrics);
                 }
+                self.tell_of_gaps();
                 self.log.snapshot(&self.state, point, &self.metrics);
             }
             if let Some(applied) = item.applied {
                 // The waiter may have given up.
                 let _ = applied.send(());
             }
+        }
+    }
+
+    fn tell_of_gaps(&self) {
+        for found in self.state.new_gaps() {
+            let gaps::Finding { kind, ref function, ref field, ref message, .. } = found;
+            GapFound { kind, function, field: field.as_deref(), message }.emit(&self.metrics);
         }
     }
 

@@ -18,7 +18,7 @@ mod tempo;
 pub mod pages;
 
 use std::pin::Pin;
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -33,6 +33,7 @@ use crate::archive::Archive;
 use crate::clock::Clock;
 use crate::correlate::{Engine, Finding};
 use crate::evaluate::Evaluator;
+use crate::gaps::Gaps;
 use crate::internal_telemetry::Metrics;
 use crate::internal_telemetry::happening::QueryLimited;
 use crate::listen::Client;
@@ -93,6 +94,7 @@ pub struct Views {
     pub evaluator: Arc<RwLock<Evaluator>>,
     pub dispatcher: Arc<RwLock<Dispatcher>>,
     pub archive: Arc<Archive>,
+    pub gaps: Arc<Mutex<Gaps>>,
     pub metrics: Arc<Metrics>,
     pub clock: Clock,
     /// What the daemon thinks somebody should know of its disk and clock.

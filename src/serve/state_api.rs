@@ -130,19 +130,24 @@ async fn findings(State(views): State<Views>) -> Json<Value> {
     findings.extend(engine.iter().map(|finding| json!(finding)));
     let series = views.series.read().unwrap_or_else(std::sync::PoisonError::into_inner).findings();
     findings.extend(series.iter().map(|finding| json!(finding)));
+    let gaps = views.gaps.lock().unwrap_or_else(std::sync::PoisonError::into_inner).findings();
+    findings.extend(gaps.iter().map(|finding| json!(finding)));
     findings.extend((views.findings)().iter().map(|finding| json!(finding)));
     let evaluator = views.evaluator.read().unwrap_or_else(std::sync::PoisonError::into_inner);
     findings.extend(evaluator.active().iter().filter_map(of_function));
     Json(json!({"findings": findings}))
 }
 
-/// What a rule found out about one function: the rules are the only place that has thresholds.
+/// What a rule found out about one function, or one queue: the rules are the only place that has thresholds.
 fn of_function(alert: &ActiveAlert) -> Option<Value> {
-    let function = alert.labels.get("faas_name").filter(|name| !name.is_empty())?;
+    let named = |label: &str| alert.labels.get(label).filter(|name| !name.is_empty());
+    let (function, queue) = (named("faas_name"), named("queue"));
+    function.or(queue)?;
     let note = |name: &str| alert.annotations.get(name).map(|text| &**text);
     Some(json!({
         "kind": alert.labels.get("alertname"),
         "function": function,
+        "queue": queue,
         "message": note("summary").unwrap_or(&alert.rule.name),
         "detail": note("description"),
         "runbook_url": note("runbook_url"),
