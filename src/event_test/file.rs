@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_saphyr::{Location, Spanned};
 
+use super::packed::is_packed;
 use crate::evaluate::unit_test::ExpectedSample;
 use crate::number::usize_from_u64;
 use crate::signal::{Diagnostic, Labels, Text, Timestamp, parse_duration};
@@ -72,14 +73,20 @@ pub(super) struct Input {
     pub(super) path: String,
     pub(super) headers: Vec<(String, String)>,
     pub(super) body: Body,
-    /// Records that the daemon refuses for good.
-    pub(super) rejected: u32,
+    /// Records that the daemon refuses for good; None: `becomes` says.
+    pub(super) rejected: Option<u32>,
+    /// What the body becomes, a line each.
+    pub(super) becomes: Option<Vec<String>>,
+    /// Why the daemon refuses the whole body.
+    pub(super) refused: Option<String>,
 }
 
 #[derive(Debug)]
 pub(super) enum Body {
     /// With placeholders.
     Inline(String),
+    /// JSON with placeholders, parts of which are packed before it is sent.
+    Packed(String),
     /// As it is.
     File(String),
 }
@@ -163,8 +170,9 @@ struct RawInput {
     headers: BTreeMap<String, String>,
     body: Option<Value>,
     file: Option<String>,
-    #[serde(default)]
-    rejected: u32,
+    rejected: Option<u32>,
+    becomes: Option<String>,
+    refused: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -260,6 +268,7 @@ impl Check<'_> {
         let (at, raw) = (raw.referenced, raw.value);
         let body = match (raw.body, raw.file) {
             (Some(Value::String(text)), None) => Body::Inline(text),
+            (Some(value), None) if is_packed(&value) => Body::Packed(value.to_string()),
             (Some(value), None) => Body::Inline(value.to_string()),
             (None, Some(file)) => Body::File(file),
             _ => {
@@ -279,7 +288,9 @@ impl Check<'_> {
             path: raw.post,
             headers: raw.headers.into_iter().collect(),
             body,
-            rejected: raw.rejected,
+            rejected: raw.rejected.or_else(|| raw.becomes.is_none().then_some(0)),
+            becomes: raw.becomes.map(|text| text.trim().lines().map(str::to_owned).collect()),
+            refused: raw.refused,
         }
     }
 

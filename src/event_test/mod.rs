@@ -5,10 +5,13 @@
 //! time ([`crate::pipeline::Rehearsal`]), so a test sees what a pager would have been sent. No clock, no
 //! socket; the files' own errors are failures, not panics. `docs/event-tests.md` describes the format.
 
+#[cfg(test)]
+mod catalog_tests;
 mod compare;
 mod file;
 mod fill;
 mod of_request;
+mod packed;
 mod run;
 #[cfg(test)]
 mod tests;

@@ -12,10 +12,12 @@ use serde_json::{Value, json};
 use super::compare::{difference, is_like};
 use super::file::{Body, EventTest, Expectation, Expected, ExpectedAlert, Input, Place};
 use super::fill::fill;
+use super::packed::packed;
 use crate::config::Config;
 use crate::correlate::Lookup;
 use crate::evaluate::unit_test::{Compared, ExpectedSample, compare_query};
 use crate::evaluate::{ActiveAlert, AlertState};
+use crate::normalize::{Normalized, Rejection, show};
 use crate::notify::Message;
 use crate::notify::notifiers::{Rendered, Request, render};
 use crate::pipeline::{Happened, Rehearsal};
@@ -111,6 +113,11 @@ impl<'a> Run<'a> {
         let now = self.rehearsal.now();
         let body = match &input.body {
             Body::Inline(text) => fill(text, n, now)?.into_bytes(),
+            Body::Packed(text) => {
+                let value = serde_json::from_str(&fill(text, n, now)?);
+                let value = value.map_err(|error| format!("is no JSON when filled in: {error}"))?;
+                packed(value).to_string().into_bytes()
+            }
             Body::File(file) => read(file).map_err(|error| format!("{file}: {error}"))?,
         };
         let is_protobuf = matches!(&input.body, Body::File(file) if has_extension(file, "pb"));
@@ -120,21 +127,34 @@ impl<'a> Run<'a> {
             headers.push(("content-type".to_owned(), "application/x-protobuf".to_owned()));
         }
         let request = Captured { path: &input.path, headers: &headers, body: &body };
-        let read = captured::read(&request, now, &config.normalize)
-            .map_err(|error| format!("cannot be read: {error}"))?;
-        if read.batch.rejected != input.rejected {
-            let reasons: Vec<String> = read
-                .rejections
-                .iter()
-                .map(|one| format!("record {}: {}", one.index, one.message))
-                .collect();
-            let (expected, got) = (input.rejected, read.batch.rejected);
-            let reasons = reasons.join("\n    ");
-            return Err(format!("{got} records rejected, expected {expected}\n    {reasons}"));
+        let read = match (captured::read(&request, now, &config.normalize), &input.refused) {
+            (Ok(read), None) => read,
+            (Err(error), Some(why)) if is_like(why, &error.to_string()) => {
+                self.passed += 1;
+                return Ok(());
+            }
+            (Err(error), _) => return Err(format!("cannot be read: {error}")),
+            (Ok(_), Some(why)) => return Err(format!("was taken, expected a refusal: {why}")),
+        };
+        not_rejected(&read, input)?;
+        if let Some(expected) = &input.becomes {
+            self.becomes(input.place, expected, &show::text(&read));
         }
         let happened = self.rehearsal.take(read.batch);
         note(&happened, &mut self.fired, &mut self.sent);
         Ok(())
+    }
+
+    /// The text of what a body became, line by line.
+    fn becomes(&mut self, place: Place, expected: &[String], got: &str) {
+        let got: Vec<String> = got.lines().map(str::to_owned).collect();
+        let is_same = expected.len() == got.len()
+            && expected.iter().zip(&got).all(|(expected, got)| is_like(expected.trim(), got));
+        if is_same {
+            self.passed += 1;
+        } else {
+            self.fail(place, &differing("the body becomes something else", expected, &got));
+        }
     }
 
     fn check(&mut self, expectation: &Expectation) {
@@ -278,6 +298,17 @@ impl<'a> Run<'a> {
         let Place { line, col } = place;
         self.failures.push(format!("{}:{line}:{col}: {}: {problem}", self.file, self.test.name));
     }
+}
+
+/// Whether as many records are rejected as the test says.
+fn not_rejected(read: &Normalized, input: &Input) -> Result<(), String> {
+    let (expected, got) = (input.rejected.unwrap_or(read.batch.rejected), read.batch.rejected);
+    if expected == got {
+        return Ok(());
+    }
+    let reason = |one: &Rejection| format!("\n    record {}: {}", one.index, one.message);
+    let reasons: String = read.rejections.iter().map(reason).collect();
+    Err(format!("{got} records rejected, expected {expected}{reasons}"))
 }
 
 fn note(happened: &Happened, fired: &mut BTreeMap<Text, Timestamp>, sent: &mut Vec<Sent>) {

@@ -21,14 +21,13 @@ const ROUTE: [&str; 3] = ["routeKey", "resourcePath", "path"];
 const INVOCATION: [&str; 4] =
     ["integrationRequestId", "integration.requestId", "awsEndpointRequestId", "lambdaRequestId"];
 
-/// Whether a JSON record has the shape: a method, a route, a status and the gateway's id, and no level
-/// or message, which a logger would have written.
+/// Whether a JSON record has the shape: a route, a status and the gateway's id, or the id that no other
+/// service has (`$context.extendedRequestId`); and no level or message, which a logger would have written.
 pub(crate) fn is_record(object: &Object) -> bool {
-    object.contains_key("httpMethod")
-        && object.contains_key("status")
-        && ROUTE.iter().any(|name| object.contains_key(*name))
-        && ["requestId", "extendedRequestId"].iter().any(|name| object.contains_key(*name))
-        && !["level", "message", "msg"].iter().any(|name| object.contains_key(*name))
+    let has = |name: &str| object.contains_key(name);
+    let has_route = has("routeKey") || has("httpMethod") && ROUTE.into_iter().any(has);
+    let is_shaped = has_route && has("status") && has("requestId");
+    (is_shaped || has("extendedRequestId")) && !["level", "message", "msg"].into_iter().any(has)
 }
 
 /// Reads a record of that shape.
@@ -36,7 +35,9 @@ pub(crate) fn of_object(object: &Object, around: Around<'_>) -> Told {
     let object = around.rules.cleaned(object);
     let first = |names: &[&str]| names.iter().find_map(|name| text(&object, name));
     let request = Request {
-        method: text(&object, "httpMethod"),
+        // A route of an HTTP API is called by its method too.
+        method: text(&object, "httpMethod")
+            .or_else(|| Some(text(&object, "routeKey")?.split_once(' ')?.0)),
         route: first(&ROUTE),
         status: object.get("status").and_then(count),
         id: first(&["requestId", "extendedRequestId"]),

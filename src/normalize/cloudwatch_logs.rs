@@ -3,7 +3,7 @@
 //! A payload is `{"messageType":"DATA_MESSAGE","owner","logGroup","logStream","logEvents":[…]}`; several
 //! may follow each other, with or without line ends between. Every log event is one signal, known by its
 //! id, so that a delivery repeated under another request id counts once. Control messages (health checks
-//! of the destination) are filtered, one each. A bad event or payload leaves its neighbours alone.
+//! of the destination) are filtered, one each. Records of the group `aws/spans` are spans. A bad event or payload leaves its neighbours alone.
 //! Source: docs.aws.amazon.com/AmazonCloudWatch/latest/logs/SubscriptionFilters.html
 
 use std::borrow::Cow;
@@ -19,7 +19,7 @@ use super::json_fields::is_placeholder;
 use super::json_log::{self, Around, Rules};
 use super::pieces::{DEPTH_MAX, VALUE_BYTES_MAX, is_within_depth};
 use super::redact::Redactor;
-use super::{Config, Normalized, Origin, Undecodable};
+use super::{Config, Normalized, Origin, Undecodable, cloudwatch_spans};
 use crate::signal::{self, Fnv128, Receiver, Resource, Text};
 
 /// Broken payloads of one record behind which reading is taken up again.
@@ -217,6 +217,9 @@ fn read_event(
     around: Around<'_>,
     gather: &mut Gather,
 ) {
+    if cloudwatch_spans::is_group(&payload.log_group) {
+        return read_span(event, payload, around, gather);
+    }
     let time = event_time::read(&event.timestamp);
     let around = Around { fallback: time.unwrap_or(around.arrived), ..around };
     let told = match &event.message {
@@ -230,6 +233,24 @@ fn read_event(
         _ => return gather.reject("a log event needs a message"),
     };
     gather.accept(identity(event, payload), speaker, told);
+}
+
+/// A record of the group in which X-Ray keeps spans.
+fn read_span(event: &Event<'_>, payload: &Payload<'_>, around: Around<'_>, gather: &mut Gather) {
+    let object = match &event.message {
+        Value::String(text) => object_of(text),
+        Value::Object(object) if is_within_depth(&event.message, DEPTH_MAX) => Some(object.clone()),
+        _ => None,
+    };
+    let Some(object) = object else { return gather.reject("a span of aws/spans is an object") };
+    let account = Some(&*payload.owner).filter(|owner| !is_placeholder(owner));
+    let Rules { fields, redactor } = around.rules;
+    let around =
+        cloudwatch_spans::Around { fields, redactor, account: account.unwrap_or_default() };
+    match cloudwatch_spans::read(&object, around) {
+        Ok(read) => gather.accept(Some(read.identity), &read.speaker, read.told),
+        Err(reason) => gather.reject(reason),
+    }
 }
 
 fn object_of(text: &str) -> Option<super::json_fields::Object> {

@@ -1,11 +1,12 @@
-//! Prometheus's text formats: a scraped page to samples.
+//! Prometheus's formats: a scraped page to samples.
 //!
-//! In: a page in the text format 0.0.4 or in OpenMetrics 1.0. Out: its samples with their labels, and
+//! In: a page in the text format 0.0.4, in OpenMetrics 1.0 or in protobuf. Out: its samples with their labels, and
 //! what it says of its metrics. A page is read as a whole or not at all, as Prometheus does: of half a
 //! page nobody could say which series ended. Never is a sample without a name or with a label twice.
 //! Source: prometheus.io/docs/instrumenting/exposition_formats, OpenMetrics 1.0 (RFC draft, section 4).
 
 mod cursor;
+mod protobuf;
 #[cfg(test)]
 mod tests;
 
@@ -15,7 +16,9 @@ use self::cursor::Cursor;
 use super::Undecodable;
 use super::shorten::shorten;
 use crate::number::{f64_from_i64, i64_from_f64};
-use crate::signal::{Attributes, Labels, METRIC_NAME, MetricMetadata, MetricType, Text};
+use crate::signal::{
+    Attributes, Labels, METRIC_NAME, MetricMetadata, MetricType, NativeHistogram, Text,
+};
 
 /// Longest name of a metric or label, in bytes.
 const NAME_BYTES_MAX: usize = 1024;
@@ -24,13 +27,15 @@ const HELP_BYTES_MAX: usize = 1024;
 /// Metrics whose help and type are kept.
 const METRICS_MAX: usize = 50_000;
 
-/// Which of the two formats a page is in; its content type says so.
+/// Which of the formats a page is in; its content type says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// Times are in milliseconds.
     Text,
     /// Times are in seconds, and the page ends with `# EOF`.
     OpenMetrics,
+    /// Metric families, each behind its length; with native histograms.
+    Protobuf,
 }
 
 /// One line's sample.
@@ -39,6 +44,8 @@ pub struct Scraped {
     /// With the metric's name.
     pub labels: Labels,
     pub value: f64,
+    /// A native histogram, of which the value is the sum.
+    pub native: Option<Box<NativeHistogram>>,
     /// Milliseconds since the epoch, where the page tells it.
     pub t: Option<i64>,
     pub exemplar: Option<ScrapedExemplar>,
@@ -63,8 +70,11 @@ pub struct Page {
 /// Reads a page of at most `samples_max` samples.
 ///
 /// # Errors
-/// The first line that does not follow the format, or the bound.
+/// The first line or message that does not follow the format, or the bound.
 pub fn read(page: &[u8], format: Format, samples_max: usize) -> Result<Page, Undecodable> {
+    if format == Format::Protobuf {
+        return protobuf::read(page, samples_max);
+    }
     let text = simdutf8::basic::from_utf8(page)
         .map_err(|_| Undecodable { offset: 0, message: "the page is no UTF-8".to_owned() })?;
     let mut reader =
@@ -181,7 +191,7 @@ impl Reader {
         };
         cursor.skip_blank();
         match cursor.rest() {
-            "" => Ok(Scraped { labels, value, t, exemplar }),
+            "" => Ok(Scraped { labels, value, native: None, t, exemplar }),
             more => Err(format!("unexpected {:?} behind the sample", shorten(more, 60))),
         }
     }
@@ -193,7 +203,7 @@ impl Reader {
         let word = cursor.word();
         let wrong = || format!("{:?} is no time", shorten(word, 60));
         match self.format {
-            Format::Text => word.parse().map(Some).map_err(|_| wrong()),
+            Format::Text | Format::Protobuf => word.parse().map(Some).map_err(|_| wrong()),
             Format::OpenMetrics => {
                 let seconds = number(word).ok().filter(|x| x.is_finite()).ok_or_else(wrong)?;
                 Ok(Some(i64_from_f64((seconds * 1000.0).round())))

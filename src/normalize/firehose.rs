@@ -92,9 +92,19 @@ fn read_content(plain: &[u8], speaker: &Resource, rules: Rules<'_>, gather: &mut
         metric_stream::read_into(plain, speaker, gather);
     } else if metric_stream_otel::is_requests(plain) {
         metric_stream_otel::read_into(plain, speaker, gather);
+    } else if is_binary(plain) {
+        gather.reject(
+            "the record is neither text nor of a binary format that is known, or it is cut off",
+        );
     } else {
         json_log::read_into(plain, speaker, rules, gather);
     }
+}
+
+/// Logs hold no control characters but those of lines, tabs and colours.
+fn is_binary(plain: &[u8]) -> bool {
+    let head = plain.iter().take(64);
+    head.into_iter().any(|b| b.is_ascii_control() && !matches!(b, b'\t' | b'\n' | b'\r' | 0x1b))
 }
 
 #[cfg(test)]

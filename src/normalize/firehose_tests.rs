@@ -74,7 +74,7 @@ fn bad_records_are_rejected_under_their_position_in_the_request() {
             f-1
             2026-11-25T09:59:00.000000000Z log body="kept" function=pay account=1
             rejected 0: the record's data is no valid gzip: incomplete deflate stream
-            rejected 2: neither JSON nor a log line of a known format
+            rejected 2: the record is neither text nor of a binary format that is known, or it is cut off
             rejected 3: the record is empty
             rejected 4: the record's data holds more than 1048419 bytes when decompressed; send smaller pieces
             1 signals, 4 rejected, 0 filtered"#]],

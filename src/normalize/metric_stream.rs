@@ -64,17 +64,22 @@ pub fn normalize(body: &[u8], origin: &Origin, config: &Config) -> Result<Normal
     gather.finish_readable()
 }
 
-/// Whether a body holds metric stream records.
+/// Whether a body holds metric stream records: the first has three of the four fields that they are known
+/// by, so that one which lacks a field is rejected for that and not taken for a log record.
 pub(crate) fn is_records(body: &[u8]) -> bool {
     #[derive(Deserialize)]
-    #[expect(dead_code, reason = "only whether the fields are there counts")]
     struct Shape {
-        namespace: serde::de::IgnoredAny,
-        metric_name: serde::de::IgnoredAny,
-        value: serde::de::IgnoredAny,
+        namespace: Option<serde::de::IgnoredAny>,
+        metric_name: Option<serde::de::IgnoredAny>,
+        dimensions: Option<serde::de::IgnoredAny>,
+        value: Option<serde::de::IgnoredAny>,
     }
     let mut values = serde_json::Deserializer::from_slice(body).into_iter::<Shape>();
-    matches!(values.next(), Some(Ok(_)))
+    let Some(Ok(Shape { namespace, metric_name, dimensions, value })) = values.next() else {
+        return false;
+    };
+    let fields = [namespace, metric_name, dimensions, value];
+    fields.iter().filter(|field| field.is_some()).count() >= 3
 }
 
 /// Reads records into a delivery: by lines, because that is how they are written, so that a broken one
@@ -132,7 +137,9 @@ pub(crate) fn read_record(record: &MetricRecord, speaker: &Resource, gather: &mu
     gather.accept(Some(identity), speaker, told);
 }
 
-/// Whether a queue is called as dead-letter queues are, for systems that do not configure them:
+/// Whether a queue is called as dead-letter queues are. It only adds a series of that name, so that alerts
+/// about dead letters need no configuration; which queue it serves, and that a message was dead-lettered, is
+/// never taken from a name.
 /// `orders-dlq`, `orders_dead_letter`, `OrdersDLQ.fifo`, `orders-dead-letter-queue`.
 pub fn is_dead_letter_name(queue: &str) -> bool {
     let name = queue.to_ascii_lowercase();

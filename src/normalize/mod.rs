@@ -29,6 +29,7 @@ mod aws_names;
 mod azure_fields;
 mod azure_metric;
 mod carrier;
+mod cloudwatch_spans;
 mod emf;
 mod event_time;
 mod gather;

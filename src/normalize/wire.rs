@@ -96,6 +96,15 @@ impl<'a> Message<'a> {
         Ok(Some(Field { number, payload, offset }))
     }
 
+    /// Takes the next message of those that stand each behind its length; None at the end.
+    pub(crate) fn delimited(&mut self) -> Result<Option<Self>, Fault> {
+        if self.bytes.is_empty() {
+            return Ok(None);
+        }
+        let length = self.varint()?;
+        self.take(length).map(Some)
+    }
+
     fn varint(&mut self) -> Result<u64, Fault> {
         let mut value = 0_u64;
         for (i, &byte) in self.bytes.iter().enumerate().take(10) {

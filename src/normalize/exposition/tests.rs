@@ -11,7 +11,7 @@ fn check(page: &str, format: Format, expect: Expect) {
         Err(error) => format!("{error} (byte {})\n", error.offset),
         Ok(page) => {
             let mut out = String::new();
-            for Scraped { labels, value, t, exemplar } in &page.samples {
+            for Scraped { labels, value, t, exemplar, .. } in &page.samples {
                 let _ = write!(out, "{labels} {value}");
                 if let Some(t) = t {
                     let _ = write!(out, " @{t}");

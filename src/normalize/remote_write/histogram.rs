@@ -12,7 +12,7 @@ const BUCKETS_MAX: usize = 4096;
 /// Exponential schemas of Prometheus; those above 8 are brought down when they are stored.
 const SCHEMAS: std::ops::RangeInclusive<i32> = -4..=52;
 
-pub(super) fn read(wire: &Histogram) -> Result<MetricValue, String> {
+pub(in crate::normalize) fn read(wire: &Histogram) -> Result<MetricValue, String> {
     if wire.sum.to_bits() == STALE_NAN_BITS {
         return Ok(MetricValue::Stale);
     }

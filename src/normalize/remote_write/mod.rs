@@ -6,7 +6,7 @@
 //! true: that a request is decoded as a whole before its records are bounded.
 //! Source: prometheus.io/docs/specs/prw, versions 1.0 and 2.0.
 
-mod histogram;
+pub(super) mod histogram;
 pub mod message;
 #[cfg(test)]
 mod tests;
