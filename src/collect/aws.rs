@@ -9,6 +9,7 @@ mod call;
 pub mod config;
 mod credentials;
 mod metrics;
+mod profile;
 mod queues;
 #[cfg(test)]
 mod tests;

@@ -173,6 +173,7 @@ impl Reader<'_> {
             labels: self.labels(written),
             honor_labels: self.parse(&written.honor_labels, flag).unwrap_or(false),
             honor_timestamps: self.parse(&written.honor_timestamps, flag).unwrap_or(true),
+            native_histograms: self.parse(&written.native_histograms, flag).unwrap_or(false),
             preset: self.parse_with(&written.preset, Preset::NAMES, Preset::of),
             relabel: written
                 .relabel

@@ -170,6 +170,7 @@ section!(RawScrape {
     labels: Option<std::collections::BTreeMap<String, Spanned<Scalar>>>,
     honor_labels: Value,
     honor_timestamps: Value,
+    native_histograms: Value,
     preset: Value,
     relabel: Option<Vec<Spanned<RawRelabel>>>,
     body_max: Value,

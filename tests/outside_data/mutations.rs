@@ -50,8 +50,13 @@ pub(crate) fn run(shared: &Path) -> Report {
         return report;
     }
     let seconds = std::env::var("MUTATIONS_SECONDS").ok().and_then(|text| text.parse().ok());
-    let each = Duration::from_secs(seconds.unwrap_or(20)) / u32::try_from(CASES.len()).unwrap_or(1);
+    let whole = Duration::from_secs(seconds.unwrap_or(20));
     let (mut n_all, mut n_whole) = (0, 0);
+    let mut slow: Vec<(Duration, &str, u64)> = Vec::new();
+    // What small files leave of their time is for the large ones.
+    let mut cases: Vec<&Case> = CASES.iter().collect();
+    cases.sort_by_key(|case| fs::metadata(samples.join(case.0)).map_or(0, |file| file.len()));
+    let watch = Clock::stopwatch();
     // A panic is a problem of the report, not a page of text.
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|panic| {
@@ -59,11 +64,17 @@ pub(crate) fn run(shared: &Path) -> Report {
             *place = panic.to_string();
         }
     }));
-    for case in CASES {
+    for (n_done, case) in cases.iter().enumerate() {
+        let n_left = u32::try_from(cases.len() - n_done).unwrap_or(1);
+        let each = whole.saturating_sub(watch.elapsed()) / n_left;
+        let own = Clock::stopwatch();
         match mutated(case, &samples, each) {
             Ok(n) => {
                 n_all += n;
                 n_whole += u64::from(n == N_EACH);
+                if n < N_EACH {
+                    slow.push((own.elapsed(), case.0, n));
+                }
             }
             Err(problem) => report.problems.push(format!("{}: {problem}", case.0)),
         }
@@ -71,6 +82,11 @@ pub(crate) fn run(shared: &Path) -> Report {
     std::panic::set_hook(hook);
     let n_files = CASES.len();
     report.lines.push(format!("mutations {n_all}, all {N_EACH} of {n_whole}/{n_files} files"));
+    slow.sort_unstable();
+    let named = slow.iter().rev().take(3);
+    report
+        .lines
+        .extend(named.map(|(took, file, n)| format!("mutations of {file}: {n} in {took:.1?}")));
     report
 }
 

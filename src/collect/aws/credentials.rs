@@ -1,4 +1,5 @@
-//! Whose name calls are made in: the environment, a web identity, a container's or a machine's role.
+//! Whose name calls are made in: the environment, a shared file, a web identity, a container's or a
+//! machine's role.
 //!
 //! The order is that of AWS's own SDKs. Keys live in memory only and are fetched again before they end.
 //! Never are keys sent to a container endpoint that is neither on this machine nor encrypted.
@@ -10,6 +11,7 @@ use aws_credential_types::Credentials;
 use serde_json::Value;
 use tokio::sync::Mutex;
 
+use super::profile::{Files, Held as Profile};
 use crate::signal::Timestamp;
 
 /// Keys that end within this time are fetched anew.
@@ -20,6 +22,8 @@ const STATIC: Duration = Duration::from_hours(1);
 const METADATA_TIMEOUT: Duration = Duration::from_secs(2);
 const METADATA: &str = "http://169.254.169.254";
 const CONTAINER: &str = "http://169.254.170.2";
+/// What a session is called where nobody names it.
+const SESSION: &str = "throughline";
 
 /// Where keys come from. The environment is read once.
 pub(super) struct Chain {
@@ -42,10 +46,29 @@ struct Held {
 
 enum Source {
     Environment(Keys),
-    WebIdentity { token_file: String, role: String, session: String, endpoint: String },
-    Container { url: String, token: Option<String>, token_file: Option<String> },
-    Machine { endpoint: String },
+    /// Read again whenever keys are fetched: other tools write them anew.
+    Profile {
+        files: Files,
+        endpoint: String,
+    },
+    WebIdentity(WebIdentity),
+    Container {
+        url: String,
+        token: Option<String>,
+        token_file: Option<String>,
+    },
+    Machine {
+        endpoint: String,
+    },
     Nothing(&'static str),
+}
+
+struct WebIdentity {
+    token_file: String,
+    role: String,
+    session: String,
+    /// STS.
+    endpoint: String,
 }
 
 #[derive(Clone)]
@@ -96,25 +119,38 @@ impl Chain {
                 keys_of(&answer(asking, "the container's credentials").await?)
             }
             Source::Machine { endpoint } => self.machine(endpoint).await,
-            Source::WebIdentity { token_file, role, session, endpoint } => {
-                let token = read(token_file)?;
-                let form = [
-                    ("Action", "AssumeRoleWithWebIdentity"),
-                    ("Version", "2011-06-15"),
-                    ("RoleArn", role.as_str()),
-                    ("RoleSessionName", session.as_str()),
-                    ("WebIdentityToken", token.as_str()),
-                ];
-                let body =
-                    form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
-                let asking = self
-                    .http
-                    .post(endpoint)
-                    .header("content-type", "application/x-www-form-urlencoded")
-                    .body(body);
-                keys_of_xml(&answer(asking, "STS").await?)
-            }
+            Source::WebIdentity(identity) => self.web_identity(identity).await,
+            Source::Profile { files, endpoint } => match files.read()? {
+                Some(Profile::Keys { id, secret, session }) => {
+                    Ok(Keys { id, secret, session, expires: None })
+                }
+                Some(Profile::WebIdentity { token_file, role, session }) => {
+                    let session = session.unwrap_or_else(|| SESSION.to_owned());
+                    let endpoint = endpoint.clone();
+                    let identity = WebIdentity { token_file, role, session, endpoint };
+                    self.web_identity(&identity).await
+                }
+                None => Err("the AWS profile that was there at the start is gone".to_owned()),
+            },
         }
+    }
+
+    async fn web_identity(&self, identity: &WebIdentity) -> Result<Keys, String> {
+        let token = read(&identity.token_file)?;
+        let form = [
+            ("Action", "AssumeRoleWithWebIdentity"),
+            ("Version", "2011-06-15"),
+            ("RoleArn", identity.role.as_str()),
+            ("RoleSessionName", identity.session.as_str()),
+            ("WebIdentityToken", token.as_str()),
+        ];
+        let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
+        let asking = self
+            .http
+            .post(&identity.endpoint)
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body(body);
+        keys_of_xml(&answer(asking, "STS").await?)
     }
 
     /// IMDSv2: a token first, then the role's name, then its keys.
@@ -141,14 +177,18 @@ fn source(region: &str, env: &dyn Fn(&str) -> Option<String>) -> Source {
         let session = env("AWS_SESSION_TOKEN");
         return Source::Environment(Keys { id, secret, session, expires: None });
     }
+    let suffix = if region.starts_with("cn-") { ".cn" } else { "" };
+    let endpoint = env("AWS_ENDPOINT_URL_STS")
+        .unwrap_or_else(|| format!("https://sts.{region}.amazonaws.com{suffix}/"));
+    // A profile that was named and cannot be used says so at each attempt.
+    if let Some(files) = Files::of(env).filter(|files| !matches!(files.read(), Ok(None))) {
+        return Source::Profile { files, endpoint };
+    }
     if let (Some(token_file), Some(role)) =
         (env("AWS_WEB_IDENTITY_TOKEN_FILE"), env("AWS_ROLE_ARN"))
     {
-        let session = env("AWS_ROLE_SESSION_NAME").unwrap_or_else(|| "throughline".to_owned());
-        let suffix = if region.starts_with("cn-") { ".cn" } else { "" };
-        let endpoint = env("AWS_ENDPOINT_URL_STS")
-            .unwrap_or_else(|| format!("https://sts.{region}.amazonaws.com{suffix}/"));
-        return Source::WebIdentity { token_file, role, session, endpoint };
+        let session = env("AWS_ROLE_SESSION_NAME").unwrap_or_else(|| SESSION.to_owned());
+        return Source::WebIdentity(WebIdentity { token_file, role, session, endpoint });
     }
     let (token, token_file) =
         (env("AWS_CONTAINER_AUTHORIZATION_TOKEN"), env("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"));

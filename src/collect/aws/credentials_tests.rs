@@ -75,7 +75,18 @@ async fn each_source_gives_its_keys_and_the_nearest_wins() {
     assert_eq!(id(&machine).await.as_deref(), Ok("machine"));
     assert_eq!(id(&[&machine[..], &container].concat()).await.as_deref(), Ok("container"));
     assert_eq!(id(&[&machine[..], &container, &web].concat()).await.as_deref(), Ok("web"));
-    assert_eq!(id(&[&machine[..], &container, &web, &keys].concat()).await.as_deref(), Ok("env"));
+    let shared = dir.path().join("credentials").display().to_string();
+    std::fs::write(&shared, "[default]\naws_access_key_id=file\naws_secret_access_key=s\n")
+        .expect("a file");
+    let file = [
+        ("AWS_SHARED_CREDENTIALS_FILE", shared.as_str()),
+        ("AWS_CONFIG_FILE", "/nonexistent/config"),
+    ];
+    let near = [&machine[..], &container, &web, &file].concat();
+    assert_eq!(id(&near).await.as_deref(), Ok("file"));
+    assert_eq!(id(&[&near[..], &keys].concat()).await.as_deref(), Ok("env"));
+    let error = id(&[&near[..], &[("AWS_PROFILE", "nobody")]].concat()).await.expect_err("none");
+    assert!(error.contains("AWS_PROFILE=nobody"), "{error}");
 }
 
 #[tokio::test]

@@ -38,6 +38,8 @@ pub struct Job {
     pub honor_labels: bool,
     /// Times that a page tells are taken.
     pub honor_timestamps: bool,
+    /// Asks for protobuf first, which alone has native histograms; of one that has both, they are taken.
+    pub native_histograms: bool,
     /// Names that a broker or platform uses, to the contract's.
     pub preset: Option<Preset>,
     pub relabel: Vec<Relabel>,

@@ -7,6 +7,8 @@ use crate::normalize::exposition::Format;
 
 /// OpenMetrics first: it has exemplars, units and an end.
 const ACCEPTED: &str = "application/openmetrics-text;version=1.0.0;q=0.6,application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=0.0.4;q=0.3,*/*;q=0.1";
+/// Protobuf alone has native histograms.
+const ACCEPTED_NATIVE: &str = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.7,";
 const PATIENCE: HeaderName = HeaderName::from_static("x-prometheus-scrape-timeout-seconds");
 
 /// A page as it came.
@@ -37,10 +39,11 @@ impl Fetcher {
     /// The page, or why there is none.
     pub(super) async fn fetch(&self, target: &Target) -> Result<Fetched, String> {
         let settings = &target.settings;
+        let native = if settings.native_histograms { ACCEPTED_NATIVE } else { "" };
         let mut asking = self
             .client
             .get(&target.url)
-            .header(ACCEPT, ACCEPTED)
+            .header(ACCEPT, format!("{native}{ACCEPTED}"))
             .header(PATIENCE, settings.timeout.as_secs_f64().to_string());
         if let Some(token) = &settings.token {
             asking = asking.bearer_auth(token);
@@ -52,8 +55,11 @@ impl Fetcher {
             return Err(format!("the target answered {}", answer.status()));
         }
         let kind = answer.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
-        let is_open = kind.is_some_and(|kind| kind.starts_with("application/openmetrics-text"));
-        let format = if is_open { Format::OpenMetrics } else { Format::Text };
+        let format = match kind.and_then(|kind| kind.split(';').next()).map(str::trim) {
+            Some("application/openmetrics-text") => Format::OpenMetrics,
+            Some("application/vnd.google.protobuf") => Format::Protobuf,
+            _ => Format::Text,
+        };
         let mut bytes = Vec::new();
         while let Some(chunk) = answer.chunk().await.map_err(told)? {
             if bytes.len() + chunk.len() > settings.body_bytes_max {

@@ -55,6 +55,7 @@ pub(super) fn read(page: &Fetched, target: &Target, at: Timestamp) -> Result<Out
         let mapped = mapped.map(|(own, value)| Scraped {
             labels: Labels::new(settings.labels.pairs().iter().chain(own.pairs()).cloned()),
             value,
+            native: None,
             t: scraped.t,
             exemplar: None,
         });
@@ -194,7 +195,8 @@ impl Gather {
             };
             batch.remarks.push(Remark::Exemplar { series: labels.clone(), exemplar });
         }
-        self.points.add(labels, time, MetricValue::Gauge(sample.value));
+        let native = sample.native.clone().map(MetricValue::Native);
+        self.points.add(labels, time, native.unwrap_or(MetricValue::Gauge(sample.value)));
     }
 
     fn now(&mut self, labels: Labels, value: MetricValue) {

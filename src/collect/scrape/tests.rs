@@ -35,6 +35,7 @@ fn job(targets: &[&str]) -> Job {
         labels: Labels::default(),
         honor_labels: false,
         honor_timestamps: true,
+        native_histograms: false,
         preset: None,
         relabel: Vec::new(),
         body_bytes_max: 1000,
