@@ -93,6 +93,8 @@ pub struct Gaps {
 impl Gaps {
     /// Looks at some signals of each function of a batch, at log time.
     pub fn apply(&mut self, batch: &Batch, now: Timestamp) {
+        // Signals of one function stand together: once enough of it were looked at, the rest cost nothing.
+        let mut done = None;
         for signal in &batch.signals {
             let resource = batch.resources.get(usize_from_u32(signal.resource));
             match (&signal.kind, resource) {
@@ -106,9 +108,11 @@ impl Gaps {
                     }
                 }
                 (SignalKind::Log(_) | SignalKind::Span(_), Some(resource))
-                    if self.n_looked_at < ALL_LOOKED_AT_MAX =>
+                    if self.n_looked_at < ALL_LOOKED_AT_MAX && done != Some(signal.resource) =>
                 {
-                    self.look_at(signal, resource, now);
+                    if !self.look_at(signal, resource, now) {
+                        done = Some(signal.resource);
+                    }
                 }
                 _ => {}
             }
@@ -201,12 +205,13 @@ impl Gaps {
         Some((name, function))
     }
 
-    fn look_at(&mut self, signal: &Signal, resource: &Resource, now: Timestamp) {
-        let Some(name) = resource.function_or_service() else { return };
+    /// False where nothing more of the function is looked at before the next tick.
+    fn look_at(&mut self, signal: &Signal, resource: &Resource, now: Timestamp) -> bool {
+        let Some(name) = resource.function_or_service() else { return false };
         let room = FIELDS_MAX.saturating_sub(self.n_fields);
-        let Some(function) = self.function(name) else { return };
+        let Some(function) = self.function(name) else { return false };
         if function.n_looked_at >= LOOKED_AT_MAX {
-            return;
+            return false;
         }
         function.n_looked_at += 1;
         function.last = now;
@@ -223,6 +228,7 @@ impl Gaps {
         self.n_fields += grown;
         self.n_looked_at += 1;
         found.into_iter().for_each(|one| self.tell(Some(one)));
+        true
     }
 
     /// Finds what has vanished, and forgets what is long over.
