@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use self::field::{Fields, Kind};
 use self::lost::Lost;
-use crate::number::usize_from_u32;
+use crate::number::{u64_from_usize, usize_from_u32};
 use crate::signal::{Batch, Facts, Resource, Signal, SignalKind, Text, Timestamp};
 
 /// Functions that are watched; of later ones nothing is told, which is a finding.
@@ -93,9 +93,12 @@ pub struct Gaps {
 impl Gaps {
     /// Looks at some signals of each function of a batch, at log time.
     pub fn apply(&mut self, batch: &Batch, now: Timestamp) {
-        // Signals of one function stand together: once enough of it were looked at, the rest cost nothing.
-        let mut done = None;
-        for signal in &batch.signals {
+        // Of a large batch, signals spread over all of it: what stands at its end says other things than
+        // what stands at its start. Where the first lies, the body decides.
+        let stride = (batch.signals.len() / usize_from_u32(LOOKED_AT_MAX)).max(1);
+        let first = usize::try_from(batch.body_hash % u128::from(u64_from_usize(stride)));
+        let chosen = |idx: usize| idx % stride == first.unwrap_or_default();
+        for (idx, signal) in batch.signals.iter().enumerate() {
             let resource = batch.resources.get(usize_from_u32(signal.resource));
             match (&signal.kind, resource) {
                 (SignalKind::Platform(event), Some(resource)) => {
@@ -108,11 +111,9 @@ impl Gaps {
                     }
                 }
                 (SignalKind::Log(_) | SignalKind::Span(_), Some(resource))
-                    if self.n_looked_at < ALL_LOOKED_AT_MAX && done != Some(signal.resource) =>
+                    if chosen(idx) && self.n_looked_at < ALL_LOOKED_AT_MAX =>
                 {
-                    if !self.look_at(signal, resource, now) {
-                        done = Some(signal.resource);
-                    }
+                    self.look_at(signal, resource, now);
                 }
                 _ => {}
             }
@@ -205,13 +206,12 @@ impl Gaps {
         Some((name, function))
     }
 
-    /// False where nothing more of the function is looked at before the next tick.
-    fn look_at(&mut self, signal: &Signal, resource: &Resource, now: Timestamp) -> bool {
-        let Some(name) = resource.function_or_service() else { return false };
+    fn look_at(&mut self, signal: &Signal, resource: &Resource, now: Timestamp) {
+        let Some(name) = resource.function_or_service() else { return };
         let room = FIELDS_MAX.saturating_sub(self.n_fields);
-        let Some(function) = self.function(name) else { return false };
+        let Some(function) = self.function(name) else { return };
         if function.n_looked_at >= LOOKED_AT_MAX {
-            return false;
+            return;
         }
         function.n_looked_at += 1;
         function.last = now;
@@ -228,7 +228,6 @@ impl Gaps {
         self.n_fields += grown;
         self.n_looked_at += 1;
         found.into_iter().for_each(|one| self.tell(Some(one)));
-        true
     }
 
     /// Finds what has vanished, and forgets what is long over.

@@ -171,3 +171,27 @@ fn floods_and_endless_names_are_bounded() {
     let [full]: [Finding; 1] = gaps.findings().try_into().expect("one finding");
     assert!(full.message.starts_with("more than 500 functions"), "{}", full.message);
 }
+
+#[test]
+fn of_a_large_batch_its_end_is_seen_as_well_as_its_start() {
+    let mut gaps = Gaps::default();
+    let large = |second: u64| {
+        let now = at(second);
+        let mut batch = Batch::new(Receiver::Json, now);
+        batch.body_hash = u128::from(second) * 0x9e37_79b9_7f4a_7c15;
+        let function = Some("checkout".into());
+        batch.resources.push(Resource { function, ..Resource::default() });
+        for n in 0..1_000 {
+            // Only the last tenth says what an order is worth.
+            let fields = if n >= 900 { amount().to_vec() } else { Vec::new() };
+            batch.signals.extend(record(&fields, true, now).signals);
+        }
+        batch
+    };
+    for second in 1..=700 {
+        gaps.apply(&large(second), at(second));
+        gaps.tick(at(second));
+    }
+    let seen = gaps.functions.get("checkout").map(|function| function.records.len());
+    assert_eq!((seen, gaps.findings()), (Some(2), Vec::new()));
+}
