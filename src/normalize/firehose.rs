@@ -103,8 +103,8 @@ fn read_content(plain: &[u8], speaker: &Resource, rules: Rules<'_>, gather: &mut
 
 /// Logs hold no control characters but those of lines, tabs and colours.
 fn is_binary(plain: &[u8]) -> bool {
-    let head = plain.iter().take(64);
-    head.into_iter().any(|b| b.is_ascii_control() && !matches!(b, b'\t' | b'\n' | b'\r' | 0x1b))
+    let is_odd = |b: &u8| b.is_ascii_control() && !matches!(b, b'\t' | b'\n' | b'\r' | 0x1b);
+    plain.iter().take(64).any(is_odd)
 }
 
 #[cfg(test)]
