@@ -425,8 +425,8 @@ mod tests {
         let summary =
             Metric { summary: Some(Summary { count: 4, sum: 9.0, quantile }), ..labelled("c") };
         let bucket = |upper_bound, cumulative_count| Bucket {
-            upper_bound,
             cumulative_count,
+            upper_bound,
             ..Bucket::default()
         };
         let histogram = Histogram {
