@@ -4,6 +4,7 @@
 //! facts meet: empty, huge, constant, shared by strangers, naming themselves. Whatever comes, the
 //! engine does not panic, the books balance, what it shows adds up, and in the end it holds nothing.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use throughline::correlate::{Change, Config, Engine, Lookup, Request, RequestFilter};
@@ -160,6 +161,7 @@ fn facts(of: &mut Choices<'_>) -> Facts {
             retry_count: of.maybe(|of| u32::from(of.byte())),
         }),
         duration: of.maybe(Choices::duration),
+        stands_for: of.one_in(8).then(|| NonZeroU32::MIN.saturating_add(u32::from(of.byte()))),
     }
 }
 
