@@ -496,7 +496,7 @@ mod tests {
         let page = family("a", 1, &vec![gauge.clone(); 21]);
         check(
             &page,
-            &expect!["a family has more metrics than a page may have samples at byte 199"],
+            &expect!["a family has more metrics than a page may have samples at byte 276"],
         );
         check(
             page.get(..30).expect("longer"),
