@@ -1,9 +1,11 @@
 //! Measures the time-series store; `cargo bench --bench series` prints a table.
 //!
-//! `SERIES_N` scraped series (default 10,000) with a sample every 15 s for `SERIES_HOURS` hours (default
-//! 24), half gauges of two decimals, half counters; beside them a month of an objective's counters and
-//! a day of a queue's lag. Figures: appends a second, bytes a sample in memory and on disk, and p50 and
-//! p99 of ten dashboard queries, alone and while samples are appended. With `SERIES_PEERS` set to
+//! `SERIES_N` scraped series (default 10,000) with a sample every `SERIES_STEP` seconds (default 15) for
+//! `SERIES_HOURS` hours (default 24), half gauges of two decimals, half counters: a hundred metrics of a
+//! hundred series each, then metrics of nine, so that 100,000 series have 10,100 names. Beside them a
+//! month of an objective's counters and a day of a queue's lag, every 15 s. Figures: appends a second,
+//! bytes a sample in memory and on disk, and p50 and p99 of dashboard queries, alone and while samples
+//! are appended. With `SERIES_PEERS` set to
 //! `name=URL` pairs (`prometheus=http://127.0.0.1:9090`), the same scraped samples go to these peers by
 //! remote write (at `/api/v1/write`), and the queries that name only those are asked there as well.
 //! Nothing here fails for being slow.
@@ -30,8 +32,8 @@ use throughline::promql::{Options, Query, Range};
 use throughline::series::{Config, Sample, SampleValue, Selection, Series};
 use throughline::signal::{Labels, METRIC_NAME, Timestamp};
 
-const STEP: i64 = 15;
-const PER_METRIC: usize = 100;
+/// Seconds between what the objective and the queue count.
+const OBJECTIVE_STEP: i64 = 15;
 const MONTH: i64 = 30 * 86_400;
 const RUNS: usize = 15;
 const MIB: f64 = 1_048_576.0;
@@ -82,6 +84,15 @@ const QUERIES: [Asked; 10] = [
     shared("regex over all names", "count({__name__=~\"bench_.*[02468]_celsius\"})", 0, 0),
 ];
 
+/// What a dashboard's variable asks for: the values of a label of all series of a day.
+const LABEL: &str = "instance";
+
+/// Which metric a series belongs to.
+fn metric(i: usize) -> usize {
+    let (large, per_small) = (10_000, 9);
+    if i < large { i / 100 } else { 100 + (i - large) / per_small }
+}
+
 /// A generator of noise that is the same everywhere (xorshift64).
 struct Noise(u64);
 
@@ -96,24 +107,31 @@ impl Noise {
 
 /// The scraped series with their present values, in hundredths.
 struct Scraped {
+    /// Seconds between scrapes.
+    step: i64,
     labels: Vec<Labels>,
     values: Vec<u64>,
     noise: Noise,
 }
 
 impl Scraped {
-    fn new(n: usize) -> Self {
+    fn new(n: usize, step: i64) -> Self {
         let labels = |i: usize| {
-            let metric = i / PER_METRIC;
+            let metric = metric(i);
             let unit = if metric.is_multiple_of(2) { "celsius" } else { "total" };
             Labels::of(&[
                 (METRIC_NAME, &format!("bench_{metric}_{unit}")),
-                ("instance", &format!("10.0.0.{}:9100", i % PER_METRIC)),
+                ("instance", &format!("10.0.0.{}:9100", i % 100)),
                 ("job", "bench"),
                 ("zone", ["a", "b", "c"][i % 3]),
             ])
         };
-        Self { labels: (0..n).map(labels).collect(), values: vec![200_000; n], noise: Noise(88) }
+        Self {
+            step,
+            labels: (0..n).map(labels).collect(),
+            values: vec![200_000; n],
+            noise: Noise(88),
+        }
     }
 
     /// The values of the next scrape.
@@ -121,7 +139,7 @@ impl Scraped {
         for (i, value) in self.values.iter_mut().enumerate() {
             let noise = self.noise.next();
             // Gauges move in two of three scrapes, counters rise by up to twenty.
-            *value = match (i / PER_METRIC) % 2 {
+            *value = match metric(i) % 2 {
                 0 if !noise.is_multiple_of(3) => (*value + noise % 41).saturating_sub(20),
                 0 => *value,
                 _ => *value + 100 * (noise % 21),
@@ -176,8 +194,10 @@ fn load(
     let mut spent = Duration::ZERO;
     let mut ticks = Vec::new();
     for second in seconds {
-        if second % STEP == 0 {
+        if second % OBJECTIVE_STEP == 0 {
             objective(&mut series.write().expect("no thread panicked"), second, noise);
+        }
+        if second % scraped.step == 0 {
             let begun = Instant::now();
             scrape(series, scraped, second);
             spent += begun.elapsed();
@@ -195,6 +215,7 @@ fn main() {
         return;
     }
     let (n, hours) = (number("SERIES_N", 10_000), number("SERIES_HOURS", 24));
+    let step = number("SERIES_STEP", 15) as i64;
     // Recent, since peers keep what is recent by their own clock.
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970");
     let end = now.as_secs() as i64 / 7200 * 7200;
@@ -203,15 +224,15 @@ fn main() {
     let before = resident();
     let config = Config { memory_max_bytes: 2 << 30, ..Config::default() };
     let series = RwLock::new(Series::create(config, folder.path()).expect("a writable folder"));
-    let (mut scraped, mut noise) = (Scraped::new(n), Noise(7));
+    let (mut scraped, mut noise) = (Scraped::new(n, step), Noise(7));
     for second in (start - MONTH..start).step_by(60) {
         let mut series = series.write().expect("no thread panicked");
         objective(&mut series, second, &mut noise);
         series.tick(at(second));
     }
     let (spent, ticks) = load(&series, &mut scraped, &mut noise, start..end);
-    let n_samples = n as f64 * (hours as f64 * 3600.0 / STEP as f64);
-    println!("{n} series, {hours} h, {:.1} M samples", n_samples / 1e6);
+    let n_samples = n as f64 * (hours as f64 * 3600.0 / step as f64);
+    println!("{n} series, {hours} h, a sample every {step} s, {:.1} M samples", n_samples / 1e6);
     println!("appends a second, one thread: {:.2} M", n_samples / spent.as_secs_f64() / 1e6);
     let tick = |q: f64| ticks[((ticks.len() - 1) as f64 * q) as usize].as_secs_f64() * 1e3;
     println!(
@@ -225,15 +246,18 @@ fn main() {
     sizes(&series, folder.path(), n_samples);
     println!("\n| query | p50 ms | p99 ms | p50 ms while appending | p99 |\n|---|---|---|---|---|");
     let quiet: Vec<Times> = QUERIES.iter().map(|asked| times(&series, asked, end)).collect();
-    let (stop, appended) = (AtomicBool::new(false), AtomicU64::new(0));
+    let (stop, appended, waited) = (AtomicBool::new(false), AtomicU64::new(0), AtomicU64::new(0));
     let begun = Instant::now();
     let busy: Vec<Times> = std::thread::scope(|scope| {
         scope.spawn(|| {
             let mut second = end;
             while !stop.load(Ordering::Relaxed) {
+                let begun = Instant::now();
+                drop(series.write().expect("no thread panicked"));
+                waited.fetch_max(begun.elapsed().as_micros() as u64, Ordering::Relaxed);
                 scrape(&series, &mut scraped, second);
                 appended.fetch_add(n as u64, Ordering::Relaxed);
-                second += STEP;
+                second += scraped.step;
             }
         });
         let busy = QUERIES.iter().map(|asked| times(&series, asked, end)).collect();
@@ -244,10 +268,13 @@ fn main() {
     for ((asked, quiet), busy) in QUERIES.iter().zip(&quiet).zip(&busy) {
         println!("| {} | {quiet} | {busy} |", asked.what);
     }
+    println!("| label values, 24 h | {} | |", label_values(&series, end));
     println!("\nappends a second while queries run: {rate:.2} M");
+    let waited = waited.load(Ordering::Relaxed) as f64 / 1e3;
+    println!("longest wait of the one that appends, for a query: {waited:.2} ms");
     for peer in std::env::var("SERIES_PEERS").unwrap_or_default().split_whitespace() {
         if let Some((name, url)) = peer.split_once('=') {
-            compare(name, url, n, start..end);
+            compare(name, url, (n, step), start..end);
         }
     }
 }
@@ -283,15 +310,15 @@ struct Value {
 }
 
 /// Writes the same samples to a peer, then asks it the queries that it can answer.
-fn compare(name: &str, url: &str, n: usize, seconds: std::ops::Range<i64>) {
+fn compare(name: &str, url: &str, (n, step): (usize, i64), seconds: std::ops::Range<i64>) {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.expect("a runtime").block_on(async {
         let client = reqwest::Client::new();
-        let mut scraped = Scraped::new(n);
+        let mut scraped = Scraped::new(n, step);
         let (mut sending, end) = (Duration::ZERO, seconds.end);
-        let times: Vec<i64> = seconds.step_by(STEP as usize).collect();
-        for part in times.chunks(PART) {
+        let times: Vec<i64> = seconds.step_by(step as usize).collect();
+        for part in times.chunks(usize::max(1, (PART_SECONDS / step) as usize)) {
             for request in requests(&mut scraped, part) {
                 let begun = Instant::now();
                 let answer = client
@@ -341,11 +368,37 @@ fn compare(name: &str, url: &str, n: usize, seconds: std::ops::Range<i64>) {
             }
             println!("| {} | {} |", asked.what, Times::of(took));
         }
+        let mut took = Vec::new();
+        for _ in 0..RUNS {
+            let begun = Instant::now();
+            let range = format!("start={}&end={}&nocache=1", end - 86_400, end);
+            let answer = client.get(format!("{url}/api/v1/label/{LABEL}/values?{range}"));
+            let answer = answer.send().await.expect("the peer answers");
+            let text = answer.text().await.unwrap_or_default();
+            assert!(text.contains("10.0.0.1:9100"), "{name}: {text}");
+            took.push(begun.elapsed().as_secs_f64() * 1e3);
+        }
+        println!("| label values, 24 h | {} |", Times::of(took));
     });
 }
 
+/// The values of a label, as `/api/v1/label/NAME/values` finds them.
+fn label_values(series: &RwLock<Series>, end: i64) -> Times {
+    let took = (0..RUNS).map(|_| {
+        let begun = Instant::now();
+        let range = ((end - 86_400) * 1000, end * 1000);
+        let sets = throughline::series::label_sets_shared(series, &[], range);
+        let mut values: Vec<&str> = sets.iter().filter_map(|set| set.get(LABEL)).collect();
+        values.sort_unstable();
+        values.dedup();
+        assert!(values.len() > 99 || sets.len() < 100, "each series has one");
+        begun.elapsed().as_secs_f64() * 1e3
+    });
+    Times::of(took.collect())
+}
+
 /// Scrapes of one request: half an hour, since Prometheus refuses what is an hour older than its newest.
-const PART: usize = 120;
+const PART_SECONDS: i64 = 1800;
 /// Series of one request.
 const SERIES_AT_ONCE: usize = 500;
 
@@ -407,8 +460,7 @@ impl std::fmt::Display for Times {
 
 fn times(series: &RwLock<Series>, asked: &Asked, end: i64) -> Times {
     let query = Query::parse(asked.text).expect("a query");
-    let select =
-        |selection: &Selection<'_>| series.read().expect("no thread panicked").select(selection);
+    let select = |selection: &Selection<'_>| throughline::series::select_shared(series, selection);
     let range = Range {
         start: (end - 1 - asked.back) * 1000,
         end: (end - 1) * 1000,

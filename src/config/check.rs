@@ -14,7 +14,7 @@ use super::raw::{
 use super::{Config, Outside, Rules};
 use crate::correlate::config::{Architecture, FlowConfig, FunctionConfig, QueueConfig};
 use crate::forward::alertmanagers::Peer;
-use crate::forward::endpoint::{self, Endpoint};
+use crate::forward::endpoint::{self, Endpoint, Protocol};
 use crate::signal::{Diagnostic, Labels, parse_bytes, parse_duration};
 use crate::{archive, correlate, normalize, notify, promql, series};
 
@@ -246,8 +246,22 @@ impl Reader<'_> {
             let value = self.text(&Some(value.clone())).unwrap_or_default();
             labels.push((name.as_str().into(), value.into()));
         }
+        let message = self.text(&raw.value.protobuf_message);
+        let protocol = message.as_deref().map(Protocol::named);
+        if let (Some(None), Some(written)) = (protocol, &raw.value.protobuf_message) {
+            self.error(
+                written,
+                "`protobuf_message` is prometheus.WriteRequest or io.prometheus.write.v2.Request",
+            );
+        }
+        let protocol = protocol.flatten().unwrap_or_default();
+        let sends_native_histograms =
+            self.parse(&raw.value.send_native_histograms, "true or false");
         Some(Endpoint {
             url,
+            protocol,
+            // The first version's receivers may refuse a whole request for them.
+            sends_native_histograms: sends_native_histograms.unwrap_or(protocol == Protocol::V2),
             token: self.secret(&raw.value.token, &raw.value.token_file),
             interval,
             timeout: self.duration(&raw.value.timeout).unwrap_or(endpoint::TIMEOUT),

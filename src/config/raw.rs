@@ -141,6 +141,8 @@ section!(RawRemoteWrite {
     token_file: Value,
     interval: Value,
     timeout: Value,
+    protobuf_message: Value,
+    send_native_histograms: Value,
     labels: Option<std::collections::BTreeMap<String, Spanned<Scalar>>>,
 });
 section!(RawForward {

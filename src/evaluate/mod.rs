@@ -180,7 +180,7 @@ impl Evaluator {
     }
 
     /// The objectives whose `throughline_slo_*` counters the rules need.
-    pub fn objectives(&self) -> Vec<Objective> {
+    pub(crate) fn objectives(&self) -> Vec<Objective> {
         self.slos.iter().filter_map(Slo::objective).collect()
     }
 
@@ -398,11 +398,9 @@ impl Evaluator {
         self.slos.iter().find(is_it).cloned()
     }
 
-    /// The objectives with their state, as `/api/slos` shows them.
-    pub fn slos_json(&self, now: Timestamp, select: &Select<'_>) -> serde_json::Value {
-        let slos: Vec<serde_json::Value> =
-            self.slos.iter().map(|slo| slo::state::json(slo, now, select)).collect();
-        serde_json::json!({ "slos": slos })
+    /// All objectives, to read their state without this evaluator's lock.
+    pub(crate) fn slos(&self) -> Vec<Slo> {
+        self.slos.clone()
     }
 }
 

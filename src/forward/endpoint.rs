@@ -22,6 +22,44 @@ pub struct Endpoint {
     pub timeout: Duration,
     /// Added to every series that does not have them itself.
     pub labels: Labels,
+    pub protocol: Protocol,
+    /// Whether native histograms leave; their classic series always do.
+    pub sends_native_histograms: bool,
+}
+
+/// Which message a request is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Protocol {
+    /// `prometheus.WriteRequest`, which every receiver takes.
+    #[default]
+    V1,
+    /// `io.prometheus.write.v2.Request`: each text once a request, and what a metric is.
+    V2,
+}
+
+impl Protocol {
+    /// By the name of its message, as Prometheus's `protobuf_message` has it.
+    pub fn named(message: &str) -> Option<Self> {
+        match message {
+            "prometheus.WriteRequest" => Some(Self::V1),
+            "io.prometheus.write.v2.Request" => Some(Self::V2),
+            _ => None,
+        }
+    }
+
+    pub(super) fn content_type(self) -> &'static str {
+        match self {
+            Self::V1 => "application/x-protobuf",
+            Self::V2 => "application/x-protobuf;proto=io.prometheus.write.v2.Request",
+        }
+    }
+
+    pub(super) fn version(self) -> &'static str {
+        match self {
+            Self::V1 => "0.1.0",
+            Self::V2 => "2.0.0",
+        }
+    }
 }
 
 impl Endpoint {

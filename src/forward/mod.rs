@@ -8,4 +8,5 @@
 pub mod alertmanagers;
 pub mod endpoint;
 pub mod progress;
+mod request;
 pub mod send;

@@ -6,14 +6,18 @@
 //! else gives its own samples. Never true: an interval that counts as sent before it was taken.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-use prost::Message as _;
 use serde::{Deserialize, Serialize};
 
 use super::endpoint::Endpoint;
-use crate::normalize::remote_write::message::{Label, Sample as Written, SeriesV1};
-use crate::series::{MatchOp, Matcher, RawSeries, SampleValue, SelectError, Selection, catalog};
+use super::request::Request;
+use crate::series::export::lift_native;
+use crate::series::{
+    CounterReset, Histogram, MatchOp, Matcher, RawSeries, SampleValue, SelectError, Selection,
+    catalog,
+};
 use crate::signal::{Labels, METRIC_NAME, MetricType, Timestamp};
 
 /// How far back an endpoint that was away is caught up; what is older is given up and counted.
@@ -23,11 +27,13 @@ pub const BACKLOG_MAX: Duration = Duration::from_hours(1);
 /// corrections of derived series come within seconds.
 const DELAY: Duration = Duration::from_secs(15);
 /// Samples of one request: Prometheus's default.
-const REQUEST_SAMPLES_MAX: usize = 2_000;
+pub(super) const REQUEST_SAMPLES_MAX: usize = 2_000;
 /// Samples of one interval; more than any store of ours holds at its memory bound.
 const INTERVAL_SAMPLES_MAX: usize = 5_000_000;
 /// Counters whose highest value is remembered; further ones are sent as they are, and counted.
 const MARKS_MAX: usize = 500_000;
+/// The same of native histograms, which take some kilobytes each.
+const NATIVE_MARKS_MAX: usize = 20_000;
 
 /// Kept on disk beside the journal.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -36,6 +42,8 @@ pub struct Progress {
     sent_to: i64,
     /// The highest value that left, by the fingerprint of the series.
     marks: BTreeMap<u128, f64>,
+    /// The same of native histograms, bucket by bucket.
+    native_marks: BTreeMap<u128, Histogram>,
 }
 
 /// One interval on its way.
@@ -47,9 +55,10 @@ pub struct Outgoing {
     pub skipped: Duration,
     until: i64,
     marks: Vec<(u128, f64)>,
+    native_marks: Vec<(u128, Histogram)>,
 }
 
-/// A `prometheus.WriteRequest` as a snappy block.
+/// A request as a snappy block.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Packed {
     pub bytes: Vec<u8>,
@@ -95,43 +104,65 @@ impl Progress {
             skipped: Duration::from_millis(u64::try_from(skipped).unwrap_or_default()),
             until,
             marks: Vec::new(),
+            native_marks: Vec::new(),
         };
         self.fill(&mut outgoing, found, endpoint);
         Ok(Some(outgoing))
     }
 
     fn fill(&self, outgoing: &mut Outgoing, found: Vec<RawSeries>, endpoint: &Endpoint) {
-        let mut request = Request::default();
-        for series in found {
-            let mut samples = floats(&series);
-            if is_monotonic(&series.labels)
-                && let Some(last) = samples.pop()
-            {
-                let key = series.labels.fingerprint();
-                let mark = self.marks.get(&key).copied();
-                let value = mark.map_or(last.value, |mark| mark.max(last.value));
-                if mark.is_some() || self.marks.len() + outgoing.marks.len() < MARKS_MAX {
-                    outgoing.marks.push((key, value));
-                }
-                samples = vec![Written { value, ..last }];
+        let mut request = Request::new(endpoint.protocol);
+        for RawSeries { labels, mut samples } in found {
+            if !endpoint.sends_native_histograms {
+                samples.retain(|sample| matches!(sample.value, SampleValue::Float(_)));
             }
-            let labels = labels(&series.labels, endpoint);
+            if is_monotonic(&labels)
+                && let Some(mut last) = samples.pop()
+            {
+                self.lift(labels.fingerprint(), &mut last.value, outgoing);
+                samples = vec![last];
+            }
+            let labels = with_added(&labels, endpoint);
             for piece in samples.chunks(REQUEST_SAMPLES_MAX) {
-                let series = SeriesV1 {
-                    labels: labels.clone(),
-                    samples: piece.to_vec(),
-                    ..SeriesV1::default()
-                };
-                request.push(&series, outgoing);
+                if !request.has_room(piece.len()) {
+                    outgoing.requests.extend(request.close());
+                }
+                request.push(&labels, piece);
             }
         }
-        request.close(outgoing);
+        outgoing.requests.extend(request.close());
+    }
+
+    /// Lifts what grows to what left before.
+    fn lift(&self, key: u128, value: &mut SampleValue, outgoing: &mut Outgoing) {
+        match value {
+            SampleValue::Float(value) => {
+                let mark = self.marks.get(&key);
+                *value = mark.map_or(*value, |mark| mark.max(*value));
+                if mark.is_some() || self.marks.len() + outgoing.marks.len() < MARKS_MAX {
+                    outgoing.marks.push((key, *value));
+                }
+            }
+            SampleValue::Histogram(held) => {
+                let (held, mark) = (Arc::make_mut(held), self.native_marks.get(&key));
+                if let Some(mark) = mark {
+                    lift_native(held, mark.clone());
+                }
+                // Of the receiver's samples, not of ours.
+                held.counter_reset = CounterReset::Unknown;
+                let n_marks = self.native_marks.len() + outgoing.native_marks.len();
+                if mark.is_some() || n_marks < NATIVE_MARKS_MAX {
+                    outgoing.native_marks.push((key, held.clone()));
+                }
+            }
+        }
     }
 
     /// Everything of it was taken, or will never be.
     pub fn advance(&mut self, outgoing: Outgoing) {
         self.sent_to = outgoing.until;
         self.marks.extend(outgoing.marks);
+        self.native_marks.extend(outgoing.native_marks);
     }
 
     /// What cannot be read at all is given up, all of it until now; gives how much time that is.
@@ -155,66 +186,27 @@ fn closed(now: Timestamp) -> i64 {
     now.saturating_sub(DELAY).as_millis()
 }
 
-/// A request that grows.
-#[derive(Default)]
-struct Request {
-    body: Vec<u8>,
-    n_samples: usize,
-}
-
-impl Request {
-    fn push(&mut self, series: &SeriesV1, outgoing: &mut Outgoing) {
-        if self.n_samples + series.samples.len() > REQUEST_SAMPLES_MAX {
-            self.close(outgoing);
-        }
-        self.n_samples += series.samples.len();
-        // Field 1, length-delimited.
-        self.body.push(0x0a);
-        self.body.extend(series.encode_length_delimited_to_vec());
-    }
-
-    fn close(&mut self, outgoing: &mut Outgoing) {
-        if self.n_samples == 0 {
-            return;
-        }
-        let n_samples = crate::number::u64_from_usize(std::mem::take(&mut self.n_samples));
-        // Compressing fails only beyond 4 GiB, and a request holds 2,000 samples.
-        let packed = snap::raw::Encoder::new().compress_vec(&std::mem::take(&mut self.body));
-        outgoing.requests.extend(packed.map(|bytes| Packed { bytes, n_samples }));
-    }
-}
-
-/// Native histograms stay here: their classic series leave beside them, and any receiver takes those.
-fn floats(series: &RawSeries) -> Vec<Written> {
-    let float = |sample: &crate::series::Sample| match sample.value {
-        SampleValue::Float(value) => {
-            Some(Written { value, timestamp: sample.t, start_timestamp: 0 })
-        }
-        SampleValue::Histogram(_) => None,
-    };
-    series.samples.iter().filter_map(float).collect()
-}
-
 /// Whether the series is one of ours that only grows but for corrections.
 fn is_monotonic(labels: &Labels) -> bool {
     let name = labels.name();
     let ends = ["_bucket", "_sum", "_count"];
     let histogram = ends.iter().find_map(|end| name.strip_suffix(end)).and_then(catalog::find);
     let is_part = histogram.is_some_and(|metric| metric.kind == MetricType::Histogram);
-    is_part || catalog::find(name).is_some_and(|metric| metric.kind == MetricType::Counter)
+    let grows = |kind| matches!(kind, MetricType::Counter | MetricType::Histogram);
+    is_part || catalog::find(name).is_some_and(|metric| grows(metric.kind))
 }
 
-fn labels(own: &Labels, endpoint: &Endpoint) -> Vec<Label> {
-    let pair = |(name, value): (&str, &str)| Label { name: name.into(), value: value.into() };
-    let added = endpoint.labels.iter().filter(|(name, _)| own.get(name).is_none());
-    let mut all: Vec<Label> = own.iter().chain(added).map(pair).collect();
-    all.sort_by(|a, b| a.name.cmp(&b.name));
-    all
+/// The labels of a series, with those of the endpoint that it does not have itself.
+fn with_added(own: &Labels, endpoint: &Endpoint) -> Labels {
+    let added = endpoint.labels.pairs().iter().filter(|(name, _)| own.get(name).is_none());
+    Labels::new(own.pairs().iter().chain(added).cloned())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::forward::endpoint::Protocol;
+    use crate::normalize::remote_write::Version;
     use crate::series::Sample;
 
     fn endpoint() -> Endpoint {
@@ -224,6 +216,8 @@ mod tests {
             interval: Duration::from_secs(15),
             timeout: Duration::from_secs(1),
             labels: Labels::of(&[("cluster", "a"), ("flow", "never seen")]),
+            protocol: Protocol::V1,
+            sends_native_histograms: false,
         }
     }
 
@@ -246,6 +240,10 @@ mod tests {
 
     /// What the receiver of a request reads.
     fn received(outgoing: &Outgoing) -> Vec<String> {
+        received_as(outgoing, Version::V1)
+    }
+
+    fn received_as(outgoing: &Outgoing, version: Version) -> Vec<String> {
         let mut lines = Vec::new();
         for request in &outgoing.requests {
             let plain = snap::raw::Decoder::new().decompress_vec(&request.bytes).unwrap();
@@ -253,7 +251,6 @@ mod tests {
                 arrived: Timestamp::from_millis(i64::MAX / 2_000_000),
                 ..Default::default()
             };
-            let version = crate::normalize::remote_write::Version::V1;
             let read = crate::normalize::remote_write::normalize(
                 &plain,
                 version,
@@ -320,5 +317,73 @@ mod tests {
         let sizes: Vec<u64> =
             outgoing.unwrap().unwrap().requests.iter().map(|request| request.n_samples).collect();
         assert_eq!(sizes, [2000, 2000, 500]);
+    }
+
+    /// A derived histogram whose buckets hold what is given, from bucket 3 on.
+    fn native(counts: &[f64]) -> impl Fn(&Selection<'_>) -> Result<Vec<RawSeries>, SelectError> {
+        let positive: Vec<(i32, f64)> = (3..).zip(counts.iter().copied()).collect();
+        move |selection| {
+            let held = Histogram {
+                counter_reset: CounterReset::No,
+                schema: 5,
+                zero_threshold: 0.0,
+                zero_count: 1.0,
+                count: 1.0 + positive.iter().map(|(_, n)| n).sum::<f64>(),
+                sum: 9.5,
+                positive: positive.clone(),
+                negative: Vec::new(),
+                custom_bounds: Arc::from([]),
+            };
+            let value = SampleValue::Histogram(Arc::new(held));
+            let labels = [(METRIC_NAME, "throughline_queue_lag_seconds"), ("queue", "orders")];
+            let samples = vec![Sample { t: selection.end, value }];
+            Ok(vec![RawSeries { labels: Labels::of(&labels), samples }])
+        }
+    }
+
+    #[test]
+    fn native_histograms_leave_by_both_protocols_and_no_bucket_goes_down() {
+        let at = |seconds: i64| Timestamp::from_millis(seconds * 1000);
+        let mut shown = String::new();
+        for (protocol, version) in [(Protocol::V1, Version::V1), (Protocol::V2, Version::V2)] {
+            let endpoint = Endpoint { protocol, sends_native_histograms: true, ..endpoint() };
+            let mut progress = Progress::default();
+            for (now, counts) in [(1000, [4.0, 2.0, 0.0]), (1015, [3.0, 2.0, 7.0])] {
+                let next = progress.next(at(now), &endpoint, &native(&counts)).unwrap().unwrap();
+                let read_back = Progress::decode(&progress.encode().unwrap()).unwrap();
+                assert_eq!(read_back, progress);
+                shown.push_str(&received_as(&next, version).join("\n"));
+                shown.push('\n');
+                progress.advance(next);
+            }
+        }
+        expect_test::expect![[r#"
+            1970-01-01T00:16:25.000000000Z metric throughline_queue_lag_seconds{cluster="a", flow="never seen", queue="orders"} native=7 sum=9.5 schema=5
+            1 signals, 0 rejected, 0 filtered
+            1970-01-01T00:16:40.000000000Z metric throughline_queue_lag_seconds{cluster="a", flow="never seen", queue="orders"} native=14 sum=9.5 schema=5
+            1 signals, 0 rejected, 0 filtered
+            1970-01-01T00:16:25.000000000Z metric throughline_queue_lag_seconds{cluster="a", flow="never seen", queue="orders"} native=7 sum=9.5 schema=5
+            1 signals, 0 rejected, 0 filtered
+            1970-01-01T00:16:40.000000000Z metric throughline_queue_lag_seconds{cluster="a", flow="never seen", queue="orders"} native=14 sum=9.5 schema=5
+            1 signals, 0 rejected, 0 filtered
+        "#]]
+        .assert_eq(&shown);
+        let floats = Progress::default().next(at(1000), &endpoint(), &native(&[1.0])).unwrap();
+        assert_eq!(floats.unwrap().requests, [], "an endpoint that does not want them");
+    }
+
+    #[test]
+    fn a_request_of_the_second_protocol_says_what_metrics_are_and_each_text_once() {
+        let endpoint = Endpoint { protocol: Protocol::V2, ..endpoint() };
+        let at = Timestamp::from_millis(1_000_000);
+        let next = Progress::default().next(at, &endpoint, &store(7.0)).unwrap().unwrap();
+        let plain = snap::raw::Decoder::new().decompress_vec(&next.requests[0].bytes).unwrap();
+        let text = String::from_utf8_lossy(&plain);
+        assert_eq!(text.matches("cluster").count(), 1, "two series have it");
+        assert!(text.contains("Finished requests"), "{text}");
+        assert_eq!(
+            received_as(&next, Version::V2).last().unwrap(),
+            "3 signals, 0 rejected, 0 filtered"
+        );
     }
 }

@@ -42,8 +42,8 @@ pub async fn send(client: &reqwest::Client, endpoint: &Endpoint, request: Vec<u8
         .post(&endpoint.url)
         .timeout(endpoint.timeout)
         .header(CONTENT_ENCODING, "snappy")
-        .header(CONTENT_TYPE, "application/x-protobuf")
-        .header("x-prometheus-remote-write-version", "0.1.0")
+        .header(CONTENT_TYPE, endpoint.protocol.content_type())
+        .header("x-prometheus-remote-write-version", endpoint.protocol.version())
         .body(request);
     if let Some(token) = &endpoint.token {
         sending = sending.bearer_auth(token);

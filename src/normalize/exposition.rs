@@ -14,16 +14,12 @@ use std::collections::BTreeMap;
 
 use self::cursor::Cursor;
 use super::Undecodable;
-use super::shorten::shorten;
+use super::shorten::{HELP_BYTES_MAX, NAME_BYTES_MAX, shorten};
 use crate::number::{f64_from_i64, i64_from_f64};
 use crate::signal::{
     Attributes, Labels, METRIC_NAME, MetricMetadata, MetricType, NativeHistogram, Text,
 };
 
-/// Longest name of a metric or label, in bytes.
-const NAME_BYTES_MAX: usize = 1024;
-/// Longest help text kept, in bytes.
-const HELP_BYTES_MAX: usize = 1024;
 /// Metrics whose help and type are kept.
 const METRICS_MAX: usize = 50_000;
 

@@ -3,6 +3,11 @@
 //! In: text of any length. Out: its longest prefix within the limit that ends at a character's
 //! border. Never panics, never allocates.
 
+/// Longest name of a metric or label of Prometheus's formats, in bytes.
+pub(crate) const NAME_BYTES_MAX: usize = 1024;
+/// Longest help text kept, in bytes.
+pub(crate) const HELP_BYTES_MAX: usize = 1024;
+
 /// The longest prefix of `text` of at most `bytes_max` bytes that ends at a character's border.
 pub(crate) fn shorten(text: &str, bytes_max: usize) -> &str {
     if text.len() <= bytes_max {

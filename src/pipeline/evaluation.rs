@@ -5,6 +5,7 @@ use std::sync::PoisonError;
 use super::evidence;
 use super::state::{Entry, State};
 use crate::evaluate::{Elapsed, Evaluation, Transition};
+use crate::series::select_shared;
 use crate::signal::Timestamp;
 
 /// What an evaluation found as records of the journal, in their order; none where it found nothing.
@@ -27,16 +28,15 @@ impl State {
         let read = || self.series.read().unwrap_or_else(PoisonError::into_inner);
         let evaluator = || self.evaluator.write().unwrap_or_else(PoisonError::into_inner);
         let round = evaluator().begin(now, &|metric| read().lateness(metric));
-        let finished = round.evaluate(&|selection| read().select(selection), elapsed);
+        let finished = round.evaluate(&|selection| select_shared(&self.series, selection), elapsed);
         evaluator().finish(finished)
     }
 
     /// Gives transitions a real request and figures.
     pub(super) fn gather_evidence(&self, transitions: &mut [Transition], external_url: &str) {
         let (engine, evaluator) = (&self.engine, &self.evaluator);
-        let select = |selection: &crate::series::Selection<'_>| {
-            self.series.read().unwrap_or_else(PoisonError::into_inner).select(selection)
-        };
+        let select =
+            |selection: &crate::series::Selection<'_>| select_shared(&self.series, selection);
         let sources = evidence::Sources {
             requests: &|find| find(&engine.read().unwrap_or_else(PoisonError::into_inner)),
             select: &select,

@@ -6,6 +6,8 @@ use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
+
 use super::EvalError;
 use super::ast::{Aggregate, AggregateOp, Expr, Grouping, Span};
 use super::check::text_of;
@@ -70,7 +72,7 @@ impl<'q> Evaluator<'q> {
 
     /// Groups in the order of their first elements.
     fn groups(&self, elements: Vec<Element>, aggregate: &Aggregate) -> Vec<Group> {
-        let mut places: HashMap<Arc<Labels>, usize> = HashMap::new();
+        let mut places: HashMap<Arc<Labels>, usize, RandomState> = HashMap::default();
         let mut groups: Vec<Group> = Vec::new();
         for element in elements {
             let make = |labels: &Labels| group_labels(labels, &aggregate.grouping);
@@ -281,7 +283,7 @@ pub(super) fn ascending(a: f64, b: f64) -> Ordering {
     }
 }
 
-fn group_labels(labels: &Labels, grouping: &Grouping) -> Labels {
+pub(super) fn group_labels(labels: &Labels, grouping: &Grouping) -> Labels {
     let has = |names: &[Text], name: &str| names.iter().any(|n| &**n == name);
     match grouping {
         Grouping::All => Labels::default(),

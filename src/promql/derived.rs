@@ -19,7 +19,7 @@ struct Entry {
 #[derive(Default)]
 pub(super) struct Derived {
     /// By what it is made for, and the address of what it is made from.
-    entries: RefCell<HashMap<(usize, usize), Entry>>,
+    entries: RefCell<HashMap<(usize, usize), Entry, foldhash::fast::RandomState>>,
 }
 
 impl Derived {

@@ -2,7 +2,7 @@
 //! and the parts below or above a value. The rules are those of `promql/quantile.go`. What is
 //! never true: interpolation into a bucket without end.
 
-use super::histogram::{Bucket, buckets, is_custom};
+use super::histogram::{Bucket, Place, bucket_at, buckets, is_custom, places};
 use super::kahan::Sum;
 use crate::series::Histogram;
 
@@ -85,20 +85,9 @@ pub(crate) fn quantile(q: f64, h: &Histogram) -> Quantile {
     // them only the lower end is known.
     let forward = has_nan || q < 0.5;
     let mut rank = if forward { q * h.count } else { (1.0 - q) * h.count };
-    let mut all = buckets(h);
-    if !forward {
-        all.reverse();
-    }
-    let mut count = 0.0;
-    let mut found = None;
-    for bucket in all.into_iter().filter(|bucket| bucket.count != 0.0) {
-        count += bucket.count;
-        found = Some(bucket);
-        if count >= rank {
-            break;
-        }
-    }
-    let Some(bucket) = found else {
+    let (found, mut count) =
+        if forward { first_beyond(rank, places(h)) } else { first_beyond(rank, places(h).rev()) };
+    let Some(bucket) = found.map(|found| bucket_at(h, found)) else {
         return if has_nan { Quantile::AmongNan } else { Quantile::Value(f64::NAN) };
     };
     let bucket = narrowed(h, bucket);
@@ -115,6 +104,22 @@ pub(crate) fn quantile(q: f64, h: &Histogram) -> Quantile {
     }
     rank = if forward { rank - (count - bucket.count) } else { count - rank };
     answer(value_at(h, &bucket, rank / bucket.count))
+}
+
+/// The bucket with which the counts reach `rank`, or the last one, and what they reach.
+fn first_beyond(
+    rank: f64,
+    places: impl Iterator<Item = (Place, f64)>,
+) -> (Option<(Place, f64)>, f64) {
+    let (mut count, mut found) = (0.0, None);
+    for (place, n) in places.filter(|(_, n)| *n != 0.0) {
+        count += n;
+        found = Some((place, n));
+        if count >= rank {
+            break;
+        }
+    }
+    (found, count)
 }
 
 /// The share of observations in `(lower, upper]`.

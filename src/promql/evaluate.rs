@@ -7,9 +7,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
 use regex::Regex;
 
 use super::ast::{At, BinaryOp, DurationExpr, Edges, Expr, Kind, Shift, Type};
+use super::columns::Columns;
 use super::derived::Derived;
 use super::fetch::Scope;
 use super::limits::{Held, Interrupt};
@@ -50,6 +52,8 @@ pub(super) struct Evaluator<'q> {
     pub(super) held: Held,
     /// Series by the id of their selector.
     pub(super) data: Vec<Vec<Series>>,
+    /// Nodes that were worked out at all steps, by their id.
+    pub(super) columns: Vec<Option<Columns>>,
     memo: RefCell<Memo>,
     pub(super) derived: Derived,
     /// Compiled patterns of `label_replace`, as many as the query has.
@@ -87,7 +91,13 @@ pub(super) fn range(
             expr.value_type().documented()
         )));
     }
-    let evaluator = Evaluator::new(query, range, options, select)?;
+    let mut evaluator = Evaluator::new(query, range, options, select)?;
+    if range.start < range.end {
+        evaluator.precompute(expr)?;
+        if let Some(whole) = evaluator.whole(expr)? {
+            return Ok(evaluator.notes.answer(Output::Matrix(whole)));
+        }
+    }
     let mut steps = Steps::default();
     let mut t = range.start;
     while t <= range.end {
@@ -102,7 +112,7 @@ pub(super) fn range(
 /// The series of a range query as they grow.
 #[derive(Default)]
 struct Steps {
-    places: HashMap<Arc<Labels>, usize>,
+    places: HashMap<Arc<Labels>, usize, RandomState>,
     series: Vec<(Arc<Labels>, Vec<Sample>)>,
 }
 
@@ -196,6 +206,7 @@ impl<'q> Evaluator<'q> {
             series_max: options.series_max,
             held: Held::new(options.pool.clone()),
             data: Vec::new(),
+            columns: Vec::new(),
             memo: RefCell::default(),
             derived: Derived::default(),
             patterns: RefCell::default(),
@@ -308,6 +319,9 @@ impl<'q> Evaluator<'q> {
 
     pub(super) fn eval(&self, expr: &'q Expr, t: i64) -> Result<Value<'_>, EvalError> {
         self.interrupt.check()?;
+        if let Some(elements) = self.at_step(expr.id, t) {
+            return Ok(Value::Vector(elements));
+        }
         match &expr.kind {
             Kind::Number(x) => Ok(Value::Scalar(*x)),
             Kind::Text(text) => Ok(Value::Text(text.clone())),
@@ -377,7 +391,7 @@ impl<'q> Evaluator<'q> {
         self.series_of(id).iter().filter_map(newest).collect()
     }
 
-    fn series_of(&self, id: usize) -> &[Series] {
+    pub(super) fn series_of(&self, id: usize) -> &[Series] {
         self.data.get(id).map(Vec::as_slice).unwrap_or_default()
     }
 

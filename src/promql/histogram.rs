@@ -79,24 +79,42 @@ fn bounds(h: &Histogram, index: i32) -> (f64, f64) {
     }
 }
 
-/// Every bucket in ascending order; those beside the zero bucket start where it ends.
+/// A bucket by its place; its borders cost two powers, so they are worked out when they are asked for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Place {
+    Negative(i32),
+    Zero,
+    Positive(i32),
+}
+
+/// Every bucket's place and count in ascending order.
+pub(crate) fn places(h: &Histogram) -> impl DoubleEndedIterator<Item = (Place, f64)> {
+    let zero = (h.zero_count != 0.0).then_some((Place::Zero, h.zero_count));
+    let negative = h.negative.iter().rev().map(|(index, n)| (Place::Negative(*index), *n));
+    let positive = h.positive.iter().map(|(index, n)| (Place::Positive(*index), *n));
+    negative.chain(zero).chain(positive)
+}
+
+/// The bucket there; one beside the zero bucket starts where that ends.
+pub(crate) fn bucket_at(h: &Histogram, (place, count): (Place, f64)) -> Bucket {
+    match place {
+        Place::Negative(index) => {
+            let (lower, upper) = bounds(h, index);
+            let near = if lower < h.zero_threshold { h.zero_threshold } else { lower };
+            Bucket { lower: -upper, upper: -near, count }
+        }
+        Place::Zero => Bucket { lower: -h.zero_threshold, upper: h.zero_threshold, count },
+        Place::Positive(index) => {
+            let (lower, upper) = bounds(h, index);
+            let clipped = !is_custom(h) && lower < h.zero_threshold;
+            Bucket { lower: if clipped { h.zero_threshold } else { lower }, upper, count }
+        }
+    }
+}
+
+/// Every bucket in ascending order.
 pub(crate) fn buckets(h: &Histogram) -> Vec<Bucket> {
-    let mut all = Vec::with_capacity(h.negative.len() + h.positive.len() + 1);
-    for (index, count) in h.negative.iter().rev() {
-        let (lower, upper) = bounds(h, *index);
-        let near = if lower < h.zero_threshold { h.zero_threshold } else { lower };
-        all.push(Bucket { lower: -upper, upper: -near, count: *count });
-    }
-    if h.zero_count != 0.0 {
-        all.push(Bucket { lower: -h.zero_threshold, upper: h.zero_threshold, count: h.zero_count });
-    }
-    for (index, count) in &h.positive {
-        let (lower, upper) = bounds(h, *index);
-        let clipped = !is_custom(h) && lower < h.zero_threshold;
-        let lower = if clipped { h.zero_threshold } else { lower };
-        all.push(Bucket { lower, upper, count: *count });
-    }
-    all
+    places(h).map(|place| bucket_at(h, place)).collect()
 }
 
 /// Drops empty buckets.
@@ -175,6 +193,16 @@ fn coarsen(h: &mut Histogram, common: &Arc<[f64]>) {
     h.custom_bounds = Arc::clone(common);
 }
 
+/// Whether [`align`] would change nothing.
+fn is_aligned(a: &Histogram, b: &Histogram) -> bool {
+    a.schema == b.schema
+        && if is_custom(a) {
+            a.custom_bounds == b.custom_bounds
+        } else {
+            a.zero_threshold == b.zero_threshold
+        }
+}
+
 /// Gives both the same layout; true where custom boundaries had to go.
 fn align(a: &mut Histogram, b: &mut Histogram) -> Result<bool, Incompatible> {
     if is_custom(a) != is_custom(b) {
@@ -204,16 +232,17 @@ fn align(a: &mut Histogram, b: &mut Histogram) -> Result<bool, Incompatible> {
     Ok(false)
 }
 
-/// Applies `f` to the counts of every bucket that either has.
+/// Applies `f` to the counts of every bucket that either has. Both ascend.
 fn zip(a: &Counts, b: &Counts, f: impl Fn(f64, f64) -> f64) -> Counts {
-    let mut merged: BTreeMap<i32, (f64, f64)> = BTreeMap::new();
-    for (index, count) in a {
-        merged.entry(*index).or_default().0 = *count;
+    let mut merged = Vec::with_capacity(a.len().max(b.len()));
+    let (mut left, mut right) = (a.iter().peekable(), b.iter().peekable());
+    loop {
+        let (x, y) = (left.peek().map(|(i, _)| *i), right.peek().map(|(i, _)| *i));
+        let Some(index) = x.into_iter().chain(y).min() else { return merged };
+        let x = left.next_if(|(i, _)| *i == index).map_or(0.0, |(_, n)| *n);
+        let y = right.next_if(|(i, _)| *i == index).map_or(0.0, |(_, n)| *n);
+        merged.push((index, f(x, y)));
     }
-    for (index, count) in b {
-        merged.entry(*index).or_default().1 = *count;
-    }
-    merged.into_iter().map(|(index, (x, y))| (index, f(x, y))).collect()
 }
 
 fn joined_reset(a: CounterReset, b: CounterReset) -> (CounterReset, bool) {
@@ -231,19 +260,25 @@ fn combine(
     b: &Histogram,
     f: impl Fn(f64, f64) -> f64,
 ) -> Result<Combined, Incompatible> {
-    let (mut left, mut right) = (a.clone(), b.clone());
-    let bounds_reconciled = align(&mut left, &mut right)?;
     let (counter_reset, resets_conflict) = joined_reset(a.counter_reset, b.counter_reset);
-    let histogram = Histogram {
+    let zipped = |left: &Histogram, right: &Histogram| Histogram {
         counter_reset,
+        schema: left.schema,
+        zero_threshold: left.zero_threshold,
         zero_count: f(left.zero_count, right.zero_count),
         count: f(left.count, right.count),
         sum: f(left.sum, right.sum),
         positive: zip(&left.positive, &right.positive, &f),
         negative: zip(&left.negative, &right.negative, &f),
-        ..left
+        custom_bounds: Arc::clone(&left.custom_bounds),
     };
-    Ok(Combined { histogram, bounds_reconciled, resets_conflict })
+    if is_aligned(a, b) {
+        let histogram = zipped(a, b);
+        return Ok(Combined { histogram, bounds_reconciled: false, resets_conflict });
+    }
+    let (mut left, mut right) = (a.clone(), b.clone());
+    let bounds_reconciled = align(&mut left, &mut right)?;
+    Ok(Combined { histogram: zipped(&left, &right), bounds_reconciled, resets_conflict })
 }
 
 pub(crate) fn add(a: &Histogram, b: &Histogram) -> Result<Combined, Incompatible> {
@@ -260,12 +295,15 @@ pub(crate) fn subtract(a: &Histogram, b: &Histogram) -> Result<Combined, Incompa
 fn map(h: &Histogram, f: impl Fn(f64) -> f64) -> Histogram {
     let counts = |counts: &Counts| counts.iter().map(|(i, n)| (*i, f(*n))).collect();
     Histogram {
+        counter_reset: h.counter_reset,
+        schema: h.schema,
+        zero_threshold: h.zero_threshold,
         zero_count: f(h.zero_count),
         count: f(h.count),
         sum: f(h.sum),
         positive: counts(&h.positive),
         negative: counts(&h.negative),
-        ..h.clone()
+        custom_bounds: Arc::clone(&h.custom_bounds),
     }
 }
 

@@ -13,6 +13,7 @@ mod calendar;
 mod call;
 mod check;
 mod classic;
+mod columns;
 mod derived;
 mod description;
 mod distribution;
@@ -35,10 +36,15 @@ mod print;
 mod rate;
 mod selectors;
 mod signature;
+mod sliding;
 mod stats;
 mod text;
 mod value;
 
+#[cfg(test)]
+mod columns_tests;
+#[cfg(test)]
+mod hostile_tests;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! of `extrapolatedRate` in `promql/functions.go`. What is never true: a counter extrapolated
 //! below zero.
 
-use super::ast::{Edges, Span};
+use super::ast::{self, Edges};
 use super::evaluate::Evaluator;
 use super::histogram::{
     add, compact, divide, equal, is_custom, multiply, reduce, subtract, was_reset,
@@ -27,7 +27,7 @@ pub(super) struct Input<'a> {
     /// How many samples the window holds: of counters that only rise the ends suffice.
     pub(super) n_samples: usize,
     pub(super) name: &'a str,
-    pub(super) span: Span,
+    pub(super) span: ast::Span,
 }
 
 impl<'a> Input<'a> {
@@ -70,38 +70,37 @@ impl Evaluator<'_> {
         let floats: Vec<(i64, f64)> = input.floats().collect();
         let counts: Vec<&Histogram> = input.histograms().collect();
         if is_counter && !floats.is_empty() {
-            self.check_counter_name(input);
+            self.check_counter_name(input.name, input.span);
         }
         if !floats.is_empty() && !counts.is_empty() {
             self.notes.mixed(input.span, input.name);
             return None;
         }
-        if input.samples.len() < 2 {
-            return None;
-        }
-        let range = seconds(frame.end.saturating_sub(frame.start));
-        let per = if change == Change::Rate { range } else { 1.0 };
+        let [oldest, .., newest] = input.samples else { return None };
+        let ends = (oldest.t, newest.t);
+        let window = Span { start: frame.start, end: frame.end, n_samples: input.n_samples };
+        let per = if change == Change::Rate { window.seconds() } else { 1.0 };
         if counts.is_empty() {
             let moved = if is_counter { counter_increase(&floats) } else { float_delta(&floats) };
             let first = is_counter.then(|| floats.first().map_or(0.0, |(_, x)| *x));
-            let factor = extrapolation(input, frame, moved, first)?;
+            let factor = extrapolation(window, ends, moved, first)?;
             return Some(SampleValue::Float(moved * (factor / per)));
         }
         let moved = self.histogram_change(&counts, is_counter.then_some(()), input)?;
         let first = is_counter.then(|| counts.first().map_or(0.0, |h| h.count));
-        let factor = extrapolation(input, frame, moved.count, first)?;
+        let factor = extrapolation(window, ends, moved.count, first)?;
         Some(histogram_value(multiply(&moved, factor / per)))
     }
 
-    fn check_counter_name(&self, input: Input<'_>) {
-        let name = input.name;
+    /// Remarks upon a metric that is not named like a counter.
+    pub(super) fn check_counter_name(&self, name: &str, span: ast::Span) {
         let suffixes = ["_total", "_sum", "_count", "_bucket"];
         if !name.is_empty() && !suffixes.iter().any(|suffix| name.ends_with(suffix)) {
             let message = format!(
                 "metric might not be a counter, name does not end in _total/_sum/_count/_bucket: \
                  {name:?}"
             );
-            self.notes.info(input.span, &message);
+            self.notes.info(span, &message);
         }
     }
 
@@ -175,8 +174,7 @@ impl Evaluator<'_> {
         let per = if is_rate { interval } else { 1.0 };
         match (&before.value, &now.value) {
             (SampleValue::Float(x), SampleValue::Float(y)) => {
-                let moved = if is_rate && y < x { *y } else { y - x };
-                Some(SampleValue::Float(moved / per))
+                last_move(change, (before.t, *x), (now.t, *y)).map(SampleValue::Float)
             }
             (SampleValue::Histogram(g), SampleValue::Histogram(h)) => {
                 let n_gauges =
@@ -234,6 +232,21 @@ impl Evaluator<'_> {
     }
 }
 
+/// From one float sample to the next: by how much, or for a counter's rate how fast.
+pub(super) fn last_move(
+    change: Change,
+    (before, x): (i64, f64),
+    (now, y): (i64, f64),
+) -> Option<f64> {
+    let interval = seconds(now.saturating_sub(before));
+    if interval == 0.0 {
+        return None;
+    }
+    let is_rate = change == Change::Rate;
+    let moved = if is_rate && y < x { y } else { y - x };
+    Some(if is_rate { moved / interval } else { moved })
+}
+
 fn empty_like(h: &Histogram) -> Histogram {
     Histogram {
         counter_reset: CounterReset::Unknown,
@@ -266,21 +279,34 @@ fn counter_increase(floats: &[(i64, f64)]) -> f64 {
     increase
 }
 
-/// By how much the change between the samples falls short of that over the whole range: it is
-/// extended by half an interval at the most, and for a counter that started at `first` not to
-/// where it would be below zero.
-fn extrapolation(
-    input: Input<'_>,
-    frame: &Frame<'_>,
+/// A window `(start, end]` in milliseconds, and how many samples it has.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Span {
+    pub(super) start: i64,
+    pub(super) end: i64,
+    pub(super) n_samples: usize,
+}
+
+impl Span {
+    pub(super) fn seconds(self) -> f64 {
+        seconds(self.end.saturating_sub(self.start))
+    }
+}
+
+/// By how much the change from the `oldest` to the `newest` sample falls short of that over the whole
+/// window: it is extended by half an interval at the most, and for a counter that started at `first`
+/// not to where it would be below zero.
+pub(super) fn extrapolation(
+    window: Span,
+    (oldest, newest): (i64, i64),
     moved: f64,
     first: Option<f64>,
 ) -> Option<f64> {
-    let (oldest, newest) = (input.samples.first()?.t, input.samples.last()?.t);
     let covered = seconds(newest.saturating_sub(oldest));
-    let interval = covered / f64_from_usize(input.n_samples - 1);
+    let interval = covered / f64_from_usize(window.n_samples.checked_sub(1)?);
     let threshold = interval * 1.1;
-    let mut to_start = seconds(oldest.saturating_sub(frame.start));
-    let mut to_end = seconds(frame.end.saturating_sub(newest));
+    let mut to_start = seconds(oldest.saturating_sub(window.start));
+    let mut to_end = seconds(window.end.saturating_sub(newest));
     if to_start >= threshold {
         to_start = interval / 2.0;
     }

@@ -13,20 +13,30 @@ pub(crate) struct BitWriter {
 impl BitWriter {
     /// The `n` (at most 64) low bits of `value`.
     pub(crate) fn push(&mut self, value: u64, n: u8) {
+        if n == 0 {
+            return;
+        }
+        // From the top, so that whole bytes can be taken off.
+        let mut rest = value << (64 - n);
         let mut left = n;
-        while left > 0 {
-            if self.free == 0 {
-                self.bytes.push(0);
-                self.free = 8;
-            }
+        if self.free > 0 {
             let take = left.min(self.free);
-            let part = (value >> (left - take)) & ((1 << take) - 1);
+            let [top, ..] = rest.to_be_bytes();
             if let Some(last) = self.bytes.last_mut() {
-                let [low, ..] = (part << (self.free - take)).to_le_bytes();
-                *last |= low;
+                // Bits beyond `take` are none: what is pushed ends there, or the byte does.
+                *last |= top >> (8 - self.free);
             }
+            rest = rest.checked_shl(u32::from(take)).unwrap_or(0);
             self.free -= take;
             left -= take;
+        }
+        for byte in rest.to_be_bytes() {
+            if left == 0 {
+                return;
+            }
+            self.bytes.push(byte);
+            self.free = 8_u8.saturating_sub(left);
+            left = left.saturating_sub(8);
         }
     }
 
@@ -39,29 +49,94 @@ impl BitWriter {
     }
 }
 
+/// Reads through a word that holds the next bits at its top.
 #[derive(Clone, Debug)]
 pub(crate) struct BitReader<'a> {
-    bytes: &'a [u8],
-    at: usize,
+    rest: &'a [u8],
+    word: u64,
+    /// Bits of the word that are read from the bytes; those below are the same as will be read again.
+    held: u8,
 }
 
 impl<'a> BitReader<'a> {
     pub(crate) fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, at: 0 }
+        Self { rest: bytes, word: 0, held: 0 }
     }
 
     /// The next `n` (at most 64) bits; None where fewer are left.
+    #[inline]
     pub(crate) fn read(&mut self, n: u8) -> Option<u64> {
-        let (mut value, mut left) = (0, usize::from(n));
-        while left > 0 {
-            let byte = u64::from(*self.bytes.get(self.at / 8)?);
-            let rest = 8 - self.at % 8;
-            let take = left.min(rest);
-            let part = (byte >> (rest - take)) & ((1 << take) - 1);
-            value = (value << take) | part;
-            self.at += take;
-            left -= take;
+        if n > 56 {
+            let high = self.read(n - 32)?;
+            return Some((high << 32) | self.read(32)?);
         }
+        if self.held < n {
+            self.fill();
+            if self.held < n {
+                return None;
+            }
+        }
+        if n == 0 {
+            return Some(0);
+        }
+        let value = self.word >> (64 - n);
+        self.word <<= n;
+        self.held -= n;
         Some(value)
+    }
+
+    /// Takes whole bytes until at least 57 bits are held, or none are left.
+    fn fill(&mut self) {
+        if let Some(next) = self.rest.first_chunk() {
+            self.word |= u64::from_be_bytes(*next) >> self.held;
+            let n = (64 - self.held) / 8;
+            self.rest = self.rest.get(usize::from(n)..).unwrap_or_default();
+            self.held += n * 8;
+            return;
+        }
+        while self.held <= 56
+            && let Some((byte, rest)) = self.rest.split_first()
+        {
+            self.word |= u64::from(*byte) << (56 - self.held);
+            self.held += 8;
+            self.rest = rest;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn bits_come_out_as_they_went_in_and_none_beyond(
+            parts in prop::collection::vec((any::<u64>(), 0..=64_u8), 0..80),
+        ) {
+            let mut writer = BitWriter::default();
+            let (mut naive, mut n_bits) = (String::new(), 0_usize);
+            for (value, n) in &parts {
+                let value = if *n == 64 { *value } else { value & ((1 << n) - 1) };
+                writer.push(value, *n);
+                n_bits += usize::from(*n);
+                if *n > 0 {
+                    naive.push_str(&format!("{value:0width$b}", width = usize::from(*n)));
+                }
+            }
+            let written: String = writer.bytes().iter().map(|byte| format!("{byte:08b}")).collect();
+            prop_assert_eq!(writer.bytes().len(), n_bits.div_ceil(8));
+            prop_assert_eq!(&written[..n_bits], naive);
+            prop_assert!(written[n_bits..].bytes().all(|bit| bit == b'0'));
+            let mut reader = BitReader::new(writer.bytes());
+            for (value, n) in parts {
+                let value = if n == 64 { value } else { value & ((1 << n) - 1) };
+                prop_assert_eq!(reader.read(n), Some(value));
+            }
+            prop_assert_eq!(reader.read(8), None);
+        }
     }
 }

@@ -7,8 +7,8 @@
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
@@ -68,29 +68,38 @@ pub(crate) struct Blocks {
     next_seq: u64,
     retired: Vec<Retired>,
     n_snapshots: u64,
-    /// None: nothing is ever sealed.
     #[serde(skip)]
-    folder: Option<PathBuf>,
+    disk: Arc<Disk>,
     /// A snapshot may name what is there, so files must wait.
     #[serde(skip)]
     is_named: AtomicBool,
     /// Blocks before this one are on disk whatever happens.
     #[serde(skip)]
     synced_to: AtomicU64,
-    #[serde(skip)]
+}
+
+/// The way to what blocks hold, for readers that hold no lock of the store. A block that they know of may
+/// be merged away meanwhile, and its file deleted: what they find damaged counts if it is still listed.
+#[derive(Debug, Default)]
+pub(crate) struct Disk {
+    /// None: nothing is ever sealed.
+    folder: Option<PathBuf>,
     cache: Cache,
     /// Blocks that were found damaged by readers, for the next tick to take away.
-    #[serde(skip)]
-    suspects: std::sync::Mutex<Vec<u64>>,
+    suspects: Mutex<Vec<u64>>,
 }
 
 impl Blocks {
     pub(crate) fn set_folder(&mut self, folder: &Path) {
-        self.folder = Some(folder.to_owned());
+        self.disk = Arc::new(Disk { folder: Some(folder.to_owned()), ..Disk::default() });
     }
 
     pub(crate) fn has_folder(&self) -> bool {
-        self.folder.is_some()
+        self.disk.folder.is_some()
+    }
+
+    pub(crate) fn disk(&self) -> &Arc<Disk> {
+        &self.disk
     }
 
     pub(crate) fn list(&self) -> &[Block] {
@@ -116,7 +125,7 @@ impl Blocks {
     /// Writes the file of a block, which nothing reads before it is attached. On an error a file may lie
     /// about that the next start deletes.
     pub(crate) fn write(&mut self, place: Place, builder: Builder) -> std::io::Result<Block> {
-        let Some(folder) = &self.folder else {
+        let Some(folder) = &self.disk.folder else {
             return Err(std::io::ErrorKind::NotFound.into());
         };
         let n_rows = builder.n_rows();
@@ -159,7 +168,7 @@ impl Blocks {
     }
 
     fn delete_retired(&mut self, up_to: u64) {
-        let Some(folder) = &self.folder else { return };
+        let Some(folder) = &self.disk.folder else { return };
         self.retired.retain(|retired| {
             // One that cannot be deleted now is tried again with the next.
             retired.at > up_to
@@ -171,7 +180,7 @@ impl Blocks {
     /// From now on a snapshot may name the files; brings all of them to disk.
     pub(crate) fn sync(&self) -> std::io::Result<()> {
         self.is_named.store(true, Ordering::Relaxed);
-        let Some(folder) = &self.folder else { return Ok(()) };
+        let Some(folder) = &self.disk.folder else { return Ok(()) };
         let from = self.synced_to.load(Ordering::Relaxed);
         let fresh = self.list.iter().filter(|block| block.seq >= from);
         for block in fresh {
@@ -184,7 +193,7 @@ impl Blocks {
 
     /// After a restore: takes away what is not there as it was, cuts what is longer. Gives the names.
     pub(crate) fn settle(&mut self) -> std::io::Result<Vec<String>> {
-        let Some(folder) = self.folder.clone() else { return Ok(Vec::new()) };
+        let Some(folder) = self.disk.folder.clone() else { return Ok(Vec::new()) };
         self.is_named.store(true, Ordering::Relaxed);
         self.synced_to.store(self.next_seq, Ordering::Relaxed);
         let mut lost = Vec::new();
@@ -207,17 +216,16 @@ impl Blocks {
 
     /// Takes away what readers found damaged since the last time; gives the names.
     pub(crate) fn quarantine_suspects(&mut self) -> Vec<String> {
-        let suspects = self.suspects.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if suspects.is_empty() {
+        let seqs = std::mem::take(&mut *self.disk.suspects());
+        if seqs.is_empty() {
             return Vec::new();
         }
-        let seqs = std::mem::take(suspects);
         self.quarantine(&seqs)
     }
 
     /// Renames damaged files, for people to look at, and forgets them.
     fn quarantine(&mut self, seqs: &[u64]) -> Vec<String> {
-        let Some(folder) = &self.folder else { return Vec::new() };
+        let Some(folder) = &self.disk.folder else { return Vec::new() };
         let (gone, kept): (Vec<Block>, Vec<Block>) = std::mem::take(&mut self.list)
             .into_iter()
             .partition(|block: &Block| seqs.contains(&block.seq));
@@ -247,13 +255,47 @@ impl Blocks {
     where
         E: From<Damaged>,
     {
-        for block in self.after(id / SHARD, from).filter(|block| block.from < to) {
-            let index = self.index(block)?;
-            if let Some(row) = index.row(id) {
-                show(&Found { blocks: self, block, row, index: &index })?;
-            }
+        let blocks = self.after(id / SHARD, from).filter(|block| block.from < to);
+        for block in blocks {
+            self.disk.read(block, id, &mut show)?;
         }
         Ok(())
+    }
+
+    /// The blocks of a shard that end after `from` (seconds) and begin before `to`, ascending.
+    pub(crate) fn of_shard(&self, shard: u64, (from, to): (i64, i64)) -> Arc<[Block]> {
+        self.after(shard, from).filter(|block| block.from < to).cloned().collect()
+    }
+
+    /// Whether a block of this file name is read at all.
+    pub(crate) fn lists(&self, name: &str) -> bool {
+        self.list.iter().any(|block| block.file_name() == name)
+    }
+
+    pub(crate) fn index(&self, block: &Block) -> Result<Arc<Index>, Damaged> {
+        self.disk.index(block)
+    }
+}
+
+impl Disk {
+    /// With nothing read yet.
+    #[cfg(test)]
+    pub(crate) fn elsewhere(folder: &Path) -> Self {
+        Self { folder: Some(folder.to_owned()), ..Self::default() }
+    }
+
+    /// Shows what a block holds of a series.
+    pub(crate) fn read<E: From<Damaged>>(
+        &self,
+        block: &Block,
+        id: SeriesId,
+        show: &mut impl FnMut(&Found<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let index = self.index(block)?;
+        match index.row(id) {
+            Some(row) => show(&Found { disk: self, block, row, index: &index }),
+            None => Ok(()),
+        }
     }
 
     pub(crate) fn index(&self, block: &Block) -> Result<Arc<Index>, Damaged> {
@@ -285,9 +327,13 @@ impl Blocks {
         Ok(group)
     }
 
+    fn suspects(&self) -> MutexGuard<'_, Vec<u64>> {
+        self.suspects.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Notes that a block is damaged.
     pub(crate) fn suspect(&self, block: &Block) -> Damaged {
-        let mut suspects = self.suspects.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut suspects = self.suspects();
         if !suspects.contains(&block.seq) {
             suspects.push(block.seq);
         }
@@ -324,7 +370,7 @@ pub(crate) struct Place {
 /// What one block holds of one series.
 #[derive(Debug)]
 pub(crate) struct Found<'a> {
-    blocks: &'a Blocks,
+    disk: &'a Disk,
     block: &'a Block,
     pub(crate) row: &'a Row,
     index: &'a Index,
@@ -336,9 +382,9 @@ impl Found<'_> {
         &self,
         read: impl FnOnce(&Row, &[u8]) -> Option<T>,
     ) -> Result<T, Damaged> {
-        let group = self.blocks.group(self.block, self.index, self.row)?;
+        let group = self.disk.group(self.block, self.index, self.row)?;
         let payload = self.row.payload(&group);
         let held = payload.and_then(|payload| read(self.row, payload));
-        held.ok_or_else(|| self.blocks.suspect(self.block))
+        held.ok_or_else(|| self.disk.suspect(self.block))
     }
 }

@@ -5,6 +5,8 @@
 //! Samples come in, strictly ascending in time; the same samples go out, bit for bit. What is never
 //! true: two samples at one time.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::bits::{BitReader, BitWriter};
@@ -126,7 +128,7 @@ impl OpenChunk {
     }
 
     pub(crate) fn close(self) -> Chunk {
-        Chunk { n: self.n, first: self.first, last: self.last, bytes: self.out.into_bytes() }
+        Chunk { n: self.n, first: self.first, last: self.last, bytes: self.out.into_bytes().into() }
     }
 }
 
@@ -136,7 +138,8 @@ pub(crate) struct Chunk {
     n: u16,
     pub(crate) first: i64,
     pub(crate) last: i64,
-    bytes: Box<[u8]>,
+    /// Shared with readers.
+    bytes: Arc<[u8]>,
 }
 
 impl Chunk {

@@ -94,10 +94,29 @@ fn put(bytes: Vec<u8>, number: i64) -> Vec<u8> {
     postcard::to_extend(&number, bytes).expect("memory grows")
 }
 
+/// Postcard's form of a number: zigzag, then seven bits a byte, the lowest first. Most take one byte.
+#[inline]
 fn take(bytes: &mut &[u8]) -> Option<i64> {
-    let (number, rest) = postcard::take_from_bytes(bytes).ok()?;
+    let (first, rest) = bytes.split_first()?;
+    let mut number = u64::from(*first & 0x7f);
     *bytes = rest;
-    Some(number)
+    if *first >= 0x80 {
+        let mut shift = 7;
+        loop {
+            let (byte, rest) = bytes.split_first()?;
+            *bytes = rest;
+            // The tenth byte holds the last bit.
+            if shift == 63 && *byte > 1 {
+                return None;
+            }
+            number |= u64::from(*byte & 0x7f) << shift;
+            if *byte < 0x80 {
+                break;
+            }
+            shift += 7;
+        }
+    }
+    Some((number >> 1).cast_signed() ^ -((number & 1).cast_signed()))
 }
 
 #[cfg(test)]

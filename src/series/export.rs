@@ -128,22 +128,27 @@ impl Mark {
     }
 }
 
+/// Lifts every bucket of a derived histogram to its mark.
+pub fn lift_native(native: &mut Histogram, mut mark: Histogram) {
+    while mark.schema > native.schema {
+        mark.positive = halve_native(&mark.positive);
+        mark.schema -= 1;
+    }
+    let mut buckets: BTreeMap<i32, f64> = mark.positive.into_iter().collect();
+    for (bucket, n) in &native.positive {
+        let held = buckets.entry(*bucket).or_default();
+        *held = held.max(*n);
+    }
+    native.zero_count = native.zero_count.max(mark.zero_count);
+    native.sum = native.sum.max(mark.sum);
+    native.count = native.zero_count + buckets.values().sum::<f64>();
+    native.positive = buckets.into_iter().collect();
+}
+
 impl ExportHistogram {
-    fn lift(&mut self, mut mark: Histogram, classic: &[(f64, f64)]) {
-        while mark.schema > self.native.schema {
-            mark.positive = halve_native(&mark.positive);
-            mark.schema -= 1;
-        }
-        let mut buckets: BTreeMap<i32, f64> = mark.positive.into_iter().collect();
-        for (bucket, n) in &self.native.positive {
-            let held = buckets.entry(*bucket).or_default();
-            *held = held.max(*n);
-        }
-        let native = &mut self.native;
-        native.zero_count = native.zero_count.max(mark.zero_count);
-        native.sum = native.sum.max(mark.sum);
-        native.count = native.zero_count + buckets.values().sum::<f64>();
-        native.positive = buckets.into_iter().collect();
+    fn lift(&mut self, mark: Histogram, classic: &[(f64, f64)]) {
+        lift_native(&mut self.native, mark);
+        let native = &self.native;
         for (bound, n) in &mut self.classic {
             let mark = classic.iter().find(|(at, _)| at.total_cmp(bound).is_eq());
             *n = n.max(mark.map_or(0.0, |(_, n)| *n));

@@ -20,6 +20,7 @@ mod distribution;
 mod exemplar;
 pub mod findings;
 mod lateness;
+mod natives;
 mod payload;
 mod plain;
 mod read;
@@ -30,6 +31,7 @@ mod slots;
 mod snapshot;
 mod store;
 mod table;
+mod taken;
 pub mod windows;
 
 #[cfg(test)]
@@ -40,6 +42,7 @@ mod seal_tests;
 mod tests;
 
 pub use matcher::{MatchOp, Matcher};
+pub use read::{label_sets_shared, select_shared};
 pub use sample::{
     CounterReset, Histogram, RawSeries, Run, STALE_NAN_BITS, Sample, SampleValue, runs,
 };

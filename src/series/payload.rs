@@ -111,7 +111,7 @@ pub(crate) fn merged_samples(payloads: &[Vec<u8>]) -> Option<Payload> {
     }
     let mut merged = Vec::new();
     for payload in payloads {
-        merged.extend(samples(payload, i64::MIN, i64::MAX)?);
+        samples(payload, (i64::MIN, i64::MAX), &mut merged)?;
     }
     of_samples(&latest(merged))
 }
@@ -127,26 +127,32 @@ pub(crate) fn latest(mut samples: Vec<Sample>) -> Vec<Sample> {
     samples
 }
 
-/// The samples in `[start, end]`, ascending.
-pub(crate) fn samples(bytes: &[u8], start: i64, end: i64) -> Option<Vec<Sample>> {
+/// Appends the samples in `[start, end]`, ascending.
+pub(crate) fn samples(
+    bytes: &[u8],
+    (start, end): (i64, i64),
+    into: &mut Vec<Sample>,
+) -> Option<()> {
     let (columns, histograms): Parts<'_> = postcard::from_bytes(bytes).ok()?;
-    let mut samples = Vec::new();
+    let before = into.len();
     for column in columns.iter().filter(|column| column.first <= end && column.last >= start) {
         let points = column::decode(column.bytes)?;
         let within = points.into_iter().filter(|point| (start..=end).contains(&point.t));
-        samples.extend(
+        into.extend(
             within.map(|point| Sample { t: point.t, value: SampleValue::Float(point.value) }),
         );
     }
-    let n_floats = samples.len();
-    samples.extend(
+    let n_floats = into.len();
+    into.extend(
         histograms
             .into_iter()
             .filter(|(t, _)| (start..=end).contains(t))
             .map(|(t, histogram)| Sample { t, value: SampleValue::Histogram(Arc::new(histogram)) }),
     );
-    if samples.len() > n_floats {
-        samples.sort_by_key(|sample| sample.t);
+    if into.len() > n_floats
+        && let Some(fresh) = into.get_mut(before..)
+    {
+        fresh.sort_by_key(|sample| sample.t);
     }
-    Some(samples)
+    Some(())
 }

@@ -1,11 +1,10 @@
 //! Gauges, scraped, pushed and recorded samples: kept bit for bit, in ascending order of time.
 
-use std::sync::Arc;
-
 use serde::{Deserialize, Serialize};
 
 use super::chunk::{Chunk, OpenChunk, Point, SAMPLES_MAX};
-use super::{Histogram, Sample, SampleValue};
+use super::natives::Natives;
+use super::{Sample, SampleValue};
 
 /// One series of samples. Nearly all are floats, in compressed chunks; the few native histograms
 /// stand apart. No time is in both lists.
@@ -14,7 +13,7 @@ pub(crate) struct Plain {
     /// Ascending, without overlaps, all before `open`.
     closed: Vec<Chunk>,
     open: OpenChunk,
-    histograms: Vec<(i64, Arc<Histogram>)>,
+    histograms: Natives,
 }
 
 impl Plain {
@@ -23,17 +22,12 @@ impl Plain {
         let t = sample.t;
         match sample.value {
             SampleValue::Float(value) => {
-                if let Ok(at) = self.histograms.binary_search_by_key(&t, |(other, _)| *other) {
-                    self.histograms.remove(at);
-                }
+                self.histograms.remove(t);
                 self.insert_float(Point { t, value });
             }
             SampleValue::Histogram(histogram) => {
                 self.remove_float(t);
-                match self.histograms.binary_search_by_key(&t, |(other, _)| *other) {
-                    Ok(at) => self.histograms[at].1 = histogram,
-                    Err(at) => self.histograms.insert(at, (t, histogram)),
-                }
+                self.histograms.insert(t, histogram);
             }
         }
     }
@@ -94,22 +88,44 @@ impl Plain {
     }
 
     pub(crate) fn has_in(&self, start: i64, end: i64) -> bool {
-        self.floats(start, end).next().is_some() || !within(&self.histograms, start, end).is_empty()
+        self.floats(start, end).next().is_some() || self.histograms.has_in(start, end)
+    }
+
+    /// What holds all samples in `[start, end]`, for reading without the store's lock: packed samples are
+    /// shared with it.
+    pub(crate) fn part(&self, start: i64, end: i64) -> Self {
+        let from = self.closed.partition_point(|chunk| chunk.last < start);
+        let to = self.closed.partition_point(|chunk| chunk.first <= end);
+        let open = self.open.first().zip(self.open.last());
+        let is_open = open.is_some_and(|(first, last)| first <= end && last >= start);
+        Self {
+            closed: self.closed.get(from..to).unwrap_or_default().to_vec(),
+            open: if is_open { self.open.clone() } else { OpenChunk::default() },
+            histograms: self.histograms.part(start, end),
+        }
     }
 
     /// The samples in `[start, end]`, ascending.
     pub(crate) fn samples(&self, start: i64, end: i64) -> Vec<Sample> {
-        let float = |point: Point| Sample { t: point.t, value: SampleValue::Float(point.value) };
-        let mut samples: Vec<Sample> = self.floats(start, end).map(float).collect();
-        let histograms = within(&self.histograms, start, end);
-        if !histograms.is_empty() {
-            samples.extend(histograms.iter().map(|(t, histogram)| Sample {
-                t: *t,
-                value: SampleValue::Histogram(Arc::clone(histogram)),
-            }));
-            samples.sort_by_key(|sample| sample.t);
-        }
+        let mut samples = Vec::new();
+        self.append_to(&mut samples, start, end);
         samples
+    }
+
+    pub(crate) fn append_to(&self, samples: &mut Vec<Sample>, start: i64, end: i64) {
+        let before = samples.len();
+        let float = |point: Point| Sample { t: point.t, value: SampleValue::Float(point.value) };
+        samples.extend(self.floats(start, end).map(float));
+        let histograms = self.histograms.within(start, end);
+        let has_any = !histograms.is_empty();
+        samples.extend(
+            histograms
+                .into_iter()
+                .map(|(t, histogram)| Sample { t, value: SampleValue::Histogram(histogram) }),
+        );
+        if has_any && let Some(fresh) = samples.get_mut(before..) {
+            fresh.sort_by_key(|sample| sample.t);
+        }
     }
 
     /// Takes out what is older than `t`, ascending.
@@ -128,25 +144,20 @@ impl Plain {
             self.open = OpenChunk::of(&kept);
         }
         self.closed.shrink_to_fit();
-        let n = self.histograms.partition_point(|(other, _)| *other < t);
-        self.histograms.drain(..n);
-        self.histograms.shrink_to_fit();
+        self.histograms.drop_before(t);
         taken
     }
 
     fn first(&self) -> Option<i64> {
         let float = self.closed.first().map(|chunk| chunk.first).or_else(|| self.open.first());
-        float.into_iter().chain(self.histograms.first().map(|(t, _)| *t)).min()
+        float.into_iter().chain(self.histograms.first()).min()
     }
 
     /// Bytes of chunks and histograms, each with its last time.
     pub(crate) fn sizes(&self) -> impl Iterator<Item = (i64, usize)> {
         let closed = self.closed.iter().map(|chunk| (chunk.last, chunk.n_bytes()));
         let open = self.open.last().map(|last| (last, self.open.n_bytes()));
-        closed.chain(open).chain(self.histograms.iter().map(|(t, histogram)| {
-            let buckets = histogram.positive.len() + histogram.negative.len();
-            (*t, size_of::<Histogram>() + buckets * size_of::<(i32, f64)>())
-        }))
+        closed.chain(open).chain(self.histograms.sizes())
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -156,12 +167,6 @@ impl Plain {
 
 fn close(points: &[Point]) -> Option<Chunk> {
     (!points.is_empty()).then(|| OpenChunk::of(points).close())
-}
-
-fn within<V>(list: &[(i64, V)], start: i64, end: i64) -> &[(i64, V)] {
-    let from = list.partition_point(|(t, _)| *t < start);
-    let to = list.partition_point(|(t, _)| *t <= end);
-    list.get(from..to).unwrap_or_default()
 }
 
 #[cfg(test)]

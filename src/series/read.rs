@@ -5,21 +5,36 @@
 //! `_bucket`, `_sum` and `_count`.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, RwLock};
 
-use super::blocks::Damaged;
-use super::bounds::le;
+use super::blocks::{Damaged, Disk};
+use super::bounds::{Bounds, le};
 use super::counter::{cumulative, from_parts};
+use super::distribution::Distribution;
 use super::payload;
+use super::plain::Plain;
 use super::sealed::{Detail, Reach};
 use super::slots::{Delta, GRID_MAX, Slot, last_of};
 use super::store::second;
 use super::table::{Data, Entry, Table};
+use super::taken::{Access, Head, Taken};
 use super::{
     Histogram, MatchOp, Matcher, RawSeries, Sample, SampleValue, SelectError, Selection, Series,
 };
+use crate::number::{u64_from_i64, usize_from_u64};
 use crate::signal::{Exemplar, Labels, METRIC_NAME};
 
+/// Series that are decoded at once.
+const TAKEN_AT_ONCE: usize = 4096;
+/// Threads of one selection.
+const THREADS_MAX: usize = 4;
+/// Samples that are worth another thread: a millisecond or two of decoding.
+const WORTH_A_THREAD: usize = 200_000;
+/// About how far samples lie apart, to tell how much work a range is.
+const SAMPLE_SPACING_MS: i64 = 15_000;
+/// How often a selection that met a block which was merged away is begun anew.
+const TRIES_MAX: usize = 3;
 /// Samples of one series in one selection; longer selections get a coarser grid. A second's grid
 /// spans three hours, as Prometheus's limit of 11,000 points a query has it.
 const POINTS_MAX: i64 = 11_000;
@@ -27,11 +42,11 @@ const POINTS_MAX: i64 = 11_000;
 const NATIVE_POINTS_MAX: i64 = 2_000;
 /// Seconds between samples, finest first.
 const STEPS: [i64; 4] = [1, 10, 60, GRID_MAX];
-const LE: &str = "le";
+pub(super) const LE: &str = "le";
 
 /// How a stored series is looked at.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum View {
+pub(super) enum View {
     AsIs,
     Bucket(f64),
     Sum,
@@ -39,7 +54,7 @@ enum View {
 }
 
 impl View {
-    fn suffix(self) -> &'static str {
+    pub(super) fn suffix(self) -> &'static str {
         match self {
             Self::AsIs => "",
             Self::Bucket(_) => "_bucket",
@@ -49,21 +64,15 @@ impl View {
     }
 }
 
-struct Found<'a> {
-    labels: Labels,
-    entry: &'a Entry,
-    view: View,
-}
-
 /// The conditions of a selector, by what they are about.
-struct Conditions<'a> {
+pub(super) struct Conditions<'a> {
     name: Vec<&'a Matcher>,
     le: Vec<&'a Matcher>,
     others: Vec<&'a Matcher>,
 }
 
 impl<'a> Conditions<'a> {
-    fn new(matchers: &'a [Matcher]) -> Self {
+    pub(super) fn new(matchers: &'a [Matcher]) -> Self {
         let mut sorted = Self { name: Vec::new(), le: Vec::new(), others: Vec::new() };
         for matcher in matchers {
             match &*matcher.name {
@@ -76,12 +85,12 @@ impl<'a> Conditions<'a> {
     }
 
     /// The one name that can match, if there is only one.
-    fn exact_name(&self) -> Option<&'a str> {
+    pub(super) fn exact_name(&self) -> Option<&'a str> {
         self.name.iter().find(|m| m.op == MatchOp::Equal).map(|m| &*m.value)
     }
 
     /// The condition that the fewest series can meet, of those that name their values.
-    fn narrowest(&self, table: &Table) -> Option<Narrow<'a>> {
+    pub(super) fn narrowest(&self, table: &Table) -> Option<Narrow<'a>> {
         let told = self.others.iter().filter_map(|matcher| {
             let (label, values) = (&*matcher.name, matcher.values()?);
             Some(Narrow { label, n_series: table.n_with_label(label, &values), values })
@@ -89,28 +98,28 @@ impl<'a> Conditions<'a> {
         told.min_by_key(|narrow| narrow.n_series)
     }
 
-    fn accept_name(&self, name: &str) -> bool {
+    pub(super) fn accept_name(&self, name: &str) -> bool {
         self.name.iter().all(|matcher| matcher.matches(name))
     }
 
-    fn accept_le(&self, value: &str) -> bool {
+    pub(super) fn accept_le(&self, value: &str) -> bool {
         self.le.iter().all(|matcher| matcher.matches(value))
     }
 
-    fn accept_others(&self, labels: &Labels) -> bool {
+    pub(super) fn accept_others(&self, labels: &Labels) -> bool {
         self.others.iter().all(|matcher| matcher.matches_labels(labels))
     }
 }
 
 /// A label that few series have with the values that are asked for.
-struct Narrow<'a> {
+pub(super) struct Narrow<'a> {
     label: &'a str,
     values: BTreeSet<&'a str>,
-    n_series: usize,
+    pub(super) n_series: usize,
 }
 
 impl Narrow<'_> {
-    fn entries<'t>(&self, table: &'t Table) -> impl Iterator<Item = &'t Entry> {
+    pub(super) fn entries<'t>(&self, table: &'t Table) -> impl Iterator<Item = &'t Entry> {
         let ids = table.with_label(self.label, &self.values);
         ids.into_iter().filter_map(|id| table.get(id))
     }
@@ -119,36 +128,25 @@ impl Narrow<'_> {
 impl Series {
     /// All series that match, with their samples in the selection, in the order of their labels.
     pub fn select(&self, selection: &Selection<'_>) -> Result<Vec<RawSeries>, SelectError> {
-        let mut reader = Reader {
-            series: self,
-            selection,
-            grids: BTreeMap::new(),
-            kept: BTreeMap::new(),
-            n_read: 0,
-        };
-        let mut selected = Vec::new();
-        for found in self.find(selection.matchers) {
-            let samples = reader.samples(&found)?;
-            if !samples.is_empty() {
-                selected.push(RawSeries { labels: found.labels, samples });
-            }
-        }
-        Ok(selected)
+        select(Access::Held(self), selection)
     }
 
     /// Label sets of all series that match and have a sample in `[start, end]` (milliseconds).
     pub fn label_sets(&self, matchers: &[Matcher], start: i64, end: i64) -> Vec<Labels> {
-        let is_there = |found: &Found<'_>| match &found.entry.data {
+        label_sets(Access::Held(self), matchers, (start, end))
+    }
+
+    fn has_in(&self, entry: &Entry, start: i64, end: i64) -> bool {
+        match &entry.data {
             Data::Plain(plain) => {
-                let sealed = found.entry.sealed;
+                let sealed = entry.sealed;
                 plain.has_in(start, end)
                     || sealed.is_some_and(|span| span.first <= end && span.last >= start)
             }
-            _ => self.seen(found.entry).is_some_and(|(first, last)| {
+            _ => self.seen(entry).is_some_and(|(first, last)| {
                 first.saturating_mul(1000) <= end && last.saturating_mul(1000) + 999 >= start
             }),
-        };
-        self.find(matchers).into_iter().filter(is_there).map(|found| found.labels).collect()
+        }
     }
 
     /// From which to which second a derived series answers.
@@ -156,147 +154,201 @@ impl Series {
         let (first, last) = self.table.life(entry, &self.zones)?;
         Some((first, last.max(second(self.now))))
     }
+}
 
-    fn find(&self, matchers: &[Matcher]) -> Vec<Found<'_>> {
-        let conditions = Conditions::new(matchers);
-        let narrowest = conditions.narrowest(&self.table);
-        let mut found = Vec::new();
-        if let Some(name) = conditions.exact_name() {
-            for base in
-                ["", "_bucket", "_sum", "_count"].iter().filter_map(|end| name.strip_suffix(end))
+/// As [`Series::select`], of a store that others write to: its lock is held only for short looks at a few
+/// series each, which are of one moment; what was taken is decoded without it.
+pub fn select_shared(
+    series: &RwLock<Series>,
+    selection: &Selection<'_>,
+) -> Result<Vec<RawSeries>, SelectError> {
+    let access = Access::Shared(series);
+    let mut tries = 0;
+    loop {
+        let selected = select(access, selection);
+        match &selected {
+            // A merge may have taken the block away since it was looked at; then the next try knows better.
+            Err(SelectError::Damaged { name })
+                if tries < TRIES_MAX && !access.look(|series| series.blocks.lists(name)) =>
             {
-                let n_named = self.table.n_named(base);
-                let entries = match &narrowest {
-                    Some(narrow) if narrow.n_series < n_named => {
-                        let of_base = |entry: &&Entry| entry.labels.name() == base;
-                        narrow.entries(&self.table).filter(of_base).collect()
-                    }
-                    _ => self.table.named(base).collect(),
-                };
-                self.find_among(base, entries, &conditions, &mut found);
+                tries += 1;
             }
-        } else if let Some(narrow) = narrowest {
-            let mut by_name: BTreeMap<&str, Vec<&Entry>> = BTreeMap::new();
-            for entry in narrow.entries(&self.table) {
-                by_name.entry(entry.labels.name()).or_default().push(entry);
-            }
-            for (name, entries) in by_name {
-                self.find_among(name, entries, &conditions, &mut found);
-            }
-        } else {
-            for name in self.table.names() {
-                let entries = self.table.named(name).collect();
-                self.find_among(name, entries, &conditions, &mut found);
-            }
-        }
-        found.sort_by(|a, b| a.labels.cmp(&b.labels));
-        found
-    }
-
-    /// Of the series of one metric, those that match, in every form in which they do.
-    fn find_among<'a>(
-        &self,
-        base: &str,
-        mut entries: Vec<&'a Entry>,
-        wanted: &Conditions<'_>,
-        into: &mut Vec<Found<'a>>,
-    ) {
-        let (is_wanted, has_views) = (wanted.accept_name(base), self.table.has_histograms(base));
-        if !is_wanted && !has_views {
-            return;
-        }
-        entries.retain(|entry| wanted.accept_others(&entry.labels));
-        if is_wanted {
-            let own = entries
-                .iter()
-                .filter(|entry| wanted.accept_le(entry.labels.get(LE).unwrap_or_default()));
-            into.extend(own.map(|entry| Found {
-                labels: entry.labels.clone(),
-                entry,
-                view: View::AsIs,
-            }));
-        }
-        if !has_views {
-            return;
-        }
-        let mut views = vec![View::Sum, View::Count];
-        views.extend(self.bounds.shown().into_iter().map(View::Bucket));
-        for view in views {
-            let name = format!("{base}{}", view.suffix());
-            let bound = if let View::Bucket(bound) = view { le(bound) } else { String::new() };
-            if !wanted.accept_name(&name) || !wanted.accept_le(&bound) {
-                continue;
-            }
-            let held = entries.iter().filter(|entry| matches!(entry.data, Data::Distribution(..)));
-            into.extend(held.map(|entry| Found {
-                labels: entry.labels.with(METRIC_NAME, &name).with(LE, &bound),
-                entry,
-                view,
-            }));
+            _ => return selected,
         }
     }
 }
 
-/// Reads the series of one selection, within its allowance of samples.
-struct Reader<'a> {
-    series: &'a Series,
+/// As [`Series::label_sets`], in short looks.
+pub fn label_sets_shared(
+    series: &RwLock<Series>,
+    matchers: &[Matcher],
+    (start, end): (i64, i64),
+) -> Vec<Labels> {
+    label_sets(Access::Shared(series), matchers, (start, end))
+}
+
+fn label_sets(access: Access<'_>, matchers: &[Matcher], (start, end): (i64, i64)) -> Vec<Labels> {
+    let wanted = Conditions::new(matchers);
+    let mut sets = Vec::new();
+    access.each(&access.candidates(&wanted), |series, ids| {
+        let mut forms = series.forms(&wanted, "");
+        for entry in ids.iter().filter_map(|id| series.table.get(*id)) {
+            let views = series.views(entry, &wanted, &mut forms);
+            if !views.is_empty() && series.has_in(entry, start, end) {
+                sets.extend(views.into_iter().map(|(labels, _)| labels));
+            }
+        }
+    });
+    sets.sort();
+    sets
+}
+
+fn select(access: Access<'_>, selection: &Selection<'_>) -> Result<Vec<RawSeries>, SelectError> {
+    let wanted = Conditions::new(selection.matchers);
+    let ids = access.candidates(&wanted);
+    let (bounds, disk) =
+        access.look(|series| (series.bounds.clone(), Arc::clone(series.blocks.disk())));
+    let n_read = AtomicUsize::new(0);
+    let reading = Reading { selection, bounds: &bounds, disk: &disk, n_read: &n_read };
+    let mut selected = Vec::new();
+    for ids in ids.chunks(TAKEN_AT_ONCE) {
+        let mut taken = Vec::new();
+        access.each(ids, |series, ids| series.take(ids, &wanted, selection, &mut taken));
+        selected.extend(reading.all(&taken)?);
+    }
+    selected.sort_by(|a, b| a.labels.cmp(&b.labels));
+    Ok(selected)
+}
+
+/// What all readers of one selection share.
+#[derive(Clone, Copy)]
+struct Reading<'a> {
     selection: &'a Selection<'a>,
+    bounds: &'a Bounds,
+    disk: &'a Disk,
+    n_read: &'a AtomicUsize,
+}
+
+impl Reading<'_> {
+    /// Decodes on as many threads as pay.
+    fn all(self, taken: &[Taken]) -> Result<Vec<RawSeries>, SelectError> {
+        let span = self.selection.end.saturating_sub(self.selection.start).max(0);
+        let per_series = usize_from_u64(u64_from_i64(span / SAMPLE_SPACING_MS)).saturating_add(1);
+        let work = taken.len().saturating_mul(per_series);
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let n_threads = (work / WORTH_A_THREAD + 1).min(cores).min(THREADS_MAX);
+        if n_threads == 1 {
+            return self.some(taken);
+        }
+        let share = taken.len().div_ceil(n_threads).max(1);
+        std::thread::scope(|scope| {
+            let read: Vec<_> =
+                taken.chunks(share).map(|part| scope.spawn(move || self.some(part))).collect();
+            let mut selected = Vec::with_capacity(taken.len());
+            for part in read {
+                selected
+                    .extend(part.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?);
+            }
+            Ok(selected)
+        })
+    }
+
+    fn some(self, taken: &[Taken]) -> Result<Vec<RawSeries>, SelectError> {
+        let mut reader = Reader { shared: self, grids: BTreeMap::new(), kept: BTreeMap::new() };
+        let mut selected = Vec::with_capacity(taken.len());
+        for taken in taken {
+            reader.read(taken, &mut selected)?;
+        }
+        Ok(selected)
+    }
+}
+
+/// Reads series of one selection, within its allowance of samples.
+struct Reader<'a> {
+    shared: Reading<'a>,
     /// Most series of a selection share one grid: by first second, last second, points.
     grids: BTreeMap<(i64, i64, i64), Arc<[i64]>>,
     /// Of grids, by first and last second and length: the ends of windows.
     kept: BTreeMap<(i64, i64, usize), Arc<[i64]>>,
-    n_read: usize,
 }
 
 impl Reader<'_> {
-    fn samples(&mut self, found: &Found<'_>) -> Result<Vec<Sample>, SelectError> {
-        let (start, end) = (self.selection.start.saturating_add(1), self.selection.end);
-        match &found.entry.data {
-            Data::Plain(plain) => {
-                let mut samples = self.series.sealed_samples(found.entry, start, end)?;
-                samples.extend(plain.samples(start, end));
-                let samples = payload::latest(samples);
-                self.spend(samples.len())?;
-                Ok(samples)
+    fn read(&mut self, taken: &Taken, into: &mut Vec<RawSeries>) -> Result<(), SelectError> {
+        match &taken.head {
+            Head::Plain(plain) => {
+                let samples = self.samples(taken, plain)?;
+                // There is no other view of it than its own.
+                push(into, taken.views.first().map(|(labels, _)| (labels, samples)));
             }
-            Data::Counter(counter) => {
-                let grid = self.grid(found.entry, POINTS_MAX)?;
+            Head::Counter(counter) => {
+                let grid = self.grid(taken, POINTS_MAX);
                 let later = self.later(&grid, |reach| {
-                    let sealed = self.series.sealed_deltas(found.entry, reach)?;
+                    let sealed = taken.sealed_deltas(self.shared.disk, reach)?;
                     Ok(in_order(sealed, counter.slots.after(reach.first)))
                 })?;
-                let grid = self.thinned(found, &later, grid)?;
-                let values = cumulative(&later, counter.total, &grid, |n| i128::from(*n));
-                Ok(values.map(|(s, sum)| float((s, from_parts(sum, found.entry.parts)))).collect())
+                for (labels, _) in &taken.views {
+                    let grid = self.thinned(labels, &later, &grid)?;
+                    let values = cumulative(&later, counter.total, &grid, |n| i128::from(*n));
+                    let sample = |(s, sum)| float((s, from_parts(sum, taken.parts)));
+                    push(into, [(labels, values.map(sample).collect())]);
+                }
             }
-            Data::Distribution(held, _) => {
-                let native = found.view == View::AsIs;
-                let points_max = if native { NATIVE_POINTS_MAX } else { POINTS_MAX };
-                let bounds = &self.series.bounds;
-                let grid = self.grid(found.entry, points_max)?;
-                let later = self.later(&grid, |reach| {
-                    let sealed = self.series.sealed_counts(found.entry, reach)?;
-                    Ok(in_order(sealed, held.slots.after(reach.first)))
-                })?;
-                let grid = self.thinned(found, &later, grid)?;
-                Ok(match found.view {
-                    View::AsIs => natives(held.natives(&later, &grid)),
-                    View::Bucket(bound) => {
-                        floats(held.bucket_values(&later, &grid, (bounds, bound)))
-                    }
-                    View::Sum => floats(held.sum_values(&later, &grid)),
-                    View::Count => floats(held.count_values(&later, &grid)),
-                })
+            Head::Distribution(held) => {
+                let (natives, floats): (Vec<_>, Vec<_>) =
+                    taken.views.iter().partition(|(_, view)| *view == View::AsIs);
+                self.read_distribution((taken, held), (&natives, NATIVE_POINTS_MAX), into)?;
+                self.read_distribution((taken, held), (&floats, POINTS_MAX), into)?;
             }
         }
+        Ok(())
+    }
+
+    fn samples(&self, taken: &Taken, plain: &Plain) -> Result<Vec<Sample>, SelectError> {
+        let Selection { start, end, .. } = *self.shared.selection;
+        let start = start.saturating_add(1);
+        let mut samples = taken.sealed_samples(self.shared.disk, (start, end))?;
+        plain.append_to(&mut samples, start, end);
+        let samples = payload::latest(samples);
+        self.spend(samples.len())?;
+        Ok(samples)
+    }
+
+    /// The views of one histogram that share a grid, and so their slots.
+    fn read_distribution(
+        &mut self,
+        (taken, held): (&Taken, &Distribution),
+        (views, points_max): (&[&(Labels, View)], i64),
+        into: &mut Vec<RawSeries>,
+    ) -> Result<(), SelectError> {
+        if views.is_empty() {
+            return Ok(());
+        }
+        let Reading { bounds, disk, .. } = self.shared;
+        let grid = self.grid(taken, points_max);
+        let later = self.later(&grid, |reach| {
+            let sealed = taken.sealed_counts(held, disk, reach)?;
+            Ok(in_order(sealed, held.slots.after(reach.first)))
+        })?;
+        for (labels, view) in views {
+            let grid = self.thinned(labels, &later, &grid)?;
+            let samples = match view {
+                View::AsIs => natives(held.natives(&later, &grid)),
+                View::Bucket(bound) => floats(held.bucket_values(&later, &grid, (bounds, *bound))),
+                View::Sum => floats(held.sum_values(&later, &grid)),
+                View::Count => floats(held.count_values(&later, &grid)),
+            };
+            push(into, [(labels, samples)]);
+        }
+        Ok(())
     }
 
     /// The seconds at which a derived series has samples in the selection.
-    fn grid(&mut self, entry: &Entry, points_max: i64) -> Result<Arc<[i64]>, SelectError> {
-        let Some((first, last)) = self.series.seen(entry) else { return Ok(Arc::default()) };
-        let from = first.max(self.selection.start.div_euclid(1000).saturating_add(1));
-        let to = last.min(self.selection.end.div_euclid(1000));
-        let zones = &self.series.zones;
+    fn grid(&mut self, taken: &Taken, points_max: i64) -> Arc<[i64]> {
+        let Some((first, last)) = taken.seen else { return Arc::default() };
+        let selection = self.shared.selection;
+        let from = first.max(selection.start.div_euclid(1000).saturating_add(1));
+        let to = last.min(selection.end.div_euclid(1000));
+        let zones = &taken.zones;
         let key = (from, to, points_max);
         let grid: &Arc<[i64]> = self.grids.entry(key).or_insert_with(|| {
             let span = to.saturating_sub(from);
@@ -308,7 +360,7 @@ impl Reader<'_> {
             };
             std::iter::successors((from <= to).then_some(from), next).collect()
         });
-        Ok(Arc::clone(grid))
+        Arc::clone(grid)
     }
 
     /// The slots after the first second of the grid. For a single window the sums of blocks do, if
@@ -319,7 +371,12 @@ impl Reader<'_> {
         read: impl Fn(Reach) -> Result<Vec<Slot<D>>, Damaged>,
     ) -> Result<Vec<Slot<D>>, Damaged> {
         let reach = Reach { first: first(grid), last: last(grid), detail: Detail::Slots };
-        if self.selection.windows.is_some_and(|windows| windows.first_end == windows.last_end) {
+        if self
+            .shared
+            .selection
+            .windows
+            .is_some_and(|windows| windows.first_end == windows.last_end)
+        {
             let sums = read(Reach { detail: Detail::Sums, ..reach })?;
             if sums.iter().all(|(_, delta)| delta.is_rise()) {
                 return Ok(sums);
@@ -332,28 +389,37 @@ impl Reader<'_> {
     /// their ends.
     fn thinned<D: Delta>(
         &mut self,
-        found: &Found<'_>,
+        labels: &Labels,
         later: &[Slot<D>],
-        grid: Arc<[i64]>,
+        grid: &Arc<[i64]>,
     ) -> Result<Arc<[i64]>, SelectError> {
-        let windows = self.selection.windows.filter(|_| later.iter().all(|(_, d)| d.is_rise()));
-        let Some(windows) = windows else {
+        let windows = self.shared.selection.windows;
+        let Some(windows) = windows.filter(|_| later.iter().all(|(_, d)| d.is_rise())) else {
             self.spend(grid.len())?;
-            return Ok(grid);
+            return Ok(Arc::clone(grid));
         };
-        let key = (first(&grid), last(&grid), grid.len());
-        let kept = self.kept.entry(key).or_insert_with(|| windows.ends(&grid));
+        let key = (first(grid), last(grid), grid.len());
+        let kept = self.kept.entry(key).or_insert_with(|| windows.ends(grid));
         let kept = Arc::clone(kept);
-        windows.note(&found.labels, &grid);
+        windows.note(labels, grid);
         self.spend(kept.len())?;
         Ok(kept)
     }
 
-    fn spend(&mut self, n: usize) -> Result<(), SelectError> {
-        self.n_read = self.n_read.saturating_add(n);
-        let max = self.selection.samples_max;
-        if self.n_read > max { Err(SelectError::TooManySamples { max }) } else { Ok(()) }
+    fn spend(&self, n: usize) -> Result<(), SelectError> {
+        let before = self.shared.n_read.fetch_add(n, Ordering::Relaxed);
+        let max = self.shared.selection.samples_max;
+        if before.saturating_add(n) > max {
+            return Err(SelectError::TooManySamples { max });
+        }
+        Ok(())
     }
+}
+
+/// Those that have samples.
+fn push<'l>(into: &mut Vec<RawSeries>, read: impl IntoIterator<Item = (&'l Labels, Vec<Sample>)>) {
+    let some = read.into_iter().filter(|(_, samples)| !samples.is_empty());
+    into.extend(some.map(|(labels, samples)| RawSeries { labels: labels.clone(), samples }));
 }
 
 fn float((second, value): (i64, f64)) -> Sample {
@@ -395,7 +461,8 @@ pub(super) fn exemplars(
 ) -> Vec<(Labels, Vec<Exemplar>)> {
     let wanted = Conditions::new(matchers);
     let mut found: BTreeMap<Labels, Vec<Exemplar>> = BTreeMap::new();
-    for entry in series.table.iter().filter(|entry| wanted.accept_others(&entry.labels)) {
+    let histograms = series.table.histogram_names().flat_map(|name| series.table.named(name));
+    for entry in histograms.filter(|entry| wanted.accept_others(&entry.labels)) {
         let Data::Distribution(_, exemplars) = &entry.data else { continue };
         let name = entry.labels.name();
         let bucket_name = format!("{name}_bucket");

@@ -177,6 +177,14 @@ fn a_damaged_block_is_set_aside_and_never_gives_a_number() {
         assert_eq!(read(&series, 0, 7_000_000), Ok(Vec::new()), "byte {at}");
         std::fs::remove_file(format!("{}.damaged", path.display())).unwrap();
     }
+    for length in (0..bytes.len()).step_by(7) {
+        std::fs::write(&path, &bytes[..length]).unwrap();
+        let mut series = Series::restore(&saved, Config::default(), folder.path()).unwrap();
+        tick(&mut series, 40_000);
+        assert_eq!(series.dropped().blocks, 1, "torn after {length} bytes");
+        assert_eq!(read(&series, 0, 7_000_000), Ok(Vec::new()), "torn after {length} bytes");
+        std::fs::remove_file(format!("{}.damaged", path.display())).unwrap();
+    }
     std::fs::write(&path, [&bytes[..], b"a longer life"].concat()).unwrap();
     let series = Series::restore(&saved, Config::default(), folder.path()).unwrap();
     assert_eq!(read(&series, 0, 7_000_000), good);
@@ -242,4 +250,78 @@ fn at_the_bound_of_the_folder_the_oldest_block_goes_and_is_counted() {
     settle(&mut series, 30_100);
     assert!(series.dropped().early_blocks > 0);
     assert!(series.block_files().iter().map(|(_, length)| length).sum::<u64>() <= 250);
+}
+
+#[test]
+fn a_block_that_was_merged_away_while_it_was_read_is_no_damage() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut sealed, _) = pair(folder.path(), &busy(), 0);
+    let good = read(&sealed, 0, 7_000_000);
+    let before = files(folder.path());
+    let matchers = [Matcher::equal(METRIC_NAME, "g")];
+    let selection = Selection {
+        matchers: &matchers,
+        start: 0,
+        end: 7_000_000,
+        samples_max: usize::MAX,
+        windows: None,
+    };
+    let mut taken = Vec::new();
+    sealed.take(&[0, 1, 2, 3], &read::Conditions::new(&matchers), &selection, &mut taken);
+    // No snapshot names the old files, so the merge deletes them.
+    settle(&mut sealed, 300_000);
+    assert!(before.iter().any(|path| !path.exists()), "{before:?}");
+    let disk = std::sync::Arc::new(blocks::Disk::elsewhere(folder.path()));
+    let damaged = taken[0].sealed_samples(&disk, (0, 7_000_000)).unwrap_err();
+    assert!(before.iter().any(|path| path.ends_with(&damaged.name)));
+    let shared = std::sync::RwLock::new(sealed);
+    assert_eq!(select_shared(&shared, &selection), good);
+    let mut sealed = shared.into_inner().unwrap();
+    tick(&mut sealed, 300_010);
+    assert_eq!((sealed.dropped().blocks, sealed.damaged_blocks().len()), (0, 0));
+}
+
+#[test]
+fn a_store_that_is_looked_at_briefly_gives_what_one_that_is_held_gives() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut sealed, _) = pair(folder.path(), &busy(), 0);
+    for i in 0..900 {
+        let name = ["g", "h", "i_sum"][i % 3];
+        let labels = Labels::of(&[(METRIC_NAME, name), ("i", &i.to_string())]);
+        sealed.append(&labels, Sample { t: 29_000_000, value: SampleValue::Float(1.0) });
+        sealed.observe(
+            &labels.with(METRIC_NAME, QUEUE_LAG),
+            Timestamp::from_millis(28_000_000),
+            2.0,
+            1,
+        );
+    }
+    let shared = std::sync::RwLock::new(sealed);
+    for (name, op, value) in [
+        (METRIC_NAME, MatchOp::Regex, ".+"),
+        (METRIC_NAME, MatchOp::Regex, ".*_sum"),
+        (METRIC_NAME, MatchOp::Equal, "throughline_queue_lag_seconds_bucket"),
+        (METRIC_NAME, MatchOp::NotEqual, "g"),
+        ("i", MatchOp::Regex, "1|2|3"),
+        ("le", MatchOp::Equal, "+Inf"),
+        ("flow", MatchOp::Equal, "a"),
+    ] {
+        let matchers = [Matcher::new(name, op, value).unwrap()];
+        let selection = Selection {
+            matchers: &matchers,
+            start: 0,
+            end: 30_000_000,
+            samples_max: usize::MAX,
+            windows: None,
+        };
+        let held = shared.read().unwrap().select(&selection).unwrap();
+        assert!(
+            !held.is_empty() && held.is_sorted_by(|a, b| a.labels < b.labels),
+            "{name} {value}"
+        );
+        assert_eq!(select_shared(&shared, &selection), Ok(held.clone()), "{name} {value}");
+        let sets = label_sets_shared(&shared, &matchers, (0, 30_000_000));
+        let labels: Vec<Labels> = held.into_iter().map(|one| one.labels).collect();
+        assert_eq!(sets, labels, "{name} {value}");
+    }
 }

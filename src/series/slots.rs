@@ -4,6 +4,8 @@
 //! that happened before the second was over, and merging fine slots into a coarse one keeps the
 //! cumulative value at the coarse slot's name. Slots are in ascending order and never empty.
 
+use std::sync::Arc;
+
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -110,7 +112,8 @@ const RUN: usize = 64;
 struct Run {
     first: i64,
     last: i64,
-    bytes: Box<[u8]>,
+    /// Shared with readers.
+    bytes: Arc<[u8]>,
 }
 
 impl Run {

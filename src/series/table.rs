@@ -274,6 +274,15 @@ impl Table {
         self.by_name.get(name).into_iter().flatten().filter_map(|id| self.entries.get(id))
     }
 
+    pub(crate) fn ids_named(&self, name: &str) -> &[SeriesId] {
+        self.by_name.get(name).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// Names of which a series is a derived histogram, ascending.
+    pub(crate) fn histogram_names(&self) -> impl Iterator<Item = &Text> {
+        self.histograms.iter()
+    }
+
     pub(crate) fn n_named(&self, name: &str) -> usize {
         self.by_name.get(name).map_or(0, Vec::len)
     }

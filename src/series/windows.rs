@@ -4,9 +4,8 @@
 //! A counter that only rises is told by these: a window of thirty days costs two sums. What is never
 //! true: a thinned series that falls somewhere; those are answered whole.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::signal::Labels;
 
@@ -20,21 +19,26 @@ pub struct Windows {
     pub step: i64,
     pub width: i64,
     /// Of each series that came thinned: all seconds at which it has samples.
-    thinned: RefCell<BTreeMap<Labels, Arc<[i64]>>>,
+    thinned: Mutex<BTreeMap<Labels, Arc<[i64]>>>,
 }
 
 impl Windows {
     pub fn new((first_end, last_end): (i64, i64), step: i64, width: i64) -> Self {
-        Self { first_end, last_end, step, width, thinned: RefCell::default() }
+        Self { first_end, last_end, step, width, thinned: Mutex::default() }
+    }
+
+    fn thinned(&self) -> MutexGuard<'_, BTreeMap<Labels, Arc<[i64]>>> {
+        // A map of copies is as good after a panic as before.
+        self.thinned.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The seconds at which the series has samples, if it came with only some of them.
     pub fn seconds_of(&self, labels: &Labels) -> Option<Arc<[i64]>> {
-        self.thinned.borrow().get(labels).map(Arc::clone)
+        self.thinned().get(labels).map(Arc::clone)
     }
 
     pub(crate) fn note(&self, labels: &Labels, seconds: &Arc<[i64]>) {
-        self.thinned.borrow_mut().insert(labels.clone(), Arc::clone(seconds));
+        self.thinned().insert(labels.clone(), Arc::clone(seconds));
     }
 
     /// Of ascending seconds those that are the first or the last of a window.

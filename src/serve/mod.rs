@@ -40,8 +40,8 @@ use crate::listen::Client;
 use crate::notify::{Command, Dispatcher};
 use crate::promql;
 use crate::promql::limits::{Interrupt, Stop};
-use crate::series::Series;
-use crate::signal::{Diagnostic, SecretHash, Timestamp};
+use crate::series::{RawSeries, Sample, SampleValue, Series};
+use crate::signal::{Diagnostic, Labels, SecretHash, Timestamp};
 
 /// The bounds of queries, and the turns that they wait for. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -231,15 +231,13 @@ async fn security_headers(request: Request, next: Next) -> Response {
     response
 }
 
-/// Reads the series of one selection from the store; holds the lock only while it copies.
+/// Reads the series of one selection from the store; holds the lock only for short looks.
 pub(crate) fn select_from(
     series: &RwLock<Series>,
-) -> impl Fn(
-    &crate::series::Selection<'_>,
-) -> Result<Vec<crate::series::RawSeries>, crate::series::SelectError>
+) -> impl Fn(&crate::series::Selection<'_>) -> Result<Vec<RawSeries>, crate::series::SelectError>
 + Sync
 + '_ {
-    |selection| series.read().unwrap_or_else(std::sync::PoisonError::into_inner).select(selection)
+    |selection| crate::series::select_shared(series, selection)
 }
 
 /// A query that failed, by whose fault.
@@ -282,8 +280,7 @@ impl Views {
         )
     }
 
-    /// Runs a query off the async threads, at most a few at once, no longer than `timeout` and what
-    /// the configuration allows. It ends when its client goes away.
+    /// Runs a query off the async threads; see [`Views::compute`].
     pub(crate) async fn query(
         &self,
         timeout: Option<Duration>,
@@ -294,23 +291,24 @@ impl Views {
         + Send
         + 'static,
     ) -> Result<promql::Answer, QueryError> {
-        let answer = self.bounded(timeout, run).await;
+        let computed = self.compute(timeout, move |asking| {
+            run(asking.options, &select_from(&asking.views.series))
+        });
+        let answer = computed.await.and_then(|answer| Ok(answer?));
         if let Some(limit) = answer.as_ref().err().and_then(QueryError::limit) {
             QueryLimited { limit }.emit(&self.metrics);
         }
         answer
     }
 
-    async fn bounded(
+    /// Runs what reads the store off the async threads: a query, or all queries of a page. At most a few
+    /// at once, none longer than `timeout` and what the configuration allows. It ends when its client goes
+    /// away.
+    pub(crate) async fn compute<T: Send + 'static>(
         &self,
         timeout: Option<Duration>,
-        run: impl FnOnce(
-            &promql::Options,
-            &promql::Select<'_>,
-        ) -> Result<promql::Answer, promql::EvalError>
-        + Send
-        + 'static,
-    ) -> Result<promql::Answer, QueryError> {
+        run: impl FnOnce(&Asking<'_>) -> T + Send + 'static,
+    ) -> Result<T, QueryError> {
         let Queries { limits, turns, .. } = &self.queries;
         let too_late = tokio::time::sleep(timeout.unwrap_or(limits.timeout).min(limits.timeout));
         tokio::pin!(too_late);
@@ -322,9 +320,9 @@ impl Views {
         };
         let gone = CancelOnDrop(Interrupt::default());
         let options = self.queries.options(&gone.0);
-        let series = Arc::clone(&self.series);
+        let views = self.clone();
         let mut computing = tokio::task::spawn_blocking(move || {
-            let answer = run(&options, &select_from(&series));
+            let answer = run(&Asking { views: &views, options: &options });
             drop(turn);
             answer
         });
@@ -335,6 +333,55 @@ impl Views {
                 computing.await
             }
         };
-        Ok(answer.map_err(|_panicked| QueryError::Stopped)??)
+        answer.map_err(|_panicked| QueryError::Stopped)
+    }
+}
+
+/// What may be read, within the bounds of queries.
+pub(crate) struct Asking<'a> {
+    pub(crate) views: &'a Views,
+    pub(crate) options: &'a promql::Options,
+}
+
+impl Asking<'_> {
+    /// The series of a query at one time; none where it fails or meets a bound, which is counted.
+    pub(crate) fn instant(&self, query: &str, at: Timestamp) -> Vec<RawSeries> {
+        let asked = |query: &promql::Query| {
+            query.instant(at, self.options, &select_from(&self.views.series))
+        };
+        self.answered(query, asked)
+    }
+
+    /// The same over a range.
+    pub(crate) fn range(&self, query: &str, range: promql::Range) -> Vec<RawSeries> {
+        let asked = |query: &promql::Query| {
+            query.range(range, self.options, &select_from(&self.views.series))
+        };
+        self.answered(query, asked)
+    }
+
+    fn answered(
+        &self,
+        query: &str,
+        ask: impl FnOnce(&promql::Query) -> Result<promql::Answer, promql::EvalError>,
+    ) -> Vec<RawSeries> {
+        let Ok(query) = promql::Query::parse(query) else { return Vec::new() };
+        match ask(&query) {
+            Ok(promql::Answer {
+                output: promql::Output::Vector(series) | promql::Output::Matrix(series),
+                ..
+            }) => series,
+            Ok(promql::Answer { output: promql::Output::Scalar(t, x), .. }) => {
+                let samples = vec![Sample { t, value: SampleValue::Float(x) }];
+                vec![RawSeries { labels: Labels::default(), samples }]
+            }
+            Ok(_) => Vec::new(),
+            Err(error) => {
+                if let Some(limit) = QueryError::from(error).limit() {
+                    QueryLimited { limit }.emit(&self.views.metrics);
+                }
+                Vec::new()
+            }
+        }
     }
 }

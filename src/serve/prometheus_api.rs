@@ -12,10 +12,11 @@ use axum::{Json, Router};
 use serde_json::{Value, json};
 
 use super::params::Params;
-use super::{QueryError, Views};
+use super::{Asking, QueryError, Views};
 use crate::evaluate::RuleFilter;
 use crate::promql::limits::Stop;
 use crate::promql::{self, EvalError, Output, Query, Range};
+use crate::series::{self, Matcher};
 use crate::signal::{Exemplar, Labels, Timestamp};
 
 /// Points of one series that a range query may give; Prometheus's limit.
@@ -31,7 +32,7 @@ pub(super) fn routes() -> Router<Views> {
         .route("/api/v1/query_exemplars", get(query_exemplars).post(query_exemplars))
         .route("/api/v1/labels", get(labels).post(labels))
         .route("/api/v1/label/{name}/values", get(label_values))
-        .route("/api/v1/series", get(series).post(series))
+        .route("/api/v1/series", get(all_series).post(all_series))
         .route("/api/v1/metadata", get(metadata))
         .route("/api/v1/rules", get(rules))
         .route("/api/v1/alerts", get(alerts))
@@ -170,16 +171,20 @@ async fn query_exemplars(
     let start = params.millis("start").map_err(Failure::bad)?.unwrap_or(0);
     let end = params.millis("end").map_err(Failure::bad)?.unwrap_or(i64::MAX);
     let query = parse(&params)?;
-    let store = views.series.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let mut found: BTreeMap<Labels, Value> = BTreeMap::new();
-    for matchers in query.selectors() {
-        for (labels, exemplars) in store.exemplars(matchers, start, end) {
-            let exemplars: Vec<Value> = exemplars.iter().map(exemplar_json).collect();
-            let one = json!({"seriesLabels": labels, "exemplars": exemplars});
-            found.insert(labels, one);
-        }
-    }
-    Ok(success(Value::Array(found.into_values().collect())))
+    let look = move |asking: &Asking<'_>| {
+        let store = &asking.views.series;
+        let of_one = |matchers: &[Matcher]| {
+            let store = store.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+            store.exemplars(matchers, start, end)
+        };
+        query.selectors().into_iter().flat_map(of_one).collect::<BTreeMap<Labels, _>>()
+    };
+    let found = views.compute(None, look).await?;
+    let one = |(labels, exemplars): (Labels, Vec<Exemplar>)| {
+        let exemplars: Vec<Value> = exemplars.iter().map(exemplar_json).collect();
+        json!({"seriesLabels": labels, "exemplars": exemplars})
+    };
+    Ok(success(Value::Array(found.into_iter().map(one).collect())))
 }
 
 fn exemplar_json(exemplar: &Exemplar) -> Value {
@@ -189,7 +194,7 @@ fn exemplar_json(exemplar: &Exemplar) -> Value {
 }
 
 /// The label sets that `match[]`, `start` and `end` select.
-fn label_sets(
+async fn label_sets(
     views: &Views,
     params: &Params,
     needs_match: NeedsMatch,
@@ -208,12 +213,16 @@ fn label_sets(
             NeedsMatch::No => selectors.push(Vec::new()),
         }
     }
-    let store = views.series.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let mut sets: Vec<Labels> =
-        selectors.iter().flat_map(|matchers| store.label_sets(matchers, start, end)).collect();
-    sets.sort();
-    sets.dedup();
-    Ok(sets)
+    let found = move |asking: &Asking<'_>| {
+        let of_one = |matchers: &Vec<Matcher>| {
+            series::label_sets_shared(&asking.views.series, matchers, (start, end))
+        };
+        let mut sets: Vec<Labels> = selectors.iter().flat_map(of_one).collect();
+        sets.sort();
+        sets.dedup();
+        sets
+    };
+    Ok(views.compute(None, found).await?)
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -235,7 +244,7 @@ fn limited<T: serde::Serialize>(mut list: Vec<T>, params: &Params) -> Result<Jso
 }
 
 async fn labels(State(views): State<Views>, params: Params) -> Result<Json<Value>, Failure> {
-    let sets = label_sets(&views, &params, NeedsMatch::No)?;
+    let sets = label_sets(&views, &params, NeedsMatch::No).await?;
     let mut names: Vec<&str> =
         sets.iter().flat_map(|set| set.iter().map(|(name, _)| name)).collect();
     names.sort_unstable();
@@ -249,7 +258,7 @@ async fn label_values(
     params: Params,
 ) -> Result<Json<Value>, Failure> {
     let name = unescape(&name);
-    let sets = label_sets(&views, &params, NeedsMatch::No)?;
+    let sets = label_sets(&views, &params, NeedsMatch::No).await?;
     let mut values: Vec<&str> = sets.iter().filter_map(|set| set.get(&name)).collect();
     values.sort_unstable();
     values.dedup();
@@ -277,8 +286,8 @@ fn unescape(name: &str) -> String {
     out
 }
 
-async fn series(State(views): State<Views>, params: Params) -> Result<Json<Value>, Failure> {
-    let sets = label_sets(&views, &params, NeedsMatch::Yes)?;
+async fn all_series(State(views): State<Views>, params: Params) -> Result<Json<Value>, Failure> {
+    let sets = label_sets(&views, &params, NeedsMatch::Yes).await?;
     limited(sets, &params)
 }
 

@@ -3,15 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use serde_json::{Value, json};
 
-use super::{Views, select_from};
+use super::{Asking, Views, answer, select_from};
 use crate::evaluate::ActiveAlert;
-use crate::promql::{Options, Output, Query};
-use crate::series::SampleValue;
-use crate::signal::Timestamp;
+use crate::series::{RawSeries, SampleValue};
+use crate::signal::{Labels, Timestamp};
 
 pub(super) fn routes() -> Router<Views> {
     Router::new()
@@ -21,84 +22,84 @@ pub(super) fn routes() -> Router<Views> {
         .route("/api/ledger", get(ledger))
 }
 
-async fn slos(State(views): State<Views>) -> Json<Value> {
-    Json(slos_json(&views).await)
+async fn slos(State(views): State<Views>) -> Response {
+    computed(&views, slos_json).await
 }
 
-pub(crate) async fn slos_json(views: &Views) -> Value {
-    let (evaluator, series, now) = (
-        std::sync::Arc::clone(&views.evaluator),
-        std::sync::Arc::clone(&views.series),
-        views.settled(),
-    );
-    let computed = tokio::task::spawn_blocking(move || {
-        evaluator
-            .read()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .slos_json(now, &select_from(&series))
-    });
-    computed.await.unwrap_or_else(|_panicked| json!({"slos": []}))
+async fn queues(State(views): State<Views>) -> Response {
+    computed(&views, queues_json).await
 }
 
-async fn queues(State(views): State<Views>) -> Json<Value> {
-    let computed = tokio::task::spawn_blocking(move || queues_json(&views)).await;
-    Json(computed.unwrap_or_else(|_panicked| json!({"queues": []})))
-}
-
-/// The value of each series of an instant query, by one of its labels.
-fn by_label(
+/// An answer that takes queries; at a bound of theirs the client may come again.
+async fn computed(
     views: &Views,
-    query: &str,
-    label: &str,
-    now: Timestamp,
-) -> BTreeMap<String, (f64, crate::signal::Labels)> {
-    let Ok(parsed) = Query::parse(query) else { return BTreeMap::new() };
-    let Ok(answer) = parsed.instant(now, &Options::default(), &select_from(&views.series)) else {
-        return BTreeMap::new();
+    answer: impl FnOnce(&Asking<'_>) -> Value + Send + 'static,
+) -> Response {
+    match views.compute(None, answer).await {
+        Ok(value) => Json(value).into_response(),
+        Err(error) => answer::error(StatusCode::SERVICE_UNAVAILABLE, "query", &error.to_string()),
+    }
+}
+
+/// The objectives with their state, read without the evaluator's lock.
+pub(crate) fn slos_json(asking: &Asking<'_>) -> Value {
+    let views = asking.views;
+    let slos = {
+        let evaluator = views.evaluator.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        evaluator.slos()
     };
-    let Output::Vector(series) = answer.output else { return BTreeMap::new() };
-    let mut found = BTreeMap::new();
-    for one in series {
-        if let (Some(name), Some(SampleValue::Float(value))) =
-            (one.labels.get(label), one.samples.last().map(|sample| &sample.value))
-        {
-            found.insert(name.to_owned(), (*value, one.labels.clone()));
+    let (now, select) = (views.settled(), select_from(&views.series));
+    let slos: Vec<Value> = slos.iter().map(|slo| slo.state_json(now, &select)).collect();
+    json!({ "slos": slos })
+}
+
+/// The value of each series of an instant query, with its labels.
+fn values(asking: &Asking<'_>, query: &str, now: Timestamp) -> Vec<(Labels, f64)> {
+    let value = |one: RawSeries| match one.samples.last().map(|sample| &sample.value) {
+        Some(SampleValue::Float(value)) => Some((one.labels, *value)),
+        _ => None,
+    };
+    asking.instant(query, now).into_iter().filter_map(value).collect()
+}
+
+type ByName = BTreeMap<String, f64>;
+
+/// By one of the labels; of several that share it the largest.
+fn by_label<'a>(found: impl IntoIterator<Item = &'a (Labels, f64)>, label: &str) -> ByName {
+    let mut values = BTreeMap::new();
+    for (labels, value) in found {
+        if let Some(name) = labels.get(label) {
+            let held = values.entry(name.to_owned()).or_insert(*value);
+            *held = value.max(*held);
         }
     }
-    found
+    values
 }
 
 /// Every queue that anything is known of. Values that nothing told are null.
-pub(crate) fn queues_json(views: &Views) -> Value {
-    let now = views.settled();
-    let ask = |query: &str, label: &str| by_label(views, query, label, now);
-    let depth = ask("max by (queue) (throughline_queue_depth)", "queue");
-    let age = ask("max by (queue) (throughline_queue_oldest_age_seconds)", "queue");
+pub(crate) fn queues_json(asking: &Asking<'_>) -> Value {
+    let now = asking.views.settled();
+    let ask = |query: &str| values(asking, query, now);
+    let depth = by_label(&ask("max by (queue) (throughline_queue_depth)"), "queue");
+    let age = by_label(&ask("max by (queue) (throughline_queue_oldest_age_seconds)"), "queue");
+    let lag = ask(
+        "histogram_quantiles(sum by (queue, le) (increase(throughline_queue_lag_seconds_bucket[15m])), \"quantile\", 0.5, 0.95, 0.99)",
+    );
     let lag = |q: &str| {
-        ask(
-            &format!(
-                "histogram_quantile({q}, sum by (queue, le) (increase(throughline_queue_lag_seconds_bucket[15m])))"
-            ),
-            "queue",
-        )
+        by_label(lag.iter().filter(|(labels, _)| labels.get("quantile") == Some(q)), "queue")
     };
     let (p50, p95, p99) = (lag("0.5"), lag("0.95"), lag("0.99"));
-    let dlq_depth = ask("max by (queue) (throughline_dlq_depth)", "queue");
-    let arrivals = ask(
-        "sum by (source_queue, queue) (increase(throughline_dlq_arrivals_total[1h]))",
-        "source_queue",
-    );
-    let told = ask(
-        "max by (source_queue, queue) (throughline_dlq_depth{source_queue!=\"\"})",
-        "source_queue",
-    );
+    let told = ask("max by (source_queue, queue) (throughline_dlq_depth)");
+    let dlq_depth = by_label(&told, "queue");
+    let arrived =
+        ask("sum by (source_queue, queue) (increase(throughline_dlq_arrivals_total[1h]))");
+    let arrivals = by_label(&arrived, "source_queue");
     let dlq_of = |name: &str| {
-        let (_, labels) = arrivals.get(name).or_else(|| told.get(name))?;
+        let serves = |(labels, _): &&(Labels, f64)| labels.get("source_queue") == Some(name);
+        let (labels, _) = arrived.iter().rfind(serves).or_else(|| told.iter().rfind(serves))?;
         labels.get("queue").map(str::to_owned)
     };
-    let value = |map: &BTreeMap<String, (f64, crate::signal::Labels)>, name: &str| {
-        map.get(name).map(|(value, _)| *value).filter(|x| x.is_finite())
-    };
+    let value = |map: &ByName, name: &str| map.get(name).copied().filter(|value| value.is_finite());
     let mut names: Vec<&String> =
         depth.keys().chain(age.keys()).chain(p50.keys()).chain(arrivals.keys()).collect();
     names.sort();

@@ -1,7 +1,7 @@
 """The store beside Prometheus and VictoriaMetrics: the same samples, the same queries.
 
 Starts both on loopback with empty folders, lets `cargo bench --bench series` write to them and ask
-them, and prints what they take in memory and on disk. SERIES_N and SERIES_HOURS say how much.
+them, and prints what they take in memory and on disk. SERIES_N, SERIES_HOURS and SERIES_STEP say how much.
 """
 
 import os

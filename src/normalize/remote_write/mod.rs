@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::redact::Redactor;
-use super::shorten::shorten;
+use super::shorten::{HELP_BYTES_MAX, NAME_BYTES_MAX, shorten};
 use super::wire::{Fault, Field, Message};
 use super::{Config, Normalized, Origin, Rejection, Undecodable};
 use crate::number::u32_from_usize;
@@ -33,12 +33,8 @@ const SYMBOLS_MAX: usize = 1 << 20;
 const SERIES_BYTES_MAX: usize = 8 << 20;
 /// As Prometheus: what claims to be further in the future is a broken clock.
 const AHEAD_MAX: Duration = Duration::from_mins(10);
-/// Longest label name and metric name, in bytes.
-const NAME_BYTES_MAX: usize = 1024;
 /// OpenMetrics: the labels of one exemplar, names and values together, in characters.
 const EXEMPLAR_CHARS_MAX: usize = 128;
-/// Longest help text kept, in bytes.
-const HELP_BYTES_MAX: usize = 1024;
 
 /// Which message a request is; its content type says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -22,7 +22,8 @@ use axum::routing::{get, post};
 
 use super::alertmanager::silences::{end, make};
 use super::params::Params;
-use super::{Views, answer, requests_api};
+use super::state_api::{queues_json, slos_json};
+use super::{Asking, Views, answer, requests_api};
 use crate::correlate::Lookup;
 use html::Html;
 
@@ -67,18 +68,16 @@ fn page(title: &str, path: &str, main: &Html) -> Html {
     page
 }
 
-/// Builds a page off the async threads: it runs queries.
+/// Builds a page off the async threads, within the bounds of queries: it runs some.
 async fn built(
     title: &'static str,
     path: &'static str,
     views: Views,
-    main: impl FnOnce(&Views) -> Html + Send + 'static,
+    main: impl FnOnce(&Asking<'_>) -> Html + Send + 'static,
 ) -> Response {
-    match tokio::task::spawn_blocking(move || main(&views)).await {
+    match views.compute(None, main).await {
         Ok(main) => page(title, path, &main).into_response(),
-        Err(_) => {
-            answer::error(StatusCode::INTERNAL_SERVER_ERROR, "page", "the page could not be built")
-        }
+        Err(error) => answer::error(StatusCode::SERVICE_UNAVAILABLE, "page", &error.to_string()),
     }
 }
 
@@ -87,21 +86,19 @@ async fn overview_page(State(views): State<Views>) -> Response {
 }
 
 async fn slos_page(State(views): State<Views>) -> Response {
-    let slos = super::state_api::slos_json(&views).await;
-    page("SLOs", "/slos", &slos::main(&slos)).into_response()
+    built("SLOs", "/slos", views, |asking| slos::main(&slos_json(asking))).await
 }
 
 async fn queues_page(State(views): State<Views>) -> Response {
-    built("Queues", "/queues", views, |views| queues::main(&super::state_api::queues_json(views)))
-        .await
+    built("Queues", "/queues", views, |asking| queues::main(&queues_json(asking))).await
 }
 
 async fn alerts_page(State(views): State<Views>) -> Response {
-    built("Alerts", "/alerts", views, alerts::main).await
+    built("Alerts", "/alerts", views, |asking| alerts::main(asking.views)).await
 }
 
 async fn silences_page(State(views): State<Views>) -> Response {
-    built("Silences", "/silences", views, silences::main).await
+    built("Silences", "/silences", views, |asking| silences::main(asking.views)).await
 }
 
 async fn silence_form(State(views): State<Views>, params: Params) -> Response {

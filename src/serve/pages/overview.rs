@@ -6,19 +6,19 @@ use super::html::Html;
 use super::query::{self, Line};
 use super::{chart, dollars, duration, number, percent};
 use crate::evaluate::AlertState;
-use crate::serve::{Views, blame};
+use crate::serve::{Asking, Views, blame};
 
 const QUANTILES: [(&str, &str); 4] =
     [("p50", "0.5"), ("p95", "0.95"), ("p99", "0.99"), ("p99.9", "0.999")];
 
-pub(super) fn main(views: &Views) -> Html {
+pub(super) fn main(asking: &Asking<'_>) -> Html {
     let mut html = Html::new();
-    html.add(&alerts(views))
-        .add(&tiles(views))
-        .add(&charts(views))
-        .add(&flows(views))
-        .add(&blame(views))
-        .add(&functions(views));
+    html.add(&alerts(asking.views))
+        .add(&tiles(asking))
+        .add(&charts(asking))
+        .add(&flows(asking))
+        .add(&blame(asking.views))
+        .add(&functions(asking));
     html
 }
 
@@ -51,8 +51,8 @@ fn alerts(views: &Views) -> Html {
     html
 }
 
-fn tiles(views: &Views) -> Html {
-    let ask = |query: &str| query::number(views, query);
+fn tiles(asking: &Asking<'_>) -> Html {
+    let ask = |query: &str| query::number(asking, query);
     let tiles = [
         ("requests / s", number(ask("sum(rate(throughline_requests_total[5m]))"))),
         (
@@ -83,12 +83,12 @@ fn tiles(views: &Views) -> Html {
     html
 }
 
-fn charts(views: &Views) -> Html {
+fn charts(asking: &Asking<'_>) -> Html {
     let mut html = Html::new();
     html.raw("<div class=\"charts\">");
     let quantile = |q: &str| {
         query::lines(
-            views,
+            asking,
             &format!(
                 "histogram_quantile({q}, sum(rate(throughline_request_duration_seconds[1m])))"
             ),
@@ -116,7 +116,7 @@ fn charts(views: &Views) -> Html {
             "queue",
         ),
     ] {
-        let found = query::lines(views, query);
+        let found = query::lines(asking, query);
         let busy = found.iter().filter(|line| line.points.iter().any(|(_, v)| *v > 0.0));
         let named: Vec<(String, &Line)> =
             busy.map(|line| (line.labels.get(label).unwrap_or("all").to_owned(), line)).collect();
@@ -131,9 +131,9 @@ fn charts(views: &Views) -> Html {
 struct Columns(Vec<BTreeMap<String, f64>>);
 
 impl Columns {
-    fn ask(views: &Views, label: &str, queries: &[String]) -> Self {
+    fn ask(asking: &Asking<'_>, label: &str, queries: &[String]) -> Self {
         let column = |query: &String| {
-            let found = query::instant(views, query).into_iter();
+            let found = query::instant(asking, query).into_iter();
             found
                 .filter_map(|(labels, value)| Some((labels.get(label)?.to_owned(), value)))
                 .collect()
@@ -159,7 +159,7 @@ fn quantile_queries(metric: &str, label: &str) -> impl Iterator<Item = String> {
     })
 }
 
-fn flows(views: &Views) -> Html {
+fn flows(asking: &Asking<'_>) -> Html {
     let mut queries = vec![
         "sum by (flow) (increase(throughline_requests_total[15m]))".to_owned(),
         "sum by (flow) (increase(throughline_requests_total{outcome!=\"ok\"}[15m]))".to_owned(),
@@ -167,7 +167,7 @@ fn flows(views: &Views) -> Html {
     queries.extend(quantile_queries("throughline_request_duration_seconds", "flow"));
     queries.push("histogram_quantile(0.95, sum by (flow) (rate(throughline_response_duration_seconds[15m])))".to_owned());
     queries.push("sum by (flow) (increase(throughline_request_cost_usd_total[15m])) / sum by (flow) (increase(throughline_requests_total[15m]))".to_owned());
-    let columns = Columns::ask(views, "flow", &queries);
+    let columns = Columns::ask(asking, "flow", &queries);
     let mut html = Html::new();
     html.raw("<h2>Flows <small>last 15 min</small></h2><table><thead><tr><th>flow<th class=\"n\">requests<th class=\"n\">not ok<th class=\"n\">p50<th class=\"n\">p95<th class=\"n\">p99<th class=\"n\">p99.9<th class=\"n\">response p95<th class=\"n\">cost each</tr></thead><tbody>");
     for flow in columns.rows() {
@@ -205,7 +205,7 @@ fn blame(views: &Views) -> Html {
     html
 }
 
-fn functions(views: &Views) -> Html {
+fn functions(asking: &Asking<'_>) -> Html {
     let increase = |metric: &str| format!("sum by (faas_name) (increase({metric}[15m]))");
     let mut queries = vec![
         increase("throughline_invocations_total"),
@@ -215,7 +215,7 @@ fn functions(views: &Views) -> Html {
         increase("throughline_retries_total"),
     ];
     queries.extend(quantile_queries("throughline_invocation_duration_seconds", "faas_name"));
-    let columns = Columns::ask(views, "faas_name", &queries);
+    let columns = Columns::ask(asking, "faas_name", &queries);
     let mut html = Html::new();
     html.raw("<h2>Functions <small>last 15 min</small></h2><table><thead><tr><th>function<th class=\"n\">attempts<th class=\"n\">not ok<th class=\"n\">cold starts<th class=\"n\">throttles<th class=\"n\">retries<th class=\"n\">p50<th class=\"n\">p95<th class=\"n\">p99<th class=\"n\">p99.9</tr></thead><tbody>");
     for function in columns.rows() {

@@ -1,8 +1,8 @@
 //! The queries behind the pages: a text, a time, numbers by labels.
 
-use crate::promql::{Options, Output, Query, Range};
-use crate::series::SampleValue;
-use crate::serve::{Views, select_from};
+use crate::promql::Range;
+use crate::series::{RawSeries, SampleValue};
+use crate::serve::Asking;
 use crate::signal::Labels;
 
 /// One line of a chart.
@@ -13,40 +13,27 @@ pub(super) struct Line {
 }
 
 /// The present value of every series of a query; none where it fails (the page shows a dash).
-pub(super) fn instant(views: &Views, query: &str) -> Vec<(Labels, f64)> {
-    let Ok(parsed) = Query::parse(query) else { return Vec::new() };
-    let Ok(answer) =
-        parsed.instant(views.settled(), &Options::default(), &select_from(&views.series))
-    else {
-        return Vec::new();
+pub(super) fn instant(asking: &Asking<'_>, query: &str) -> Vec<(Labels, f64)> {
+    let found = asking.instant(query, asking.views.settled());
+    let value = |one: RawSeries| {
+        let value = float(&one.samples.last()?.value)?;
+        Some((one.labels, value))
     };
-    match answer.output {
-        Output::Vector(series) => series
-            .into_iter()
-            .filter_map(|one| Some((one.labels.clone(), float(&one.samples.last()?.value)?)))
-            .collect(),
-        Output::Scalar(_, value) => vec![(Labels::default(), value)],
-        Output::String(..) | Output::Matrix(_) => Vec::new(),
-    }
+    found.into_iter().filter_map(value).collect()
 }
 
 /// The value of the only series, if there is one.
-pub(super) fn number(views: &Views, query: &str) -> Option<f64> {
-    instant(views, query).first().map(|(_, value)| *value)
+pub(super) fn number(asking: &Asking<'_>, query: &str) -> Option<f64> {
+    instant(asking, query).first().map(|(_, value)| *value)
 }
 
 /// The last quarter of an hour, a point every ten seconds.
-pub(super) fn lines(views: &Views, query: &str) -> Vec<Line> {
+pub(super) fn lines(asking: &Asking<'_>, query: &str) -> Vec<Line> {
     const SPAN_MS: i64 = 15 * 60 * 1000;
     const STEP_MS: i64 = 10_000;
-    let end = views.settled().as_millis() / STEP_MS * STEP_MS;
-    let Ok(parsed) = Query::parse(query) else { return Vec::new() };
-    let range = Range { start: end - SPAN_MS, end, step: STEP_MS };
-    let Ok(answer) = parsed.range(range, &Options::default(), &select_from(&views.series)) else {
-        return Vec::new();
-    };
-    let Output::Matrix(series) = answer.output else { return Vec::new() };
-    let line = |one: crate::series::RawSeries| Line {
+    let end = asking.views.settled().as_millis() / STEP_MS * STEP_MS;
+    let found = asking.range(query, Range { start: end - SPAN_MS, end, step: STEP_MS });
+    let line = |one: RawSeries| Line {
         labels: one.labels,
         points: one
             .samples
@@ -55,7 +42,7 @@ pub(super) fn lines(views: &Views, query: &str) -> Vec<Line> {
             .filter(|(_, v)| v.is_finite())
             .collect(),
     };
-    series.into_iter().map(line).collect()
+    found.into_iter().map(line).collect()
 }
 
 fn float(value: &SampleValue) -> Option<f64> {

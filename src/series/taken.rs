@@ -1,0 +1,216 @@
+//! What a query takes of the store under its lock: short looks, each at a few series, so that nobody who
+//! adds to the store waits for a query that is large.
+//!
+//! In: the conditions of a selector. Out: of each series that meets them what its head holds (shared, not
+//! copied, where it is packed) and which blocks go with it. Decoding it needs no lock. Never true: a
+//! series whose head and blocks are of two moments.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use super::block::Span;
+use super::blocks::{Block, SHARD};
+use super::bounds::le;
+use super::counter::Counter;
+use super::distribution::Distribution;
+use super::plain::Plain;
+use super::read::{Conditions, View};
+use super::slots::Zones;
+use super::table::{Data, Entry, SeriesId};
+use super::{Selection, Series};
+use crate::signal::{Labels, METRIC_NAME, Text};
+
+/// Series of one look: a few tenths of a millisecond.
+const LOOK: usize = 256;
+
+/// A way to the store.
+#[derive(Clone, Copy)]
+pub(super) enum Access<'a> {
+    /// By somebody who holds it already.
+    Held(&'a Series),
+    /// Locked for each look.
+    Shared(&'a RwLock<Series>),
+}
+
+impl Access<'_> {
+    pub(super) fn look<T>(self, look: impl FnOnce(&Series) -> T) -> T {
+        match self {
+            Self::Held(series) => look(series),
+            Self::Shared(series) => look(&series.read().unwrap_or_else(PoisonError::into_inner)),
+        }
+    }
+
+    /// Shows these series, those that are still there, a few at a look.
+    pub(super) fn each(self, ids: &[SeriesId], mut show: impl FnMut(&Series, &[SeriesId])) {
+        for ids in ids.chunks(LOOK) {
+            self.look(|series| show(series, ids));
+        }
+    }
+
+    /// Ids of the series that may meet the conditions: those of the names, or of the narrowest label.
+    pub(super) fn candidates(self, wanted: &Conditions<'_>) -> Vec<SeriesId> {
+        let by_few = self.look(|series| {
+            let narrowest = wanted.narrowest(&series.table);
+            if let Some(name) = wanted.exact_name() {
+                let bases = ["", "_bucket", "_sum", "_count"].iter().filter_map(|end| {
+                    let base = name.strip_suffix(end)?;
+                    (end.is_empty() || series.table.has_histograms(base)).then_some(base)
+                });
+                return Some(
+                    bases
+                        .flat_map(|base| match &narrowest {
+                            Some(narrow) if narrow.n_series < series.table.n_named(base) => {
+                                let of_base = |entry: &&Entry| entry.labels.name() == base;
+                                narrow
+                                    .entries(&series.table)
+                                    .filter(of_base)
+                                    .map(|entry| entry.id)
+                                    .collect()
+                            }
+                            _ => series.table.ids_named(base).to_vec(),
+                        })
+                        .collect(),
+                );
+            }
+            narrowest.map(|narrow| narrow.entries(&series.table).map(|entry| entry.id).collect())
+        });
+        by_few.unwrap_or_else(|| self.by_names(wanted))
+    }
+
+    /// The same where nothing but their names tells series apart; names are matched outside of a look.
+    fn by_names(self, wanted: &Conditions<'_>) -> Vec<SeriesId> {
+        let names: Vec<Text> = self.look(|series| series.table.names().cloned().collect());
+        let histograms: Vec<Text> =
+            self.look(|series| series.table.histogram_names().cloned().collect());
+        let may_match = |name: &&Text| {
+            let views = || {
+                ["_bucket", "_sum", "_count"]
+                    .iter()
+                    .any(|end| wanted.accept_name(&format!("{name}{end}")))
+            };
+            wanted.accept_name(name) || (histograms.binary_search(name).is_ok() && views())
+        };
+        let names: Vec<Text> = names.iter().filter(may_match).cloned().collect();
+        let mut ids = Vec::new();
+        for names in names.chunks(LOOK) {
+            self.look(|series| {
+                ids.extend(names.iter().flat_map(|name| series.table.ids_named(name)));
+            });
+        }
+        ids
+    }
+}
+
+/// One series as it was at one moment.
+pub(super) struct Taken {
+    pub(super) id: SeriesId,
+    pub(super) views: Vec<(Labels, View)>,
+    pub(super) parts: i64,
+    pub(super) sealed: Option<Span>,
+    /// From which to which second a derived series answers.
+    pub(super) seen: Option<(i64, i64)>,
+    pub(super) zones: Zones,
+    pub(super) head: Head,
+    pub(super) blocks: Arc<[Block]>,
+}
+
+pub(super) enum Head {
+    Counter(Counter),
+    Distribution(Box<Distribution>),
+    Plain(Plain),
+}
+
+/// In which forms the series of one name are wanted.
+#[derive(Default)]
+pub(super) struct Forms {
+    name: Text,
+    is_own: bool,
+    /// View, name, bound.
+    views: Vec<(View, String, String)>,
+}
+
+impl Series {
+    /// Takes of these series those that are wanted.
+    pub(super) fn take(
+        &self,
+        ids: &[SeriesId],
+        wanted: &Conditions<'_>,
+        selection: &Selection<'_>,
+        taken: &mut Vec<Taken>,
+    ) {
+        let mut forms = self.forms(wanted, "");
+        // From what is needed of slots on: what is later adds up.
+        let first = selection.start.div_euclid(1000);
+        let end = selection.end.div_euclid(1000).saturating_add(1);
+        let mut blocks: HashMap<(u64, bool), Arc<[Block]>> = HashMap::new();
+        for entry in ids.iter().filter_map(|id| self.table.get(*id)) {
+            let views = self.views(entry, wanted, &mut forms);
+            if views.is_empty() {
+                continue;
+            }
+            let head = match &entry.data {
+                Data::Counter(counter) => Head::Counter(counter.clone()),
+                Data::Distribution(held, _) => Head::Distribution(held.clone()),
+                Data::Plain(plain) => {
+                    Head::Plain(plain.part(selection.start.saturating_add(1), selection.end))
+                }
+            };
+            let (shard, is_plain) = (entry.id / SHARD, matches!(head, Head::Plain(_)));
+            let to = if is_plain { end } else { i64::MAX };
+            let of_shard = || self.blocks.of_shard(shard, (first, to));
+            taken.push(Taken {
+                id: entry.id,
+                views,
+                parts: entry.parts,
+                sealed: entry.sealed,
+                seen: self.seen(entry),
+                zones: self.zones,
+                head,
+                blocks: Arc::clone(blocks.entry((shard, is_plain)).or_insert_with(of_shard)),
+            });
+        }
+    }
+
+    /// The labels under which a series is wanted, and how it is looked at for each.
+    pub(super) fn views(
+        &self,
+        entry: &Entry,
+        wanted: &Conditions<'_>,
+        forms: &mut Forms,
+    ) -> Vec<(Labels, View)> {
+        if *forms.name != *entry.labels.name() {
+            *forms = self.forms(wanted, entry.labels.name());
+        }
+        if !wanted.accept_others(&entry.labels) {
+            return Vec::new();
+        }
+        let mut views = Vec::new();
+        if forms.is_own && wanted.accept_le(entry.labels.get(super::read::LE).unwrap_or_default()) {
+            views.push((entry.labels.clone(), View::AsIs));
+        }
+        if matches!(entry.data, Data::Distribution(..)) {
+            views.extend(forms.views.iter().map(|(view, name, bound)| {
+                let labels = entry.labels.with(METRIC_NAME, name).with(super::read::LE, bound);
+                (labels, *view)
+            }));
+        }
+        views
+    }
+
+    pub(super) fn forms(&self, wanted: &Conditions<'_>, name: &str) -> Forms {
+        let mut forms =
+            Forms { name: name.into(), is_own: wanted.accept_name(name), views: Vec::new() };
+        if !self.table.has_histograms(name) {
+            return forms;
+        }
+        let buckets = self.bounds.shown().into_iter().map(View::Bucket);
+        for view in [View::Sum, View::Count].into_iter().chain(buckets) {
+            let name = format!("{name}{}", view.suffix());
+            let bound = if let View::Bucket(bound) = view { le(bound) } else { String::new() };
+            if wanted.accept_name(&name) && wanted.accept_le(&bound) {
+                forms.views.push((view, name, bound));
+            }
+        }
+        forms
+    }
+}
