@@ -26,9 +26,9 @@ mutants *NAMES:
 faults *NAMES:
     tests/faults/run {{NAMES}}
 
-# Let libFuzzer choose facts for a while; needs a nightly compiler and cargo-fuzz.
-fuzz SECONDS="60":
-    cargo +nightly fuzz run facts -- -max_total_time={{SECONDS}}
+# Let libFuzzer choose inputs of a target (facts, promql_parse, promql_evaluate, remote_write) for a while.
+fuzz TARGET="facts" SECONDS="60":
+    fuzz/run {{TARGET}} {{SECONDS}}
 
 # Run payloads that others wrote, from the folder in THROUGHLINE_SHARED.
 outside:

@@ -32,6 +32,7 @@ mod snapshot;
 mod store;
 mod table;
 mod taken;
+mod values;
 pub mod windows;
 
 #[cfg(test)]
@@ -48,3 +49,4 @@ pub use sample::{
 };
 pub use snapshot::{SnapshotError, is_whole_block};
 pub use store::{Config, Dropped, Observation, SelectError, Selection, Series};
+pub use values::{label_names_shared, label_values_shared};

@@ -33,6 +33,8 @@ const THREADS_MAX: usize = 4;
 const WORTH_A_THREAD: usize = 200_000;
 /// About how far samples lie apart, to tell how much work a range is.
 const SAMPLE_SPACING_MS: i64 = 15_000;
+/// What a series costs beside its samples, in samples.
+const SERIES_COST: usize = 100;
 /// How often a selection that met a block which was merged away is begun anew.
 const TRIES_MAX: usize = 3;
 /// Samples of one series in one selection; longer selections get a coarser grid. A second's grid
@@ -136,7 +138,7 @@ impl Series {
         label_sets(Access::Held(self), matchers, (start, end))
     }
 
-    fn has_in(&self, entry: &Entry, start: i64, end: i64) -> bool {
+    pub(super) fn has_in(&self, entry: &Entry, start: i64, end: i64) -> bool {
         match &entry.data {
             Data::Plain(plain) => {
                 let sealed = entry.sealed;
@@ -233,7 +235,8 @@ impl Reading<'_> {
     /// Decodes on as many threads as pay.
     fn all(self, taken: &[Taken]) -> Result<Vec<RawSeries>, SelectError> {
         let span = self.selection.end.saturating_sub(self.selection.start).max(0);
-        let per_series = usize_from_u64(u64_from_i64(span / SAMPLE_SPACING_MS)).saturating_add(1);
+        let per_series =
+            usize_from_u64(u64_from_i64(span / SAMPLE_SPACING_MS)).saturating_add(SERIES_COST);
         let work = taken.len().saturating_mul(per_series);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let n_threads = (work / WORTH_A_THREAD + 1).min(cores).min(THREADS_MAX);

@@ -287,6 +287,21 @@ impl Table {
         self.by_name.get(name).map_or(0, Vec::len)
     }
 
+    /// Labels other than the metric's name.
+    pub(crate) fn label_names(&self) -> impl Iterator<Item = &Text> {
+        self.postings.keys()
+    }
+
+    /// The values of a label, in no order.
+    pub(crate) fn values_of(&self, label: &str) -> impl Iterator<Item = &Text> {
+        self.postings.get(label).into_iter().flat_map(HashMap::keys)
+    }
+
+    pub(crate) fn ids_labelled(&self, label: &str, value: &str) -> &[SeriesId] {
+        let ids = self.postings.get(label).and_then(|by_value| by_value.get(value));
+        ids.map(Vec::as_slice).unwrap_or_default()
+    }
+
     /// The series that have this label with one of these values; a value counts once.
     pub(crate) fn with_label(&self, name: &str, values: &BTreeSet<&str>) -> Vec<SeriesId> {
         let by_value = self.postings.get(name);

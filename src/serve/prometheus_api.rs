@@ -1,7 +1,7 @@
 //! The Prometheus HTTP API, as Grafana's Prometheus data source calls it (Prometheus 3,
 //! `docs/querying/api.md`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use axum::extract::{Path, State};
@@ -17,7 +17,7 @@ use crate::evaluate::RuleFilter;
 use crate::promql::limits::Stop;
 use crate::promql::{self, EvalError, Output, Query, Range};
 use crate::series::{self, Matcher};
-use crate::signal::{Exemplar, Labels, Timestamp};
+use crate::signal::{Exemplar, Labels, Text, Timestamp};
 
 /// Points of one series that a range query may give; Prometheus's limit.
 const POINTS_MAX: i64 = 11_000;
@@ -193,12 +193,11 @@ fn exemplar_json(exemplar: &Exemplar) -> Value {
     json!({"labels": labels, "value": exemplar.value.to_string(), "timestamp": seconds})
 }
 
-/// The label sets that `match[]`, `start` and `end` select.
-async fn label_sets(
-    views: &Views,
+/// What `match[]`, `start` and `end` select; without a `match[]`, everything.
+fn selected(
     params: &Params,
     needs_match: NeedsMatch,
-) -> Result<Vec<Labels>, Failure> {
+) -> Result<(Vec<Vec<Matcher>>, (i64, i64)), Failure> {
     let start = params.millis("start").map_err(Failure::bad)?.unwrap_or(i64::MIN);
     let end = params.millis("end").map_err(Failure::bad)?.unwrap_or(i64::MAX);
     let mut selectors = Vec::new();
@@ -213,16 +212,7 @@ async fn label_sets(
             NeedsMatch::No => selectors.push(Vec::new()),
         }
     }
-    let found = move |asking: &Asking<'_>| {
-        let of_one = |matchers: &Vec<Matcher>| {
-            series::label_sets_shared(&asking.views.series, matchers, (start, end))
-        };
-        let mut sets: Vec<Labels> = selectors.iter().flat_map(of_one).collect();
-        sets.sort();
-        sets.dedup();
-        sets
-    };
-    Ok(views.compute(None, found).await?)
+    Ok((selectors, (start, end)))
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -244,12 +234,14 @@ fn limited<T: serde::Serialize>(mut list: Vec<T>, params: &Params) -> Result<Jso
 }
 
 async fn labels(State(views): State<Views>, params: Params) -> Result<Json<Value>, Failure> {
-    let sets = label_sets(&views, &params, NeedsMatch::No).await?;
-    let mut names: Vec<&str> =
-        sets.iter().flat_map(|set| set.iter().map(|(name, _)| name)).collect();
-    names.sort_unstable();
-    names.dedup();
-    limited(names, &params)
+    let (selectors, range) = selected(&params, NeedsMatch::No)?;
+    let found = views.compute(None, move |asking| {
+        let of_one = |matchers: &Vec<Matcher>| {
+            series::label_names_shared(&asking.views.series, matchers, range)
+        };
+        united(selectors.iter().map(of_one))
+    });
+    limited(found.await?, &params)
 }
 
 async fn label_values(
@@ -258,11 +250,19 @@ async fn label_values(
     params: Params,
 ) -> Result<Json<Value>, Failure> {
     let name = unescape(&name);
-    let sets = label_sets(&views, &params, NeedsMatch::No).await?;
-    let mut values: Vec<&str> = sets.iter().filter_map(|set| set.get(&name)).collect();
-    values.sort_unstable();
-    values.dedup();
-    limited(values, &params)
+    let (selectors, range) = selected(&params, NeedsMatch::No)?;
+    let found = views.compute(None, move |asking| {
+        let of_one = |matchers: &Vec<Matcher>| {
+            series::label_values_shared(&asking.views.series, &name, matchers, range)
+        };
+        united(selectors.iter().map(of_one))
+    });
+    limited(found.await?, &params)
+}
+
+/// What any of the lists has, ascending, each once.
+fn united(lists: impl Iterator<Item = Vec<Text>>) -> Vec<Text> {
+    lists.flatten().collect::<BTreeSet<Text>>().into_iter().collect()
 }
 
 /// `U__a_2e_b` is the label `a.b` (Prometheus UTF-8 names, values escaping).
@@ -287,8 +287,17 @@ fn unescape(name: &str) -> String {
 }
 
 async fn all_series(State(views): State<Views>, params: Params) -> Result<Json<Value>, Failure> {
-    let sets = label_sets(&views, &params, NeedsMatch::Yes).await?;
-    limited(sets, &params)
+    let (selectors, range) = selected(&params, NeedsMatch::Yes)?;
+    let found = views.compute(None, move |asking| {
+        let of_one = |matchers: &Vec<Matcher>| {
+            series::label_sets_shared(&asking.views.series, matchers, range)
+        };
+        let mut sets: Vec<Labels> = selectors.iter().flat_map(of_one).collect();
+        sets.sort();
+        sets.dedup();
+        sets
+    });
+    limited(found.await?, &params)
 }
 
 async fn metadata(State(views): State<Views>, params: Params) -> Result<Json<Value>, Failure> {

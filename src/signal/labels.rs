@@ -1,5 +1,6 @@
 //! Label sets that name series.
 
+use std::cmp::Ordering;
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use super::{Fnv128, Text};
 pub const METRIC_NAME: &str = "__name__";
 
 /// Labels sorted by name, names unique, no empty values (Prometheus data model). Cheap to clone.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Labels(Arc<[(Text, Text)]>);
 
 impl Labels {
@@ -109,6 +110,24 @@ impl Labels {
             .iter()
             .fold(Fnv128::default(), |hash, (n, v)| hash.field(n.as_bytes()).field(v.as_bytes()))
             .finish()
+    }
+}
+
+impl Ord for Labels {
+    /// By the first pair that differs. Texts of a store's labels are shared, and what is the same text
+    /// need not be read.
+    fn cmp(&self, other: &Self) -> Ordering {
+        let text = |a: &Text, b: &Text| if Arc::ptr_eq(a, b) { Ordering::Equal } else { a.cmp(b) };
+        let pairs = self.0.iter().zip(other.0.iter());
+        let mut orders = pairs.map(|((n, v), (m, w))| text(n, m).then_with(|| text(v, w)));
+        let differ = orders.find(|order| order.is_ne());
+        differ.unwrap_or_else(|| self.0.len().cmp(&other.0.len()))
+    }
+}
+
+impl PartialOrd for Labels {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
     }
 }
 
