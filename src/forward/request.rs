@@ -42,7 +42,7 @@ impl Request {
         for sample in samples {
             match &sample.value {
                 SampleValue::Float(value) => {
-                    floats.push(Written { value: *value, timestamp: sample.t, start_timestamp: 0 })
+                    floats.push(Written { value: *value, timestamp: sample.t, start_timestamp: 0 });
                 }
                 SampleValue::Histogram(held) => histograms.push(written(held, sample.t)),
             }

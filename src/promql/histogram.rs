@@ -237,10 +237,10 @@ fn zip(a: &Counts, b: &Counts, f: impl Fn(f64, f64) -> f64) -> Counts {
     let mut merged = Vec::with_capacity(a.len().max(b.len()));
     let (mut left, mut right) = (a.iter().peekable(), b.iter().peekable());
     loop {
-        let (x, y) = (left.peek().map(|(i, _)| *i), right.peek().map(|(i, _)| *i));
-        let Some(index) = x.into_iter().chain(y).min() else { return merged };
-        let x = left.next_if(|(i, _)| *i == index).map_or(0.0, |(_, n)| *n);
-        let y = right.next_if(|(i, _)| *i == index).map_or(0.0, |(_, n)| *n);
+        let heads = left.peek().into_iter().chain(right.peek());
+        let Some(index) = heads.map(|(index, _)| *index).min() else { return merged };
+        let x = left.next_if(|(at, _)| *at == index).map_or(0.0, |(_, count)| *count);
+        let y = right.next_if(|(at, _)| *at == index).map_or(0.0, |(_, count)| *count);
         merged.push((index, f(x, y)));
     }
 }

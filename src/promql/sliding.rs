@@ -159,7 +159,6 @@ impl Within<'_> {
         let first = window.first().map(float)?;
         let last = window.last().map(float)?;
         Some(match what {
-            Slide::Newest => last,
             Slide::Moved(change) => return self.moved(change, span),
             Slide::LastMove(change) => return self.last_move(change),
             Slide::Sum => {
@@ -177,7 +176,7 @@ impl Within<'_> {
             Slide::Count => f64_from_usize(window.len()),
             Slide::Present => 1.0,
             Slide::First => first,
-            Slide::Last => last,
+            Slide::Newest | Slide::Last => last,
             Slide::Changes => changes(window),
             Slide::Resets => resets(window),
             Slide::Stddev => self.variance().sqrt(),

@@ -124,7 +124,7 @@ mod tests {
                 writer.push(value, *n);
                 n_bits += usize::from(*n);
                 if *n > 0 {
-                    naive.push_str(&format!("{value:0width$b}", width = usize::from(*n)));
+                    naive.extend([format!("{value:0width$b}", width = usize::from(*n))]);
                 }
             }
             let written: String = writer.bytes().iter().map(|byte| format!("{byte:08b}")).collect();

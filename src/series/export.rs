@@ -4,14 +4,17 @@
 //! highest value that ever left, until the total has passed it again.
 
 use std::collections::BTreeMap;
+use std::sync::RwLock;
 
 use serde::{Deserialize, Serialize};
 
 use super::catalog;
 use super::counter::from_parts;
 use super::distribution::halve_native;
+use super::read::Conditions;
 use super::store::second;
 use super::table::Data;
+use super::taken::Access;
 use super::{Histogram, SampleValue, Series};
 use crate::signal::{Exemplar, Labels, Timestamp};
 
@@ -47,10 +50,7 @@ impl Series {
     /// The present totals of all derived series and the newest values of the contract's gauges, in
     /// the order of their labels.
     pub fn export(&self) -> Vec<ExportSeries> {
-        let mut exported: Vec<ExportSeries> =
-            self.table.iter().filter_map(|entry| self.export_one(entry)).collect();
-        exported.sort_by(|a, b| a.labels.cmp(&b.labels));
-        exported
+        export(Access::Held(self))
     }
 
     fn export_one(&self, entry: &super::table::Entry) -> Option<ExportSeries> {
@@ -83,6 +83,22 @@ impl Series {
             }
         }
     }
+}
+
+/// As [`Series::export`], of a store that others write to: each series is of one moment, its neighbours
+/// perhaps of the next.
+pub fn export_shared(series: &RwLock<Series>) -> Vec<ExportSeries> {
+    export(Access::Shared(series))
+}
+
+fn export(access: Access<'_>) -> Vec<ExportSeries> {
+    let mut exported = Vec::new();
+    access.each(&access.candidates(&Conditions::new(&[])), |series, ids| {
+        let entries = ids.iter().filter_map(|id| series.table.get(*id));
+        exported.extend(entries.filter_map(|entry| series.export_one(entry)));
+    });
+    exported.sort_by(|a: &ExportSeries, b| a.labels.cmp(&b.labels));
+    exported
 }
 
 /// The highest values that ever left, by series. A series that is no longer exported is forgotten.

@@ -200,13 +200,11 @@ fn packed(before: Option<&Histogram>, histogram: &Histogram) -> Packed {
     let reset = histogram.counter_reset;
     let pairs = || counts(before).zip(counts(histogram));
     let grown: Option<Vec<i64>> = pairs().map(|(x, y)| whole(y)?.checked_sub(whole(x)?)).collect();
-    match grown {
-        Some(grown) => Packed::Grown { reset, grown, sum },
-        None => {
-            let changed = pairs().map(|(x, y)| (x.to_bits() ^ y.to_bits()).reverse_bits());
-            Packed::Changed { reset, changed: changed.collect(), sum }
-        }
+    if let Some(grown) = grown {
+        return Packed::Grown { reset, grown, sum };
     }
+    let changed = pairs().map(|(x, y)| (x.to_bits() ^ y.to_bits()).reverse_bits());
+    Packed::Changed { reset, changed: changed.collect(), sum }
 }
 
 fn opened(before: Option<&Histogram>, packed: Packed) -> Option<Histogram> {

@@ -193,11 +193,15 @@ fn exemplar_json(exemplar: &Exemplar) -> Value {
     json!({"labels": labels, "value": exemplar.value.to_string(), "timestamp": seconds})
 }
 
-/// What `match[]`, `start` and `end` select; without a `match[]`, everything.
-fn selected(
-    params: &Params,
-    needs_match: NeedsMatch,
-) -> Result<(Vec<Vec<Matcher>>, (i64, i64)), Failure> {
+/// What `match[]`, `start` and `end` select.
+struct Selected {
+    selectors: Vec<Vec<Matcher>>,
+    /// Milliseconds since the epoch.
+    range: (i64, i64),
+}
+
+/// Reads `match[]`, `start` and `end`; without a `match[]`, everything.
+fn selected(params: &Params, needs_match: NeedsMatch) -> Result<Selected, Failure> {
     let start = params.millis("start").map_err(Failure::bad)?.unwrap_or(i64::MIN);
     let end = params.millis("end").map_err(Failure::bad)?.unwrap_or(i64::MAX);
     let mut selectors = Vec::new();
@@ -212,7 +216,7 @@ fn selected(
             NeedsMatch::No => selectors.push(Vec::new()),
         }
     }
-    Ok((selectors, (start, end)))
+    Ok(Selected { selectors, range: (start, end) })
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -234,7 +238,7 @@ fn limited<T: serde::Serialize>(mut list: Vec<T>, params: &Params) -> Result<Jso
 }
 
 async fn labels(State(views): State<Views>, params: Params) -> Result<Json<Value>, Failure> {
-    let (selectors, range) = selected(&params, NeedsMatch::No)?;
+    let Selected { selectors, range } = selected(&params, NeedsMatch::No)?;
     let found = views.compute(None, move |asking| {
         let of_one = |matchers: &Vec<Matcher>| {
             series::label_names_shared(&asking.views.series, matchers, range)
@@ -250,7 +254,7 @@ async fn label_values(
     params: Params,
 ) -> Result<Json<Value>, Failure> {
     let name = unescape(&name);
-    let (selectors, range) = selected(&params, NeedsMatch::No)?;
+    let Selected { selectors, range } = selected(&params, NeedsMatch::No)?;
     let found = views.compute(None, move |asking| {
         let of_one = |matchers: &Vec<Matcher>| {
             series::label_values_shared(&asking.views.series, &name, matchers, range)
@@ -287,7 +291,7 @@ fn unescape(name: &str) -> String {
 }
 
 async fn all_series(State(views): State<Views>, params: Params) -> Result<Json<Value>, Failure> {
-    let (selectors, range) = selected(&params, NeedsMatch::Yes)?;
+    let Selected { selectors, range } = selected(&params, NeedsMatch::Yes)?;
     let found = views.compute(None, move |asking| {
         let of_one = |matchers: &Vec<Matcher>| {
             series::label_sets_shared(&asking.views.series, matchers, range)

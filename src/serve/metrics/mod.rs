@@ -16,7 +16,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::Views;
 use crate::series::catalog::Metric;
-use crate::series::export::{ExportValue, HighWater};
+use crate::series::export::{ExportValue, HighWater, export_shared};
 use crate::signal::MetricType;
 
 /// The highest values that ever left.
@@ -24,7 +24,7 @@ use crate::signal::MetricType;
 pub struct Exported(pub Arc<Mutex<HighWater>>);
 
 pub(super) async fn metrics(State(views): State<Views>, headers: HeaderMap) -> Response {
-    let mut derived = views.series.read().unwrap_or_else(PoisonError::into_inner).export();
+    let mut derived = export_shared(&views.series);
     views.exported.0.lock().unwrap_or_else(PoisonError::into_inner).lift(&mut derived);
     derived.sort_by(|a, b| (a.labels.name(), &a.labels).cmp(&(b.labels.name(), &b.labels)));
     let own = views.metrics.gather();
