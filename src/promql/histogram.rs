@@ -239,9 +239,9 @@ fn zip(a: &Counts, b: &Counts, f: impl Fn(f64, f64) -> f64) -> Counts {
     loop {
         let heads = left.peek().into_iter().chain(right.peek());
         let Some(index) = heads.map(|(index, _)| *index).min() else { return merged };
-        let x = left.next_if(|(at, _)| *at == index).map_or(0.0, |(_, count)| *count);
-        let y = right.next_if(|(at, _)| *at == index).map_or(0.0, |(_, count)| *count);
-        merged.push((index, f(x, y)));
+        let of_a = left.next_if(|(at, _)| *at == index).map_or(0.0, |(_, count)| *count);
+        let of_b = right.next_if(|(at, _)| *at == index).map_or(0.0, |(_, count)| *count);
+        merged.push((index, f(of_a, of_b)));
     }
 }
 
