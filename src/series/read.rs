@@ -169,14 +169,18 @@ pub fn select_shared(
     loop {
         let selected = select(access, selection);
         match &selected {
-            // A merge may have taken the block away since it was looked at; then the next try knows better.
-            Err(SelectError::Damaged { name })
-                if tries < TRIES_MAX && !access.look(|series| series.blocks.lists(name)) =>
-            {
-                tries += 1;
-            }
+            Err(error) if tries < TRIES_MAX && was_merged_away(access, error) => tries += 1,
             _ => return selected,
         }
+    }
+}
+
+/// Whether the block that could not be read is no longer one of the store's: a merge took it away after
+/// it was looked at, and the next try knows better.
+pub(super) fn was_merged_away(access: Access<'_>, error: &SelectError) -> bool {
+    match error {
+        SelectError::Damaged { name } => !access.look(|series| series.blocks.lists(name)),
+        SelectError::TooManySamples { .. } => false,
     }
 }
 

@@ -274,7 +274,12 @@ fn a_block_that_was_merged_away_while_it_was_read_is_no_damage() {
     let disk = std::sync::Arc::new(blocks::Disk::elsewhere(folder.path()));
     let damaged = taken[0].sealed_samples(&disk, (0, 7_000_000)).unwrap_err();
     assert!(before.iter().any(|path| path.ends_with(&damaged.name)));
+    let held = sealed.block_files().remove(0).0;
     let shared = std::sync::RwLock::new(sealed);
+    let is_gone =
+        |error: SelectError| read::was_merged_away(taken::Access::Shared(&shared), &error);
+    assert!(is_gone(damaged.into()), "it is asked again");
+    assert!(!is_gone(SelectError::Damaged { name: held }), "this one is damaged");
     assert_eq!(select_shared(&shared, &selection), good);
     let mut sealed = shared.into_inner().unwrap();
     tick(&mut sealed, 300_010);
