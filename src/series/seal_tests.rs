@@ -290,7 +290,7 @@ fn a_block_that_was_merged_away_while_it_was_read_is_no_damage() {
 fn a_store_that_is_looked_at_briefly_gives_what_one_that_is_held_gives() {
     let folder = tempfile::tempdir().unwrap();
     let (mut sealed, _) = pair(folder.path(), &busy(), 0);
-    for i in 0..900 {
+    for i in 0..300 {
         let name = ["g", "h", "i_sum"][i % 3];
         let labels = Labels::of(&[(METRIC_NAME, name), ("i", &i.to_string())]);
         sealed.append(&labels, Sample { t: 29_000_000, value: SampleValue::Float(1.0) });
@@ -309,13 +309,12 @@ fn a_store_that_is_looked_at_briefly_gives_what_one_that_is_held_gives() {
         (METRIC_NAME, MatchOp::NotEqual, "g"),
         ("i", MatchOp::Regex, "1|2|3"),
         ("le", MatchOp::Equal, "+Inf"),
-        ("flow", MatchOp::Equal, "a"),
     ] {
         let matchers = [Matcher::new(name, op, value).unwrap()];
         let selection = Selection {
             matchers: &matchers,
-            start: 0,
-            end: 30_000_000,
+            start: 27_900_000,
+            end: 29_100_000,
             samples_max: usize::MAX,
             windows: None,
         };
@@ -325,7 +324,7 @@ fn a_store_that_is_looked_at_briefly_gives_what_one_that_is_held_gives() {
             "{name} {value}"
         );
         assert_eq!(select_shared(&shared, &selection), Ok(held.clone()), "{name} {value}");
-        let sets = label_sets_shared(&shared, &matchers, (0, 30_000_000));
+        let sets = label_sets_shared(&shared, &matchers, (27_900_001, 29_100_000));
         let labels: Vec<Labels> = held.into_iter().map(|one| one.labels).collect();
         assert_eq!(sets, labels, "{name} {value}");
     }
