@@ -1,14 +1,16 @@
 //! Sends one message. An edge: the only I/O of notify.
 //!
 //! A message goes to the address that the file names and to no other: redirects are not followed,
-//! proxies of the environment not used. Errors name neither address nor secret.
+//! proxies used only where the file asks for them. Errors name neither address nor secret.
 
+mod client;
 mod http;
+mod oauth2;
 mod smtp;
 #[cfg(test)]
 mod tests;
 
-use self::http::Clients;
+use self::http::Door;
 use super::notifiers::{Answer, Rendered, Request, render, slack};
 use super::receivers::To;
 use super::{Failure, Message};
@@ -36,7 +38,7 @@ impl Outcome {
 /// The connections of all notifiers.
 #[derive(Debug, Default)]
 pub struct Sender {
-    clients: Clients,
+    door: Door,
 }
 
 impl Sender {
@@ -62,7 +64,7 @@ impl Sender {
                 return smtp::send(*mail, &message.notifier.http.tls).await.map(|()| None);
             }
         };
-        let sent = self.clients.send(&request, message, now).await;
+        let sent = self.door.send(&request, message, now).await;
         let (Answer::SlackUpdate, Err(failure)) = (request.answer, &sent) else { return sent };
         let (false, To::Slack(slack)) = (failure.retryable, &message.notifier.to) else {
             return sent;
@@ -73,6 +75,6 @@ impl Sender {
         else {
             return sent;
         };
-        self.clients.send(&request, message, now).await
+        self.door.send(&request, message, now).await
     }
 }

@@ -19,6 +19,8 @@ const SECRET: [&str; 12] = [
     "token",
     "user_key",
 ];
+/// Keys below which any text may be one.
+const ALL_BELOW: [&str; 3] = ["endpoint_params", "http_headers", "proxy_connect_header"];
 /// Lists of receivers whose `url` is a secret.
 const SECRET_URL: [&str; 3] = ["discord_configs", "googlechat_configs", "webhook_configs"];
 /// What Alertmanager shows, and reads back, in the place of a secret.
@@ -36,7 +38,9 @@ fn mask(value: &mut Value, within: &str) {
         Value::Array(items) => items.iter_mut().for_each(|item| mask(item, within)),
         Value::Object(map) => {
             for (key, value) in map {
-                if is_secret(key, within) {
+                if ALL_BELOW.contains(&key.as_str()) {
+                    mask_all(value);
+                } else if is_secret(key, within) || has_login(key, value) {
                     *value = MASK.into();
                 } else {
                     mask(value, if within.ends_with("_configs") { within } else { key });
@@ -47,10 +51,23 @@ fn mask(value: &mut Value, within: &str) {
     }
 }
 
+/// Every text in it; its shape stays, so that it can be read back.
+fn mask_all(value: &mut Value) {
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(mask_all),
+        Value::Object(map) => map.values_mut().for_each(mask_all),
+        text => *text = MASK.into(),
+    }
+}
+
+/// A proxy's address with a user and a password in it.
+fn has_login(key: &str, value: &Value) -> bool {
+    key == "proxy_url" && value.as_str().is_some_and(|url| url.contains('@'))
+}
+
 fn is_secret(key: &str, within: &str) -> bool {
     SECRET.iter().any(|name| key == *name || key.ends_with(&format!("_{name}")))
         || key.ends_with("webhook_url")
-        || key == "http_headers"
         || (key == "url" && SECRET_URL.contains(&within))
 }
 
@@ -60,10 +77,12 @@ mod tests {
 
     #[test]
     fn what_was_written_is_shown_without_its_secrets() {
-        let text = "global: {slack_api_url: 'http://a/SECRET', smtp_auth_password: SECRET, resolve_timeout: 1m}\nreceivers:\n- name: x\n  webhook_configs: [{url: 'http://h/SECRET', signing_key: SECRET, http_config: {authorization: {credentials: SECRET}}, url_file: /run/url}]\n  pagerduty_configs: [{routing_key: SECRET, url: 'https://pd', links: [{href: 'http://x'}]}]\n";
+        let text = "global: {slack_api_url: 'http://a/SECRET', smtp_auth_password: SECRET, resolve_timeout: 1m}\nreceivers:\n- name: x\n  webhook_configs: [{url: 'http://h/SECRET', signing_key: SECRET, http_config: {authorization: {credentials: SECRET}, proxy_url: 'http://me:SECRET@proxy', http_headers: {X-A: {values: [SECRET]}}, oauth2: {client_secret: SECRET, token_url: 'http://tokens', endpoint_params: {a: SECRET}}}, url_file: /run/url}]\n  pagerduty_configs: [{routing_key: SECRET, url: 'https://pd', links: [{href: 'http://x'}]}]\n";
         let shown = shown(text);
         assert!(!shown.contains("SECRET"), "{shown}");
-        for kept in ["resolve_timeout: 1m", "url_file: /run/url", "https://pd", "http://x"] {
+        for kept in
+            ["resolve_timeout: 1m", "url_file: /run/url", "https://pd", "http://x", "http://tokens"]
+        {
             assert!(shown.contains(kept), "{kept} in {shown}");
         }
     }

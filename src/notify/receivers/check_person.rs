@@ -98,6 +98,10 @@ impl Reader<'_> {
         }
         let raw_tls = raw.tls_config.as_ref().or(global.smtp_tls_config.as_ref());
         let tls = raw_tls.map(|tls| self.tls(place, tls)).unwrap_or_default();
+        if tls.max.is_some() {
+            let message = "`max_version` of a mail's tls_config is not supported";
+            self.unsupported(place, message.to_owned());
+        }
         let login = self.login(place);
         let (host, port) = server?;
         let hello = raw.hello.as_deref().or(global.smtp_hello.as_deref());

@@ -38,7 +38,7 @@ pub(in crate::notify) struct RawHttp {
     pub(super) authorization: Option<RawAuthorization>,
     pub(super) bearer_token: Option<String>,
     pub(super) bearer_token_file: Option<String>,
-    pub(super) oauth2: Option<serde_json::Value>,
+    pub(super) oauth2: Option<RawOAuth2>,
     pub(super) tls_config: Option<RawTls>,
     /// Taken and not heeded: redirects are never followed.
     #[serde(rename = "follow_redirects")]
@@ -49,12 +49,37 @@ pub(in crate::notify) struct RawHttp {
     pub(super) no_proxy: Option<String>,
     #[serde(default)]
     pub(super) proxy_from_environment: bool,
-    pub(super) proxy_connect_header: Option<serde_json::Value>,
+    #[serde(default)]
+    pub(super) proxy_connect_header: BTreeMap<String, Vec<String>>,
     /// Ours.
     #[serde(default)]
     pub(super) allow_link_local: bool,
     #[serde(default)]
     pub(super) http_headers: BTreeMap<String, RawHeader>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawOAuth2 {
+    #[serde(default)]
+    pub(super) client_id: String,
+    pub(super) client_secret: Option<String>,
+    pub(super) client_secret_file: Option<String>,
+    #[serde(default)]
+    pub(super) token_url: String,
+    #[serde(default)]
+    pub(super) scopes: Vec<String>,
+    #[serde(default)]
+    pub(super) endpoint_params: BTreeMap<String, String>,
+    /// Of Prometheus's newer libraries: `client_credentials`, the only one that we do, or a JWT.
+    pub(super) grant_type: Option<String>,
+    pub(super) tls_config: Option<RawTls>,
+    pub(super) proxy_url: Option<String>,
+    pub(super) no_proxy: Option<String>,
+    #[serde(default)]
+    pub(super) proxy_from_environment: bool,
+    #[serde(default)]
+    pub(super) proxy_connect_header: BTreeMap<String, Vec<String>>,
 }
 
 #[derive(Deserialize)]

@@ -101,6 +101,39 @@ receivers:
 }
 
 #[test]
+fn ways_to_say_who_we_are_and_which_way_to_go_do_not_mix() {
+    let webhook =
+        |http_config: &str| format!("    - url: 'http://a'\n      http_config: {http_config}\n");
+    let written = [
+        "{basic_auth: {username: a}, oauth2: {client_id: a, token_url: 'http://a'}}",
+        "{authorization: {type: basic, credentials: hunter2}}",
+        "{oauth2: {token_url: 'http://a'}}",
+        "{oauth2: {client_id: a}}",
+        "{oauth2: {client_id: a, token_url: 'ftp://a', client_secret: hunter2}}",
+        "{no_proxy: a}",
+        "{proxy_from_environment: true, proxy_url: 'http://hunter2'}",
+        "{tls_config: {min_version: TLS14}}",
+    ];
+    let text = format!(
+        "route: {{receiver: r}}\nreceivers:\n- name: r\n  webhook_configs:\n{}",
+        written.map(webhook).concat()
+    );
+    check(
+        &text,
+        &[
+            "one of `basic_auth`, `authorization` and `oauth2`, not several",
+            "`authorization` of type Basic is written as `basic_auth`",
+            "`oauth2` needs a `client_id`",
+            "`oauth2` needs a `token_url`",
+            "an address begins with http:// or https://",
+            "`no_proxy` and `proxy_connect_header` need a `proxy_url`",
+            "`proxy_from_environment` stands without `proxy_url`",
+            "`min_version: TLS14` is no version",
+        ],
+    );
+}
+
+#[test]
 fn what_we_do_not_do_stops_a_start_only_where_a_route_leads_to_it() {
     let config = |receiver: &str| {
         let text = format!(
@@ -112,7 +145,7 @@ receivers:
   - name: other
     telegram_configs: [{{chat_id: 1, bot_token: t}}]
     pagerduty_configs: [{{service_key: hunter2}}]
-    webhook_configs: [{{url: 'http://127.0.0.1/', http_config: {{proxy_url: 'http://p'}}}}]
+    webhook_configs: [{{url: 'http://127.0.0.1/', http_config: {{tls_config: {{server_name: p}}}}}}]
 "
         );
         let files = Files { read: &|_| Ok(String::new()), glob: &|_| Ok(Vec::new()) };
@@ -123,7 +156,7 @@ receivers:
     let shown: Vec<String> =
         config("other").undeliverable().iter().map(|error| error.message.clone()).collect();
     assert_eq!(shown.len(), 3, "{shown:?}");
-    for part in ["telegram_configs", "service_key", "proxy_url"] {
+    for part in ["telegram_configs", "service_key", "server_name"] {
         assert!(shown.iter().any(|message| message.contains(part)), "no {part} in {shown:?}");
     }
 }

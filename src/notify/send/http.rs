@@ -1,7 +1,5 @@
 //! HTTP to every notifier but mail.
 
-use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -12,8 +10,10 @@ use reqwest::header::{
 use ring::hmac;
 use serde_json::Value;
 
-use crate::notify::address::{self, REFUSED};
-use crate::notify::http_config::{Auth, Http, Tls};
+use super::client::{Clients, Reach};
+use super::oauth2::Tokens;
+use crate::notify::address::REFUSED;
+use crate::notify::http_config::{Auth, Http, OAuth2};
 use crate::notify::notifiers::{Answer, HttpRequest};
 use crate::notify::secret::Secret;
 use crate::notify::{Failure, Message};
@@ -21,8 +21,6 @@ use crate::signal::{Text, Timestamp};
 
 /// Bytes of an answer that are read; Slack's are some hundred.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
-/// Clients that are kept; a reload with other certificates makes new ones.
-const CLIENTS_MAX: usize = 64;
 /// Errors of Slack that pass.
 const SLACK_RETRYABLE: [&str; 6] = [
     "ratelimited",
@@ -33,20 +31,21 @@ const SLACK_RETRYABLE: [&str; 6] = [
     "request_timeout",
 ];
 
-/// What a client is made for.
-type Kind = (Tls, Reach);
-
-/// Which addresses may be connected to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Reach {
-    Guarded,
-    Any,
+/// Connections and tokens of all notifiers.
+#[derive(Debug, Default)]
+pub(super) struct Door {
+    clients: Clients,
+    tokens: Tokens,
 }
 
-#[derive(Debug, Default)]
-pub(super) struct Clients(Mutex<BTreeMap<Kind, reqwest::Client>>);
+/// A body and what is sent with it but for who we are.
+struct Parcel {
+    url: reqwest::Url,
+    headers: HeaderMap,
+    body: Vec<u8>,
+}
 
-impl Clients {
+impl Door {
     /// Gives the handle of what was posted, where the other side has such a thing.
     pub(super) async fn send(
         &self,
@@ -55,12 +54,18 @@ impl Clients {
         now: Timestamp,
     ) -> Result<Option<Text>, Failure> {
         let http = &message.notifier.http;
-        let client = self.client(http)?;
-        let url = guarded_url(request, http)?;
+        let reach = Reach::of(http);
+        let client = self.clients.get(&http.tls, &http.proxy, reach)?;
+        let url = reach.guarded(&request.url)?;
         let body = body(request);
         let headers = headers(request, http, message, (now, &body))?;
-        let answer = client.post(url).headers(headers).body(body).send().await;
-        let answer = answer.map_err(|error| unsent(&error))?;
+        let parcel = Parcel { url, headers, body };
+        let answer = match &http.auth {
+            Some(Auth::OAuth2(oauth2)) if request.bearer.is_none() => {
+                self.post_with_token(&client, &parcel, (oauth2, reach), now).await?
+            }
+            _ => post(&client, &parcel, None).await?,
+        };
         let status = answer.status();
         if !status.is_success() {
             return Err(refused(status, retry_after(answer.headers(), now)));
@@ -71,53 +76,40 @@ impl Clients {
         }
     }
 
-    fn client(&self, http: &Http) -> Result<reqwest::Client, Failure> {
-        let reach = if http.allows_link_local { Reach::Any } else { Reach::Guarded };
-        let kind = (http.tls.clone(), reach);
-        let mut clients = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(client) = clients.get(&kind) {
-            return Ok(client.clone());
+    /// A token that the other side no longer takes is asked for anew, once.
+    async fn post_with_token(
+        &self,
+        client: &reqwest::Client,
+        parcel: &Parcel,
+        (oauth2, reach): (&OAuth2, Reach),
+        now: Timestamp,
+    ) -> Result<reqwest::Response, Failure> {
+        let kept = self.tokens.kept(oauth2, now);
+        let was_kept = kept.is_some();
+        let token = match kept {
+            Some(token) => token,
+            None => self.tokens.ask(&self.clients, oauth2, (reach, now)).await?,
+        };
+        let answer = post(client, parcel, Some(&token)).await?;
+        if answer.status() != reqwest::StatusCode::UNAUTHORIZED || !was_kept {
+            return Ok(answer);
         }
-        if clients.len() >= CLIENTS_MAX {
-            clients.clear();
-        }
-        let client = make(&kind)
-            .map_err(|error| Failure::for_good(format!("tls_config: {}", cause(&error))))?;
-        clients.insert(kind, client.clone());
-        Ok(client)
+        let token = self.tokens.ask(&self.clients, oauth2, (reach, now)).await?;
+        post(client, parcel, Some(&token)).await
     }
 }
 
-fn make((tls, reach): &Kind) -> Result<reqwest::Client, reqwest::Error> {
-    let mut builder = reqwest::Client::builder()
-        .redirect(reqwest::redirect::Policy::none())
-        .no_proxy()
-        .user_agent(concat!("throughline/", env!("CARGO_PKG_VERSION")));
-    if *reach == Reach::Guarded {
-        builder = builder.dns_resolver(std::sync::Arc::new(address::Resolver));
+async fn post(
+    client: &reqwest::Client,
+    parcel: &Parcel,
+    token: Option<&Secret>,
+) -> Result<reqwest::Response, Failure> {
+    let mut headers = parcel.headers.clone();
+    if let Some(token) = token {
+        headers.insert(AUTHORIZATION, value(token.expose())?);
     }
-    if let Some(ca) = &tls.ca {
-        builder = builder.tls_certs_merge(reqwest::Certificate::from_pem_bundle(ca.as_bytes())?);
-    }
-    if let Some(identity) = &tls.identity {
-        builder = builder.identity(reqwest::Identity::from_pem(identity.expose().as_bytes())?);
-    }
-    if tls.is_insecure {
-        builder = builder.tls_danger_accept_invalid_certs(true);
-    }
-    builder.build()
-}
-
-/// An address that is written as a number is not resolved, so it is asked here.
-fn guarded_url(request: &HttpRequest, http: &Http) -> Result<reqwest::Url, Failure> {
-    let url = reqwest::Url::parse(request.url.expose())
-        .map_err(|_| Failure::for_good("the address is no URL".to_owned()))?;
-    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
-    let is_refused = host.parse().is_ok_and(address::is_refused);
-    if is_refused && !http.allows_link_local {
-        return Err(Failure::for_good(REFUSED.to_owned()));
-    }
-    Ok(url)
+    let request = client.post(parcel.url.clone()).headers(headers).body(parcel.body.clone());
+    request.send().await.map_err(|error| unsent(&error))
 }
 
 fn body(request: &HttpRequest) -> Vec<u8> {
@@ -152,7 +144,8 @@ fn headers(
             let pair = STANDARD.encode(format!("{user}:{}", password.expose()));
             Some(format!("Basic {pair}"))
         }
-        None => None,
+        // Its token is asked for when it is needed.
+        Some(Auth::OAuth2(_)) | None => None,
     };
     if let Some(auth) = auth {
         headers.insert(AUTHORIZATION, value(&auth)?);
@@ -165,7 +158,7 @@ fn headers(
     Ok(headers)
 }
 
-fn value(text: &str) -> Result<HeaderValue, Failure> {
+pub(super) fn value(text: &str) -> Result<HeaderValue, Failure> {
     let mut value = HeaderValue::from_str(text).map_err(|_| {
         Failure::for_good("a header's value has characters that it cannot have".to_owned())
     })?;
@@ -190,7 +183,7 @@ pub(super) fn signature(
 }
 
 /// Alertmanager retries 5xx; 408 and 429 ask for it as well (RFC 9110 15.5.9, RFC 6585 4).
-fn refused(status: reqwest::StatusCode, retry_after: Option<Duration>) -> Failure {
+pub(super) fn refused(status: reqwest::StatusCode, retry_after: Option<Duration>) -> Failure {
     let retryable = status.is_server_error() || matches!(status.as_u16(), 408 | 429);
     let hint = if status.is_redirection() { "; redirects are not followed" } else { "" };
     let message = format!("answered {status}{hint}").into();
@@ -198,7 +191,7 @@ fn refused(status: reqwest::StatusCode, retry_after: Option<Duration>) -> Failur
 }
 
 /// Seconds, or a time (RFC 9110 10.2.3).
-fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
+pub(super) fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if let Ok(seconds) = text.parse() {
         return Some(Duration::from_secs(seconds));
@@ -208,7 +201,7 @@ fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
 }
 
 /// Not answered. The address is no part of the text: it may be a secret.
-fn unsent(error: &reqwest::Error) -> Failure {
+pub(super) fn unsent(error: &reqwest::Error) -> Failure {
     let cause = cause(error);
     if cause.contains(REFUSED) {
         return Failure::for_good(REFUSED.to_owned());
@@ -218,12 +211,44 @@ fn unsent(error: &reqwest::Error) -> Failure {
 }
 
 /// The innermost error: what failed, without the address that the outer ones name.
-fn cause(error: &reqwest::Error) -> String {
-    let mut at: &dyn std::error::Error = error;
+pub(super) fn cause(error: &reqwest::Error) -> String {
+    let mut at: &(dyn std::error::Error + 'static) = error;
     while let Some(source) = at.source() {
         at = source;
     }
-    if std::ptr::addr_eq(at, error) { "the request failed".to_owned() } else { at.to_string() }
+    if std::ptr::addr_eq(at, error) {
+        return "the request failed".to_owned();
+    }
+    match of_tls(at) {
+        Some(rustls::Error::InvalidCertificate(error)) => bad_certificate(error).to_owned(),
+        _ => at.to_string(),
+    }
+}
+
+/// The error of TLS that errors of reading and writing are wrapped around.
+fn of_tls<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<&'e rustls::Error> {
+    let mut at = error;
+    loop {
+        if let Some(found) = at.downcast_ref::<rustls::Error>() {
+            return Some(found);
+        }
+        at = at.downcast_ref::<std::io::Error>()?.get_ref()?;
+    }
+}
+
+/// The library's own text names the host.
+fn bad_certificate(error: &rustls::CertificateError) -> &'static str {
+    use rustls::CertificateError as E;
+    match error {
+        E::NotValidForName | E::NotValidForNameContext { .. } => {
+            "the certificate is for another name"
+        }
+        E::Expired | E::ExpiredContext { .. } => "the certificate has ended",
+        E::NotValidYet | E::NotValidYetContext { .. } => "the certificate is not valid yet",
+        E::UnknownIssuer => "the certificate was signed by nobody that we trust (tls_config.ca)",
+        E::Revoked => "the certificate was revoked",
+        _ => "the certificate is refused",
+    }
 }
 
 /// `{"ok": true, "channel": "C1", "ts": "1.2"}` of the API; an incoming webhook answers `ok`.
@@ -242,7 +267,7 @@ async fn slack_answer(answer: reqwest::Response) -> Result<Option<Text>, Failure
     Ok(handle.map(|(channel, ts)| format!("{channel} {ts}").into()))
 }
 
-async fn read(mut answer: reqwest::Response) -> Result<Vec<u8>, Failure> {
+pub(super) async fn read(mut answer: reqwest::Response) -> Result<Vec<u8>, Failure> {
     let mut body = Vec::new();
     while let Some(chunk) = answer.chunk().await.map_err(|error| unsent(&error))? {
         if body.len() + chunk.len() > ANSWER_BYTES_MAX {

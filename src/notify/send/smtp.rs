@@ -1,13 +1,15 @@
 //! Mail: one connection a message, TLS as the file says.
 
 use lettre::transport::smtp::authentication::Credentials;
-use lettre::transport::smtp::client::{Certificate, Identity, Tls as Encryption, TlsParameters};
+use lettre::transport::smtp::client::{
+    Certificate, Identity, Tls as Encryption, TlsParameters, TlsVersion as Version,
+};
 use lettre::transport::smtp::extension::ClientId;
 use lettre::{AsyncSmtpTransport, AsyncTransport as _, Tokio1Executor};
 
 use crate::notify::Failure;
 use crate::notify::address;
-use crate::notify::http_config::Tls;
+use crate::notify::http_config::{Tls, TlsVersion};
 use crate::notify::notifiers::email::Mail;
 use crate::notify::receivers::MailTls;
 
@@ -45,6 +47,9 @@ pub(super) async fn send(mail: Mail, tls: &Tls) -> Result<(), Failure> {
 fn parameters(mail: &Mail, tls: &Tls) -> Result<TlsParameters, lettre::transport::smtp::Error> {
     let mut builder = TlsParameters::builder(mail.host.to_string())
         .dangerous_accept_invalid_certs(tls.is_insecure);
+    if tls.min == Some(TlsVersion::V13) {
+        builder = builder.set_min_tls_version(Version::Tlsv13);
+    }
     if let Some(ca) = &tls.ca {
         builder = builder.add_root_certificate(Certificate::from_pem(ca.as_bytes())?);
     }

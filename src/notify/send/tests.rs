@@ -17,6 +17,11 @@ use crate::notify::samples;
 use crate::notify::secret::Secret;
 use crate::notify::{Config, Message};
 
+#[path = "tests/bad_peers.rs"]
+mod bad_peers;
+#[path = "tests/ways.rs"]
+mod ways;
+
 /// What a server was asked: path, headers that matter, body.
 type Seen = Arc<Mutex<Vec<Asked>>>;
 
@@ -30,7 +35,12 @@ struct Asked {
 /// Answers by the last part of the path.
 async fn answer(State(seen): State<Seen>, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
     let body = String::from_utf8(body.to_vec()).expect("text");
-    seen.lock().expect("a lock").push(Asked { path: uri.path().to_owned(), headers, body });
+    let n_before = {
+        let mut seen = seen.lock().expect("a lock");
+        let n_before = seen.iter().filter(|asked| asked.path == uri.path()).count();
+        seen.push(Asked { path: uri.path().to_owned(), headers, body });
+        n_before
+    };
     let json = |text: &'static str| ([("content-type", "application/json")], text).into_response();
     match uri.path().rsplit('/').next().unwrap_or_default() {
         "500" => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
@@ -47,6 +57,11 @@ async fn answer(State(seen): State<Seen>, uri: Uri, headers: HeaderMap, body: By
         "chat.update" => json(r#"{"ok":false,"error":"message_not_found"}"#),
         "revoked" => json(r#"{"ok":false,"error":"invalid_auth"}"#),
         "busy" => json(r#"{"ok":false,"error":"ratelimited"}"#),
+        "token" => json(r#"{"access_token":"t1","token_type":"bearer","expires_in":3600}"#),
+        "token-in-body" if n_before == 0 => StatusCode::UNAUTHORIZED.into_response(),
+        "token-in-body" => json(r#"{"access_token":"t2"}"#),
+        "no-token" => json(r#"{"error":"invalid_scope"}"#),
+        "401-once" if n_before == 0 => StatusCode::UNAUTHORIZED.into_response(),
         _ => "ok".into_response(),
     }
 }
