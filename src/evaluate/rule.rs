@@ -56,9 +56,13 @@ impl Group {
     pub(crate) const RESULTS_MAX: usize = 10_000;
 
     /// Number of the interval in which `now` lies, counted from the epoch with a phase of the group's
-    /// own, so that groups do not all run at once.
+    /// own, so that groups do not all run at once. A group of every tick has none: its evaluations lie
+    /// where the ticks do, and a phase beside them would skip one whenever a tick is a moment early.
     pub(crate) fn tick(&self, now: Timestamp, interval: Duration) -> u64 {
         let length = u64::try_from(interval.as_nanos()).unwrap_or(u64::MAX).max(1);
+        if interval <= super::TICK {
+            return now.as_nanos() / length;
+        }
         let hash = Fnv128::default().field(self.file.as_bytes()).field(self.name.as_bytes());
         let phase = u64::try_from(hash.finish() % u128::from(length)).unwrap_or(0);
         now.as_nanos().saturating_sub(phase) / length

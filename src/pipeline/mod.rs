@@ -25,6 +25,7 @@ mod terms;
 #[cfg(test)]
 mod tests;
 mod threads;
+mod ticker;
 mod troubles;
 mod verify;
 

@@ -20,7 +20,8 @@ use super::reload::Reload;
 use super::state::{Entry, State};
 use super::terms::Terms;
 use super::threads::{EngineThread, EvaluatorThread, Item, Log};
-use super::troubles::{StepWatch, Troubles};
+use super::ticker;
+use super::troubles::Troubles;
 use crate::clock::Clock;
 use crate::config::{Config, Listen};
 use crate::evaluate::Evaluator;
@@ -33,8 +34,6 @@ use crate::receive::{self, Delivery, Receivers, Refusal};
 use crate::serve::{self, Views};
 use crate::signal::Diagnostic;
 
-/// Age counts one tick a second.
-const TICK: Duration = Duration::from_secs(1);
 /// Deliveries that wait for the journal; more wait in their connections.
 const DELIVERIES_MAX: usize = 256;
 /// Records on disk that wait for the engine; more make the journal wait, and senders with it.
@@ -174,7 +173,7 @@ impl Pipeline {
         let forwarder =
             tokio::spawn(forward(deliveries, log.clone(), crowded, Arc::clone(&metrics)));
         let at_doors = doors.attend(shared, troubles.clone(), stopping.clone());
-        let ticker = tokio::spawn(tick(log.clone(), clock, troubles.clone(), stopping));
+        let ticker = tokio::spawn(ticker::run(log.clone(), clock, troubles.clone(), stopping));
         troubles.watch(log.clone());
         metrics.ready.set(1);
         Ok(Self {
@@ -513,23 +512,5 @@ const fn refusal(refused: Refused) -> Refusal {
         Refused::Full => Refusal::Overloaded,
         Refused::DiskFull => Refusal::DiskFull,
         Refused::Poisoned => Refusal::Poisoned,
-    }
-}
-
-/// Writes a tick every second of the clock, and looks at clock and disk.
-async fn tick(log: Log, clock: Clock, troubles: Troubles, mut stopping: watch::Receiver<bool>) {
-    let mut steps = StepWatch::new(&clock);
-    loop {
-        tokio::select! {
-            () = tokio::time::sleep(clock.real(TICK)) => {}
-            _ = stopping.wait_for(|stop| *stop) => return,
-        }
-        if let Some(step) = steps.look(&clock) {
-            troubles.add(&step, clock.now());
-        }
-        troubles.look(clock.now());
-        if log.write(Entry::Tick, Priority::Essential).await.is_err() && log.is_poisoned() {
-            return;
-        }
     }
 }

@@ -1,0 +1,67 @@
+//! Ticks: once a second of the clock, a record that time passed.
+//!
+//! The clock comes in, ticks go into the journal. Never is there more than one a second, but after a
+//! clock that was set.
+
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::state::Entry;
+use super::threads::Log;
+use super::troubles::{StepWatch, Troubles};
+use crate::clock::Clock;
+use crate::journal::Priority;
+use crate::signal::Timestamp;
+
+/// Age counts one tick a second.
+const TICK: Duration = Duration::from_secs(1);
+/// A tick comes this long after a whole second. Counters are kept by seconds, and rules are judged up to
+/// a second that is over: a tick in its middle would judge the one before it. What happened at the end
+/// of the second has this long to be sent and synced, otherwise the next tick judges it.
+const AFTER_SECOND: Duration = Duration::from_millis(100);
+/// Two ticks lie no closer, whatever the clock does.
+const BETWEEN_TICKS: Duration = Duration::from_millis(250);
+
+/// Writes a tick every second of the clock, and looks at clock and disk.
+pub(super) async fn run(
+    log: Log,
+    clock: Clock,
+    troubles: Troubles,
+    mut stopping: watch::Receiver<bool>,
+) {
+    let mut steps = StepWatch::new(&clock);
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(clock.real(until_tick(clock.now()))) => {}
+            _ = stopping.wait_for(|stop| *stop) => return,
+        }
+        if let Some(step) = steps.look(&clock) {
+            troubles.add(&step, clock.now());
+        }
+        troubles.look(clock.now());
+        if log.write(Entry::Tick, Priority::Essential).await.is_err() && log.is_poisoned() {
+            return;
+        }
+    }
+}
+
+/// How long to wait for the next tick.
+fn until_tick(now: Timestamp) -> Duration {
+    let into = now.saturating_sub(AFTER_SECOND).as_nanos() % 1_000_000_000;
+    let wait = TICK.saturating_sub(Duration::from_nanos(into));
+    if wait < BETWEEN_TICKS { wait.saturating_add(TICK) } else { wait }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ticks_come_shortly_after_whole_seconds() {
+        let wait = |ms: i64| until_tick(Timestamp::from_millis(1_000_000 + ms)).as_millis();
+        // Just after one, in the middle, a little late, and so late that one is left out.
+        let waits = [0, 99, 100, 101, 600, 849, 851, 999].map(wait);
+        assert_eq!(waits, [1100, 1001, 1000, 999, 500, 251, 1249, 1101]);
+    }
+}
