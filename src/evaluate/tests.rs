@@ -15,9 +15,14 @@ use crate::signal::{Labels, Timestamp};
 struct World {
     evaluator: Evaluator,
     series: Mutex<BTreeMap<Labels, Vec<Sample>>>,
-    journal: Vec<super::Transition>,
+    journal: Vec<Record>,
     shown: String,
     lateness: Duration,
+}
+
+enum Record {
+    Changed(Box<super::Transition>),
+    Kept(super::Kept),
 }
 
 fn config(rules: &str) -> Config {
@@ -69,8 +74,9 @@ impl World {
             let (labels, at) = (&transition.labels, transition.at.as_secs());
             let _ =
                 writeln!(self.shown, "{seconds}s {labels} {:?} at {at}s{corrected}", transition.to);
-            self.journal.push(transition);
+            self.journal.push(Record::Changed(Box::new(transition)));
         }
+        self.journal.extend(found.kept.into_iter().map(Record::Kept));
         for sample in found.recorded {
             let at = sample.at.as_secs();
             let _ =
@@ -83,7 +89,12 @@ impl World {
 
     fn restart(&mut self, rules: &str) {
         self.evaluator = Evaluator::try_new(config(rules)).expect("valid rules");
-        self.journal.iter().for_each(|transition| self.evaluator.apply(transition));
+        for record in &self.journal {
+            match record {
+                Record::Changed(transition) => self.evaluator.apply(transition),
+                Record::Kept(kept) => self.evaluator.keep(kept),
+            }
+        }
     }
 
     fn check(&self, expect: &Expect) {
@@ -246,6 +257,21 @@ fn groups_run_once_an_interval_and_missed_ones_are_counted() {
     let group = &shown["groups"][0];
     assert_eq!(group["missedEvaluations"], 3, "{group}");
     assert_eq!(group["lastEvaluation"], "1970-01-01T00:17:30.000000000Z");
+}
+
+#[test]
+fn an_alert_that_is_kept_firing_is_not_kept_longer_by_crashes() {
+    let rules = alert("x > 0", "    keep_firing_for: 40s\n");
+    let mut world = World::new(&rules);
+    for seconds in (1000..1080).step_by(10) {
+        world.set(seconds, "x", if seconds < 1020 { 1.0 } else { 0.0 });
+        world.evaluate(seconds);
+        world.restart(&rules);
+    }
+    world.check(&expect![[r#"
+        1000s {alertname="A", job="a"} Firing at 1000s
+        1060s {alertname="A", job="a"} Inactive at 1060s
+    "#]]);
 }
 
 #[test]

@@ -7,7 +7,7 @@ import time
 from disk_faults import corruption, failed_sync, full_disk, power_cut, simulated
 from network_faults import bombs, connections, half_open
 from oracle import SEED, WORK, Row
-from process_faults import alerts, clock_step, kill9, reloads, restarts
+from process_faults import alerts, clock_step, kill9, messages, reloads, restarts
 
 # Name: what stages it, and the mutants that the tests beside it catch.
 FAULTS = {
@@ -16,7 +16,8 @@ FAULTS = {
     "power cut": (power_cut, ["no_dirsync"]),
     "restarts": (restarts, []),
     "reloads": (reloads, []),
-    "alerts over kills": (alerts, ["notify_before_durable", "receipt_forgotten", "silences_not_in_the_snapshot"]),
+    "alerts over kills": (alerts, ["notify_before_durable", "silences_not_in_the_snapshot", "keep_firing_forgotten"]),
+    "messages over kills": (messages, ["receipt_forgotten", "message_made_anew", "notify_before_durable"]),
     "failed sync": (failed_sync, ["retry_fsync"]),
     "full disk": (full_disk, []),
     "corruption": (corruption, ["mark_ignored", "block_checksum_ignored"]),
