@@ -11,6 +11,7 @@ use axum::{Json, Router};
 use serde_json::Value;
 
 use super::say;
+use crate::clock::Clock;
 use crate::serve::pages::html::Html;
 
 /// Messages that the page keeps; older ones go.
@@ -28,14 +29,13 @@ struct Kept {
     firing: HashSet<String>,
 }
 
+/// One message, as a person reads it.
 #[derive(Clone, Debug)]
 struct Line {
-    status: String,
-    name: String,
-    starts_at: String,
-    summary: String,
-    evidence: String,
-    request_url: Option<String>,
+    fires: bool,
+    at: String,
+    title: String,
+    message: String,
 }
 
 impl Inbox {
@@ -47,7 +47,7 @@ impl Inbox {
             .with_state(self.clone())
     }
 
-    /// Keeps the alerts of a message; one with a known id is a repeat and changes nothing.
+    /// Keeps a message that tells of something new; one with a known id is a repeat and changes nothing.
     fn keep(&self, id: &str, message: &Value) {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.seen.len() >= MESSAGES_MAX * 10 {
@@ -56,31 +56,29 @@ impl Inbox {
         if !kept.seen.insert(id.to_owned()) {
             return;
         }
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let mut is_news = false;
         for alert in message["alerts"].as_array().into_iter().flatten() {
-            let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
             let (fingerprint, fires) = (text(&alert["fingerprint"]), alert["status"] == "firing");
-            let news = if fires {
+            is_news |= if fires {
                 kept.firing.insert(fingerprint)
             } else {
                 kept.firing.remove(&fingerprint)
             };
-            if !news {
-                continue;
-            }
-            let line = Line {
-                status: text(&alert["status"]),
-                name: text(&alert["labels"]["alertname"]),
-                starts_at: text(&alert["startsAt"]),
-                summary: text(&alert["annotations"]["summary"]),
-                evidence: text(&alert["annotations"]["evidence"]),
-                request_url: alert["annotations"]["request_url"].as_str().map(str::to_owned),
-            };
-            say(&format!("  {:8} {:22} {}", line.status, line.name, line.summary));
-            if line.status == "firing" && !line.evidence.is_empty() {
-                say(&format!("  {:8} {:22} {}", "", "", line.evidence));
-            }
-            kept.lines.push_front(line);
         }
+        if !is_news {
+            return;
+        }
+        let line = Line {
+            fires: message["status"] == "firing",
+            at: Clock::wall().now().to_string().get(11..19).unwrap_or_default().to_owned(),
+            title: text(&message["title"]),
+            message: text(&message["message"]),
+        };
+        // The title is the message's first line.
+        line.message.lines().for_each(|line| say(&format!("  {line}")));
+        say("");
+        kept.lines.push_front(line);
         kept.lines.truncate(MESSAGES_MAX);
     }
 }
@@ -103,21 +101,20 @@ async fn page(State(inbox): State<Inbox>) -> Response {
     let kept = inbox.0.lock().unwrap_or_else(PoisonError::into_inner);
     let mut html = Html::new();
     html.raw("<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta http-equiv=\"refresh\" content=\"3\"><title>Delivered alerts</title><link rel=\"stylesheet\" href=\"/style.css\"></head><body><main><h1>Delivered alerts</h1><p class=\"note\">What a pager or chat would have received from the demo.</p>");
-    for line in &kept.lines {
-        let (class, badge) =
-            if line.status == "firing" { ("firing", "firing") } else { ("resolved", "ok") };
-        html.raw("<section class=\"alert ").raw(class).raw("\"><h2>").text(&line.name);
-        html.raw(" <span class=\"badge ")
-            .raw(badge)
-            .raw("\">")
-            .raw(class)
-            .raw("</span></h2><p>")
-            .text(&line.summary);
-        html.raw("</p><p class=\"note\">").text(&line.evidence);
-        if let Some(url) = &line.request_url {
-            html.raw(" <a href=\"").text(url).raw("\">the request</a>");
+    for Line { fires, at, title, message } in &kept.lines {
+        let class = if *fires { "firing" } else { "resolved" };
+        html.raw("<section class=\"alert ").raw(class).raw("\"><h2>").text(title);
+        html.raw("</h2><pre>");
+        for line in message.lines().skip(1) {
+            let target = line.split_once(": http").filter(|(name, _)| !name.contains(' '));
+            if let Some((name, url)) = target {
+                let url = format!("http{url}");
+                html.raw("<a href=\"").text(&url).raw("\">").text(name).raw("</a>  ");
+            } else {
+                html.text(line).raw("\n");
+            }
         }
-        html.raw("</p><p class=\"note\">since ").text(&line.starts_at).raw("</p></section>");
+        html.raw("</pre><p class=\"note\">came at ").text(at).raw(" UTC</p></section>");
     }
     html.raw("</main></body></html>");
     let policy = "default-src 'none'; style-src 'self'; frame-ancestors 'none'";
@@ -131,15 +128,12 @@ mod tests {
     #[test]
     fn an_alert_is_shown_when_it_fires_and_when_it_ends_not_when_it_is_repeated() {
         let inbox = Inbox::default();
-        let says =
-            |status: &str| serde_json::json!({"alerts": [{"status": status, "fingerprint": "f"}]});
+        let says = |status: &str| serde_json::json!({"status": status, "alerts": [{"status": status, "fingerprint": "f"}]});
         for (id, status) in [("1", "firing"), ("1", "firing"), ("2", "firing"), ("3", "resolved")] {
             inbox.keep(id, &says(status));
         }
-        let kept = inbox
-            .0
-            .lock()
-            .map(|kept| kept.lines.iter().map(|line| line.status.clone()).collect::<Vec<_>>());
-        assert_eq!(kept.ok(), Some(vec!["resolved".to_owned(), "firing".to_owned()]));
+        let kept =
+            inbox.0.lock().map(|kept| kept.lines.iter().map(|line| line.fires).collect::<Vec<_>>());
+        assert_eq!(kept.ok(), Some(vec![false, true]), "newest first");
     }
 }

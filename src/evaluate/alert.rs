@@ -1,6 +1,7 @@
 //! Alert changes: what evaluate gives to notify, by way of the journal.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
@@ -67,6 +68,8 @@ pub struct Example {
     pub flow: Text,
     pub outcome: Text,
     pub duration_ms: f64,
+    /// Where it failed, where the alert is about failures.
+    pub failed: Option<FailedAt>,
     /// The hop and part that took the most beyond its own usual: `fulfil (queue_wait)`.
     pub slowest: Text,
     pub slowest_ms: f64,
@@ -80,6 +83,17 @@ pub struct Example {
     pub url: Text,
 }
 
+/// The hop that failed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FailedAt {
+    pub function: Text,
+    /// From where it had its work.
+    pub queue: Option<Text>,
+    pub attempt: u32,
+    pub outcome: Text,
+    pub error: Option<Text>,
+}
+
 /// How much is bad.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Impact {
@@ -90,13 +104,16 @@ pub struct Impact {
     pub peak_ratio: Option<f64>,
 }
 
-/// Bad events of all, in the last minutes.
+/// Bad events of all, in the minutes before the alert.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Counts {
     /// What is counted: `requests`.
     pub what: Text,
+    /// What the bad ones are: `bad`, `were retries`; empty where `what` says it.
+    pub how: Text,
     pub bad: u64,
-    pub total: u64,
+    /// None: only bad ones are counted.
+    pub total: Option<u64>,
     pub window_s: u64,
 }
 
@@ -114,6 +131,8 @@ pub struct Trend {
 pub struct Budget {
     pub slo: Text,
     pub window_s: u64,
+    /// How much of the window was measured; None: not known.
+    pub measured_s: Option<u64>,
     /// Below 0 where more than all is spent.
     pub left_ratio: f64,
     /// The budget as minutes in which everything fails.
@@ -133,4 +152,63 @@ pub struct VersionChange {
     pub before: Option<Text>,
     /// When it was first seen.
     pub since: Timestamp,
+}
+
+impl Evidence {
+    /// What every receiver shows, whatever it knows of ours: as annotations.
+    pub(crate) fn annotate(&self, annotations: &mut BTreeMap<Text, Text>) {
+        if let Some(example) = &self.request {
+            annotations.insert("evidence".into(), example.sentence().into());
+            annotations.insert("request_url".into(), Text::clone(&example.url));
+        }
+    }
+}
+
+impl Impact {
+    /// Requests that are bad because they took too long are slow ones.
+    pub(crate) fn tell_of_time(&mut self) {
+        if let Some(counts) = self.counts.as_mut().filter(|counts| *counts.how == *"bad") {
+            counts.how = "slow".into();
+        }
+        if let Some(trend) = self.trend.as_mut().filter(|trend| *trend.what == *"bad requests") {
+            trend.what = "slow requests".into();
+        }
+    }
+}
+
+impl Example {
+    /// Where to look first: `fulfil on orders, attempt 3: KeyError`, `fulfil (queue_wait)`.
+    pub(crate) fn place(&self) -> String {
+        self.failed.as_ref().map_or_else(|| self.slowest.to_string(), FailedAt::place)
+    }
+
+    fn sentence(&self) -> String {
+        let Self { flow, outcome, duration_ms, slowest, slowest_ms, url, .. } = self;
+        let place = match &self.failed {
+            Some(failed) => format!("failed at {}", failed.place()),
+            None => {
+                let error = self.error.as_ref().map(|error| error.trim_end().trim_end_matches('.'));
+                let error = error.map(|error| format!("; {error}"));
+                format!("{slowest_ms:.0} ms of it in {slowest}{}", error.unwrap_or_default())
+            }
+        };
+        format!("{flow} ended {outcome} after {duration_ms:.0} ms, {place}. {url}")
+    }
+}
+
+impl FailedAt {
+    fn place(&self) -> String {
+        let Self { function, queue, attempt, outcome, error } = self;
+        let mut text = function.to_string();
+        // Writing to a String cannot fail.
+        if let Some(queue) = queue {
+            let _ = write!(text, " on {queue}");
+        }
+        if *attempt > 1 {
+            let _ = write!(text, ", attempt {attempt}");
+        }
+        let why = error.as_ref().unwrap_or(outcome);
+        let _ = write!(text, ": {}", why.trim_end().trim_end_matches('.'));
+        text
+    }
 }

@@ -65,6 +65,9 @@ pub(crate) fn step(
             Some(found) => {
                 alert.value = found.value;
                 alert.annotations = found.annotations;
+                if let Some(evidence) = &alert.evidence {
+                    evidence.annotate(&mut alert.annotations);
+                }
                 alert.kept_since = None;
                 let is_due = at.since(alert.ages_from) >= ages.hold;
                 (alert.state == AlertState::Pending && is_due).then_some(AlertState::Firing)
@@ -289,6 +292,44 @@ mod tests {
             80s a Inactive since 0s
         "]],
         );
+    }
+
+    #[test]
+    fn the_evidence_of_an_alert_stays_while_its_own_texts_change() {
+        let rule = RuleKey { file: "f".into(), group: "g".into(), name: "A".into() };
+        let found = |says: &str| Found {
+            labels: Labels::of(&[("alertname", "A")]),
+            annotations: [("summary".into(), says.into())].into(),
+            value: 1.0,
+        };
+        let mut alerts = Alerts::new();
+        let at = |seconds: i64| Timestamp::from_millis(seconds * 1000);
+        let begun = step(&rule, &ages(0, 0), &mut alerts, vec![found("one")], at(0)).transitions;
+        let mut begun = begun.into_iter().next().expect("it fires");
+        let request = crate::evaluate::alert::Example {
+            request_id: "r".into(),
+            flow: "POST /orders".into(),
+            outcome: "error".into(),
+            duration_ms: 12.0,
+            failed: None,
+            slowest: "fulfil (run)".into(),
+            slowest_ms: 9.0,
+            usual_ms: None,
+            error: None,
+            timeline: Vec::new(),
+            url: "http://x/requests/r".into(),
+        };
+        begun.evidence = Some(Evidence { request: Some(request), ..Evidence::default() });
+        replay(&mut alerts, &Record::Changed(Box::new(begun)));
+        step(&rule, &ages(0, 0), &mut alerts, vec![found("two")], at(10));
+        let shown = alerts.values().next().expect("it still fires").annotations.clone();
+        let shown: Vec<String> =
+            shown.iter().map(|(name, text)| format!("{name}: {text}")).collect();
+        expect![[r"
+            evidence: POST /orders ended error after 12 ms, 9 ms of it in fulfil (run). http://x/requests/r
+            request_url: http://x/requests/r
+            summary: two"]]
+        .assert_eq(&shown.join("\n"));
     }
 
     #[test]

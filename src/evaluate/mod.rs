@@ -34,7 +34,7 @@ use self::round::{Done, Job};
 use self::rule::Group;
 use self::slo::Slo;
 use crate::measure::Objective;
-use crate::series::{RawSeries, STALE_NAN_BITS, SelectError, Selection};
+use crate::series::{MatchOp, RawSeries, STALE_NAN_BITS, SelectError, Selection};
 use crate::signal::{Diagnostic, Labels, METRIC_NAME, Text, Timestamp};
 
 /// Reads the series of one selection; the daemon locks its store inside, tests bring their own.
@@ -390,6 +390,16 @@ impl Evaluator {
         all
     }
 
+    /// What a rule asks for; empty where there is no such rule.
+    pub(crate) fn reads(&self, key: &RuleKey) -> Reads {
+        let mut rules = self.groups.iter().flat_map(|group| &group.rules);
+        let Some(rule) = rules.find(|rule| rule.key == *key) else { return Reads::default() };
+        let matchers = rule.query.selectors().into_iter().flatten();
+        let outcomes = matchers.filter(|m| *m.name == *"outcome" && m.op == MatchOp::Equal);
+        let outcomes = outcomes.map(|matcher| Text::clone(&matcher.value)).collect();
+        Reads { metrics: rule.metrics.clone(), outcomes }
+    }
+
     /// The objective of this name (and service), to read its state without this evaluator's lock.
     pub(crate) fn objective_named(&self, service: Option<&str>, name: &str) -> Option<Slo> {
         let is_it = |slo: &&Slo| {
@@ -456,6 +466,15 @@ pub(crate) fn alerts_series(labels: &Labels, state: AlertState) -> Labels {
 
 fn for_state_series(labels: &Labels) -> Labels {
     labels.with(METRIC_NAME, "ALERTS_FOR_STATE")
+}
+
+/// What a rule asks for: what its alerts are about.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Reads {
+    /// Metrics, and what they are recorded from.
+    pub(crate) metrics: Vec<String>,
+    /// Outcomes that it asks for by name.
+    pub(crate) outcomes: Vec<Text>,
 }
 
 /// Query parameters of `/api/v1/rules`.

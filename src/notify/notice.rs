@@ -43,6 +43,16 @@ pub struct Alert {
 }
 
 impl Notice {
+    /// The receiver's name as Alertmanager's templates and webhooks have it: with what is special in a
+    /// regular expression escaped (Go's `regexp.QuoteMeta`).
+    pub(crate) fn receiver_quoted(&self) -> String {
+        let quoted = |c: char| {
+            let is_special = r"\.+*?()|[]{}^$".contains(c);
+            is_special.then_some('\\').into_iter().chain([c])
+        };
+        self.receiver.chars().flat_map(quoted).collect()
+    }
+
     pub fn is_firing(&self) -> bool {
         self.alerts.iter().any(Alert::is_firing)
     }

@@ -8,7 +8,7 @@ use super::Files;
 use super::group::Reason;
 use super::notice::{Alert, Notice};
 use super::trial;
-use crate::evaluate::alert::{Budget, Evidence, Impact};
+use crate::evaluate::alert::{Budget, Counts, Evidence, FailedAt, Impact};
 use crate::signal::{Labels, Text, Timestamp};
 
 pub(crate) const URL: &str = "https://throughline.example.org";
@@ -68,6 +68,7 @@ pub(crate) fn resolved() -> Notice {
     let budget = Budget {
         slo: "orders-in-time".into(),
         window_s: 30 * 86_400,
+        measured_s: Some(30 * 86_400),
         left_ratio: 0.58,
         whole_minutes: 43.2,
         burn_1h: Some(0.4),
@@ -76,6 +77,53 @@ pub(crate) fn resolved() -> Notice {
     };
     let impact = Impact { budget: Some(budget), peak_ratio: Some(0.923), ..Impact::default() };
     alert.evidence = Some(Evidence { impact: Some(impact), ..Evidence::default() });
+    notice
+}
+
+/// The same, four hours on: its figures are of when it began.
+pub(crate) fn repeat() -> Notice {
+    let mut notice = burn();
+    notice.reason = Reason::Repeat;
+    notice.at = now().saturating_add(Duration::from_hours(4));
+    notice
+}
+
+/// The first dead letter of a queue.
+pub(crate) fn dead_letter() -> Notice {
+    let mut notice = burn();
+    let labels = Labels::of(&[
+        ("alertname", "DlqGrew"),
+        ("severity", "page"),
+        ("queue", "orders-dlq"),
+        ("source_queue", "orders"),
+        ("faas_name", "fulfil"),
+    ]);
+    let alert = notice.alerts.first_mut().expect("an alert");
+    alert.labels = labels;
+    alert.annotations.insert("summary".into(), "Dead letters arrive in orders-dlq".into());
+    alert.annotations.remove("description");
+    let evidence = alert.evidence.as_mut().expect("evidence");
+    (evidence.version, evidence.impact) = (None, None);
+    let counts = Counts {
+        what: "dead letters".into(),
+        how: Text::default(),
+        bad: 1,
+        total: None,
+        window_s: 300,
+    };
+    evidence.impact = Some(Impact { counts: Some(counts), ..Impact::default() });
+    let request = evidence.request.as_mut().expect("a request");
+    request.outcome = "dead_lettered".into();
+    request.error = Some("KeyError: 'sku'".into());
+    request.failed = Some(FailedAt {
+        function: "fulfil".into(),
+        queue: Some("orders".into()),
+        attempt: 3,
+        outcome: "error".into(),
+        error: request.error.clone(),
+    });
+    notice.group_labels = Labels::of(&[("alertname", "DlqGrew")]);
+    notice.group_key = "{}/{severity=\"page\"}:{alertname=\"DlqGrew\"}".into();
     notice
 }
 
@@ -103,6 +151,21 @@ pub(crate) fn group() -> Notice {
     let mut tickets: Vec<Alert> = (1..=12).map(ticket).collect();
     tickets[11].resolved_at = Some(now());
     notice.alerts.extend(tickets);
+    notice
+}
+
+/// A second page joins the group of one that has fired for hours.
+pub(crate) fn joined() -> Notice {
+    let mut notice = burn();
+    notice.reason = Reason::NewAlerts;
+    let mut old = notice.alerts.first().expect("an alert").clone();
+    old.labels = old.labels.with("slo", "orders-available");
+    old.started_at = now().saturating_sub(Duration::from_hours(3));
+    old.annotations.insert(
+        "summary".into(),
+        "shop: the error budget of orders-available burns too fast".into(),
+    );
+    notice.alerts.insert(0, old);
     notice
 }
 

@@ -58,7 +58,7 @@ fn notice(receiver: &str, external_url: &str, now: Timestamp) -> Notice {
     let alert = Alert {
         labels,
         annotations,
-        started_at: now.saturating_sub(Duration::from_mins(10)),
+        started_at: now.saturating_sub(Duration::from_mins(1)),
         resolved_at: None,
         corrected: false,
         evidence: Some(evidence(external_url, now)),
@@ -88,6 +88,7 @@ fn evidence(external_url: &str, now: Timestamp) -> Evidence {
         flow: "POST /orders".into(),
         outcome: "timeout".into(),
         duration_ms: 8_212.0,
+        failed: None,
         slowest: "fulfil (queue_wait)".into(),
         slowest_ms: 6_100.0,
         usual_ms: Some(200.0),
@@ -95,11 +96,18 @@ fn evidence(external_url: &str, now: Timestamp) -> Evidence {
         timeline: timeline.map(Text::from).to_vec(),
         url: format!("{external_url}/requests/{id}").into(),
     };
-    let counts = Counts { what: "requests".into(), bad: 38, total: 412, window_s: 300 };
+    let counts = Counts {
+        what: "requests".into(),
+        how: "bad".into(),
+        bad: 38,
+        total: Some(412),
+        window_s: 300,
+    };
     let trend = Trend { what: "bad requests".into(), step_s: 120, values: TREND.to_vec() };
     let budget = Budget {
         slo: "orders-in-time".into(),
         window_s: 30 * 86_400,
+        measured_s: Some(30 * 86_400),
         left_ratio: 0.61,
         whole_minutes: 43.2,
         burn_1h: Some(15.2),

@@ -47,6 +47,7 @@ impl State {
                 };
                 named.map(|slo| slo.state_json(at, &select))
             },
+            reads: &|rule| evaluator.read().unwrap_or_else(PoisonError::into_inner).reads(rule),
             external_url,
         };
         evidence::attach(transitions, &sources);

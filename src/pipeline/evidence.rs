@@ -3,7 +3,9 @@
 //! Transitions come in, the same with evidence go out: a real request, what is bad in figures, a version
 //! that changed. What is not known is left out. The engine's lock is held only while a request is found.
 
+mod find;
 mod impact;
+mod matter;
 mod numbers;
 #[cfg(test)]
 mod tests;
@@ -12,17 +14,14 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use self::impact::{Objective, usual_ms};
+use self::matter::Matter;
 use self::numbers::{Numbers, equal};
 use crate::correlate::request::{Hop, Part, PathPart, millis};
-use crate::correlate::{Engine, Outcome, Request, RequestFilter};
-use crate::evaluate::alert::{Example, VersionChange};
-use crate::evaluate::{AlertState, Evidence, Select, Transition};
-use crate::signal::{Labels, Text, Timestamp};
+use crate::correlate::{Engine, Outcome, Request};
+use crate::evaluate::alert::{Example, FailedAt, VersionChange};
+use crate::evaluate::{AlertState, Evidence, Reads, RuleKey, Select, Transition};
+use crate::signal::{Labels, Text};
 
-/// How far back before the alert a request can be its evidence.
-const REACH: Duration = Duration::from_mins(10);
-/// Requests looked through for one alert.
-const CANDIDATES_MAX: usize = 200;
 /// Alerts of one tick that get figures; of more, each is one of many, and its request tells enough.
 const FIGURES_MAX: usize = 20;
 /// Steps of a request that a message shows.
@@ -38,6 +37,8 @@ pub(super) struct Sources<'a> {
     pub(super) requests: &'a Requests<'a>,
     pub(super) select: &'a Select<'a>,
     pub(super) objective: &'a Objective<'a>,
+    /// What the rule of an alert asks for.
+    pub(super) reads: &'a dyn Fn(&RuleKey) -> Reads,
     pub(super) external_url: &'a str,
 }
 
@@ -57,66 +58,47 @@ pub(super) fn attach(transitions: &mut [Transition], sources: &Sources<'_>) {
 
 fn firing(transition: &mut Transition, sources: &Sources<'_>, numbers: Option<&Numbers<'_>>) {
     let (labels, at) = (&transition.labels, transition.at);
-    let found = (sources.requests)(&|engine| find(labels, at, engine));
+    let reads = (sources.reads)(&transition.rule);
+    let matter = Matter::of(labels, &reads, &|| {
+        let (slo, service) = impact::objective_of(labels)?;
+        (sources.objective)(service, slo, at)
+    });
+    let found = (sources.requests)(&|engine| find::find(labels, &matter, at, engine));
+    let failed = found.as_ref().and_then(|request| matter.failed(request, labels));
     let request = found.as_ref().map(|found| describe(found, sources.external_url, numbers));
-    let function = request.as_ref().map(|request| Text::clone(&request.function));
+    let function = failed.map(|hop| Text::clone(&hop.function));
+    let function = function.or_else(|| request.as_ref().map(|r| Text::clone(&r.function)));
     let function = labels.get("faas_name").map(Text::from).or(function);
-    let evidence = Evidence {
-        impact: numbers.and_then(|n| impact::of_firing(labels, n, sources.objective)),
-        version: numbers.zip(function).and_then(|(n, function)| version(&function, n)),
-        request: request.map(|request| request.example),
-    };
-    if let Some(example) = &evidence.request {
-        transition.annotations.insert("evidence".into(), sentence(example).into());
-        transition.annotations.insert("request_url".into(), Text::clone(&example.url));
+    let mut impact = numbers.and_then(|n| impact::of_firing(labels, &reads, n, sources.objective));
+    if let (Matter::Time(_), Some(impact)) = (&matter, &mut impact) {
+        impact.tell_of_time();
     }
+    let evidence = Evidence {
+        impact,
+        version: numbers.zip(function).and_then(|(n, function)| version(&function, n)),
+        request: request
+            .map(|request| Example { failed: failed.map(failed_at), ..request.example }),
+    };
+    evidence.annotate(&mut transition.annotations);
     transition.evidence = (evidence != Evidence::default()).then_some(evidence);
 }
 
 fn resolved(transition: &mut Transition, sources: &Sources<'_>, numbers: &Numbers<'_>) {
     let (labels, began) = (&transition.labels, transition.active_at);
-    let impact = impact::of_resolved(labels, began, numbers, sources.objective);
+    let reads = (sources.reads)(&transition.rule);
+    let impact = impact::of_resolved(labels, &reads, began, (numbers, sources.objective));
     transition.evidence =
         impact.map(|impact| Evidence { impact: Some(impact), ..Evidence::default() });
 }
 
-fn find(labels: &Labels, at: Timestamp, engine: &Engine) -> Option<Request> {
-    let text = |name: &str| labels.get(name).map(Text::from);
-    let all = RequestFilter {
-        start: Some(at.saturating_sub(REACH)),
-        limit: CANDIDATES_MAX,
-        ..RequestFilter::default()
-    };
-    let named = RequestFilter {
-        flow: text("flow"),
-        function: text("faas_name"),
-        queue: text("source_queue").or_else(|| text("queue")),
-        ..all.clone()
-    };
-    if named.flow.is_none() && named.function.is_none() && named.queue.is_none() {
-        return None;
+fn failed_at(hop: &Hop) -> FailedAt {
+    FailedAt {
+        function: Text::clone(&hop.function),
+        queue: hop.queue.clone(),
+        attempt: hop.attempt,
+        outcome: hop.outcome.as_str().into(),
+        error: hop.error.clone(),
     }
-    // An alert about dead letters is shown by one. A queue or function may be one that no request
-    // reached by this name; the flow still tells.
-    let dead = labels
-        .get("source_queue")
-        .map(|_| RequestFilter { outcome: Some(Outcome::DeadLettered), ..named.clone() });
-    let flow = RequestFilter { flow: text("flow"), ..all };
-    let found = dead
-        .into_iter()
-        .chain([named, flow])
-        .map(|filter| engine.requests(&filter))
-        .find(|found| !found.is_empty())?;
-    let function = labels.get("faas_name");
-    found.into_iter().max_by_key(|request| rank(request, function))
-}
-
-/// Bad outcomes before good ones, then trouble in the function of the alert, then the slowest.
-fn rank(request: &Request, function: Option<&str>) -> (Outcome, bool, Duration) {
-    let in_function = |hop: &Hop| {
-        function.is_some_and(|name| *hop.function == *name) && hop.outcome != Outcome::Ok
-    };
-    (request.outcome, request.hops.iter().any(in_function), request.duration)
 }
 
 /// A request in a message's words, and the function that its excess lies in.
@@ -155,6 +137,7 @@ fn describe(request: &Request, external_url: &str, numbers: Option<&Numbers<'_>>
         flow: Text::clone(&request.flow),
         outcome: request.outcome.as_str().into(),
         duration_ms: millis(request.duration),
+        failed: None,
         slowest: slowest.into(),
         slowest_ms: worst.map_or(0.0, |step| millis(step.part.duration)),
         usual_ms: worst.and_then(|step| step.usual_ms),
@@ -238,12 +221,4 @@ fn version(function: &str, numbers: &Numbers<'_>) -> Option<VersionChange> {
         before: Some(Text::clone(known)),
         since: numbers.at.saturating_sub(age),
     })
-}
-
-fn sentence(example: &Example) -> String {
-    let Example { flow, outcome, duration_ms, slowest, slowest_ms, error, url, .. } = example;
-    let error = error.as_ref().map(|error| format!("; {error}")).unwrap_or_default();
-    format!(
-        "{flow} ended {outcome} after {duration_ms:.0} ms, {slowest_ms:.0} ms of it in {slowest}{error}. {url}"
-    )
 }

@@ -23,8 +23,8 @@ const ENGINE: &str = "engine.3";
 const MEASURE: &str = "measure.3";
 const SERIES: &str = "series.1";
 const EXPORTED: &str = "exported.1";
-const EVALUATOR: &str = "evaluator.1";
-const DISPATCHER: &str = "dispatcher.1";
+const EVALUATOR: &str = "evaluator.2";
+const DISPATCHER: &str = "dispatcher.2";
 const ARCHIVE: &str = "archive.1";
 const GAPS: &str = "gaps.1";
 

@@ -52,6 +52,31 @@ pub(crate) enum Source {
     Query(String),
 }
 
+impl Source {
+    /// What is counted, as the short form calls it; `query` where only a query tells.
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Counters(Sli::Availability { .. }) => "availability",
+            Self::Counters(Sli::Latency { .. }) => "latency",
+            Self::Counters(Sli::Completeness { .. }) => "completeness",
+            Self::Counters(Sli::Freshness { .. }) => "freshness",
+            Self::Series { bad, all } if bad == all => "zero_tolerance",
+            Self::Series { .. } => "throttles",
+            Self::Query(_) => "query",
+        }
+    }
+
+    /// Up to where time is good.
+    fn threshold(&self) -> Option<Duration> {
+        let Self::Counters(Sli::Latency { threshold, .. } | Sli::Freshness { threshold, .. }) =
+            self
+        else {
+            return None;
+        };
+        Some(*threshold)
+    }
+}
+
 /// Counters with these labels, added up.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Counter {

@@ -20,8 +20,9 @@ const LOOKBACK_MS: i64 = 300_000;
 const FIRST_MS: i64 = 3_600_000;
 /// Whose burn projects when the budget ends.
 const HOUR: Duration = Duration::from_hours(1);
-/// How often the window is halved to find where its data begins: a quarter of a percent.
-const COVERAGE_STEPS: u32 = 8;
+/// How often the window is halved to find where its data begins: to 40 s of 30 days, since of a young
+/// objective that is all there is.
+const COVERAGE_STEPS: u32 = 16;
 /// Samples that one window may read.
 const SAMPLES_MAX: usize = 10_000_000;
 
@@ -61,6 +62,8 @@ pub(in crate::evaluate) fn json(slo: &Slo, now: Timestamp, select: &Select<'_>) 
     json!({
         "name": *slo.name,
         "service": *slo.service,
+        "sli": slo.source.kind(),
+        "threshold": slo.source.threshold().map(format_duration),
         "target": slo.objective / 100.0,
         "window": format_duration(period),
         "window_began": began.map(|began| began.to_string()),

@@ -510,7 +510,9 @@ fn burn_rates_and_the_budget_come_from_the_counters() {
           "good": 1990.0,
           "name": "orders",
           "service": "shop",
+          "sli": "availability",
           "target": 0.995,
+          "threshold": null,
           "total": 2000.0,
           "window": "30d",
           "window_began": null

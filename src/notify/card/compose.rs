@@ -11,6 +11,8 @@ use crate::notify::Reason;
 use crate::notify::notice::{Alert, Notice};
 use crate::signal::{Labels, Timestamp};
 
+/// Figures were gathered when the alert began; in a message that is made later they are not of now.
+const FRESH: Duration = Duration::from_mins(2);
 /// Other alerts of the group that are named.
 const OTHERS_MAX: usize = 10;
 
@@ -47,10 +49,13 @@ impl Card {
     }
 }
 
-/// Firing before resolved, pages before others, then with evidence, then the oldest.
+/// Firing before resolved, pages before others, then with evidence, then the oldest; where alerts joined,
+/// the newest: it is what the message is for.
 fn lead(notice: &Notice) -> Option<&Alert> {
     notice.alerts.iter().min_by_key(|alert| {
-        (!alert.is_firing(), !is_page(alert), alert.evidence.is_none(), alert.started_at)
+        let started = alert.started_at.as_nanos();
+        let age = if notice.reason == Reason::NewAlerts { u64::MAX - started } else { started };
+        (!alert.is_firing(), !is_page(alert), alert.evidence.is_none(), age)
     })
 }
 
@@ -88,7 +93,8 @@ fn headline(mood: Mood, lead: &Alert, notice: &Notice) -> String {
         parts.push(format!("after {}", duration(resolved_at.since(lead.started_at))));
     } else {
         let counts = impact(lead).and_then(|impact| impact.counts.as_ref());
-        parts.extend(counts.map(short_counts));
+        let at_first = if Age::of(lead, notice) == Age::Fresh { "" } else { "at first " };
+        parts.extend(counts.map(|counts| format!("{at_first}{}", counted(counts))));
         parts.push(format!("since {}", time(lead.started_at, notice.at)));
     }
     let n_firing = notice.alerts.iter().filter(|alert| alert.is_firing()).count();
@@ -111,25 +117,52 @@ fn line(worth: Worth, text: String) -> Block {
     Block { worth, shape: Shape::Line, text }
 }
 
+/// Of an alert's figures.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Age {
+    Fresh,
+    Old,
+}
+
+impl Age {
+    fn of(alert: &Alert, notice: &Notice) -> Self {
+        let is_fresh = notice.at.since(alert.started_at) <= FRESH;
+        if is_fresh { Self::Fresh } else { Self::Old }
+    }
+}
+
 fn firing(alert: &Alert, notice: &Notice, blocks: &mut Vec<Block>) {
-    let now = notice.at;
-    let age = duration(now.since(alert.started_at));
-    let since = format!("since {} ({age})", time(alert.started_at, now));
-    let counts = impact(alert).and_then(|impact| impact.counts.as_ref());
+    let (now, age) = (notice.at, Age::of(alert, notice));
+    let lasts = duration(now.since(alert.started_at));
+    let since = format!("since {} ({lasts})", time(alert.started_at, now));
+    let impact = impact(alert);
+    let counts = impact.and_then(|impact| impact.counts.as_ref());
     blocks.push(line(
         Worth::Counts,
-        counts
-            .map_or_else(|| capital(&since), |counts| format!("{}, {since}", long_counts(counts))),
+        match (age, counts) {
+            (Age::Fresh, Some(counts)) => {
+                format!("{}, {since}", counted_within(counts, "the last "))
+            }
+            (Age::Fresh, None) => capital(&since),
+            (Age::Old, Some(counts)) => {
+                format!("Still firing, {since}. It began with {}", counted_within(counts, ""))
+            }
+            (Age::Old, None) => format!("Still firing, {since}"),
+        },
     ));
-    if let Some(trend) = impact(alert).and_then(|impact| impact.trend.as_ref()) {
+    if let Some(trend) = impact.and_then(|impact| impact.trend.as_ref()) {
         let span = Duration::from_secs(trend.step_s)
             .saturating_mul(u32::try_from(trend.values.len()).unwrap_or(u32::MAX));
-        let bars = sparkline(&trend.values);
-        let text = format!("{bars}  {}, last {}", trend.what, duration(span));
+        let span = match age {
+            Age::Fresh => format!("last {}", duration(span)),
+            Age::Old => format!("{} before it began", duration(span)),
+        };
+        let text = format!("{}  {}, {span}", sparkline(&trend.values), trend.what);
         blocks.push(Block { worth: Worth::Counts, shape: Shape::Code, text });
     }
-    if let Some(budget) = impact(alert).and_then(|impact| impact.budget.as_ref()) {
-        blocks.push(line(Worth::Budget, budget_left(budget, now)));
+    if let Some(budget) = impact.and_then(|impact| impact.budget.as_ref()) {
+        let then = if age == Age::Fresh { "" } else { "When it began: " };
+        blocks.push(line(Worth::Budget, format!("{then}{}", budget_left(budget, age, now))));
     }
     if let Some(example) = evidence(alert).and_then(|evidence| evidence.request.as_ref()) {
         request(example, blocks);
@@ -150,9 +183,14 @@ fn firing(alert: &Alert, notice: &Notice, blocks: &mut Vec<Block>) {
 fn request(example: &Example, blocks: &mut Vec<Block>) {
     let Example { slowest, slowest_ms, usual_ms, .. } = example;
     let usual = usual_ms.map(|usual| format!(" (usual {})", millis(usual))).unwrap_or_default();
-    let text = format!("Where: {slowest} {}{usual}", millis(*slowest_ms));
+    let text = match &example.failed {
+        Some(_) => format!("Where: {}", example.place()),
+        None => format!("Where: {slowest} {}{usual}", millis(*slowest_ms)),
+    };
     blocks.push(line(Worth::Where, text));
-    let error = example.error.as_ref().map(|error| format!("; {error}")).unwrap_or_default();
+    // What the line above says already is not said again.
+    let error = example.error.as_ref().filter(|_| example.failed.is_none());
+    let error = error.map(|error| format!("; {error}")).unwrap_or_default();
     let (flow, outcome, took) = (&example.flow, &example.outcome, millis(example.duration_ms));
     let title = format!("Request {} of {flow}: {outcome} after {took}{error}", example.request_id);
     blocks.push(line(Worth::Timeline, title));
@@ -179,7 +217,7 @@ fn resolved(alert: &Alert, notice: &Notice, blocks: &mut Vec<Block>) {
     }
     if let Some(budget) = &impact.budget {
         let spent = budget.spent_ratio.map(|spent| format!("Budget spent: {}. ", percent(spent)));
-        let text = format!("{}{}", spent.unwrap_or_default(), budget_left(budget, now));
+        let text = format!("{}{}", spent.unwrap_or_default(), budget_left(budget, Age::Fresh, now));
         blocks.push(line(Worth::Budget, text));
     }
 }
@@ -204,37 +242,71 @@ fn one_line(alert: &Alert) -> String {
     format!("• {status}: {}", name(alert))
 }
 
-fn short_counts(counts: &Counts) -> String {
-    let Counts { what, bad, total, .. } = counts;
-    let share = share(*bad, *total).map(|share| format!(" ({})", percent(share)));
-    format!("{bad} of {total} {what} bad{}", share.unwrap_or_default())
+/// `38 of 412 requests bad (9.2 %)`, `3 dead letters`.
+fn counted(counts: &Counts) -> String {
+    format!("{}{}", bad_of_all(counts), share_of(counts))
 }
 
-fn long_counts(counts: &Counts) -> String {
+/// The same with its time: `38 of 412 requests bad in the last 5 min (9.2 %)`.
+fn counted_within(counts: &Counts, the_last: &str) -> String {
     let window = duration(Duration::from_secs(counts.window_s));
-    let share = share(counts.bad, counts.total).map(|share| format!(" ({})", percent(share)));
-    let (bad, total, what) = (counts.bad, counts.total, &counts.what);
-    format!("{bad} of {total} {what} bad in the last {window}{}", share.unwrap_or_default())
+    format!("{} in {the_last}{window}{}", bad_of_all(counts), share_of(counts))
 }
 
-fn budget_left(budget: &Budget, now: Timestamp) -> String {
+fn bad_of_all(counts: &Counts) -> String {
+    let Counts { what, how, bad, total, .. } = counts;
+    match total {
+        Some(total) => format!("{bad} of {total} {what} {how}"),
+        None if *bad == 1 => format!("1 {}", singular(what)),
+        None => format!("{bad} {what}"),
+    }
+}
+
+/// `dead letter`, `duplicate delivery`.
+fn singular(what: &str) -> String {
+    match what.strip_suffix("ies") {
+        Some(stem) => format!("{stem}y"),
+        None => what.strip_suffix('s').unwrap_or(what).to_owned(),
+    }
+}
+
+fn share_of(counts: &Counts) -> String {
+    let share = counts.total.and_then(|total| share(counts.bad, total));
+    share.map(|share| format!(" ({})", percent(share))).unwrap_or_default()
+}
+
+fn budget_left(budget: &Budget, age: Age, now: Timestamp) -> String {
+    let Budget { slo, left_ratio, whole_minutes, .. } = budget;
     let window = duration(Duration::from_secs(budget.window_s));
-    let left = minutes(budget.left_ratio * budget.whole_minutes, budget.whole_minutes);
+    // Of a window that is hardly measured, a few events decide.
+    let measured = budget.measured_s.filter(|span| (1..budget.window_s / 2).contains(span));
+    let measured = measured.map(Duration::from_secs).map(duration);
+    let measured = measured.map(|span| format!(" (of which {span} are measured)"));
+    let window = format!("{window}{}", measured.unwrap_or_default());
+    if *left_ratio <= 0.0 {
+        let over = match -left_ratio {
+            times if times >= 2.0 => format!("{times:.0} times"),
+            share => percent(share),
+        };
+        return format!("Budget of {slo}: gone, {over} over, in {window}");
+    }
+    let left = minutes(left_ratio * whole_minutes, *whole_minutes);
+    let rate = |burn: f64| match age {
+        Age::Fresh => format!("; at the last hour's rate ({burn:.1}x)"),
+        Age::Old => format!("; at the rate of the hour before ({burn:.1}x)"),
+    };
     let end = match (budget.gone_at, budget.burn_1h) {
-        _ if budget.left_ratio <= 0.0 => "; it is gone".to_owned(),
-        (Some(at), Some(burn)) => format!(
-            "; at the last hour's rate ({burn:.1}x) it is gone in {}, {}",
-            duration(at.since(now)),
-            time(at, now)
-        ),
-        (None, Some(burn)) => format!("; at the last hour's rate ({burn:.1}x) it lasts"),
+        (Some(at), Some(burn)) => {
+            let within = match age {
+                Age::Fresh => format!("in {}, ", duration(at.since(now))),
+                Age::Old => String::new(),
+            };
+            format!("{} it is gone {within}{}", rate(burn), time(at, now))
+        }
+        (None, Some(burn)) => format!("{} it lasts", rate(burn)),
         _ => String::new(),
     };
-    format!(
-        "Budget of {}: {} left, {left} in {window}{end}",
-        budget.slo,
-        percent(budget.left_ratio)
-    )
+    format!("Budget of {slo}: {} left, {left} in {window}{end}", percent(*left_ratio))
 }
 
 fn capital(text: &str) -> String {

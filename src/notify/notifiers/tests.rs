@@ -51,8 +51,25 @@ fn an_end_says_how_long_how_much_and_how_bad() {
 }
 
 #[test]
+fn a_repeat_does_not_tell_old_figures_as_those_of_now() {
+    check("repeat", &samples::repeat());
+}
+
+#[test]
+fn a_failure_is_told_by_who_failed_on_what_and_why() {
+    check("dead_letter", &samples::dead_letter());
+}
+
+#[test]
 fn a_group_leads_with_what_matters_most_and_names_the_others() {
     check("group", &samples::group());
+}
+
+#[test]
+fn what_joins_a_group_is_what_its_message_leads_with() {
+    let card = crate::notify::card::Card::compose(&samples::joined());
+    assert!(card.headline.contains("orders-in-time burns 92x"), "{}", card.headline);
+    assert!(card.headline.ends_with("since 14:11 UTC · and 1 more"), "{}", card.headline);
 }
 
 #[test]
@@ -63,6 +80,26 @@ fn an_alert_without_evidence_says_what_is_known_and_no_more() {
 #[test]
 fn hostile_labels_make_no_markup() {
     check("hostile", &samples::hostile());
+}
+
+/// Alertmanager's webhooks and templates have the name so, since its routes match it as a pattern.
+#[test]
+fn a_receiver_s_name_is_quoted_as_alertmanager_quotes_it() {
+    let notice = Notice { receiver: r"team.a+b (on-call) [x]\y#&~".into(), ..samples::burn() };
+    let quoted = r"team\.a\+b \(on-call\) \[x\]\\y#&~";
+    let webhook = crate::notify::receivers::Receiver::webhook("r", "http://127.0.0.1/");
+    let message = Message {
+        id: "1".into(),
+        position: 0,
+        notifier: Arc::clone(webhook.notifiers.first().expect("a notifier")),
+        notice: Arc::new(notice.clone()),
+        handle: None,
+    };
+    let Request::Http(http) = render(&message).expect("a message").request else { panic!("HTTP") };
+    assert_eq!(http.body["receiver"], quoted);
+    let library = crate::notify::template::Library::default();
+    let template = crate::notify::template::Template::parse("{{ .Receiver }}", &library);
+    assert_eq!(template.expect("a template").text(&notice).as_deref(), Ok(quoted));
 }
 
 /// What each platform takes, in bytes of JSON; mail has no bound of its own.

@@ -1,9 +1,11 @@
 //! The webhook body, version 4, exactly as Alertmanager writes it (`notify/webhook/webhook.go`,
-//! `template/template.go`), with one key of our own in each alert: `evidence`.
+//! `template/template.go`), with keys of our own: `evidence` and `corrected` in each alert; `title` and
+//! `message`, what a person would read, for whoever passes it on (Grafana's webhooks call them so).
 
 use serde_json::{Map, Value, json};
 
 use super::HttpRequest;
+use crate::notify::card::Card;
 use crate::notify::notice::{Alert, Notice};
 use crate::notify::receivers::Webhook;
 
@@ -18,8 +20,9 @@ pub(super) fn body(notice: &Notice, alerts_max: usize) -> Value {
     let max = if alerts_max == 0 { usize::MAX } else { alerts_max };
     let shown: Vec<Value> =
         notice.alerts.iter().take(max).map(|alert| one(alert, &notice.external_url)).collect();
+    let card = Card::compose(notice);
     json!({
-        "receiver": notice.receiver,
+        "receiver": notice.receiver_quoted(),
         "status": if notice.is_firing() { "firing" } else { "resolved" },
         "truncatedAlerts": notice.alerts.len() - shown.len(),
         "alerts": shown,
@@ -31,6 +34,8 @@ pub(super) fn body(notice: &Notice, alerts_max: usize) -> Value {
         "externalURL": notice.external_url,
         "version": "4",
         "groupKey": notice.group_key,
+        "title": card.headline,
+        "message": card.plain(),
     })
 }
 

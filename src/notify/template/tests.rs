@@ -71,10 +71,10 @@ fn times_are_formatted_moved_and_measured() {
             "{{ tz \"Moon/Base\" (index .Alerts 0).StartsAt }}",
         ],
         expect![[r"
-            2026-11-25 14:02:00 +0000 UTC 0001-01-01 00:00:00 +0000 UTC
-            15:02 CET
-            Nov 25, 2026 1795615320
-            10m0s 10m 0s
+            2026-11-25 14:11:00 +0000 UTC 0001-01-01 00:00:00 +0000 UTC
+            15:11 CET
+            Nov 25, 2026 1795615860
+            1m0s 1m 0s
             26h0m0s
             failed: execution error: unknown time zone Moon/Base"]],
     );

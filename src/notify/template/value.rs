@@ -30,7 +30,7 @@ pub(super) fn map<const N: usize>(fields: [(&str, Value); N]) -> Value {
 pub(super) fn of(notice: &Notice) -> Value {
     let alerts = notice.alerts.iter().map(|alert| one(alert, &notice.external_url));
     map([
-        ("Receiver", text(&notice.receiver)),
+        ("Receiver", text(&notice.receiver_quoted())),
         ("Status", text(status(notice.is_firing()))),
         ("Alerts", Value::List(alerts.collect())),
         ("NotificationReason", text(notice.reason.as_str())),

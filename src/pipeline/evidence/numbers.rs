@@ -34,6 +34,11 @@ impl Counter {
         Self { text: format!("sum({metric}{{{matchers}}}{{offset}})") }
     }
 
+    /// The largest of several views of the same events, by a label.
+    pub(super) fn largest(metric: &str, by: &str, matchers: &str) -> Self {
+        Self { text: format!("max(sum by ({by}) ({metric}{{{matchers}}}{{offset}}))") }
+    }
+
     pub(super) fn less(self, other: &Self) -> Self {
         Self { text: format!("({} - ({} or vector(0)))", self.text, other.text) }
     }

@@ -47,12 +47,21 @@ fn one(html: &mut Html, alert: &ActiveAlert) {
     for (name, value) in alert.labels.iter().filter(|(name, _)| *name != "alertname") {
         html.raw("<code>").text(name).raw("=").text(value).raw("</code> ");
     }
-    html.raw("</p><p class=\"note\">since ")
+    html.raw("</p>");
+    let request = alert.evidence.as_ref().and_then(|evidence| evidence.request.as_ref());
+    if let Some(example) = request.filter(|example| !example.timeline.is_empty()) {
+        html.raw("<pre>");
+        for line in &example.timeline {
+            html.text(line).raw("\n");
+        }
+        html.raw("</pre>");
+    }
+    html.raw("<p class=\"note\">since ")
         .text(alert.active_at.to_string().get(..19).unwrap_or_default())
         .raw(", value ")
         .text(number(Some(alert.value)));
-    if let Some(evidence) = alert.evidence.as_ref().and_then(|evidence| evidence.request.as_ref()) {
-        html.raw("; slowest ").text(&evidence.slowest).raw(", ").link(
+    if let Some(evidence) = request {
+        html.raw("; look at ").text(evidence.place()).raw(": ").link(
             "/requests/",
             &evidence.request_id,
             "see the request",

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::html::Html;
-use super::{chart, number, percent};
+use super::{chart, duration_of, number, percent};
 use crate::signal::parse_duration;
 
 pub(super) fn main(slos: &Value) -> Html {
@@ -39,13 +39,8 @@ fn one(html: &mut Html, slo: &Value) {
         ("budget left", percent(left)),
         ("bad events left", number(value("budget_left_events").map(f64::round))),
         ("minutes left", number(value("budget_left_minutes").map(f64::round))),
-        (
-            "exhausted at",
-            slo["exhausted_at"]
-                .as_str()
-                .map_or_else(|| "–".to_owned(), |at| at.get(..19).unwrap_or(at).to_owned()),
-        ),
-        ("window measured", percent(value("data_coverage"))),
+        ("budget gone", gone(slo)),
+        ("measured", measured(slo)),
     ];
     for (name, value) in tiles {
         html.raw("<div><dt>").raw(name).raw("</dt><dd>").text(value).raw("</dd></div>");
@@ -67,4 +62,23 @@ fn one(html: &mut Html, slo: &Value) {
         html.cell(if burn.is_some_and(|burn| burn > 1.0) { "n bad" } else { "n" }, number(burn));
     }
     html.raw("</tr></tbody></table></section>");
+}
+
+/// When the budget ends at the last hour's rate, to the minute.
+fn gone(slo: &Value) -> String {
+    if slo["budget_left_ratio"].as_f64().is_some_and(|left| left <= 0.0) {
+        return "already".to_owned();
+    }
+    let at = slo["exhausted_at"].as_str().and_then(|at| at.get(..16));
+    at.map_or_else(|| "–".to_owned(), |at| at.replace('T', " "))
+}
+
+/// How much of the window its data covers, as a length of time: of a young objective a few events decide.
+fn measured(slo: &Value) -> String {
+    let window = slo["window"].as_str().and_then(parse_duration);
+    match slo["data_coverage"].as_f64().zip(window) {
+        None => "–".to_owned(),
+        Some((share, _)) if share > 0.995 => "all of it".to_owned(),
+        Some((share, window)) => duration_of(window.mul_f64(share.max(0.0))),
+    }
 }
