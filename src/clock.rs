@@ -5,6 +5,8 @@
 //! stamps, ages and rule evaluation all agree on one time.
 #![expect(clippy::disallowed_methods, reason = "this module is the seam that the rule protects")]
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::number::{f64_from_u64, u64_from_f64};
@@ -18,22 +20,33 @@ pub struct Clock {
     /// How far the clock lies behind the wall at its anchor; zero for the wall clock.
     behind: Duration,
     speed: f64,
+    /// Nanoseconds that somebody sets, in the place of any machine's time.
+    hand: Option<Arc<AtomicU64>>,
 }
 
 impl Clock {
     /// The machine's wall clock, read anew at every call.
     pub fn wall() -> Self {
-        Self { anchor_wall: wall_now(), anchor: Instant::now(), behind: Duration::ZERO, speed: 1.0 }
+        Self::accelerated(Duration::ZERO, 1.0)
     }
 
     /// A clock that starts `behind` the wall clock and runs `speed` times as fast until it meets it.
     /// `speed` at or below 1 never catches up.
     pub fn accelerated(behind: Duration, speed: f64) -> Self {
-        Self { anchor_wall: wall_now(), anchor: Instant::now(), behind, speed }
+        Self { anchor_wall: wall_now(), anchor: Instant::now(), behind, speed, hand: None }
+    }
+
+    /// A clock that is moved by hand, for simulations.
+    #[cfg(test)]
+    pub(crate) fn by_hand(hand: Arc<AtomicU64>) -> Self {
+        Self { hand: Some(hand), ..Self::wall() }
     }
 
     /// The present on this clock.
     pub fn now(&self) -> Timestamp {
+        if let Some(hand) = &self.hand {
+            return Timestamp::from_nanos(hand.load(Ordering::Relaxed));
+        }
         let wall = wall_now();
         if self.behind.is_zero() {
             return wall;

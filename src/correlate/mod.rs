@@ -22,6 +22,7 @@ mod freeze;
 mod fact;
 mod dedup;
 mod intake;
+mod precedence;
 // from facts to invocations
 mod cells;
 mod traces;

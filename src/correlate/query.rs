@@ -137,6 +137,15 @@ impl Engine {
         findings
     }
 
+    /// Those that tell of the daemon itself and not of one request, at most one of a kind: keys that join
+    /// nothing, memory that was short.
+    pub fn own_findings(&self) -> Vec<Finding> {
+        let mut findings = self.key_findings();
+        findings.truncate(1);
+        findings.extend(self.memory_findings());
+        findings
+    }
+
     fn key_findings(&self) -> Vec<Finding> {
         let quarantined = self.held.graph.quarantined.iter().take(LISTED_MAX);
         let findings = quarantined.map(|(key, n)| {

@@ -103,7 +103,7 @@ pub fn read(
     Ok(walk.last)
 }
 
-fn walk_segments(
+pub(super) fn walk_segments(
     walk: &mut Walk,
     disk: &mut RealDisk,
     replay: &mut dyn FnMut(Replayed<'_>) -> Result<(), String>,

@@ -14,10 +14,12 @@ pub mod inspect;
 mod keeper;
 mod mark;
 mod recover;
+pub mod repair;
+mod salvage;
 mod segment;
 mod snapshot;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -160,8 +162,12 @@ pub enum Error {
     Locked(PathBuf),
     #[error("{}: written by another version of the format ({found}); this one reads version {}", path.display(), segment::VERSION)]
     Version { path: PathBuf, found: u32 },
-    #[error("{} is damaged at byte {offset}: {reason}. This is no unfinished write, and nothing was changed: see `throughline verify` for what is left, or move the data directory aside to start anew", path.display())]
+    #[error("{} is damaged at byte {offset}: {reason}. This is no unfinished write, and nothing was changed: see `throughline verify` for what is left, `throughline verify --repair` for the way on", path.display())]
     Corrupt { path: PathBuf, offset: u64, reason: &'static str },
+    #[error("{}: no snapshot can be taken ({reasons}), and the log was cut behind them; nothing was changed. If another version of throughline wrote them, start that one; if they are damaged, `throughline verify --repair` goes on with what the log still holds", path.display())]
+    NoState { path: PathBuf, reasons: String },
+    #[error("{}: a repair was cut short; run `throughline verify --repair` on the data directory again, which finishes it", .0.display())]
+    RepairUnfinished(PathBuf),
     #[error("record {seq} cannot be applied: {reason}")]
     Replay { seq: u64, reason: String },
 }

@@ -12,7 +12,7 @@ use super::keeper::{FRESH, RESERVE_UNFINISHED, Spares, is_spare};
 use super::mark::{self, Mark};
 use super::segment::{self, HEADER_BYTES, Header, RECORD_HEAD_BYTES};
 use super::snapshot::{self, Point, Snapshot};
-use super::{Back, Error, Recovery, Replayed};
+use super::{Back, Error, Recovery, Replayed, repair};
 use crate::number::u64_from_usize;
 
 /// Where the next record goes.
@@ -41,12 +41,18 @@ pub(super) struct Found {
 const REWRITE: &str = "rewrite";
 
 pub(super) fn recover(disk: &mut impl Disk, back: &mut Back<'_>) -> Result<Found, Error> {
-    let (from, damaged_snapshots) = restore(disk, back)?;
+    let names = list(disk)?;
+    if names.iter().any(|name| name == repair::PLAN) {
+        return Err(Error::RepairUnfinished(disk.path("")));
+    }
+    let (from, refused) = restore(disk, back)?;
     let mark = Mark::read(disk);
     let mut walk = Walk::new(from, mark);
-    walk.recovery.damaged_snapshots = damaged_snapshots;
-    let names = list(disk)?;
+    walk.recovery.damaged_snapshots = u64_from_usize(refused.len());
     let segments = segments_from(&names, from.seq);
+    if from.seq == 0 && !refused.is_empty() && starts_at(segments.first()) > 1 {
+        return Err(Error::NoState { path: disk.path(""), reasons: refused.join("; ") });
+    }
     let (mut position, mut replayed_bytes) = (Position::default(), 0);
     for (i, name) in segments.iter().enumerate() {
         let bytes = read(disk, name)?;
@@ -83,7 +89,9 @@ fn finish(disk: &mut impl Disk, position: Position, recovery: Recovery) -> Resul
         if is_spare(&name) {
             found.spares.put(name.clone());
         }
-        if [FRESH, REWRITE, RESERVE_UNFINISHED, snapshot::UNFINISHED].contains(&name.as_str()) {
+        let unfinished =
+            [FRESH, REWRITE, RESERVE_UNFINISHED, snapshot::UNFINISHED, repair::PLAN_UNFINISHED];
+        if unfinished.contains(&name.as_str()) || name.ends_with(repair::SUFFIX) {
             disk.remove(&name).map_err(io)?;
         }
     }
@@ -95,10 +103,10 @@ fn finish(disk: &mut impl Disk, position: Position, recovery: Recovery) -> Resul
 }
 
 /// Gives the state to `back`: the newest snapshot that can be read, or an older one. Nothing of a
-/// damaged one is used.
-fn restore(disk: &mut impl Disk, back: &mut Back<'_>) -> Result<(Point, u64), Error> {
+/// damaged one is used. Says what is wrong with those that were not taken.
+fn restore(disk: &mut impl Disk, back: &mut Back<'_>) -> Result<(Point, Vec<String>), Error> {
     let io = |source| Error::Io { path: "snapshots".into(), source };
-    let mut n_damaged = 0;
+    let mut refused = Vec::new();
     for name in snapshot::names(disk).map_err(io)? {
         let bytes = read(disk, &name)?;
         let restored = snapshot::decode(&bytes).map_err(str::to_owned).and_then(|snapshot| {
@@ -106,21 +114,21 @@ fn restore(disk: &mut impl Disk, back: &mut Back<'_>) -> Result<(Point, u64), Er
             (back.restore)(snapshot).map(|()| point)
         });
         match restored {
-            Ok(point) => return Ok((point, n_damaged)),
+            Ok(point) => return Ok((point, refused)),
             Err(reason) => {
                 tracing::error!(event = "journal.snapshot.refused", name, reason);
-                n_damaged += 1;
+                refused.push(format!("{name}: {reason}"));
             }
         }
     }
-    Ok((Point::default(), n_damaged))
+    Ok((Point::default(), refused))
 }
 
-fn list(disk: &mut impl Disk) -> Result<Vec<String>, Error> {
+pub(super) fn list(disk: &mut impl Disk) -> Result<Vec<String>, Error> {
     disk.list().map_err(|source| Error::Io { path: disk.path(""), source })
 }
 
-fn read(disk: &mut impl Disk, name: &str) -> Result<Vec<u8>, Error> {
+pub(super) fn read(disk: &mut impl Disk, name: &str) -> Result<Vec<u8>, Error> {
     disk.read(name).map_err(|source| Error::Io { path: disk.path(name), source })
 }
 

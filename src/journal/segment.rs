@@ -46,9 +46,13 @@ pub(super) fn first_seq(name: &str) -> Option<u64> {
 }
 
 pub(super) fn header(first_seq: u64, chain: u32) -> Vec<u8> {
+    header_of(VERSION, first_seq, chain)
+}
+
+fn header_of(version: u32, first_seq: u64, chain: u32) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(HEADER_BYTES);
     bytes.extend_from_slice(MAGIC);
-    bytes.extend_from_slice(&VERSION.to_le_bytes());
+    bytes.extend_from_slice(&version.to_le_bytes());
     bytes.extend_from_slice(&first_seq.to_le_bytes());
     bytes.extend_from_slice(&chain.to_le_bytes());
     let crc = crc32c::crc32c(&bytes);
@@ -78,7 +82,15 @@ pub(super) fn read_header(bytes: &[u8]) -> Header {
         return Header::Bad("the header is cut short");
     }
     if !(VERSION_MIN..=VERSION).contains(&version) {
-        return Header::OtherVersion(version);
+        // The checksum tells a damaged number from another version's.
+        let ours = (VERSION_MIN..=VERSION).map(|version| header_of(version, first_seq, chain));
+        let is_ours =
+            ours.into_iter().any(|header| header.get(22..) == bytes.get(22..HEADER_BYTES));
+        return if is_ours {
+            Header::Bad("the header's version is damaged")
+        } else {
+            Header::OtherVersion(version)
+        };
     }
     let checked = bytes.get(..22).map(crc32c::crc32c);
     if checked.is_none() || u32_at(bytes, 22) != checked {
@@ -121,6 +133,20 @@ pub(super) fn write_record(out: &mut Vec<u8>, chain: u32, head: Head, payload: &
     out.extend_from_slice(&head.log_time.as_nanos().to_le_bytes());
     out.push(if head.rank == Rank::FirstOfGroup { encoding | FIRST } else { encoding });
     out.extend_from_slice(stored);
+    let crc = checksum(chain, out.get(from..).unwrap_or_default());
+    if let Some(place) = out.get_mut(from + 4..from + 8) {
+        place.copy_from_slice(&crc.to_le_bytes());
+    }
+    crc
+}
+
+/// Appends a record as it lies on disk under another number and behind another one; gives its checksum.
+pub(super) fn copy_record(out: &mut Vec<u8>, chain: u32, seq: u64, whole: &[u8]) -> u32 {
+    let from = out.len();
+    out.extend_from_slice(whole);
+    if let Some(place) = out.get_mut(from + 8..from + 16) {
+        place.copy_from_slice(&seq.to_le_bytes());
+    }
     let crc = checksum(chain, out.get(from..).unwrap_or_default());
     if let Some(place) = out.get_mut(from + 4..from + 8) {
         place.copy_from_slice(&crc.to_le_bytes());

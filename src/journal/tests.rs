@@ -2,7 +2,9 @@
 
 mod crash;
 mod damage;
-mod simulated_disk;
+mod repairs;
+pub(crate) mod rig;
+pub(crate) mod simulated_disk;
 
 use std::sync::mpsc;
 use std::time::Duration;

@@ -10,6 +10,7 @@
 //! timers begin only after the first bytes told which HTTP it is, so the loop is ours.
 
 mod connection;
+pub mod descriptors;
 pub mod tls;
 #[cfg(test)]
 mod tests;
@@ -57,7 +58,8 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            // Three listeners and the files of the journal stay far below 4,096 descriptors.
+            // Three listeners and the files of the journal stay below 4,096 descriptors; where there are
+            // fewer, `within` has the bound.
             connections_max: 1000,
             newcomers_max: 500,
             header_timeout: Duration::from_secs(10),

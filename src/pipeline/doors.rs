@@ -20,7 +20,7 @@ use crate::listen::Door;
 use crate::listen::tls::{Files, Identity, Pems, Shown};
 use crate::receive::pubsub_oidc::PubsubOidc;
 use crate::signal::{SecretHash, Timestamp};
-use crate::{collect, receive, serve};
+use crate::{collect, listen, receive, serve};
 
 /// How often the certificate's files are looked at. A certificate that was renewed days before its end
 /// is shown long before anybody misses it.
@@ -34,6 +34,7 @@ pub(super) struct Doors {
     pub(super) receive: Arc<ArcSwap<receive::Access>>,
     pub(super) serve: Arc<ArcSwap<serve::Access>>,
     certificate: Option<Certificate>,
+    limits: listen::Limits,
     collect: Arc<watch::Sender<collect::Config>>,
 }
 
@@ -44,7 +45,8 @@ struct Certificate {
 }
 
 impl Doors {
-    pub(super) fn new(config: &Config) -> Self {
+    /// `descriptors`: how many files the process may open.
+    pub(super) fn new(config: &Config, descriptors: u64) -> Self {
         Self {
             receive: Arc::new(ArcSwap::from_pointee(receive_access(config, None))),
             serve: Arc::new(ArcSwap::from_pointee(serve_access(config))),
@@ -52,6 +54,7 @@ impl Doors {
                 shown: Shown::new(tls.identity.clone()),
                 files: Arc::new(Mutex::new(tls.files.clone())),
             }),
+            limits: listen::Limits::within(descriptors),
             collect: Arc::new(watch::Sender::new(config.collect.clone())),
         }
     }
@@ -75,7 +78,7 @@ impl Doors {
 
     pub(super) fn door(&self) -> Door {
         let tls = self.certificate.as_ref().map(|certificate| certificate.shown.clone());
-        Door { tls, ..Door::default() }
+        Door { tls, limits: self.limits }
     }
 
     /// What the receivers are bound with.

@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::SyncSender;
 
+use super::skipped::Skipped;
 use super::state::{Entry, State, write};
 use super::terms::Terms;
 use super::threads::{Item, Log};
@@ -14,7 +15,7 @@ use crate::archive::{self, Archive};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::internal_telemetry::happening::JournalReplayed;
-use crate::journal::{self, Committed, Journal, Recovery};
+use crate::journal::{self, Committed, Journal, Recovery, repair};
 use crate::notify;
 use crate::series::Series;
 
@@ -23,6 +24,7 @@ pub(super) struct Recovered {
     pub(super) log: Log,
     pub(super) replayed: JournalReplayed,
     pub(super) troubles: Vec<Trouble>,
+    pub(super) skipped: Skipped,
 }
 
 /// The folder of the series' blocks.
@@ -89,6 +91,9 @@ pub(super) async fn recover(
 ) -> Result<Recovered, String> {
     let journal_config =
         journal::Config::new(config.data_dir.join("journal"), config.journal_size_max_bytes);
+    let journal_dir = journal_config.dir.clone();
+    let skipped = Skipped::read(&config.data_dir)?;
+    let left_out = skipped.clone();
     let blocks = blocks(&config.data_dir);
     let (clock, state) = (clock.clone(), state.clone());
     let opened = tokio::task::spawn_blocking(move || {
@@ -104,7 +109,10 @@ pub(super) async fn recover(
                 if !has_begun.replace(true) {
                     state.begin_anew(&blocks)?;
                 }
-                state.replay(replayed)
+                if left_out.is_left_out(replayed.seq) {
+                    return Ok(());
+                }
+                left_out.guard(replayed.seq, || state.replay(replayed))?
             },
         };
         let on_commit = move |committed| drop(records.send(committed));
@@ -114,9 +122,22 @@ pub(super) async fn recover(
             state.begin_anew(&blocks)?;
         }
         let replayed = JournalReplayed { records: recovery.records, took: stopwatch.elapsed() };
-        Ok(Recovered { log: Log::new(journal), replayed, troubles: troubles(&recovery) })
+        let mut troubles = troubles(&recovery);
+        let told = left_out.told();
+        troubles.extend(told.map(|message| Trouble { kind: Kind::RecordSkipped, message }));
+        troubles.extend(repair::reports(&journal_dir).iter().map(repaired));
+        Ok(Recovered { log: Log::new(journal), replayed, troubles, skipped })
     });
     opened.await.unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()))
+}
+
+/// Said at every start for as long as the damaged files are there.
+fn repaired(report: &repair::Report) -> Trouble {
+    let message = format!(
+        "the journal was damaged and repaired: {report}; what was damaged lies in {} of the data directory, remove it once nobody needs it",
+        report.aside
+    );
+    Trouble { kind: Kind::JournalDamaged, message }
 }
 
 fn troubles(recovery: &Recovery) -> Vec<Trouble> {

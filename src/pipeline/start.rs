@@ -3,7 +3,7 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -17,11 +17,12 @@ use super::doors::Doors;
 use super::forwarding::Forwarding;
 use super::recover::{self, Recovered};
 use super::reload::Reload;
+use super::skipped::Skipped;
 use super::state::{Entry, State};
 use super::terms::Terms;
 use super::threads::{EngineThread, EvaluatorThread, Item, Log};
 use super::ticker;
-use super::troubles::Troubles;
+use super::troubles::{Kind, Trouble, Troubles};
 use crate::clock::Clock;
 use crate::config::{Config, Listen};
 use crate::evaluate::Evaluator;
@@ -29,10 +30,10 @@ use crate::forward::alertmanagers;
 use crate::internal_telemetry::Metrics;
 use crate::internal_telemetry::happening::{BatchAccepted, BatchRefused, JournalFailed};
 use crate::journal::{Committed, Priority, Refused};
-use crate::listen::Listening;
+use crate::listen::{Listening, descriptors};
 use crate::receive::{self, Delivery, Receivers, Refusal};
 use crate::serve::{self, Views};
-use crate::signal::Diagnostic;
+use crate::signal::{Batch, Diagnostic};
 
 /// Deliveries that wait for the journal; more wait in their connections.
 const DELIVERIES_MAX: usize = 256;
@@ -42,6 +43,9 @@ const RECORDS_MAX: usize = 1024;
 const DRAIN: Duration = Duration::from_secs(5);
 /// Lists of due messages that wait for the sender; it takes them at once.
 const DUE_MAX: usize = 64;
+/// How often, and after what pause, a busy engine is asked before a delivery is refused.
+const ASKS_MAX: usize = 4;
+const ASK_PAUSE: Duration = Duration::from_millis(1);
 /// How soon a failed disk is noticed when nothing else happens.
 const POISON_POLL: Duration = Duration::from_millis(200);
 
@@ -135,7 +139,8 @@ impl Pipeline {
         let state = recover::state(&config, archive);
         let normalize = Arc::new(ArcSwap::from_pointee(config.normalize.clone()));
         let written = Arc::new(OnceLock::new());
-        let doors = Doors::new(&config);
+        let descriptors = descriptors::raise();
+        let doors = Doors::new(&config, descriptors);
         let reload = Reload {
             source,
             state: state.clone(),
@@ -154,8 +159,8 @@ impl Pipeline {
         let router = serve::router(views(&config, &state, seen));
         let web = Listening::start(config.listen.web, router, doors.door());
         let web = web.await.map_err(|error| one(&error))?;
-        let crowded = Arc::clone(&state.crowded);
-        lost.iter().for_each(|trouble| troubles.add(trouble, clock.now()));
+        let admitting = state.clone();
+        lost.iter().chain(&few(descriptors)).for_each(|trouble| troubles.add(trouble, clock.now()));
         let forwarding = Forwarding::of(&state, &clock, &metrics, &stopping);
         let core = Core { config: &config, clock: &clock, state, metrics: &metrics };
         let Running { log, threads, sender } = core
@@ -171,7 +176,7 @@ impl Pipeline {
         let receivers = Receivers::bind(doors.receivers(config.listen), shared.clone());
         let receivers = receivers.await.map_err(|error| one(&error))?;
         let forwarder =
-            tokio::spawn(forward(deliveries, log.clone(), crowded, Arc::clone(&metrics)));
+            tokio::spawn(forward(deliveries, log.clone(), admitting, Arc::clone(&metrics)));
         let at_doors = doors.attend(shared, troubles.clone(), stopping.clone());
         let ticker = tokio::spawn(ticker::run(log.clone(), clock, troubles.clone(), stopping));
         troubles.watch(log.clone());
@@ -265,6 +270,12 @@ impl Pipeline {
     }
 }
 
+/// Of descriptors, where connections are bounded by them.
+fn few(descriptors: u64) -> Option<Trouble> {
+    let message = descriptors::warning(descriptors)?;
+    Some(Trouble { kind: Kind::FewDescriptors, message })
+}
+
 async fn next(signals: &mut Option<tokio::signal::unix::Signal>) -> Option<()> {
     match signals {
         Some(signals) => signals.recv().await,
@@ -324,7 +335,7 @@ impl Core<'_> {
     async fn start(self, troubles: &Troubles, external_url: String) -> Result<Running, String> {
         let Self { config, clock, state, metrics } = self;
         let (records, received_records) = std::sync::mpsc::sync_channel(RECORDS_MAX);
-        let Recovered { log, replayed, troubles: found } =
+        let Recovered { log, replayed, troubles: found, skipped } =
             recover::recover(config, clock, &state, records).await?;
         replayed.emit(metrics);
         found.iter().for_each(|trouble| troubles.add(trouble, clock.now()));
@@ -333,6 +344,7 @@ impl Core<'_> {
             log: log.clone(),
             clock: clock.clone(),
             metrics: Arc::clone(metrics),
+            skipped,
         };
         let (threads, sender) =
             workers.start(received_records, external_url).map_err(|error| error.to_string())?;
@@ -359,6 +371,7 @@ struct Workers {
     log: Log,
     clock: Clock,
     metrics: Arc<Metrics>,
+    skipped: Skipped,
 }
 
 impl Workers {
@@ -368,7 +381,7 @@ impl Workers {
         records: std::sync::mpsc::Receiver<Committed<Item>>,
         external_url: String,
     ) -> std::io::Result<(Vec<JoinHandle<()>>, tokio::task::JoinHandle<()>)> {
-        let Self { state, log, clock, metrics } = self;
+        let Self { state, log, clock, metrics, skipped } = self;
         let (due, due_messages) = mpsc::channel(DUE_MAX);
         let (ticks, received_ticks) = std::sync::mpsc::sync_channel(1);
         let engine = EngineThread {
@@ -379,6 +392,7 @@ impl Workers {
             due,
             clock: clock.clone(),
             metrics: Arc::clone(&metrics),
+            skipped,
         };
         let evaluator = EvaluatorThread {
             state,
@@ -466,23 +480,28 @@ fn lanes(
     lanes
 }
 
-/// Puts accepted batches into the journal and answers when they are on disk.
-/// Refuses them while open requests alone fill the engine's memory.
+/// Puts accepted batches into the journal and answers when they are on disk. While open requests alone
+/// fill the engine's memory only those are taken that go on with what is open.
 async fn forward(
     mut deliveries: mpsc::Receiver<Delivery>,
     log: Log,
-    crowded: Arc<AtomicBool>,
+    state: State,
     metrics: Arc<Metrics>,
 ) {
     let mut answers = JoinSet::new();
     while let Some(Delivery { batch, answer }) = deliveries.recv().await {
-        if crowded.load(Ordering::Relaxed) {
-            BatchRefused { cause: "memory" }.emit(&metrics);
-            let _ = answer.send(Err(Refusal::Overloaded));
-            continue;
-        }
         let (receiver, log, metrics) = (batch.receiver, log.clone(), Arc::clone(&metrics));
+        let crowded = state.crowded.load(Ordering::Relaxed).then(|| state.clone());
         answers.spawn(async move {
+            let batch = match crowded {
+                None => Ok(batch),
+                Some(state) => first(state, batch).await,
+            };
+            let Ok(batch) = batch else {
+                BatchRefused { cause: "memory" }.emit(&metrics);
+                let _ = answer.send(Err(Refusal::Overloaded));
+                return;
+            };
             let outcome = log.write(Entry::Batch(Box::new(batch)), Priority::Batch).await;
             match &outcome {
                 Ok(payload_bytes) => {
@@ -496,6 +515,18 @@ async fn forward(
         while answers.try_join_next().is_some() {}
     }
     while answers.join_next().await.is_some() {}
+}
+
+/// The batch back if it goes first. A refusal does not wait for a long tick.
+async fn first(state: State, batch: Batch) -> Result<Batch, Refusal> {
+    for _ in 0..ASKS_MAX {
+        match state.goes_first(&batch) {
+            Some(true) => return Ok(batch),
+            Some(false) => break,
+            None => tokio::time::sleep(ASK_PAUSE).await,
+        }
+    }
+    Err(Refusal::Overloaded)
 }
 
 /// The label of `throughline_self_receive_refusals_total`.

@@ -4,7 +4,9 @@
 //! I/O but for the archive, which replay makes anew.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError,
+};
 
 use arc_swap::ArcSwap;
 use serde::{Deserialize, Serialize};
@@ -74,8 +76,8 @@ pub struct State {
     terms: Arc<Mutex<InForce>>,
     /// Where messages go, as configured today: no record holds it.
     pub routing: Arc<ArcSwap<notify::Config>>,
-    /// Open requests alone fill the engine's memory: new deliveries are refused until the next tick
-    /// says otherwise.
+    /// Open requests alone fill the engine's memory: until a tick says otherwise, new deliveries are
+    /// refused but for those that go on with what is held.
     pub crowded: Arc<AtomicBool>,
 }
 
@@ -163,6 +165,17 @@ impl State {
                 Vec::new()
             }
         }
+    }
+
+    /// Whether a batch is taken though open requests alone fill the engine's memory: it goes on with what
+    /// is held, and there is some memory left for it. None: the engine is busy, ask again.
+    pub(super) fn goes_first(&self, batch: &Batch) -> Option<bool> {
+        let engine = match self.engine.try_read() {
+            Ok(engine) => engine,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return None,
+        };
+        Some(!engine.is_full() && engine.is_of_held(batch))
     }
 
     /// Messages that wait for a receipt or are due since the last look.

@@ -1,5 +1,6 @@
 //! The engine's thread and the evaluator's, and the way from anywhere to the journal.
 
+use std::collections::BTreeSet;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -7,13 +8,14 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::evaluation::entries;
-use super::state::{Entry, State};
+use super::skipped::Skipped;
+use super::state::{Entry, State, read};
 use crate::clock::Clock;
 use crate::gaps;
 use crate::internal_telemetry::Metrics;
 use crate::internal_telemetry::happening::{
     EvaluationMissed, GapFound, RecordApplied, RulesEvaluated, SeriesHeld, SnapshotFailed,
-    SnapshotTaken,
+    SnapshotTaken, TroubleFound,
 };
 use crate::journal::{self, Committed, Journal, Point, Priority, Refused, Taken};
 use crate::notify::Message;
@@ -108,15 +110,23 @@ pub(super) struct EngineThread {
     pub(super) due: mpsc::Sender<Vec<Message>>,
     pub(super) clock: Clock,
     pub(super) metrics: Arc<Metrics>,
+    pub(super) skipped: Skipped,
 }
 
 impl EngineThread {
     /// Applies records in order until the journal closes.
     pub(super) fn run(self) {
         let mut own_metrics_at = Timestamp::EPOCH;
+        let mut told = BTreeSet::new();
         while let Ok(Committed { point, item }) = self.records.recv() {
             let log_time = point.log_time;
-            let messages = self.state.apply(&item.entry, log_time);
+            let applied = self.skipped.guard(point.seq, || self.state.apply(&item.entry, log_time));
+            let messages = applied.unwrap_or_else(|error| {
+                // The state may hold half of the record, and a snapshot must not. What was acknowledged is on
+                // disk, so a crash is the way to a whole state.
+                tracing::error!(event = "pipeline.record.failed", seq = point.seq, error);
+                std::process::abort()
+            });
             RecordApplied { lag: self.clock.now().since(log_time) }.emit(&self.metrics);
             if !messages.is_empty() && self.due.blocking_send(messages).is_err() {
                 tracing::debug!(
@@ -126,6 +136,7 @@ impl EngineThread {
             if item.entry == Entry::Tick {
                 if log_time.since(own_metrics_at) >= OWN_METRICS_EVERY {
                     own_metrics_at = log_time;
+                    self.count_findings(&mut told);
                     self.append_own_metrics(log_time);
                 }
                 if let Err(TrySendError::Full(_)) = self.ticks.try_send(log_time) {
@@ -146,6 +157,17 @@ impl EngineThread {
             let gaps::Finding { kind, ref function, ref field, ref message, .. } = found;
             GapFound { kind, function, field: field.as_deref(), message }.emit(&self.metrics);
         }
+    }
+
+    /// What the engine found out about itself counts once, when it begins: rules can tell of it.
+    fn count_findings(&self, told: &mut BTreeSet<&'static str>) {
+        let found = read(&self.state.engine).own_findings();
+        for finding in &found {
+            if told.insert(finding.kind) {
+                TroubleFound { kind: finding.kind, message: &finding.message }.emit(&self.metrics);
+            }
+        }
+        told.retain(|kind| found.iter().any(|finding| finding.kind == *kind));
     }
 
     fn append_own_metrics(&self, at: Timestamp) {

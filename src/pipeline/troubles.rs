@@ -24,10 +24,15 @@ const SHOWN_MAX: usize = 100;
 pub(super) enum Kind {
     DamagedSnapshot,
     TornTail,
+    /// Damage that was repaired; what was damaged is still there.
+    JournalDamaged,
+    /// A record that the state could not take.
+    RecordSkipped,
     ArchiveLost,
     ClockStep,
     DiskFull,
     SnapshotsFail,
+    FewDescriptors,
     CertificateRefused,
     CertificateEnds,
 }
@@ -37,10 +42,13 @@ impl Kind {
         match self {
             Self::DamagedSnapshot => "damaged_snapshot",
             Self::TornTail => "torn_tail",
+            Self::JournalDamaged => "journal_damaged",
+            Self::RecordSkipped => "record_skipped",
             Self::ArchiveLost => "archive_lost",
             Self::ClockStep => "clock_step",
             Self::DiskFull => "disk_full",
             Self::SnapshotsFail => "snapshots_fail",
+            Self::FewDescriptors => "few_descriptors",
             Self::CertificateRefused => "certificate_refused",
             Self::CertificateEnds => "certificate_ends",
         }

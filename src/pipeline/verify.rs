@@ -7,10 +7,12 @@ use std::path::Path;
 
 use super::recover::blocks;
 use super::scratch::Scratch;
+use super::skipped::{self, Skipped};
 use super::state::State;
 use super::terms::Terms;
 use crate::archive::Archive;
 use crate::journal::inspect::{self, Inspection};
+use crate::journal::repair::{self, Report};
 use crate::journal::{Point, Snapshot};
 use crate::notify;
 
@@ -50,6 +52,52 @@ pub fn verify(data_dir: &Path) -> Result<Vec<Check>, String> {
     }
     checks.extend(blocks_in(&blocks(data_dir))?);
     Ok(checks)
+}
+
+/// Whether acknowledged records may be left behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loss {
+    Refused,
+    Accepted,
+}
+
+/// What became of a repair.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Repair {
+    /// A start takes the directory as it is.
+    NotNeeded,
+    /// It would lose what the report says, and nobody accepted that: nothing was changed.
+    WouldLose(Report),
+    Done(Report),
+}
+
+/// Makes a journal that a start refuses one that it takes: what is damaged is set aside, what is whole goes
+/// on.
+///
+/// # Errors
+/// Where it is no data directory, a daemon uses it, or files cannot be read or written.
+pub fn repair(data_dir: &Path, loss: Loss) -> Result<Repair, String> {
+    let journal = data_dir.join("journal");
+    if !journal.is_dir() {
+        return Err(format!("{}: there is no journal in it", data_dir.display()));
+    }
+    let _lock = super::start::lock_existing(data_dir)?;
+    match repair::outlook(&journal).map_err(|error| error.to_string())? {
+        None => Ok(Repair::NotNeeded),
+        Some(report) if report.n_lost() > 0 && loss == Loss::Refused => {
+            Ok(Repair::WouldLose(report))
+        }
+        Some(_) => {
+            let done = repair::repair(&journal).map_err(|error| error.to_string())?;
+            // Records have other numbers now; one that still cannot be applied is noted again.
+            let noted = data_dir.join(skipped::FILE);
+            if let (Some(report), true) = (&done, noted.exists()) {
+                let aside = data_dir.join(&report.aside).join(skipped::FILE);
+                std::fs::rename(&noted, aside).map_err(|error| error.to_string())?;
+            }
+            Ok(done.map_or(Repair::NotNeeded, Repair::Done))
+        }
+    }
 }
 
 fn log(seen: &Inspection) -> Check {
@@ -110,10 +158,13 @@ fn state(data_dir: &Path, seen: &Inspection) -> Result<Vec<Check>, String> {
         }
     };
     let from = oldest.as_ref().map_or(Point::default(), |snapshot| snapshot.point);
+    let skipped = Skipped::read(data_dir)?;
     let mut differing = None;
     let end = inspect::read(&journal, from, &mut |replayed| {
         let seq = replayed.seq;
-        base.state.replay(replayed)?;
+        if !skipped.is_left_out(seq) {
+            base.state.replay(replayed)?;
+        }
         if let Some(newest) = newest.as_ref().filter(|newest| newest.point.seq == seq) {
             differing = Some(base.state.differences(&Beside::new(Some(newest))?.state));
         }

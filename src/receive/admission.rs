@@ -1,29 +1,78 @@
-//! Admission by bytes: what is being read and decoded has a bound, and nobody waits for it.
+//! Admission by bytes: what is being read and decoded has a bound, in all and for each sender, and nobody
+//! waits for it.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use super::credential::Principal;
+use crate::signal::Text;
 
-/// Bytes are admitted in units of this size.
-const UNIT: usize = 1024;
-
-/// The bytes of all bodies in flight.
+/// Bytes of all bodies in flight. Cheap to clone.
 #[derive(Clone, Debug)]
-pub(super) struct Admission(Arc<Semaphore>);
+pub(super) struct Admission {
+    in_flight: Arc<Mutex<InFlight>>,
+    bytes_max: usize,
+    /// Of one sender that has a name.
+    share_bytes_max: usize,
+}
+
+#[derive(Debug, Default)]
+struct InFlight {
+    bytes: usize,
+    /// Only of those who hold some.
+    by_sender: BTreeMap<Text, usize>,
+}
 
 /// The right to hold some bytes; given back when dropped.
 #[derive(Debug)]
-pub(super) struct Admitted(#[expect(dead_code, reason = "held for its drop")] OwnedSemaphorePermit);
+pub(super) struct Admitted {
+    in_flight: Arc<Mutex<InFlight>>,
+    bytes: usize,
+    sender: Option<Text>,
+}
+
+fn lock(in_flight: &Mutex<InFlight>) -> MutexGuard<'_, InFlight> {
+    // Sums are whole whatever panicked meanwhile.
+    in_flight.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 impl Admission {
+    /// One sender has half at the most, so that a second one is always heard. Where nobody has a name
+    /// there is one sender, and it has all.
     pub(super) fn new(bytes_max: usize) -> Self {
-        Self(Arc::new(Semaphore::new((bytes_max / UNIT).min(Semaphore::MAX_PERMITS))))
+        Self { in_flight: Arc::default(), bytes_max, share_bytes_max: bytes_max.div_ceil(2) }
+    }
+
+    /// The most that a sender can ever hold.
+    pub(super) fn bytes_max_of(&self, principal: &Principal) -> usize {
+        if principal.0.is_empty() { self.bytes_max } else { self.share_bytes_max }
     }
 
     /// At once or not at all: a client that is refused comes again later.
-    pub(super) fn admit(&self, bytes: usize) -> Option<Admitted> {
-        let units = u32::try_from(bytes.div_ceil(UNIT)).ok()?;
-        Arc::clone(&self.0).try_acquire_many_owned(units).ok().map(Admitted)
+    pub(super) fn admit(&self, principal: &Principal, bytes: usize) -> Option<Admitted> {
+        let sender = (!principal.0.is_empty()).then(|| Text::clone(&principal.0));
+        let mut in_flight = lock(&self.in_flight);
+        let all = in_flight.bytes.checked_add(bytes).filter(|all| *all <= self.bytes_max)?;
+        if let Some(sender) = &sender {
+            let held = in_flight.by_sender.get(sender).copied().unwrap_or_default();
+            let held = held.checked_add(bytes).filter(|held| *held <= self.share_bytes_max)?;
+            in_flight.by_sender.insert(Text::clone(sender), held);
+        }
+        in_flight.bytes = all;
+        Some(Admitted { in_flight: Arc::clone(&self.in_flight), bytes, sender })
+    }
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        let mut in_flight = lock(&self.in_flight);
+        in_flight.bytes = in_flight.bytes.saturating_sub(self.bytes);
+        let Some(sender) = &self.sender else { return };
+        let held = in_flight.by_sender.get(sender).copied().unwrap_or_default();
+        match held.checked_sub(self.bytes).filter(|left| *left > 0) {
+            Some(left) => drop(in_flight.by_sender.insert(Text::clone(sender), left)),
+            None => drop(in_flight.by_sender.remove(sender)),
+        }
     }
 }
 
@@ -31,13 +80,38 @@ impl Admission {
 mod tests {
     use super::*;
 
+    fn named(name: &str) -> Principal {
+        Principal(name.into())
+    }
+
     #[test]
     fn bytes_come_back_when_their_body_is_done() {
         let admission = Admission::new(4096);
-        let first = admission.admit(3000);
+        let nobody = named("");
+        let first = admission.admit(&nobody, 3000);
         assert!(first.is_some());
-        assert!(admission.admit(2000).is_none());
+        assert!(admission.admit(&nobody, 2000).is_none());
         drop(first);
-        assert!(admission.admit(4096).is_some());
+        assert!(admission.admit(&nobody, 4096).is_some());
+        assert!(admission.admit(&nobody, usize::MAX).is_none());
+    }
+
+    #[test]
+    fn one_sender_leaves_room_for_another() {
+        let admission = Admission::new(4000);
+        let (a, b) = (named("a"), named("b"));
+        let first = admission.admit(&a, 1500);
+        assert!(first.is_some());
+        assert!(admission.admit(&a, 501).is_none(), "half is the most");
+        let second = admission.admit(&b, 2000);
+        assert!(second.is_some());
+        let rest = admission.admit(&a, 500);
+        assert!(rest.is_some());
+        assert!(admission.admit(&b, 1).is_none());
+        drop((first, second));
+        assert!(admission.admit(&a, 1500).is_some());
+        drop(rest);
+        assert!(lock(&admission.in_flight).by_sender.is_empty(), "who holds nothing is not held");
+        assert_eq!(lock(&admission.in_flight).bytes, 0);
     }
 }

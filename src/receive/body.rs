@@ -9,9 +9,18 @@ use http_body_util::BodyExt as _;
 
 use super::admission::Admitted;
 use super::answer::Failure;
+use super::credential::Principal;
 use super::{Desk, Refusal};
 use crate::normalize::inflate::{InflateError, inflate, unsnap};
 use crate::number::usize_from_u64;
+
+/// A body may become this many times as long; telemetry packs ten to fifty times, a bomb a thousand.
+const GROWTH_MAX: usize = 100;
+/// Up to here it may grow as it likes: small batches of equal records pack well.
+const GROWTH_FREE: usize = 4 << 20;
+
+/// What a decoded signal takes at the least, about.
+const SIGNAL_BYTES: usize = 256;
 
 /// Bytes that are admitted at once, at the most, beyond those that have come.
 const AHEAD_MAX: usize = 4 << 20;
@@ -23,6 +32,29 @@ pub(super) struct Held {
     packing: Packing,
     #[expect(dead_code, reason = "held for its drop")]
     admitted: Vec<Admitted>,
+}
+
+/// Where a body is read, and in whose name.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place<'a> {
+    pub(super) desk: &'a Desk,
+    pub(super) sender: &'a Principal,
+}
+
+impl Place<'_> {
+    pub(super) fn admit(self, bytes: usize) -> Result<Admitted, Failure> {
+        let admitted = self.desk.admission.admit(self.sender, bytes);
+        admitted.ok_or(Failure::Refused(Refusal::Overloaded))
+    }
+
+    /// What a body became: many small signals take more than the bytes that they came as.
+    pub(super) fn admit_signals(self, n_signals: usize) -> Result<Admitted, Failure> {
+        let max = self.desk.admission.bytes_max_of(self.sender) / SIGNAL_BYTES;
+        if n_signals > max {
+            return Err(Failure::TooMany { max });
+        }
+        self.admit(n_signals * SIGNAL_BYTES)
+    }
 }
 
 /// How a body is packed.
@@ -37,12 +69,13 @@ pub(super) enum Packing {
 
 /// Reads a whole body as its headers announce it; `unsaid` where they name no encoding.
 pub(super) async fn read(
-    desk: &Desk,
+    place: Place<'_>,
     headers: &HeaderMap,
     body: Body,
     unsaid: Packing,
 ) -> Result<Held, Failure> {
-    let max = desk.limits.body_bytes_max;
+    let limits = place.desk.limits;
+    let max = limits.body_bytes_max;
     let announced = headers
         .get(header::CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
@@ -59,8 +92,8 @@ pub(super) async fn read(
         Some("snappy") => Packing::Snappy,
         Some(other) => return Err(Failure::Encoding(other.to_owned())),
     };
-    let reading = stream(desk, body, announced.map_or(0, usize_from_u64));
-    let (bytes, admitted) = tokio::time::timeout(desk.limits.body_timeout, reading)
+    let reading = stream(place, body, announced.map_or(0, usize_from_u64));
+    let (bytes, admitted) = tokio::time::timeout(limits.body_timeout, reading)
         .await
         .map_err(|_elapsed| Failure::TooSlow)??;
     Ok(Held { bytes, packing, admitted })
@@ -68,16 +101,21 @@ pub(super) async fn read(
 
 impl Held {
     /// The plain bytes.
-    pub(super) async fn unpack(&self, desk: &Desk) -> Result<Held, Failure> {
-        let (raw, max, packing) = (self.bytes.clone(), desk.limits.body_bytes_max, self.packing);
+    pub(super) async fn unpack(&self, place: Place<'_>) -> Result<Held, Failure> {
+        let (raw, max, packing) =
+            (self.bytes.clone(), place.desk.limits.body_bytes_max, self.packing);
         if packing == Packing::Plain {
             return Ok(Held { bytes: raw, packing, admitted: Vec::new() });
         }
+        let max = match packing {
+            Packing::Stream => max.min(GROWTH_FREE.max(raw.len().saturating_mul(GROWTH_MAX))),
+            // A block says before how long it becomes, and grows a twentyfold at the most.
+            Packing::Plain | Packing::Snappy => max,
+        };
         let unpacking = tokio::task::spawn_blocking(move || unpack(&raw, packing, max));
         let bytes =
             unpacking.await.map_err(|_panicked| Failure::Refused(Refusal::Overloaded))??;
-        let admitted =
-            desk.admission.admit(bytes.len()).ok_or(Failure::Refused(Refusal::Overloaded))?;
+        let admitted = place.admit(bytes.len())?;
         Ok(Held { bytes, packing: Packing::Plain, admitted: vec![admitted] })
     }
 }
@@ -85,12 +123,12 @@ impl Held {
 /// Reads frame by frame, and admits what has come: a client that announces much and sends little holds
 /// little. What is announced must have room at the start, so that a refusal comes before the body.
 async fn stream(
-    desk: &Desk,
+    place: Place<'_>,
     mut body: Body,
     announced: usize,
 ) -> Result<(Bytes, Vec<Admitted>), Failure> {
-    let admit = |bytes| desk.admission.admit(bytes).ok_or(Failure::Refused(Refusal::Overloaded));
-    drop(admit(announced)?);
+    let max = place.desk.limits.body_bytes_max;
+    drop(place.admit(announced)?);
     let (mut admitted, mut room) = (Vec::new(), 0);
     let mut all = BytesMut::new();
     while let Some(frame) = body.frame().await {
@@ -98,14 +136,14 @@ async fn stream(
         else {
             continue;
         };
-        if all.len() + data.len() > desk.limits.body_bytes_max {
-            return Err(Failure::TooLarge { max: desk.limits.body_bytes_max });
+        if all.len() + data.len() > max {
+            return Err(Failure::TooLarge { max });
         }
         if all.len() + data.len() > room {
             // As much again as there is already, so that many small frames are few permits.
             let ahead = room.min(AHEAD_MAX).min(announced.saturating_sub(room));
             let more = data.len().max(ahead);
-            admitted.push(admit(more)?);
+            admitted.push(place.admit(more)?);
             room += more;
         }
         all.extend_from_slice(&data);

@@ -14,7 +14,7 @@ use super::{Limits, declared, remote_write};
 use crate::normalize::inflate::{inflate, unsnap};
 use crate::normalize::otlp::OtlpSignal;
 use crate::normalize::{Config, Normalized};
-use crate::signal::Timestamp;
+use crate::signal::{Text, Timestamp};
 
 /// An HTTP request to the ingest port.
 #[derive(Clone, Debug, Default)]
@@ -54,7 +54,7 @@ pub fn read(
         decode::read(body, &origin(arrived, endpoint, &headers), config)
             .map_err(|error| Unreadable(error.to_string()))?;
     let id = delivery_id(endpoint, &headers, request_id.as_deref());
-    let nobody = Principal(String::new());
+    let nobody = Principal(Text::default());
     normalized.batch.declared_id = id.map(|id| declared(&nobody, endpoint.receiver(), &id));
     Ok(normalized)
 }

@@ -11,11 +11,11 @@ use super::Access;
 use super::decode::Endpoint;
 use super::signature::{self, Scheme, Signed, Signer};
 use crate::listen::Client;
-use crate::signal::{SecretHash, Timestamp};
+use crate::signal::{SecretHash, Text, Timestamp};
 
 /// Who sends: the name of a token, a signer or a client's certificate, or nobody in particular.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Principal(pub(super) String);
+pub(super) struct Principal(pub(super) Text);
 
 /// What the headers say of the sender.
 #[derive(Debug)]
@@ -26,6 +26,14 @@ pub(super) enum Claim {
 }
 
 impl Claim {
+    /// In whose name the body is admitted. Who claims a signature is nobody yet: all of them share.
+    pub(super) fn sender(&self) -> Principal {
+        match self {
+            Self::Known(principal) => principal.clone(),
+            Self::Signed(_) => Principal("signed, not proven yet".into()),
+        }
+    }
+
     /// The delivery's own id, where the claim brings one.
     pub(super) fn id(&self) -> Option<String> {
         match self {
@@ -48,11 +56,11 @@ impl Access {
     /// Checks a token. Every known one is compared, so that timing tells nothing.
     pub(super) fn token(&self, secret: Option<&str>) -> Option<Principal> {
         if !self.required {
-            return Some(Principal(String::new()));
+            return Some(Principal(Text::default()));
         }
         let given = SecretHash::of(secret?);
         self.tokens.iter().fold(None, |found, token| {
-            if token.hash.is(&given) { Some(Principal(token.name.clone())) } else { found }
+            if token.hash.is(&given) { Some(Principal(token.name.as_str().into())) } else { found }
         })
     }
 
@@ -60,7 +68,7 @@ impl Access {
     pub(super) fn certified(&self, extensions: &Extensions) -> Option<Principal> {
         let Client(name) = extensions.get::<Client>().filter(|_| self.clients_ingest)?;
         // Apart from the names of tokens, which are the operator's own.
-        Some(Principal(format!("certificate {name}")))
+        Some(Principal(format!("certificate {name}").into()))
     }
 
     /// The code by which Vercel knows that an address is ours: the first that is configured.
@@ -94,7 +102,7 @@ impl Access {
     ) -> Option<Claim> {
         let oidc = self.pubsub.as_ref().filter(|_| endpoint == Endpoint::Pubsub)?;
         let email = oidc.email(bearer(headers)?, now).await?;
-        Some(Claim::Known(Principal(email)))
+        Some(Claim::Known(Principal(email.into())))
     }
 
     /// Holds a claim against the body as it was sent.
@@ -102,7 +110,7 @@ impl Access {
         match claim {
             Claim::Known(principal) => Some(principal),
             Claim::Signed(signed) => {
-                signed.by(&self.signers, body).map(|name| Principal(name.to_owned()))
+                signed.by(&self.signers, body).map(|name| Principal(name.into()))
             }
         }
     }

@@ -1,17 +1,22 @@
 //! OTLP over gRPC: the three Export methods, with a codec that hands raw messages to our own decoder.
 
-use std::sync::Arc;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use bytes::{Buf as _, BufMut as _, Bytes};
+use http_body::Frame;
 use tonic::codec::{Codec, CompressionEncoding, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::server::{Grpc, UnaryService};
 
+use super::admission::Admitted;
 use super::answer::Failure;
+use super::body::Place;
 use super::credential::{Principal, bearer};
 use super::decode::{Endpoint, decode};
 use super::{Desk, Refusal, declared, http};
@@ -47,11 +52,47 @@ async fn export(desk: Arc<Desk>, signal: OtlpSignal, request: Request) -> Respon
     let Some(principal) = token.or_else(|| access.certified(request.extensions())) else {
         return Failure::Unauthorized.grpc().into_http::<Body>().into_response();
     };
+    let held = Arc::new(Mutex::new(Vec::new()));
+    let (desk_of_body, sender) = (Arc::clone(&desk), principal.clone());
+    let kept = Arc::clone(&held);
+    let request = request.map(|body| Weighed { body, desk: desk_of_body, sender, held: kept });
     let mut grpc = Grpc::new(RawCodec)
         .accept_compressed(CompressionEncoding::Gzip)
         .accept_compressed(CompressionEncoding::Zstd)
         .apply_max_message_size_config(Some(desk.limits.body_bytes_max), None);
-    grpc.unary(Export { desk, signal, principal }, request).await.into_response()
+    grpc.unary(Export { desk, signal, principal, held }, request).await.into_response()
+}
+
+/// A body whose frames are admitted as they come: nothing is gathered for a client that has no room.
+struct Weighed {
+    body: Body,
+    desk: Arc<Desk>,
+    sender: Principal,
+    held: Arc<Mutex<Vec<Admitted>>>,
+}
+
+impl HttpBody for Weighed {
+    type Data = Bytes;
+    type Error = tonic::Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, tonic::Status>>> {
+        let Some(frame) = std::task::ready!(Pin::new(&mut self.body).poll_frame(cx)) else {
+            return Poll::Ready(None);
+        };
+        let frame = frame.map_err(|error| Failure::Broken(error.to_string()).grpc())?;
+        let bytes = frame.data_ref().map_or(0, Bytes::len);
+        let admitted = self.desk.admission.admit(&self.sender, bytes);
+        let admitted = admitted.ok_or_else(|| Failure::Refused(Refusal::Overloaded).grpc())?;
+        self.held.lock().unwrap_or_else(PoisonError::into_inner).push(admitted);
+        Poll::Ready(Some(Ok(frame)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
 }
 
 /// One call.
@@ -59,52 +100,52 @@ struct Export {
     desk: Arc<Desk>,
     signal: OtlpSignal,
     principal: Principal,
+    /// What the body was admitted with; given back once the message is.
+    held: Arc<Mutex<Vec<Admitted>>>,
 }
 
 impl UnaryService<Bytes> for Export {
     type Response = Bytes;
-    type Future = std::pin::Pin<
-        Box<dyn Future<Output = Result<tonic::Response<Bytes>, tonic::Status>> + Send>,
-    >;
+    type Future =
+        Pin<Box<dyn Future<Output = Result<tonic::Response<Bytes>, tonic::Status>> + Send>>;
 
     fn call(&mut self, request: tonic::Request<Bytes>) -> Self::Future {
         let (desk, signal, principal) =
             (Arc::clone(&self.desk), self.signal, self.principal.clone());
+        self.held.lock().unwrap_or_else(PoisonError::into_inner).clear();
         Box::pin(async move {
             let id = request
                 .metadata()
                 .get("idempotency-key")
                 .and_then(|id| id.to_str().ok())
                 .map(str::to_owned);
-            let bytes = request.into_inner();
-            let answered = take(
-                &desk,
-                signal,
-                bytes,
-                id.map(|id| declared(&principal, Receiver::OtlpGrpc, &id)),
-            )
-            .await;
+            let delivery = Sent { bytes: request.into_inner(), id, principal };
+            let answered = take(&desk, signal, delivery).await;
             answered.map(tonic::Response::new).map_err(|failure| failure.grpc())
         })
     }
 }
 
-#[tracing::instrument(name = "receive.delivery", skip_all, fields(receiver = ?Receiver::OtlpGrpc))]
-async fn take(
-    desk: &Arc<Desk>,
-    signal: OtlpSignal,
+/// A message, its declared id, and who sent it.
+struct Sent {
     bytes: Bytes,
-    declared_id: Option<u128>,
-) -> Result<Bytes, Failure> {
-    let _admitted =
-        desk.admission.admit(bytes.len()).ok_or(Failure::Refused(Refusal::Overloaded))?;
+    id: Option<String>,
+    principal: Principal,
+}
+
+#[tracing::instrument(name = "receive.delivery", skip_all, fields(receiver = ?Receiver::OtlpGrpc))]
+async fn take(desk: &Arc<Desk>, signal: OtlpSignal, sent: Sent) -> Result<Bytes, Failure> {
+    let Sent { bytes, id, principal } = sent;
+    let place = Place { desk, sender: &principal };
+    let _admitted = place.admit(bytes.len())?;
     let receiver = Receiver::OtlpGrpc;
     let endpoint = Endpoint::Otlp { signal, encoding: Encoding::Protobuf, receiver };
     let origin = Origin { arrived: desk.shared.clock.now(), ..Origin::default() };
     let outcome = decode(desk, endpoint, bytes.clone(), origin).await;
     let decoded = desk.booked(receiver, &bytes, outcome).await?.normalized;
     let mut batch = decoded.batch;
-    batch.declared_id = declared_id;
+    let _decoded = place.admit_signals(batch.signals.len())?;
+    batch.declared_id = id.map(|id| declared(&principal, receiver, &id));
     desk.deliver(batch).await.map_err(Failure::Refused)?;
     Ok(http::export_bytes(signal, &decoded.rejections).into())
 }

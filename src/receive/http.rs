@@ -182,11 +182,13 @@ async fn delivered(
         Endpoint::RemoteWrite(_) => Packing::Snappy,
         _ => Packing::Plain,
     };
-    let raw = body::read(desk, headers, body, unsaid).await?;
+    let sender = claim.sender();
+    let place = body::Place { desk, sender: &sender };
+    let raw = body::read(place, headers, body, unsaid).await?;
     let signed_id = claim.id();
     let principal = access.prove(claim, &raw.bytes).ok_or(Failure::Unauthorized)?;
     let receiver = endpoint.receiver();
-    let held = desk.booked(receiver, &raw.bytes, raw.unpack(desk).await).await?;
+    let held = desk.booked(receiver, &raw.bytes, raw.unpack(place).await).await?;
     let origin = origin(desk.shared.clock.now(), endpoint, headers);
     let outcome = decode(desk, endpoint, held.bytes.clone(), origin).await;
     let decoded = desk.booked(receiver, &held.bytes, outcome).await?;
@@ -195,6 +197,7 @@ async fn delivered(
     let id = signed_id.or_else(|| delivery_id(endpoint, headers, request_id.as_deref()));
     batch.declared_id = id.map(|id| declared(&principal, receiver, &id));
     let accepted = batch.signals.len();
+    let _decoded = place.admit_signals(accepted)?;
     desk.deliver(batch).await.map_err(Failure::Refused)?;
     Ok(Delivered { accepted, rejections: normalized.rejections, request_id, written })
 }

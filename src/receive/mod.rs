@@ -30,7 +30,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::clock::Clock;
 use crate::listen::{BindError, Door, Listening};
 use crate::normalize;
-use crate::signal::{Batch, Fnv128, Receiver, SecretHash};
+use crate::signal::{Batch, Fnv128, Receiver, SecretHash, Text};
 use admission::Admission;
 use answer::Failure;
 use credential::Principal;
@@ -73,7 +73,7 @@ pub struct Token {
 pub struct Limits {
     /// Of a body, before and after decompression.
     pub body_bytes_max: usize,
-    /// Of all bodies that are being read or decoded.
+    /// Of all bodies that are being read or decoded; one sender that has a name has half at the most.
     pub in_flight_bytes_max: usize,
     /// From the end of the headers until the body is read.
     pub body_timeout: Duration,
@@ -200,7 +200,7 @@ fn hash(bytes: &[u8]) -> u128 {
 
 /// Names a delivery of nobody in particular.
 pub fn declared_id(receiver: Receiver, id: &str) -> u128 {
-    declared(&Principal(String::new()), receiver, id)
+    declared(&Principal(Text::default()), receiver, id)
 }
 
 /// Names a delivery: whose, where, which.

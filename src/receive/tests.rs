@@ -243,6 +243,12 @@ async fn bodies_have_a_bound_packed_and_unpacked() {
     assert!(answer.starts_with("413 "), "{answer}");
     let answer = ask_bytes(&desk, &["/ingest/json"], vec![b' '; 200_000]).await;
     assert!(answer.starts_with("413 "), "{answer}");
+    let large = self::desk(Ok(()), &[], Limits::default()).await;
+    let mut bomb = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    bomb.write_all(&vec![b' '; 20_000_000]).expect("memory");
+    let bomb = bomb.finish().expect("memory");
+    let answer = ask_bytes(&large, &["/ingest/json", "content-encoding: gzip"], bomb).await;
+    assert!(answer.starts_with("413 "), "it grows a thousandfold: {answer}");
     let nested = "[".repeat(10_000).into_bytes();
     let answer = ask_bytes(&desk, &["/ingest/json"], nested).await;
     assert!(answer.starts_with("400 "), "{answer}");
@@ -256,6 +262,15 @@ async fn what_is_in_flight_has_a_bound() {
     assert!(answer.starts_with("503 retry-after"), "{answer}");
     let answer = ask(&desk, r#"/ingest/json | {"message":"a","level":"INFO"}"#).await;
     assert!(answer.starts_with("200 "), "room comes back: {answer}");
+    // Small records become large: what they are decoded to counts too.
+    let many = r#"{"message":"a"}"#.repeat(60).into_bytes();
+    let answer = ask_bytes(&desk, &["/ingest/json"], many).await;
+    assert!(answer.starts_with("413 "), "{answer}");
+    // A gRPC message is refused while it comes, not once it is there.
+    let (status, _) = call(&desk, "trace.v1.TraceService", None, &vec![0; 20_000]).await;
+    assert_eq!(status.as_deref(), Some("14 with details"), "UNAVAILABLE with RetryInfo");
+    let (status, _) = call(&desk, "trace.v1.TraceService", None, &traces(1)).await;
+    assert_eq!(status, None, "room comes back");
 }
 
 #[tokio::test]

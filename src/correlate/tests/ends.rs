@@ -202,6 +202,42 @@ fn full_memory_makes_settled_requests_final_early_and_then_refuses_new_ones() {
 }
 
 #[test]
+fn many_small_requests_weigh_what_they_take() {
+    let mut world = World::new(Config::default());
+    let spans: Vec<Told> = (1..101).map(|n| span("a", [n, 1, 0], 0, 100)).collect();
+    world.hear(&spans).wait(1);
+    let each = world.engine.bytes() / 100;
+    assert!((1_800..4_000).contains(&each), "{each} bytes");
+    world.wait_for_the_end();
+    assert_eq!(world.engine.bytes(), 0);
+}
+
+#[test]
+fn what_goes_on_with_held_requests_is_told_from_what_is_new() {
+    let mut world = World::new(Config::default());
+    world.hear(&[
+        start("checkout", "r1", 0),
+        span("checkout", [1, 1, 0], 0, 100).sent("m1", "orders"),
+        log("checkout", 50).correlation("c1"),
+    ]);
+    world.wait(1);
+    let goes_first = |told: &[Told]| world.engine.is_of_held(&batch(told));
+    assert!(goes_first(&[span("stock", [1, 2, 1], 20, 40)]));
+    assert!(goes_first(&[span("fulfil", [7, 1, 0], 200, 300).received("m1", "orders")]));
+    assert!(goes_first(&[report("checkout", "r1", 100, 100)]));
+    assert!(goes_first(&[log("checkout", 60).correlation("c1")]));
+    assert!(!goes_first(&[span("stock", [2, 2, 0], 20, 40)]));
+    assert!(!goes_first(&[start("checkout", "r2", 0), report("checkout", "r2", 100, 100)]));
+    assert!(!goes_first(&[log("checkout", 60).correlation("c2")]));
+    // By the most of it; what joins nothing takes no memory.
+    let held = || span("stock", [1, 3, 1], 20, 40);
+    let new = |trace| span("stock", [trace, 1, 0], 20, 40);
+    assert!(goes_first(&[held(), new(8)]));
+    assert!(!goes_first(&[held(), new(8), new(9)]));
+    assert!(goes_first(&[log("checkout", 60)]));
+}
+
+#[test]
 fn time_that_nobody_watched_ages_nothing() {
     let mut world = World::new(Config::default());
     world.hear(&[span("checkout", [1, 1, 0], 0, 100)]).wait(3);

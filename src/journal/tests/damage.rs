@@ -195,7 +195,7 @@ fn two_damaged_records_before_whole_ones_are_refused() {
     check(
         &files,
         &expect![
-            "/journal/00000000000000000001.journal is damaged at byte 59: a record does not fit its checksum or the one before it. This is no unfinished write, and nothing was changed: see `throughline verify` for what is left, or move the data directory aside to start anew"
+            "/journal/00000000000000000001.journal is damaged at byte 59: a record does not fit its checksum or the one before it. This is no unfinished write, and nothing was changed: see `throughline verify` for what is left, `throughline verify --repair` for the way on"
         ],
     );
 }
@@ -208,7 +208,7 @@ fn damage_is_named_by_file_and_place() {
     check(
         &files,
         &expect![
-            "/journal/00000000000000000004.journal is damaged at byte 59: a record does not fit its checksum or the one before it. This is no unfinished write, and nothing was changed: see `throughline verify` for what is left, or move the data directory aside to start anew"
+            "/journal/00000000000000000004.journal is damaged at byte 59: a record does not fit its checksum or the one before it. This is no unfinished write, and nothing was changed: see `throughline verify` for what is left, `throughline verify --repair` for the way on"
         ],
     );
     let mut files = three_segments();
@@ -216,7 +216,7 @@ fn damage_is_named_by_file_and_place() {
     check(
         &files,
         &expect![
-            "/journal/00000000000000000001.journal is damaged at byte 0: it does not begin as a segment does. This is no unfinished write, and nothing was changed: see `throughline verify` for what is left, or move the data directory aside to start anew"
+            "/journal/00000000000000000001.journal is damaged at byte 0: it does not begin as a segment does. This is no unfinished write, and nothing was changed: see `throughline verify` for what is left, `throughline verify --repair` for the way on"
         ],
     );
     let mut files = three_segments();
@@ -224,7 +224,7 @@ fn damage_is_named_by_file_and_place() {
     check(
         &files,
         &expect![
-            "/journal/00000000000000000001.journal is damaged at byte 0: the header's checksum is wrong. This is no unfinished write, and nothing was changed: see `throughline verify` for what is left, or move the data directory aside to start anew"
+            "/journal/00000000000000000001.journal is damaged at byte 0: the header's checksum is wrong. This is no unfinished write, and nothing was changed: see `throughline verify` for what is left, `throughline verify --repair` for the way on"
         ],
     );
 }
@@ -259,7 +259,7 @@ fn a_swapped_or_missing_segment_is_refused() {
     check(
         &missing,
         &expect![
-            "/journal/00000000000000000007.journal is damaged at byte 0: it does not follow the segment before it. This is no unfinished write, and nothing was changed: see `throughline verify` for what is left, or move the data directory aside to start anew"
+            "/journal/00000000000000000007.journal is damaged at byte 0: it does not follow the segment before it. This is no unfinished write, and nothing was changed: see `throughline verify` for what is left, `throughline verify --repair` for the way on"
         ],
     );
 }
@@ -278,15 +278,22 @@ fn a_segment_of_another_journal_is_refused() {
     check(
         &files,
         &expect![
-            "/journal/00000000000000000004.journal is damaged at byte 0: it does not follow the segment before it. This is no unfinished write, and nothing was changed: see `throughline verify` for what is left, or move the data directory aside to start anew"
+            "/journal/00000000000000000004.journal is damaged at byte 0: it does not follow the segment before it. This is no unfinished write, and nothing was changed: see `throughline verify` for what is left, `throughline verify --repair` for the way on"
         ],
     );
+}
+
+/// A whole header, as a later version may write it.
+pub(super) fn of_another_version(segment: &mut [u8]) {
+    segment[6..10].copy_from_slice(&3_u32.to_le_bytes());
+    let crc = crc32c::crc32c(&segment[..22]);
+    segment[22..26].copy_from_slice(&crc.to_le_bytes());
 }
 
 #[test]
 fn another_version_is_refused() {
     let mut files = three_segments();
-    files.first_entry().unwrap().get_mut()[6..10].copy_from_slice(&3_u32.to_le_bytes());
+    of_another_version(files.first_entry().unwrap().get_mut());
     check(
         &files,
         &expect![

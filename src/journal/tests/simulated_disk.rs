@@ -12,7 +12,7 @@ use super::super::disk::Disk;
 
 /// What this disk does wrong.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Flaw {
+pub(crate) enum Flaw {
     #[default]
     None,
     /// Says that it synced, and did not.
@@ -23,7 +23,7 @@ pub(super) enum Flaw {
 
 /// The operation, counted from 0, that does not succeed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Fault {
+pub(crate) enum Fault {
     #[default]
     None,
     /// The power goes: this operation and every one after it fail, its effect may have begun.
@@ -126,14 +126,14 @@ impl Change {
 
 /// Everything that the disk holds, in its cache and for good.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Platter {
+pub(crate) struct Platter {
     inodes: Vec<Inode>,
     names: BTreeMap<String, usize>,
     durable_names: BTreeMap<String, usize>,
     changes: Vec<Change>,
     flaw: Flaw,
-    pub(super) fault: Fault,
-    pub(super) operations: u64,
+    pub(crate) fault: Fault,
+    pub(crate) operations: u64,
 }
 
 impl Platter {
@@ -164,7 +164,7 @@ impl Platter {
     /// What is left after the power went: what was synced, any part of the writes that were not, any
     /// of the changes of the directory that were not. Where a file had grown, zeros may stand for what
     /// was not written.
-    pub(super) fn cut_power(&mut self, seed: u64) {
+    pub(crate) fn cut_power(&mut self, seed: u64) {
         let mut dice = Dice(seed);
         let mut names = self.durable_names.clone();
         for change in &self.changes {
@@ -214,14 +214,14 @@ impl Platter {
 
 /// The journal's handle of a [`Platter`], which outlives it.
 #[derive(Clone, Debug, Default)]
-pub(super) struct SimulatedDisk(Arc<Mutex<Platter>>);
+pub(crate) struct SimulatedDisk(Arc<Mutex<Platter>>);
 
 impl SimulatedDisk {
     pub(super) fn new(platter: Platter) -> Self {
         Self(Arc::new(Mutex::new(platter)))
     }
 
-    pub(super) fn platter(&self) -> MutexGuard<'_, Platter> {
+    pub(crate) fn platter(&self) -> MutexGuard<'_, Platter> {
         self.0.lock().unwrap()
     }
 
@@ -337,11 +337,15 @@ impl Disk for SimulatedDisk {
 
 /// Even enough for choosing what survives (Steele, Lea and Flood, "Fast splittable pseudorandom number
 /// generators", 2014); the same from the same seed.
-struct Dice(u64);
+pub(crate) struct Dice(u64);
 
 impl Dice {
+    pub(crate) const fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
     /// One of 0 to `sides` - 1.
-    fn roll(&mut self, sides: usize) -> usize {
+    pub(crate) fn roll(&mut self, sides: usize) -> usize {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
