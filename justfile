@@ -46,3 +46,7 @@ demo:
 # Check licences and sources of every dependency.
 deny:
     cargo deny check licenses bans sources
+
+# Check advisories against a copy of RustSec's database, without the network; needs cargo-audit.
+audit DB:
+    cargo audit --no-fetch --db {{DB}}

@@ -1,6 +1,7 @@
 """Faults of the disk: failed, full, damaged, cut off."""
 
 import fcntl
+import json
 import os
 import re
 import shutil
@@ -10,7 +11,7 @@ import subprocess
 import time
 
 from daemon import Daemon, wait_for
-from oracle import SMALL, WHOLE, WORK, Load, acknowledged, dice, quiet, snapshots
+from oracle import BATCH, SMALL, WORK, Load, acknowledged, dice, quiet, rss, snapshots, times
 
 # _IOR('X', 125, __u32), without a flush of the journal: linux/fs/ext4/ext4.h; XFS_IOC_GOINGDOWN is the same.
 SHUTDOWN = 2 << 30 | 4 << 16 | ord("X") << 8 | 125
@@ -22,7 +23,7 @@ def failed_sync(row):
     if not shutil.which("strace"):
         row.note = "left out: no strace"
         return
-    for _ in range(20 if WHOLE else 2):
+    for _ in range(times(2, 20)):
         with Daemon(*SMALL) as daemon:
             load = Load(daemon)
             acknowledged(load, 0)
@@ -62,7 +63,7 @@ def full_disk(row):
         row.note = "left out: cannot mount a tmpfs"
         return
     try:
-        for _ in range(10 if WHOLE else 1):
+        for _ in range(times(1, 10)):
             with Daemon(*SMALL, data_dir=os.path.join(place, "data")) as daemon:
                 load = Load(daemon)
                 acknowledged(load, 0)
@@ -104,7 +105,7 @@ def power_cut(row):
             row.note += f" {kind} left out: no loop device;"
             continue
         try:
-            cuts(row, place, mount, 150 if WHOLE else 4)
+            cuts(row, place, mount, times(4, 150))
         finally:
             subprocess.run(["umount", place])
             os.remove(image)
@@ -132,16 +133,62 @@ def cuts(row, place, mount, n):
         row.judge(daemon, load)
 
 
+def slow_disk(row):
+    """A disk of 40 writes a second: answers are slow and true, ticks go on, memory does not grow."""
+    cgroup = "/sys/fs/cgroup/blkio/throughline-faults"
+    image, place = os.path.join(WORK, "slow.img"), os.path.join(WORK, "slow.mount")
+    os.makedirs(place, exist_ok=True)
+    if os.geteuid() != 0 or not os.path.isdir("/sys/fs/cgroup/blkio"):
+        row.note = "left out: no root or no cgroup that limits a disk"
+        return
+    subprocess.run(["truncate", "-s", "400M", image], check=True)
+    subprocess.run(["mkfs.ext4", "-q", "-F", image], check=True)
+    if subprocess.run(["mount", "-o", "loop", image, place], stderr=subprocess.DEVNULL).returncode:
+        row.note = "left out: no loop device"
+        return
+    try:
+        device = os.stat(place).st_dev
+        os.makedirs(cgroup, exist_ok=True)
+        with Daemon(*SMALL, data_dir=os.path.join(place, "data")) as daemon:
+            load = Load(daemon)
+            acknowledged(load, 0)
+            open(f"{cgroup}/blkio.throttle.write_iops_device", "w").write(f"{os.major(device)}:{os.minor(device)} 40")
+            open(f"{cgroup}/cgroup.procs", "w").write(str(daemon.process.pid))
+            ticks = lambda: daemon.value("throughline_self_evaluate_ticks_total") or 0
+            for _ in range(times(2, 20)):
+                since, before, begun = load.acked, ticks(), time.monotonic()
+                time.sleep(30)
+                row.runs += 1
+                # Two ticks late at the most, and the metric is a series only every 15 s.
+                passed = time.monotonic() - begun
+                if ticks() - before < passed - 20:
+                    row.wrong.append(f"{ticks() - before} ticks in {passed:.0f} s")
+                if load.acked == since:
+                    row.wrong.append("nothing is acknowledged any more")
+            row.note = f"{load.acked} signals acknowledged, memory {rss(daemon) >> 20} MiB"
+            open("/sys/fs/cgroup/blkio/cgroup.procs", "w").write(str(daemon.process.pid))
+            daemon.kill()
+            daemon.start()
+            load.end()
+            row.judge(daemon, load)
+    finally:
+        subprocess.run(["umount", place])
+        os.remove(image)
+        if os.path.isdir(cgroup):
+            os.rmdir(cgroup)
+
+
 def corruption(row):
-    """Bits, lengths and whole files change while the daemon is off: found, or nothing is lost by it."""
+    """Bits, lengths and whole files change while the daemon is off: found, or nothing is lost by it. A
+    repair goes on without what is damaged for good, and says how much that is."""
     with Daemon(*SMALL) as daemon:
         load = Load(daemon)
         wait_for(lambda: len(snapshots(daemon)) == 2, "two snapshots", 120)
         load.end()
         whole = quiet(daemon, load)["applied"]
         daemon.stop()
-        found = harmless = 0
-        for _ in range(1000 if WHOLE else 15):
+        found = harmless = given_up = 0
+        for _ in range(times(15, 400)):
             copy = os.path.join(WORK, "damaged")
             shutil.rmtree(copy, ignore_errors=True)
             shutil.copytree(daemon.data_dir, copy, ignore=shutil.ignore_patterns("reserve", "archive"))
@@ -151,18 +198,34 @@ def corruption(row):
             row.obligations += whole
             if "panicked" in verdict.stderr:
                 row.wrong.append(f"panicked: {what}")
+            gone = 0
             if verdict.returncode:
                 found += 1
-                continue
-            # Nothing found: then nothing may be missing either.
-            with Daemon(*SMALL, data_dir=copy) as other:
-                applied = other.ledger("json")["applied"]
-                row.lost += max(0, whole - applied)
-                row.extra += max(0, applied - whole)
+                gone = repaired(row, copy, what)
+            else:
                 harmless += 1
-                if applied != whole:
-                    row.wrong.append(f"not found: {what}")
-        row.note += f" {found} found, {harmless} without effect"
+            if gone is None:
+                continue
+            # Nothing may be missing but what the repair spoke of.
+            with Daemon(*SMALL, data_dir=copy) as other:
+                applied = other.ledger("json").get("applied", 0)
+                missing = whole - applied
+                row.lost += max(0, missing - gone)
+                row.extra += max(0, -missing)
+                given_up += max(0, missing)
+                if missing > gone or missing < 0:
+                    row.wrong.append(f"{missing} missing, {gone} told: {what}")
+        row.note += f" {found} found and repaired ({given_up} signals given up, and said), {harmless} without effect"
+
+
+def repaired(row, copy, what):
+    """At most how many signals a repair went on without; None where it does not help."""
+    repair = subprocess.run([os.environ["BINARY"], "verify", "--repair", "--accept-loss", "--json", copy], capture_output=True, text=True)
+    if "panicked" in repair.stderr or not repair.stdout:
+        row.wrong.append(f"no repair: {what}: {repair.stderr[-200:]}")
+        return None
+    report = json.loads(repair.stdout)["repaired"]
+    return sum(lost["last"] - lost["first"] + 1 for lost in report["lost"]) * BATCH if report else 0
 
 
 def damage(journal):
@@ -189,10 +252,20 @@ def damage(journal):
     return f"{kind} at byte {at} of {path}"
 
 
-def simulated(row):
+def simulated_disk(row):
     """A crash at every write, sync, rename and removal of a scripted run on a simulated disk."""
-    done = subprocess.run(["cargo", "test", "--locked", "--lib", "journal::tests", "--", "--nocapture"], capture_output=True, text=True)
-    for runs, obligations in re.findall(r"(\d+) power cuts, (\d+) obligations", done.stdout + done.stderr):
+    simulated(row, "journal::tests", r"(\d+) power cuts, (\d+) obligations")
+
+
+def simulated_whole(row):
+    """Seeded runs of the whole pipeline: disk, clock, network and notifiers are simulated."""
+    os.environ["SIMULATED_RUNS"] = str(times(1000, 100_000))
+    simulated(row, "pipeline::tests::simulation", r"(\d+) simulated runs, \d+ crashes, \d+ snapshots, (\d+) batches")
+
+
+def simulated(row, tests, told):
+    done = subprocess.run(["cargo", "test", "--locked", "--lib", tests, "--", "--nocapture"], capture_output=True, text=True)
+    for runs, obligations in re.findall(told, done.stdout + done.stderr):
         row.runs, row.obligations = row.runs + int(runs), row.obligations + int(obligations)
     row.vacuous = int(row.runs == 0)
     if done.returncode:

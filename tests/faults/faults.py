@@ -4,27 +4,31 @@ import os
 import sys
 import time
 
-from disk_faults import corruption, failed_sync, full_disk, power_cut, simulated
-from network_faults import bombs, connections, half_open
+from disk_faults import corruption, failed_sync, full_disk, power_cut, simulated_disk, simulated_whole, slow_disk
+from network_faults import bombs, connections, half_open, partitions
 from oracle import SEED, WORK, Row
-from process_faults import alerts, clock_step, kill9, messages, reloads, restarts
+from process_faults import alerts, clock_step, kill9, messages, reloads, restarts, storm
 
 # Name: what stages it, and the mutants that the tests beside it catch.
 FAULTS = {
-    "simulated disk": (simulated, ["acknowledged_before_the_sync", "no_dirsync", "retry_fsync", "cut_behind_the_newest", "snapshot_not_synced", "stale_recycled_segment"]),
+    "simulated disk": (simulated_disk, ["acknowledged_before_the_sync", "no_dirsync", "retry_fsync", "cut_behind_the_newest", "snapshot_not_synced", "stale_recycled_segment"]),
+    "simulated pipeline": (simulated_whole, ["receipts_not_replayed", "pending_begins_anew"]),
     "kill -9": (kill9, ["repeats_counted", "declared_ids_forgotten", "dedup_off", "seal_then_replay_twice"]),
     "power cut": (power_cut, ["no_dirsync"]),
-    "restarts": (restarts, []),
-    "reloads": (reloads, []),
+    "restarts": (restarts, ["tail_left_out_at_a_start"]),
+    "restart storm": (storm, ["pending_begins_anew"]),
+    "reloads": (reloads, ["reload_begins_alerts_anew"]),
     "alerts over kills": (alerts, ["notify_before_durable", "silences_not_in_the_snapshot", "keep_firing_forgotten"]),
     "messages over kills": (messages, ["receipt_forgotten", "message_made_anew", "notify_before_durable"]),
     "failed sync": (failed_sync, ["retry_fsync"]),
-    "full disk": (full_disk, []),
-    "corruption": (corruption, ["mark_ignored", "block_checksum_ignored"]),
+    "full disk": (full_disk, ["full_disk_is_failed_disk"]),
+    "slow disk": (slow_disk, []),
+    "corruption": (corruption, ["mark_ignored", "block_checksum_ignored", "repair_takes_what_looks_whole"]),
     "clock step": (clock_step, ["wall_clock_in_apply", "unwatched_time_ages"]),
     "connections": (connections, ["newcomers_stay"]),
-    "half-open clients": (half_open, []),
-    "bombs": (bombs, []),
+    "half-open clients": (half_open, ["bytes_not_given_back"]),
+    "partitions": (partitions, ["bytes_not_given_back", "declared_ids_forgotten"]),
+    "bombs": (bombs, ["bombs_unpack"]),
 }
 
 

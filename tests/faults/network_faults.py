@@ -4,22 +4,17 @@ import gzip
 import json
 import os
 import resource
+import shutil
 import socket
+import subprocess
 import threading
 import time
 import urllib.error
 import uuid
 import zlib
 
-from daemon import Daemon
-from oracle import SMALL, WHOLE, Load, acknowledged, quiet, record
-
-
-def rss(daemon):
-    for line in open(f"/proc/{daemon.process.pid}/status"):
-        if line.startswith("VmRSS"):
-            return int(line.split()[1]) * 1024
-    return 0
+from daemon import Daemon, wait_for
+from oracle import SMALL, Load, acknowledged, dice, quiet, record, rss, times
 
 
 def deliveries(daemon, n):
@@ -37,7 +32,7 @@ def deliveries(daemon, n):
 def connections(row):
     """Thousands of connections that say nothing, half a head, or half a body: good clients are served."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    n = min(10_000 if WHOLE else 3_000, hard - 500)
+    n = min(times(3_000, 10_000), hard - 500)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, n + 500), hard))
     with Daemon(*SMALL) as daemon:
         before = deliveries(daemon, 30)
@@ -85,7 +80,7 @@ def half_open(row):
     """Clients vanish in the middle of their bodies under load: what they held is given back."""
     with Daemon(*SMALL) as daemon:
         load = Load(daemon)
-        for _ in range(2000 if WHOLE else 200):
+        for _ in range(times(200, 2000)):
             one = socket.create_connection(("127.0.0.1", daemon.ingest), timeout=10)
             one.sendall(b"POST /ingest/json HTTP/1.1\r\nhost: x\r\ncontent-length: 60000000\r\n\r\n" + b" " * 10_000)
             # Reset, with half a body on its way.
@@ -96,6 +91,62 @@ def half_open(row):
         acknowledged(load, since)
         load.end()
         row.judge(daemon, load)
+
+
+class Apart(Daemon):
+    """A daemon in a network namespace of its own."""
+
+    host, space = "10.213.7.2", "throughline-faults"
+    prefix = ("ip", "netns", "exec", space)
+
+    @classmethod
+    def lay_cable(cls):
+        """False where the machine does not let us."""
+        commands = (
+            f"ip netns add {cls.space}",
+            "ip link add throughline0 type veth peer name throughline1",
+            f"ip link set throughline1 netns {cls.space}",
+            "ip addr add 10.213.7.1/30 dev throughline0",
+            "ip link set throughline0 up",
+            f"ip netns exec {cls.space} ip addr add {cls.host}/30 dev throughline1",
+            f"ip netns exec {cls.space} ip link set throughline1 up",
+            f"ip netns exec {cls.space} ip link set lo up",
+        )
+        cls.cut_cable()
+        return all(subprocess.run(one.split(), stderr=subprocess.DEVNULL).returncode == 0 for one in commands)
+
+    @classmethod
+    def cut_cable(cls):
+        subprocess.run(["ip", "netns", "del", cls.space], stderr=subprocess.DEVNULL)
+        subprocess.run(["ip", "link", "del", "throughline0"], stderr=subprocess.DEVNULL)
+
+    def reachable(self, state):
+        subprocess.run(["ip", "netns", "exec", self.space, "ip", "link", "set", "throughline1", state], check=True)
+
+
+def partitions(row):
+    """The network between clients and daemon goes away under load and comes back: what each side holds of
+    the other is half a connection. Nothing is lost or counted twice, and what was held is given back."""
+    if os.geteuid() != 0 or not shutil.which("ip") or not Apart.lay_cable():
+        Apart.cut_cable()
+        row.note = "left out: no network namespaces"
+        return
+    try:
+        with Apart(*SMALL, "listen.insecure=true") as daemon:
+            load = Load(daemon, clients=8)
+            for _ in range(times(4, 40)):
+                acknowledged(load, load.acked)
+                daemon.reachable("down")
+                time.sleep(0.5 + dice.random() * 3)
+                daemon.reachable("up")
+                row.runs += 1
+            load.end()
+            row.judge(daemon, load)
+            # Bodies that were cut off have a minute.
+            held = lambda: len(os.listdir(f"/proc/{daemon.process.pid}/fd"))
+            wait_for(lambda: held() < 200, "connections to be given back", 90)
+    finally:
+        Apart.cut_cable()
 
 
 def bombs(row):
@@ -119,7 +170,7 @@ def bombs(row):
         load = Load(daemon)
         acknowledged(load, 0)
         before = rss(daemon)
-        highest = before
+        highest, worst = before, "none"
         for name, path, body, encoding in cases:
             begun = time.monotonic()
             kind = "application/x-protobuf" if encoding == "snappy" else "application/json"
@@ -132,7 +183,8 @@ def bombs(row):
                 continue
             took = time.monotonic() - begun
             row.runs += 1
-            highest = max(highest, rss(daemon))
+            if rss(daemon) > highest:
+                highest, worst = rss(daemon), f"{name} at {path}"
             if status not in (400, 413) and name != "many":
                 row.wrong.append(f"{name} at {path} was answered {status}")
             if took > 20:
@@ -142,6 +194,6 @@ def bombs(row):
         row.obligations = load.acked
         row.wrong += load.errors
         row.lost = max(0, load.acked - books["received"])
-        row.note = f"memory rose by {(highest - before) >> 20} MiB"
+        row.note = f"memory rose by {(highest - before) >> 20} MiB, last by {worst}"
         if highest - before > 400 << 20:
             row.wrong.append("memory has no bound")

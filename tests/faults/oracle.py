@@ -21,6 +21,13 @@ WORK = os.environ["WORK"]
 SEED = int(os.environ.get("SEED", random.randrange(1 << 32)))
 dice = random.Random(SEED)
 BATCH = 20
+
+
+def times(small, whole):
+    """How often a fault is staged: RUNS says, or else which share this is."""
+    return int(os.environ.get("RUNS", whole if WHOLE else small))
+
+
 ACKED_MIN = 10 * BATCH
 # Of a client with one batch, in seconds: no fault lasts as long.
 PATIENCE = 120
@@ -106,6 +113,14 @@ class Row:
 
     def is_bad(self):
         return bool(self.lost or self.extra or self.vacuous or self.wrong)
+
+
+def rss(daemon):
+    """Bytes of memory that the daemon holds."""
+    for line in open(f"/proc/{daemon.process.pid}/status"):
+        if line.startswith("VmRSS"):
+            return int(line.split()[1]) * 1024
+    return 0
 
 
 def acknowledged(load, since):

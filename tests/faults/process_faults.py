@@ -8,14 +8,14 @@ import threading
 import time
 
 from daemon import Daemon, wait_for
-from oracle import ACKED_MIN, SMALL, WHOLE, WORK, Load, acknowledged, dice, snapshots
+from oracle import ACKED_MIN, SMALL, WORK, Load, acknowledged, dice, snapshots, times
 
 
 def kill9(row):
     """kill -9 at a random moment under load, snapshots and cuts included."""
     with Daemon(*SMALL) as daemon:
         load = Load(daemon)
-        n = 100 if WHOLE else 10
+        n = times(10, 100)
         for kill in range(n):
             since = load.acked
             acknowledged(load, since)
@@ -38,7 +38,7 @@ def restarts(row):
     """Stop and start again and again under load."""
     with Daemon(*SMALL) as daemon:
         load = Load(daemon)
-        for _ in range(100 if WHOLE else 5):
+        for _ in range(times(5, 100)):
             since = load.acked
             acknowledged(load, since)
             daemon.stop()
@@ -55,7 +55,7 @@ def reloads(row):
     write("correlate: {settle_after: 2s}\n")
     with Daemon(*SMALL, config=path) as daemon:
         load = Load(daemon)
-        for n in range(100 if WHOLE else 10):
+        for n in range(times(10, 100)):
             since = load.acked
             write("correlate: {settle_after: soon}\n" if n % 3 == 2 else f"correlate: {{settle_after: {2 + n}s}}\n")
             daemon.process.send_signal(signal.SIGHUP)
@@ -109,7 +109,7 @@ def alerts(row):
         settled = [("Fires", "firing"), ("Kept", "firing"), ("Waits", "pending")]
         wait_for(lambda: time.time() > until + 3 and len(hook.told) == 2 and names() == settled, "two alerts to be told, one of them kept", 90)
         since = state()
-        for _ in range(100 if WHOLE else 8):
+        for _ in range(times(8, 100)):
             time.sleep(dice.random() * 0.5)
             daemon.kill()
             daemon.start()
@@ -160,7 +160,7 @@ def messages(row):
     path = write("message.yaml", "rules: {files: [message-rules.yaml]}\nnotify: {config: message-routes.yaml}\n")
     with Daemon(*SMALL, config=path) as daemon:
         hook.daemon_under_test = daemon
-        for n in range(40 if WHOLE else 4):
+        for n in range(times(4, 40)):
             function, now = f"fn-{n}", time.time()
             at = lambda second: time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second)) + f".{int(second % 1 * 1000):03}Z"
             done = {"requestId": f"r-{n}", "status": "failure"}
@@ -192,6 +192,32 @@ def messages(row):
         row.note = f"{repeats} repeats under the same id"
         row.vacuous += repeats == 0
     hook.shutdown()
+
+
+def storm(row):
+    """Killed again and again, mostly before it is ready, while one alert fires and one is pending."""
+    write = lambda name, text: open(os.path.join(WORK, name), "w").write(text)
+    write("storm-rules.yaml", "groups: [{name: g, rules: [{alert: Fires, expr: vector(1), for: 2s}, {alert: Waits, expr: vector(1), for: 2h}]}]\n")
+    write("storm.yaml", "rules: {files: [storm-rules.yaml]}\n")
+    with Daemon(*SMALL, config=os.path.join(WORK, "storm.yaml")) as daemon:
+        alerts = lambda: sorted((one["labels"]["alertname"], one["state"], one["activeAt"]) for one in daemon.get("/api/v1/alerts")["data"]["alerts"])
+        wait_for(lambda: [state for _, state, _ in alerts()] == ["firing", "pending"], "both alerts", 60)
+        before = alerts()
+        load = Load(daemon)
+        acknowledged(load, 0)
+        for _ in range(times(15, 100)):
+            daemon.kill()
+            daemon.launch()
+            time.sleep(dice.random() * 0.7)
+            row.runs += 1
+        daemon.kill()
+        begun = time.monotonic()
+        daemon.start()
+        row.note = f"ready in {time.monotonic() - begun:.1f} s after the last"
+        load.end()
+        row.judge(daemon, load)
+        if alerts() != before:
+            row.wrong.append(f"alerts were {before} and are {alerts()}")
 
 
 def clock_step(row):

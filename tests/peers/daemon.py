@@ -20,6 +20,9 @@ def free_port():
 
 
 class Daemon:
+    # Where it listens, and what its command begins with.
+    host, prefix = "127.0.0.1", ()
+
     def __init__(self, *sets, config=None, data_dir=None, environment=None):
         self.grpc, self.ingest, self.web = free_port(), free_port(), free_port()
         self.data_dir = data_dir or tempfile.mkdtemp(prefix="throughline-peer-")
@@ -36,16 +39,22 @@ class Daemon:
         self.stop()
         shutil.rmtree(self.data_dir, ignore_errors=True)
 
-    def start(self):
-        command = [os.environ["BINARY"], "run", "--data-dir", self.data_dir]
+    def command(self):
+        command = [*self.prefix, os.environ["BINARY"], "run", "--data-dir", self.data_dir]
         if self.config:
             command += ["--config", self.config]
         for name, port in (("otlp_grpc", self.grpc), ("ingest", self.ingest), ("web", self.web)):
-            command += ["--set", f"listen.{name}=127.0.0.1:{port}"]
+            command += ["--set", f"listen.{name}={self.host}:{port}"]
         for one in self.sets:
             command += ["--set", one]
+        return command
+
+    def launch(self):
         self.log = open(os.path.join(os.environ["WORK"], "daemon.log"), "ab")
-        self.process = subprocess.Popen(command, stdout=self.log, stderr=self.log, env=self.environment)
+        self.process = subprocess.Popen(self.command(), stdout=self.log, stderr=self.log, env=self.environment)
+
+    def start(self):
+        self.launch()
         wait_for(lambda: self.status("/-/ready") == 200, "the daemon to be ready", 60)
 
     def stop(self):
@@ -59,7 +68,7 @@ class Daemon:
 
     def status(self, path):
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.web}{path}", timeout=10) as answer:
+            with urllib.request.urlopen(f"http://{self.host}:{self.web}{path}", timeout=10) as answer:
                 return answer.status
         except urllib.error.HTTPError as error:
             return error.code
@@ -68,7 +77,7 @@ class Daemon:
 
     def get(self, path, **params):
         query = f"?{urllib.parse.urlencode(params)}" if params else ""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.web}{path}{query}", timeout=20) as answer:
+        with urllib.request.urlopen(f"http://{self.host}:{self.web}{path}{query}", timeout=20) as answer:
             return json.load(answer)
 
     def value(self, promql):
@@ -78,7 +87,7 @@ class Daemon:
 
     def post(self, path, body, content_type="application/json", **headers):
         request = urllib.request.Request(
-            f"http://127.0.0.1:{self.ingest}{path}", data=body, headers={"Content-Type": content_type, **headers}
+            f"http://{self.host}:{self.ingest}{path}", data=body, headers={"Content-Type": content_type, **headers}
         )
         with urllib.request.urlopen(request, timeout=20) as answer:
             return answer.status, answer.read()
