@@ -169,6 +169,8 @@ def bombs(row):
     with Daemon(*SMALL) as daemon:
         load = Load(daemon)
         acknowledged(load, 0)
+        # An unoptimized build on a busy machine takes 14 s for the records.
+        daemon.patience = 60
         before = rss(daemon)
         highest, worst = before, "none"
         for name, path, body, encoding in cases:
@@ -187,7 +189,7 @@ def bombs(row):
                 highest, worst = rss(daemon), f"{name} at {path}"
             if status not in (400, 413) and name != "many":
                 row.wrong.append(f"{name} at {path} was answered {status}")
-            if took > 20:
+            if took > 45:
                 row.wrong.append(f"{name} at {path} took {took:.0f} s")
         load.end()
         books = quiet(daemon, load)
@@ -195,5 +197,5 @@ def bombs(row):
         row.wrong += load.errors
         row.lost = max(0, load.acked - books["received"])
         row.note = f"memory rose by {(highest - before) >> 20} MiB, last by {worst}"
-        if highest - before > 400 << 20:
+        if highest - before > 300 << 20:
             row.wrong.append("memory has no bound")

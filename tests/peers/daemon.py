@@ -22,6 +22,8 @@ def free_port():
 class Daemon:
     # Where it listens, and what its command begins with.
     host, prefix = "127.0.0.1", ()
+    # Of a client with one answer, in seconds.
+    patience = 20
 
     def __init__(self, *sets, config=None, data_dir=None, environment=None):
         self.grpc, self.ingest, self.web = free_port(), free_port(), free_port()
@@ -89,7 +91,7 @@ class Daemon:
         request = urllib.request.Request(
             f"http://{self.host}:{self.ingest}{path}", data=body, headers={"Content-Type": content_type, **headers}
         )
-        with urllib.request.urlopen(request, timeout=20) as answer:
+        with urllib.request.urlopen(request, timeout=self.patience) as answer:
             return answer.status, answer.read()
 
     def ledger(self, receiver):
