@@ -261,12 +261,13 @@ fn main() {
         println!("| {} | {} |", asked.what, times(&series, asked, end));
     }
     println!("| label values, 24 h | {} |", label_values(&series, end));
-    let (stop, appended, waited) = (AtomicBool::new(false), AtomicU64::new(0), AtomicU64::new(0));
+    let (is_over, appended, waited) =
+        (AtomicBool::new(false), AtomicU64::new(0), AtomicU64::new(0));
     let begun = Instant::now();
     let busy: Vec<Times> = std::thread::scope(|scope| {
         scope.spawn(|| {
             let mut second = end;
-            while !stop.load(Ordering::Relaxed) {
+            while !is_over.load(Ordering::Relaxed) {
                 let wait = scrape(&series, &mut scraped, second);
                 waited.fetch_max(wait.as_micros() as u64, Ordering::Relaxed);
                 appended.fetch_add(n as u64, Ordering::Relaxed);
@@ -274,7 +275,7 @@ fn main() {
             }
         });
         let busy = QUERIES.iter().map(|asked| times(&series, asked, end)).collect();
-        stop.store(true, Ordering::Relaxed);
+        is_over.store(true, Ordering::Relaxed);
         busy
     });
     let rate = appended.load(Ordering::Relaxed) as f64 / begun.elapsed().as_secs_f64() / 1e6;
