@@ -184,13 +184,12 @@ impl Example {
 
     fn sentence(&self) -> String {
         let Self { flow, outcome, duration_ms, slowest, slowest_ms, url, .. } = self;
-        let place = match &self.failed {
-            Some(failed) => format!("failed at {}", failed.place()),
-            None => {
-                let error = self.error.as_ref().map(|error| error.trim_end().trim_end_matches('.'));
-                let error = error.map(|error| format!("; {error}"));
-                format!("{slowest_ms:.0} ms of it in {slowest}{}", error.unwrap_or_default())
-            }
+        let place = if let Some(failed) = &self.failed {
+            format!("failed at {}", failed.place())
+        } else {
+            let error = self.error.as_ref().map(|error| error.trim_end().trim_end_matches('.'));
+            let error = error.map(|error| format!("; {error}"));
+            format!("{slowest_ms:.0} ms of it in {slowest}{}", error.unwrap_or_default())
         };
         format!("{flow} ended {outcome} after {duration_ms:.0} ms, {place}. {url}")
     }
