@@ -16,7 +16,7 @@ use super::known::Known;
 use super::runs::{BundleFacts, Member, Parts, Record, RecordCell, RunCell};
 use super::table::Table;
 use super::tell::hex;
-use super::traces::{Alias, Bundle, BundleKey, TraceCell, names_one_message};
+use super::traces::{Alias, Bundle, BundleKey, Bundles, TraceCell, names_one_message};
 use crate::number::u32_from_usize;
 use crate::signal::{Fnv128, SpanId, Text, Timestamp, TraceId};
 
@@ -122,7 +122,9 @@ impl Cells {
 
     /// Takes a span out of its trace.
     pub(super) fn take_span(&mut self, trace: TraceId, span: SpanId) -> Option<Fact> {
-        let taken = self.traces.get_mut(&trace)?.spans.take(span)?;
+        let own = self.traces.get_mut(&trace)?;
+        own.is_torn = true;
+        let taken = own.spans.take(span)?;
         self.touch(&Cell::Trace(trace));
         Some(Fact::Span(taken))
     }
@@ -248,7 +250,11 @@ impl Cells {
             Some(Fact::Log(logs.swap_remove(idx)))
         };
         let taken = match cell {
-            Cell::Trace(trace) => take_log(&mut self.traces.get_mut(trace)?.logs),
+            Cell::Trace(trace) => {
+                let own = self.traces.get_mut(trace)?;
+                own.is_torn = true;
+                take_log(&mut own.logs)
+            }
             Cell::Run(id) => {
                 let cell = self.runs.get_mut(id)?;
                 match cell.platform.iter().position(|fact| is_it(&fact.mark)) {
@@ -271,13 +277,13 @@ impl Cells {
         cell.spans.sort();
         let new = cell.cut();
         let old = std::mem::replace(&mut cell.bundles, new);
-        let runs = |bundles: &std::collections::BTreeMap<BundleKey, Bundle>| {
-            let with_run =
-                bundles.iter().filter_map(|(key, b)| Some((b.run.clone()?, key.clone())));
-            with_run.collect::<Vec<_>>()
+        let is_torn = std::mem::take(&mut cell.is_torn);
+        let runs = |bundles: &Bundles, others: &Bundles| {
+            let other = bundles.iter().filter(|(key, b)| is_torn || others.get(*key) != Some(*b));
+            other.filter_map(|(key, b)| Some((b.run.clone()?, key.clone()))).collect::<Vec<_>>()
         };
-        let new_runs = runs(&cell.bundles);
-        for (run, key) in runs(&old) {
+        let new_runs = runs(&cell.bundles, &old);
+        for (run, key) in runs(&old, &cell.bundles) {
             if let Some(cell) = self.runs.get_mut(&run) {
                 cell.bundles.remove(&(trace, key));
             }
@@ -524,6 +530,7 @@ fn bundle_facts<'a>(
 /// cut anew.
 fn take_bundle(cell: &mut TraceCell, trace: TraceId, key: &BundleKey, remains: &mut Remains) {
     let Some(bundle) = cell.bundles.remove(key) else { return };
+    cell.is_torn = true;
     cell.spans.sort();
     for fact in cell.spans.take_all(&bundle.members) {
         remains.marks.push(fact.mark);

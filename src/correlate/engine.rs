@@ -34,6 +34,13 @@ const TICK_MAX: Duration = Duration::from_secs(1);
 const INVOCATION_BYTES: u64 = 1_000;
 const REQUEST_BYTES: u64 = 700;
 
+/// Cells, due requests, blocks that come back and requests that are put away in one part of a tick: few
+/// enough that what they touch is still in the processor's caches when it is measured.
+const CELLS_AT_ONCE: usize = 512;
+const DUE_AT_ONCE: usize = 256;
+const WOKEN_AT_ONCE: usize = 128;
+const FROZEN_AT_ONCE: usize = 256;
+
 /// Hops from which on a request is not looked through for every piece of news.
 const LARGE_HOPS: usize = 64;
 
@@ -216,37 +223,104 @@ impl Engine {
 
     /// One journaled tick (at most 1 s of age): settles, expires, and says what changed.
     pub fn tick(&mut self, now: Timestamp) -> Vec<Change> {
+        let mut part = self.begin_tick(now);
+        let mut changes = Vec::new();
+        while let Some(next) = self.next_part(&mut part) {
+            changes.extend(next);
+        }
+        changes
+    }
+
+    /// Begins a tick that goes part by part, so that what a part says can be measured and forgotten
+    /// before the next one, and readers get between them. All parts are to be taken before anything
+    /// else is applied.
+    pub fn begin_tick(&mut self, now: Timestamp) -> TickPart {
         self.absent.clear();
         self.grow_older(now);
+        TickPart(Step::News, Vec::new())
+    }
+
+    /// The next part's changes; None once the tick is over.
+    pub fn next_part(&mut self, part: &mut TickPart) -> Option<Vec<Change>> {
         let mut changes = Vec::new();
-        self.wake_due();
-        let mut touched = self.rework(&mut changes);
-        let age = self.held.age;
-        while let Some(&(due, id)) = self.held.due.first() {
-            if due > age {
-                break;
+        let TickPart(step, finished) = part;
+        *step = match step {
+            Step::News if self.held.cells.dirty.is_empty() => {
+                self.settle_back(&mut changes);
+                Step::Due
             }
+            Step::News => {
+                self.hear_news(finished, &mut changes);
+                Step::News
+            }
+            Step::Due => self.look_at_due(finished, &mut changes),
+            Step::Freeze => {
+                let n = finished.len().saturating_sub(FROZEN_AT_ONCE);
+                let some = finished.split_off(n);
+                self.freeze(&some);
+                if finished.is_empty() { Step::End } else { Step::Freeze }
+            }
+            Step::End => {
+                self.relieve(&mut changes);
+                self.expire(&mut changes);
+                self.count_uncorrelated(&mut changes);
+                Step::Over
+            }
+            Step::Over => return None,
+        };
+        Some(changes)
+    }
+
+    /// Works out a part of what the facts that came make different. Nothing is final before all of them
+    /// are heard.
+    fn hear_news(&mut self, finished: &mut Vec<NodeId>, changes: &mut Vec<Change>) {
+        let mut touched = self.derive(CELLS_AT_ONCE, changes);
+        self.held.graph.wire(&mut touched, &self.rules);
+        self.regroup(&mut touched, changes);
+        self.hear(&mut touched);
+        let over = self.show(touched, changes);
+        for (entry, _) in over.finals {
+            self.look_at(entry, self.held.age);
+        }
+        finished.extend(over.finished);
+    }
+
+    /// Looks at some of the requests that time may have changed: held ones first, then frozen ones that
+    /// are final by now, which come back for it.
+    fn look_at_due(&mut self, finished: &mut Vec<NodeId>, changes: &mut Vec<Change>) -> Step {
+        let mut touched = Touched::default();
+        while touched.due.len() < DUE_AT_ONCE
+            && let Some(&(due, id)) = self.held.due.first()
+            && due <= self.held.age
+        {
             self.held.due.pop_first();
             touched.views.insert(id);
             touched.due.insert(id);
         }
+        if touched.due.is_empty() {
+            if !self.wake_due(WOKEN_AT_ONCE) {
+                return Step::Freeze;
+            }
+            touched = self.rework(changes);
+        }
         self.hear(&mut touched);
-        let over = self.show(touched, &mut changes);
-        self.seal(over.finals, &mut changes);
-        self.relieve(&mut changes);
-        self.expire(&mut changes);
-        self.freeze(&over.finished);
+        let over = self.show(touched, changes);
+        self.seal(over.finals, changes);
+        finished.extend(over.finished);
+        Step::Due
+    }
+
+    fn count_uncorrelated(&mut self, changes: &mut Vec<Change>) {
         let counts = std::mem::take(&mut self.held.uncorrelated);
         changes.extend(counts.into_iter().map(|((function, secs), count)| {
             let at = Timestamp::EPOCH.saturating_add(Duration::from_secs(secs));
             Change::Uncorrelated { function, count, at }
         }));
-        changes
     }
 
     /// Works out what the facts that came now make different.
     pub(super) fn rework(&mut self, changes: &mut Vec<Change>) -> Touched {
-        let mut touched = self.derive(changes);
+        let mut touched = self.derive(usize::MAX, changes);
         self.held.graph.wire(&mut touched, &self.rules);
         self.regroup(&mut touched, changes);
         self.settle_back(changes);
@@ -550,7 +624,24 @@ impl Engine {
     }
 }
 
-/// Requests that one tick found over.
+/// How far a tick is ([`Engine::begin_tick`]).
+#[derive(Debug)]
+pub struct TickPart(Step, Vec<NodeId>);
+
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    /// What came since the last tick.
+    News,
+    /// What time changed.
+    Due,
+    /// Putting away what is over, all of which this tick has found.
+    Freeze,
+    /// Bounds and ages.
+    End,
+    Over,
+}
+
+/// Requests that one part of a tick found over.
 #[derive(Debug, Default)]
 struct Over {
     /// With their last views.

@@ -267,11 +267,16 @@ impl Engine {
         }
     }
 
-    /// Brings back what is final by now.
-    pub(super) fn wake_due(&mut self) {
-        while let Some(id) = self.held.frozen.due(self.held.age) {
+    /// Brings back what is final by now, at most so many blocks. False where there is none.
+    pub(super) fn wake_due(&mut self, n_max: usize) -> bool {
+        let mut n = 0;
+        while n < n_max
+            && let Some(id) = self.held.frozen.due(self.held.age)
+        {
             self.wake(id);
+            n += 1;
         }
+        n > 0
     }
 
     pub(super) fn wake(&mut self, id: BlockId) {
@@ -331,7 +336,7 @@ impl Engine {
         let mut aside = self.aside();
         aside.take_back(contents);
         let mut nothing = Vec::new();
-        let mut touched = aside.derive(&mut nothing);
+        let mut touched = aside.derive(usize::MAX, &mut nothing);
         aside.held.graph.wire(&mut touched, &self.rules);
         aside.regroup(&mut touched, &mut nothing);
         for node in aside.held.graph.nodes.values_mut() {

@@ -33,6 +33,8 @@ pub(super) struct Bundle {
     pub(super) run: Option<Text>,
 }
 
+pub(super) type Bundles = BTreeMap<BundleKey, Bundle>;
+
 /// The invocation of a span that only the platform tells of.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) struct Alias {
@@ -40,6 +42,8 @@ pub(super) struct Alias {
     pub(super) function: Option<Text>,
 }
 
+/// Room that a trace begins with.
+const SPANS_USUAL: usize = 8;
 /// Spans in order of arrival that are looked through one by one.
 const UNSORTED_FEW: usize = 64;
 
@@ -60,6 +64,9 @@ impl Spans {
         } else if self.facts.len() >= UNSORTED_FEW {
             self.hashes.extend(self.facts.iter().map(|own| (own.span, own.mark.hash)));
             self.hashes.insert(fact.span, fact.mark.hash);
+        }
+        if self.facts.capacity() == 0 {
+            self.facts.reserve(SPANS_USUAL);
         }
         self.facts.push(fact);
     }
@@ -125,7 +132,9 @@ pub(super) struct TraceCell {
     pub(super) logs: Vec<LogFact>,
     pub(super) aliases: BTreeMap<SpanId, BTreeSet<Alias>>,
     /// As of the last tick.
-    pub(super) bundles: BTreeMap<BundleKey, Bundle>,
+    pub(super) bundles: Bundles,
+    /// A fact was taken out since: bundles that look the same may hold another.
+    pub(super) is_torn: bool,
     /// Invocations that this trace alone tells of.
     pub(super) nodes: Vec<(Text, NodeId)>,
 }
@@ -142,9 +151,9 @@ impl TraceCell {
     }
 
     /// Cuts the trace into bundles.
-    pub(super) fn cut(&self) -> BTreeMap<BundleKey, Bundle> {
+    pub(super) fn cut(&self) -> Bundles {
         let heads = self.heads();
-        let mut bundles: BTreeMap<BundleKey, Bundle> = BTreeMap::new();
+        let mut bundles = Bundles::new();
         for (span, &head) in self.spans.iter().zip(&heads) {
             let head = self.spans.facts.get(head).unwrap_or(span);
             bundles.entry(BundleKey::Head(head.span)).or_default().members.push(span.span);

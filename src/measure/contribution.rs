@@ -8,7 +8,7 @@ use foldhash::fast::RandomState;
 
 use serde::{Deserialize, Serialize};
 
-use crate::series::{Observation, Series};
+use crate::series::{Address, Observation, Series};
 use crate::signal::{Labels, METRIC_NAME, Text, Timestamp, TraceId};
 
 /// Label sets that are shared between contributions; at the bound the cache begins anew, which costs
@@ -53,16 +53,61 @@ enum Kind {
 }
 
 /// A series that is added to.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug)]
 pub(super) struct Target {
-    labels: Labels,
+    address: Address,
     kind: Kind,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+impl Target {
+    fn new(labels: Labels, kind: Kind) -> Self {
+        Self { address: Address::new(labels), kind }
+    }
+
+    fn labels(&self) -> &Labels {
+        self.address.labels()
+    }
+}
+
+impl PartialEq for Target {
+    fn eq(&self, other: &Self) -> bool {
+        self.kind == other.kind && self.labels() == other.labels()
+    }
+}
+
+impl Eq for Target {}
+
+impl std::hash::Hash for Target {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        (self.labels(), self.kind).hash(state);
+    }
+}
+
+impl Serialize for Target {
+    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        (self.labels(), self.kind).serialize(s)
+    }
+}
+
+impl<'de> Deserialize<'de> for Target {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        let (labels, kind) = Deserialize::deserialize(d)?;
+        Ok(Self::new(labels, kind))
+    }
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Contribution {
     target: Arc<Target>,
     amount: f64,
+}
+
+impl PartialEq for Contribution {
+    fn eq(&self, other: &Self) -> bool {
+        // Label sets are shared, so that equal ones are nearly always the same.
+        self.amount == other.amount
+            && (Arc::ptr_eq(&self.target, &other.target) || self.target == other.target)
+    }
 }
 
 /// All that one version of a subject adds; it lies at one event time.
@@ -104,7 +149,7 @@ impl Contributions {
         let exemplar = self.exemplar.text();
         for part in self.parts.iter().skip(n_same) {
             match part.target.kind {
-                Kind::Add => series.add(&part.target.labels, self.at, -self.weighed(part)),
+                Kind::Add => series.add_to(&part.target.address, self.at, -self.weighed(part)),
                 Kind::Observe => self.observe(part, -1, &exemplar, series),
             }
         }
@@ -116,11 +161,11 @@ impl Contributions {
         let exemplar = self.exemplar.text();
         for part in self.parts.iter().skip(n_same) {
             match part.target.kind {
-                Kind::Add => series.add(&part.target.labels, self.at, self.weighed(part)),
+                Kind::Add => series.add_to(&part.target.address, self.at, self.weighed(part)),
                 Kind::Observe => self.observe(part, 1, &exemplar, series),
             }
-            if part.target.labels.name() != noted {
-                noted = part.target.labels.name();
+            if part.target.labels().name() != noted {
+                noted = part.target.labels().name();
                 series.note_lateness(noted, now.since(self.at), now);
             }
         }
@@ -134,7 +179,7 @@ impl Contributions {
         let exemplar = (!exemplar.is_empty()).then_some(exemplar);
         let count = sign * i64::from(self.times);
         let seen = Observation { value: part.amount, count, exemplar };
-        series.observe_with_exemplar(&part.target.labels, self.at, seen);
+        series.observe_at(&part.target.address, self.at, seen);
     }
 }
 
@@ -219,13 +264,13 @@ impl LabelCache {
         };
         if let Some(held) = self.sets.get(&hash)
             && held.kind == kind
-            && is_in(&held.labels)
+            && is_in(held.labels())
         {
             return Arc::clone(held);
         }
         let pairs = labels.iter().map(|(name, value)| (Text::from(*name), Text::from(*value)));
         let labels = Labels::new(pairs.chain([(METRIC_NAME.into(), metric.into())]));
-        let made = Arc::new(Target { labels, kind });
+        let made = Arc::new(Target::new(labels, kind));
         if self.sets.len() >= LABEL_SETS_MAX {
             self.sets.clear();
         }

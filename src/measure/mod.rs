@@ -136,11 +136,21 @@ impl Measure {
         self.objectives.iter().filter_map(threshold).collect()
     }
 
-    /// Applies one tick's changes to the store.
+    /// Applies a tick's changes to the store.
     pub fn apply(&mut self, changes: &[Change], series: &mut Series, now: Timestamp) {
+        self.count(changes, series, now);
+        self.show(series, now);
+    }
+
+    /// Applies some of a tick's changes to the store; [`Measure::show`] is to follow the last of them.
+    pub fn count(&mut self, changes: &[Change], series: &mut Series, now: Timestamp) {
         for change in changes {
             self.apply_one(change, series, now);
         }
+    }
+
+    /// Shows the gauges of a tick.
+    pub fn show(&mut self, series: &mut Series, now: Timestamp) {
         self.memory_use.show(series, now);
     }
 

@@ -261,17 +261,23 @@ impl State {
     }
 
     fn tick(&self, log_time: Timestamp) {
-        let (changes, open) = {
-            let mut engine = write(&self.engine);
-            let changes = engine.tick(log_time);
+        let mut part = write(&self.engine).begin_tick(log_time);
+        loop {
+            // Readers get in between two parts.
+            let changes = write(&self.engine).next_part(&mut part);
+            let Some(changes) = changes else { break };
+            self.count(&changes, log_time);
+        }
+        let open = {
+            let engine = read(&self.engine);
             self.crowded.store(engine.is_crowded(), Ordering::Relaxed);
-            (changes, engine.open_by_flow())
+            engine.open_by_flow()
         };
         let alert_series = write(&self.evaluator).tick(log_time);
         self.gaps().tick(log_time);
         {
             let (mut measure, mut series) = (self.measure(), write(&self.series));
-            measure.apply(&changes, &mut series, log_time);
+            measure.show(&mut series, log_time);
             let t = log_time.as_millis();
             for (flow, n) in open {
                 let labels =
@@ -283,15 +289,22 @@ impl State {
             }
             series.tick(log_time);
         }
-        for change in &changes {
+        if let Err(error) = self.archive.tick(log_time) {
+            tracing::error!(event = "archive.tick.failed", %error);
+        }
+    }
+
+    fn count(&self, changes: &[Change], log_time: Timestamp) {
+        if !changes.is_empty() {
+            let (mut measure, mut series) = (self.measure(), write(&self.series));
+            measure.count(changes, &mut series, log_time);
+        }
+        for change in changes {
             if let Change::RequestFinal(request) = change
                 && let Err(error) = self.archive.offer(request)
             {
                 tracing::error!(event = "archive.request.failed", %error);
             }
-        }
-        if let Err(error) = self.archive.tick(log_time) {
-            tracing::error!(event = "archive.tick.failed", %error);
         }
     }
 

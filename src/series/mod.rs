@@ -48,5 +48,5 @@ pub use sample::{
     CounterReset, Histogram, RawSeries, Run, STALE_NAN_BITS, Sample, SampleValue, runs,
 };
 pub use snapshot::{SnapshotError, is_whole_block};
-pub use store::{Config, Dropped, Observation, SelectError, Selection, Series};
+pub use store::{Address, Config, Dropped, Observation, SelectError, Selection, Series};
 pub use values::{label_names_shared, label_values_shared};

@@ -1,6 +1,7 @@
 //! The store itself: takes deltas and samples, ages them, keeps within its bounds.
 
 use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -13,7 +14,7 @@ use super::lateness::Lateness;
 use super::remarks::Remarks;
 use super::seal::Sealing;
 use super::slots::Zones;
-use super::table::{Admission, Data, ENTRY_BYTES, Entry, Kind, Table};
+use super::table::{Admission, Data, ENTRY_BYTES, Entry, Kind, SeriesId, Table};
 use super::windows::Windows;
 use super::{Matcher, Sample};
 use crate::number::{i64_from_u64, u64_from_usize};
@@ -164,12 +165,17 @@ impl Series {
 
     /// Adds `delta` (negative for a correction) to a derived counter, in the slot of `at`.
     pub fn add(&mut self, labels: &Labels, at: Timestamp, delta: f64) {
+        self.add_to(&Address::new(labels.clone()), at, delta);
+    }
+
+    /// As [`Series::add`], where the same is added to again and again.
+    pub fn add_to(&mut self, address: &Address, at: Timestamp, delta: f64) {
         if delta == 0.0 || delta.is_nan() {
             return;
         }
         let key = self.zones.key(second(at));
         if let Some(Entry { data: Data::Counter(counter), parts, .. }) =
-            self.resolve(labels, Kind::Counter, COUNTER_ADD_BYTES)
+            self.resolve(address, Kind::Counter, COUNTER_ADD_BYTES)
         {
             counter.add(key, to_parts(delta, *parts));
         }
@@ -177,11 +183,13 @@ impl Series {
 
     /// Adds `count` observations of `value` (negative for a correction) to a derived histogram.
     pub fn observe(&mut self, labels: &Labels, at: Timestamp, value: f64, count: i64) {
-        self.observe_with_exemplar(labels, at, Observation { value, count, exemplar: None });
+        let seen = Observation { value, count, exemplar: None };
+        self.observe_at(&Address::new(labels.clone()), at, seen);
     }
 
-    /// As [`Series::observe`], and remembers where the observation came from.
-    pub fn observe_with_exemplar(&mut self, labels: &Labels, at: Timestamp, seen: Observation<'_>) {
+    /// As [`Series::observe`], where the same is observed again and again; and remembers where the
+    /// observation came from.
+    pub fn observe_at(&mut self, address: &Address, at: Timestamp, seen: Observation<'_>) {
         let Observation { value, count, exemplar } = seen;
         if value.is_nan() || count == 0 {
             return;
@@ -191,7 +199,7 @@ impl Series {
         let key = self.zones.key(second(at));
         let class = self.bounds.class(value, second(at));
         if let Some(Entry { data: Data::Distribution(held, exemplars), .. }) =
-            self.resolve(labels, Kind::Distribution, OBSERVE_BYTES)
+            self.resolve(address, Kind::Distribution, OBSERVE_BYTES)
         {
             held.observe(key, value, class, count);
             match exemplar {
@@ -205,22 +213,27 @@ impl Series {
     /// Stores a gauge, scraped, pushed or recorded sample as it is.
     pub fn append(&mut self, labels: &Labels, sample: Sample) {
         if let Some(Entry { data: Data::Plain(plain), .. }) =
-            self.resolve(labels, Kind::Plain, APPEND_BYTES)
+            self.resolve(&Address::new(labels.clone()), Kind::Plain, APPEND_BYTES)
         {
             plain.insert(sample);
         }
     }
 
-    fn resolve(&mut self, labels: &Labels, kind: Kind, bytes: usize) -> Option<&mut Entry> {
+    fn resolve(&mut self, address: &Address, kind: Kind, bytes: usize) -> Option<&mut Entry> {
+        if let Some(id) = address.known(&self.table, kind) {
+            self.bytes += u64_from_usize(bytes);
+            return self.table.get_mut(id);
+        }
         let admission = if self.bytes >= self.config.memory_max_bytes {
             Admission::Closed
         } else {
             Admission::UpTo { per_metric: self.config.series_per_metric_max }
         };
         let n_before = self.table.len();
-        let id = self.table.resolve(labels, kind, admission, second(self.now))?;
+        let id = self.table.resolve(&address.labels, kind, admission, second(self.now))?;
         let n_new = self.table.len() - n_before;
         self.bytes += u64_from_usize(bytes + n_new * ENTRY_BYTES);
+        address.remember(self.table.get(id)?);
         self.table.get_mut(id)
     }
 
@@ -397,6 +410,39 @@ pub struct Observation<'a> {
     pub count: i64,
     /// The trace id, or the request's.
     pub exemplar: Option<&'a str>,
+}
+
+/// Labels that are added to again and again, and the series that they were found to name.
+#[derive(Debug)]
+pub struct Address {
+    labels: Labels,
+    found: Mutex<Option<(SeriesId, Labels)>>,
+}
+
+impl Address {
+    pub fn new(labels: Labels) -> Self {
+        Self { labels, found: Mutex::default() }
+    }
+
+    pub fn labels(&self) -> &Labels {
+        &self.labels
+    }
+
+    fn known(&self, table: &Table, kind: Kind) -> Option<SeriesId> {
+        let found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        let (id, labels) = found.as_ref()?;
+        // Another store, or a series that went and came again, has other labels at this place.
+        let is_it = |entry: &Entry| entry.labels.is_same(labels) && entry.data.kind() == kind;
+        table.get(*id).filter(|entry| is_it(entry)).map(|_| *id)
+    }
+
+    /// An overflow series is not what the labels name: there may be room for them the next time.
+    fn remember(&self, entry: &Entry) {
+        if entry.labels == self.labels {
+            let found = (entry.id, entry.labels.clone());
+            *self.found.lock().unwrap_or_else(PoisonError::into_inner) = Some(found);
+        }
+    }
 }
 
 /// The whole second in which a time lies.

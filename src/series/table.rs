@@ -51,7 +51,7 @@ impl Data {
         }
     }
 
-    fn kind(&self) -> Kind {
+    pub(crate) fn kind(&self) -> Kind {
         match self {
             Self::Counter(_) => Kind::Counter,
             Self::Distribution(..) => Kind::Distribution,

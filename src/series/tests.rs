@@ -319,13 +319,10 @@ fn a_month_is_read_in_about_eleven_thousand_samples() {
 #[test]
 fn exemplars_lead_from_buckets_to_the_slowest_and_the_newest() {
     let mut series = Series::new(Config::default());
+    let address = Address::new(named("throughline_queue_lag_seconds,queue=q"));
     for (second, value, trace_id) in [(61.0, 3.0, "slow"), (62.0, 0.2, "mid"), (63.0, 0.1, "new")] {
         let seen = Observation { value, count: 1, exemplar: Some(trace_id) };
-        series.observe_with_exemplar(
-            &named("throughline_queue_lag_seconds,queue=q"),
-            at(second),
-            seen,
-        );
+        series.observe_at(&address, at(second), seen);
     }
     let matchers = [Matcher::equal(METRIC_NAME, "throughline_queue_lag_seconds_bucket")];
     let mut text = String::new();
@@ -341,7 +338,7 @@ fn exemplars_lead_from_buckets_to_the_slowest_and_the_newest() {
     .assert_eq(&text);
     let own = [Matcher::equal(METRIC_NAME, QUEUE_LAG)];
     let seen = Observation { value: 3.0, count: -1, exemplar: Some("slow") };
-    series.observe_with_exemplar(&named("throughline_queue_lag_seconds,queue=q"), at(61.0), seen);
+    series.observe_at(&address, at(61.0), seen);
     assert_eq!(series.exemplars(&own, 0, i64::MAX)[0].1.len(), 1);
 }
 
@@ -436,4 +433,26 @@ fn labels_of_one_kind_refuse_samples_of_another() {
     let mut series = Series::new(Config::default());
     apply(&mut series, "add c 10 1\nappend c 10000 9\nobserve c 10 1 1\ntick 10");
     assert_eq!(series.dropped().mismatched, 2);
+}
+
+#[test]
+fn an_address_finds_its_series_in_every_store_and_after_it_came_again() {
+    let address = Address::new(named("throughline_invocations_total,faas_name=f,outcome=ok"));
+    let other = named("throughline_invocations_total,faas_name=g,outcome=ok");
+    let total = |series: &Series| {
+        let matchers =
+            [Matcher::equal(METRIC_NAME, INVOCATIONS), Matcher::equal("faas_name", "f")];
+        let all = i64::MIN..=i64::MAX;
+        let last = |read: &SeriesSamples| read.samples.last().map(|sample| format!("{:?}", sample.value));
+        let of_ok = |read: &&SeriesSamples| read.labels.get("outcome") == Some("ok");
+        let read = read_all(series, &matchers, all);
+        read.iter().find(of_ok).and_then(last)
+    };
+    let mut first = Series::new(Config::default());
+    first.add_to(&address, at(61.0), 1.0);
+    let mut second = Series::new(Config::default());
+    second.add(&other, at(61.0), 5.0);
+    second.add_to(&address, at(61.0), 1.0);
+    first.add_to(&address, at(62.0), 1.0);
+    assert_eq!((total(&first), total(&second)), (Some("Float(2.0)".into()), Some("Float(1.0)".into())));
 }

@@ -42,7 +42,11 @@ impl Labels {
 
     /// The metric's name, empty where there is none.
     pub fn name(&self) -> &str {
-        self.get(METRIC_NAME).unwrap_or_default()
+        // It sorts before all names in lower case.
+        match self.0.first() {
+            Some((name, value)) if **name == *METRIC_NAME => value,
+            _ => self.get(METRIC_NAME).unwrap_or_default(),
+        }
     }
 
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
@@ -51,6 +55,11 @@ impl Labels {
 
     pub fn pairs(&self) -> &[(Text, Text)] {
         &self.0
+    }
+
+    /// Whether this is the same copy, not only an equal one.
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 
     pub fn len(&self) -> usize {
