@@ -337,7 +337,8 @@ fn message(request: u64, sent: Timestamp) -> MessageRef {
 /// as many are final each second as well.
 fn steady(shape: Shape, rate: u64, allowed_lateness: Duration) {
     let mut world = World::new(allowed_lateness);
-    let quiet = 12 + shape.n_hops() + if allowed_lateness == LATENESS { LATENESS.as_secs() } else { 0 };
+    let quiet =
+        12 + shape.n_hops() + if allowed_lateness == LATENESS { LATENESS.as_secs() } else { 0 };
     (0..quiet).for_each(|n| world.second(shape, n, rate));
     (world.n_facts, world.intake, world.ticks) = (0, Duration::ZERO, Duration::ZERO);
     let resident = resident_bytes();

@@ -163,6 +163,12 @@ impl Memory {
         }
     }
 
+    /// As [`Memory::seal`], of a fact that was not held here.
+    pub(super) fn seal_anew(&mut self, identity: SignalId, hash: u64, age: Age) {
+        self.identities.insert(identity, Identity { hash, life: Life::Sealed });
+        self.passing.push_back((age, Passing::Identity(identity)));
+    }
+
     /// Leaves a tombstone: what belongs to `key` and happened up to `until` is late.
     pub(super) fn bury(
         &mut self,

@@ -34,11 +34,11 @@ const TICK_MAX: Duration = Duration::from_secs(1);
 const INVOCATION_BYTES: u64 = 1_000;
 const REQUEST_BYTES: u64 = 700;
 
-/// Cells, due requests, blocks that come back and requests that are put away in one part of a tick: few
-/// enough that what they touch is still in the processor's caches when it is measured.
+/// Cells, due requests, final blocks and requests that are put away in one part of a tick: few enough
+/// that what they touch is still in the processor's caches when it is measured.
 const CELLS_AT_ONCE: usize = 512;
 const DUE_AT_ONCE: usize = 256;
-const WOKEN_AT_ONCE: usize = 128;
+const SEALED_AT_ONCE: usize = 128;
 const FROZEN_AT_ONCE: usize = 256;
 
 /// Hops from which on a request is not looked through for every piece of news.
@@ -286,7 +286,7 @@ impl Engine {
     }
 
     /// Looks at some of the requests that time may have changed: held ones first, then frozen ones that
-    /// are final by now, which come back for it.
+    /// are final by now.
     fn look_at_due(&mut self, finished: &mut Vec<NodeId>, changes: &mut Vec<Change>) -> Step {
         let mut touched = Touched::default();
         while touched.due.len() < DUE_AT_ONCE
@@ -298,7 +298,7 @@ impl Engine {
             touched.due.insert(id);
         }
         if touched.due.is_empty() {
-            if !self.wake_due(WOKEN_AT_ONCE) {
+            if !self.seal_due(SEALED_AT_ONCE, changes) {
                 return Step::Freeze;
             }
             touched = self.rework(changes);

@@ -119,6 +119,23 @@ impl Environments {
         self.leave(id, known);
     }
 
+    /// A frozen invocation is final; it may still have its place.
+    pub(super) fn seal_frozen(&mut self, known: &Known, has_init: bool) {
+        let place = (Text::clone(&known.function), known.instance.clone());
+        let Some(environment) = self.places.get(&place) else { return };
+        let from = (known.start, Text::clone(&known.id), NodeId::default());
+        let is_own =
+            |(start, id, _): &&(Timestamp, Text, NodeId)| *start == known.start && *id == known.id;
+        let Some(&(_, _, id)) = environment.starts.range(from..).next().filter(is_own) else {
+            return;
+        };
+        if has_init {
+            self.seal(id, known);
+        } else {
+            self.leave(id, known);
+        }
+    }
+
     /// Gives every init of the environments that changed to its invocation.
     pub(super) fn assign(&mut self, graph: &mut Graph, touched: &mut Touched) {
         for place in std::mem::take(&mut self.dirty) {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::cells::Fact;
+use super::dedup::{record_key, run_key, span_key};
 use super::engine::Engine;
 use super::environment::place_of;
 use super::fact::{Age, LogFact, Mark, PlatformFact, Source, SpanFact};
@@ -45,6 +46,10 @@ pub(super) struct Told {
 }
 
 impl Back {
+    fn is_empty(&self) -> bool {
+        self.invocations.is_empty() && self.requests.is_empty()
+    }
+
     pub(super) fn invocation(&mut self, id: &Text) -> Option<Told> {
         self.invocations.remove(id)
     }
@@ -267,13 +272,16 @@ impl Engine {
         }
     }
 
-    /// Brings back what is final by now, at most so many blocks. False where there is none.
-    pub(super) fn wake_due(&mut self, n_max: usize) -> bool {
+    /// Lets go of frozen requests that are final by now, at most so many blocks. What is not final as a
+    /// whole comes back. False where there was none.
+    pub(super) fn seal_due(&mut self, n_max: usize, changes: &mut Vec<Change>) -> bool {
         let mut n = 0;
         while n < n_max
             && let Some(id) = self.held.frozen.due(self.held.age)
         {
-            self.wake(id);
+            if !self.seal_frozen(id, changes) {
+                self.wake(id);
+            }
             n += 1;
         }
         n > 0
@@ -327,10 +335,8 @@ impl Engine {
         }
     }
 
-    /// The requests of a block, put together aside: what is held stays as it is.
-    pub(super) fn look_into(&self, id: BlockId) -> Vec<Request> {
-        let Some(block) = self.held.frozen.get(id) else { return Vec::new() };
-        let contents = Contents::read(&block.bytes, &self.held.frozen);
+    /// Puts a block together aside: what is held stays as it is. True where all of it was found again.
+    fn put_together(&self, contents: Contents) -> (Self, bool) {
         let inits: Table<Text, Option<Init>> =
             contents.invocations.iter().map(|(id, told)| (Text::clone(id), told.init)).collect();
         let mut aside = self.aside();
@@ -342,15 +348,77 @@ impl Engine {
         for node in aside.held.graph.nodes.values_mut() {
             node.environment_init = inits.get(&node.known.id).copied().flatten();
         }
+        let is_whole = aside.held.back.is_empty() && nothing.is_empty();
+        (aside, is_whole)
+    }
+
+    /// The requests of what was put together aside.
+    fn views_of(&self, aside: &Self) -> Vec<(NodeId, Request)> {
         let ground = Ground { graph: &aside.held.graph, ..self.ground() };
         let views = aside.held.requests.iter().filter_map(|(&entry, held)| {
             let flow = view::flow(&ground.graph.nodes.get(&entry)?.known);
             let standing = standing(ground, entry, &held.reach, flow);
-            let mut request = view::request(ground, entry, &held.reach, &standing)?;
-            request.state = State::Finished;
-            Some(request)
+            Some((entry, view::request(ground, entry, &held.reach, &standing)?))
         });
         views.collect()
+    }
+
+    /// The requests of a block.
+    pub(super) fn look_into(&self, id: BlockId) -> Vec<Request> {
+        let Some(block) = self.held.frozen.get(id) else { return Vec::new() };
+        let (aside, _) = self.put_together(Contents::read(&block.bytes, &self.held.frozen));
+        let views = self.views_of(&aside).into_iter();
+        views.map(|(_, request)| Request { state: State::Finished, ..request }).collect()
+    }
+
+    /// Makes the requests of a block final as if they had come back for it: what they leave behind is
+    /// worked out aside. False, and nothing is done, where one of them is not final yet.
+    fn seal_frozen(&mut self, id: BlockId, changes: &mut Vec<Change>) -> bool {
+        let Some(block) = self.held.frozen.get(id) else { return true };
+        let contents = Contents::read(&block.bytes, &self.held.frozen);
+        let marks: Vec<Mark> = contents.cells.iter().flat_map(CellFacts::marks).copied().collect();
+        let (mut aside, is_whole) = self.put_together(contents);
+        let finals = self.views_of(&aside);
+        if !is_whole || finals.iter().any(|(_, request)| request.state != State::Final) {
+            return false;
+        }
+        let age = self.held.age;
+        for (entry, mut request) in finals {
+            let Some(held) = aside.held.requests.remove(&entry) else { continue };
+            request.state = State::Finished;
+            if held.said != Some(self.digests.of(&request)) {
+                changes.push(Change::Request(Box::new(request.clone())));
+            }
+            request.state = State::Final;
+            for &id in &held.reach {
+                self.leave_stubs(&aside.held.graph, id, (entry, &held.id));
+            }
+            changes.push(Change::RequestFinal(Box::new(request)));
+        }
+        let mut nodes: Vec<_> = aside.held.graph.nodes.into_iter().collect();
+        nodes.sort_unstable_by_key(|(id, _)| *id);
+        for (_, node) in nodes {
+            self.held.environments.seal_frozen(&node.known, node.environment_init.is_some());
+            for key in Graph::keys_of(&node) {
+                self.held.graph.count_retired(key, &node.known.function);
+            }
+            self.leave_behind(&node, changes);
+            let own = match &node.cell {
+                Cell::Trace(_) => None,
+                Cell::Run(id) => Some(run_key(id)),
+                Cell::Records(function, key) => Some(record_key(function, key)),
+            };
+            let places = node.known.places.iter();
+            let spans = places.map(|place| span_key(&place.trace.0, &place.span.0));
+            self.leave_tombstones(&node.known, own.into_iter().chain(spans));
+        }
+        for mark in marks {
+            if let Some(identity) = mark.identity {
+                self.held.memory.seal_anew(identity, mark.hash, age);
+            }
+        }
+        self.held.frozen.wake(id);
+        true
     }
 }
 

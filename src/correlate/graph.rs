@@ -502,6 +502,11 @@ impl Graph {
         }
     }
 
+    /// A final invocation that was not here carried a key.
+    pub(super) fn count_retired(&mut self, key: &WeakKey, function: &Text) {
+        self.weak.entry(key.clone()).or_default().count_retired(function);
+    }
+
     /// Forgets how many final invocations carried a key.
     pub(super) fn forget_retired(&mut self, key: &WeakKey) {
         if let Some(set) = self.weak.get_mut(key) {

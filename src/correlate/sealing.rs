@@ -5,8 +5,8 @@
 
 use super::dedup::REMEMBERED;
 use super::engine::{Engine, Quiet};
-use super::fact::Age;
-use super::graph::{Graph, NodeId};
+use super::fact::{Age, SignalId};
+use super::graph::{Graph, Node, NodeId};
 use super::known::Known;
 use super::request::{Change, Request, State};
 use super::runs::SAME_START;
@@ -23,9 +23,11 @@ impl Engine {
             self.held.due.remove(&(held.due, entry));
             self.held.unsure.remove(&entry);
             request.state = State::Final;
-            for id in &held.reach {
-                self.leave_stubs(*id, entry, &held.id);
+            let graph = std::mem::take(&mut self.held.graph);
+            for &id in &held.reach {
+                self.leave_stubs(&graph, id, (entry, &held.id));
             }
+            self.held.graph = graph;
             let mut gone = Vec::new();
             for id in held.reach {
                 let Some(node) = self.held.graph.nodes.get_mut(&id) else { continue };
@@ -43,16 +45,21 @@ impl Engine {
         }
     }
 
-    /// By what something later may still continue this request.
-    fn leave_stubs(&mut self, id: NodeId, entry: NodeId, request: &Text) {
-        let Some(node) = self.held.graph.nodes.get(&id) else { return };
+    /// By what something later may still continue this request, which is named by its entry and its id.
+    pub(super) fn leave_stubs(
+        &mut self,
+        graph: &Graph,
+        id: NodeId,
+        (entry, request): (NodeId, &Text),
+    ) {
+        let Some(node) = graph.nodes.get(&id) else { return };
         let Some(owner) = node.owners.get(&entry) else { return };
         let age = self.held.age;
         let pending = age.saturating_add(self.rules.config.pending_max);
         let stubs = &mut self.held.stubs;
         for sent in &node.known.sent {
             let is_ours = sent.under.as_ref().is_none_or(|under| owner.labels.has(under));
-            let point = self.held.graph.messages.get(&sent.id);
+            let point = graph.messages.get(&sent.id);
             if is_ours && point.is_none_or(|point| point.receivers.is_empty()) {
                 stubs.leave(Text::clone(&sent.id), request, pending);
             }
@@ -74,13 +81,7 @@ impl Engine {
         } else {
             self.held.environments.leave(id, &node.known);
         }
-        for key in Graph::keys_of(&node) {
-            self.held.retired.push_back((age, key.clone()));
-        }
-        if node.said.invocation.is_some() {
-            changes.push(Change::InvocationFinal(Text::clone(&node.known.id)));
-        }
-        changes.extend(node.said.deliveries.keys().cloned().map(Change::DeliveryFinal));
+        self.leave_behind(&node, changes);
         let gap = self.rules.config.settle_after;
         let remains = self.held.cells.bury(&node.cell, &node.known, gap);
         for mark in remains.marks {
@@ -90,9 +91,26 @@ impl Engine {
             let weight = u64::from(mark.bytes) + super::intake::HOLDING_BYTES;
             self.held.bytes = self.held.bytes.saturating_sub(weight);
         }
-        let until = last_moment(&node.known, gap);
-        for key in remains.keys {
-            self.held.memory.bury(key, Some(Text::clone(&node.known.function)), until, age);
+        self.leave_tombstones(&node.known, remains.keys.into_iter());
+    }
+
+    /// Says that an invocation is final; the keys that it counts under stop counting some time.
+    pub(super) fn leave_behind(&mut self, node: &Node, changes: &mut Vec<Change>) {
+        for key in Graph::keys_of(node) {
+            self.held.retired.push_back((self.held.age, key.clone()));
+        }
+        if node.said.invocation.is_some() {
+            changes.push(Change::InvocationFinal(Text::clone(&node.known.id)));
+        }
+        changes.extend(node.said.deliveries.keys().cloned().map(Change::DeliveryFinal));
+    }
+
+    /// What comes later for one of these keys of a final invocation is late.
+    pub(super) fn leave_tombstones(&mut self, known: &Known, keys: impl Iterator<Item = SignalId>) {
+        let until = last_moment(known, self.rules.config.settle_after);
+        for key in keys {
+            let function = Some(Text::clone(&known.function));
+            self.held.memory.bury(key, function, until, self.held.age);
         }
     }
 

@@ -107,9 +107,14 @@ impl WeakSet {
         let n = self.members.len();
         self.remove(member);
         if self.members.len() < n {
-            *self.retired.entry(Text::clone(&member.function)).or_default() += 1;
-            self.n_retired += 1;
+            self.count_retired(&member.function);
         }
+    }
+
+    /// One more that carried the key is final.
+    pub(super) fn count_retired(&mut self, function: &Text) {
+        *self.retired.entry(Text::clone(function)).or_default() += 1;
+        self.n_retired += 1;
     }
 
     pub(super) fn join(&mut self, id: NodeId) {
