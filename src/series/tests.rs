@@ -453,6 +453,6 @@ fn an_address_finds_its_series_in_every_store_and_after_it_came_again() {
     first.add_to(&address, at(62.0), 1.0);
     assert_eq!(
         (total(&mut first).as_deref(), total(&mut second).as_deref()),
-        (Some("63000:2"), Some("63000:1"))
+        (Some("2@63000"), Some("1@63000"))
     );
 }
