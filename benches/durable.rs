@@ -75,7 +75,7 @@ impl Times {
         format!("{:.0} | {:.1} | {:.1}", self.a_second(span), self.millis(50), self.millis(99))
     }
 
-    fn of(all: Vec<Vec<Duration>>) -> Self {
+    fn of(all: &[Vec<Duration>]) -> Self {
         let mut all = all.concat();
         all.sort_unstable();
         Self(all)
@@ -123,7 +123,7 @@ fn raw(dir: &Path, senders: usize, span: Duration) -> Times {
     let took = threads.into_iter().map(|thread| thread.join().expect("a sender")).collect();
     writer.join().expect("a writer");
     std::fs::remove_file(path).expect("the file");
-    Times::of(took)
+    Times::of(&took)
 }
 
 struct Daemon {
@@ -230,7 +230,7 @@ impl Daemon {
         stop.store(true, Ordering::Relaxed);
         let told: Vec<_> = threads.into_iter().map(|one| one.join().expect("a sender")).collect();
         let (acked, refused) = told.into_iter().unzip();
-        Loaded { acked: Times::of(acked), refused: Times::of(refused) }
+        Loaded { acked: Times::of(&acked), refused: Times::of(&refused) }
     }
 }
 

@@ -1,8 +1,7 @@
 //! `throughline extension`: the sidecar inside a Lambda environment.
 
-use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 use clap::Args;
@@ -20,32 +19,6 @@ pub(super) fn is_layer() -> bool {
     let place = executable();
     let folder = place.parent().and_then(Path::file_name);
     folder.is_some_and(|name| name == "extensions") && runtime_api().is_some()
-}
-
-/// The allocator's own switch for huge pages, and where the kernel says whether it gives any.
-const HUGE_PAGES: &str = "MIMALLOC_ALLOW_THP";
-const KERNELS_WORD: &str = "/sys/kernel/mm/transparent_hugepage/enabled";
-
-/// Begins anew without huge pages, once. The allocator asks the kernel for pages of 2 MiB, of which an
-/// extension fills a fifth, and reads its options before `main`: only the environment can say otherwise.
-/// Where this fails, the extension is larger and nothing else.
-pub(super) fn without_huge_pages() {
-    let mut args = std::env::args_os();
-    let place = args.next().unwrap_or_default();
-    let args: Vec<std::ffi::OsString> = args.collect();
-    let is_asked = is_layer() || args.first().is_some_and(|first| first == "extension");
-    if !is_asked || runtime_api().is_none() || std::env::var_os(HUGE_PAGES).is_some() {
-        return;
-    }
-    let has_any = std::fs::read_to_string(KERNELS_WORD).is_ok_and(|word| !word.contains("[never]"));
-    if let Ok(own) = std::env::current_exe()
-        && has_any
-    {
-        let mut again = Command::new(own);
-        again.arg0(place).args(args).env(HUGE_PAGES, "0");
-        // Only a failure comes back.
-        drop(again.exec());
-    }
 }
 
 fn executable() -> std::path::PathBuf {

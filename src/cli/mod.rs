@@ -71,7 +71,6 @@ enum Command {
 
 /// Parses the arguments, runs the command, gives the exit code.
 pub fn main() -> ExitCode {
-    extension::without_huge_pages();
     // The first thing of all: every TLS client needs it, and only one provider may be installed.
     if rustls::crypto::ring::default_provider().install_default().is_err() {
         tracing::debug!("a crypto provider is installed already");

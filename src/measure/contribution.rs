@@ -1,6 +1,6 @@
 //! What one subject adds to the series, in a form that can be taken back.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
@@ -47,7 +47,7 @@ impl Id {
 
 /// What the amounts of a series are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-enum Kind {
+pub(super) enum Kind {
     Add,
     Observe,
 }
@@ -72,14 +72,6 @@ impl Target {
 impl PartialEq for Target {
     fn eq(&self, other: &Self) -> bool {
         self.kind == other.kind && self.labels() == other.labels()
-    }
-}
-
-impl Eq for Target {}
-
-impl std::hash::Hash for Target {
-    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
-        (self.labels(), self.kind).hash(state);
     }
 }
 
@@ -131,12 +123,10 @@ impl Contributions {
     }
 
     /// Holds each label set once, with all others that go through here.
-    pub(super) fn share_labels(&mut self, shared: &mut HashSet<Arc<Target>>) {
+    pub(super) fn share_labels(&mut self, shared: &mut HashMap<(Labels, Kind), Arc<Target>>) {
         for part in &mut self.parts {
-            match shared.get(&part.target) {
-                Some(target) => part.target = Arc::clone(target),
-                None => drop(shared.insert(Arc::clone(&part.target))),
-            }
+            let key = (part.target.labels().clone(), part.target.kind);
+            part.target = Arc::clone(shared.entry(key).or_insert_with(|| Arc::clone(&part.target)));
         }
     }
 

@@ -15,7 +15,7 @@ mod request;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize, Serializer};
 
@@ -110,7 +110,7 @@ impl Measure {
     /// Where the bytes are not what [`Measure::save`] of this version wrote.
     pub fn restore(saved: &[u8]) -> Result<Self, postcard::Error> {
         let mut measure: Self = postcard::from_bytes(saved)?;
-        let mut shared = HashSet::new();
+        let mut shared = HashMap::new();
         let Self { requests, invocations, deliveries, .. } = &mut measure;
         for counted in [requests, invocations, deliveries].into_iter().flat_map(HashMap::values_mut)
         {

@@ -58,10 +58,9 @@ async fn answer(State(seen): State<Seen>, uri: Uri, headers: HeaderMap, body: By
         "revoked" => json(r#"{"ok":false,"error":"invalid_auth"}"#),
         "busy" => json(r#"{"ok":false,"error":"ratelimited"}"#),
         "token" => json(r#"{"access_token":"t1","token_type":"bearer","expires_in":3600}"#),
-        "token-in-body" if n_before == 0 => StatusCode::UNAUTHORIZED.into_response(),
+        "token-in-body" | "401-once" if n_before == 0 => StatusCode::UNAUTHORIZED.into_response(),
         "token-in-body" => json(r#"{"access_token":"t2"}"#),
         "no-token" => json(r#"{"error":"invalid_scope"}"#),
-        "401-once" if n_before == 0 => StatusCode::UNAUTHORIZED.into_response(),
         _ => "ok".into_response(),
     }
 }
