@@ -120,7 +120,7 @@ fn raw(dir: &Path, senders: usize, span: Duration) -> Times {
         })
         .collect();
     drop(queue);
-    let took = threads.into_iter().map(|thread| thread.join().expect("a sender")).collect();
+    let took: Vec<_> = threads.into_iter().map(|thread| thread.join().expect("a sender")).collect();
     writer.join().expect("a writer");
     std::fs::remove_file(path).expect("the file");
     Times::of(&took)

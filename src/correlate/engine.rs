@@ -34,13 +34,6 @@ const TICK_MAX: Duration = Duration::from_secs(1);
 const INVOCATION_BYTES: u64 = 1_000;
 const REQUEST_BYTES: u64 = 700;
 
-/// Cells, due requests, final blocks and requests that are put away in one part of a tick: few enough
-/// that what they touch is still in the processor's caches when it is measured.
-const CELLS_AT_ONCE: usize = 512;
-const DUE_AT_ONCE: usize = 256;
-const SEALED_AT_ONCE: usize = 128;
-const FROZEN_AT_ONCE: usize = 256;
-
 /// Hops from which on a request is not looked through for every piece of news.
 const LARGE_HOPS: usize = 64;
 
@@ -221,103 +214,6 @@ impl Engine {
         }
     }
 
-    /// One journaled tick (at most 1 s of age): settles, expires, and says what changed.
-    pub fn tick(&mut self, now: Timestamp) -> Vec<Change> {
-        let mut part = self.begin_tick(now);
-        let mut changes = Vec::new();
-        while let Some(next) = self.next_part(&mut part) {
-            changes.extend(next);
-        }
-        changes
-    }
-
-    /// Begins a tick that goes part by part, so that what a part says can be measured and forgotten
-    /// before the next one, and readers get between them. All parts are to be taken before anything
-    /// else is applied.
-    pub fn begin_tick(&mut self, now: Timestamp) -> TickPart {
-        self.absent.clear();
-        self.grow_older(now);
-        TickPart(Step::News, Vec::new())
-    }
-
-    /// The next part's changes; None once the tick is over.
-    pub fn next_part(&mut self, part: &mut TickPart) -> Option<Vec<Change>> {
-        let mut changes = Vec::new();
-        let TickPart(step, finished) = part;
-        *step = match step {
-            Step::News if self.held.cells.dirty.is_empty() => {
-                self.settle_back(&mut changes);
-                Step::Due
-            }
-            Step::News => {
-                self.hear_news(finished, &mut changes);
-                Step::News
-            }
-            Step::Due => self.look_at_due(finished, &mut changes),
-            Step::Freeze => {
-                let n = finished.len().saturating_sub(FROZEN_AT_ONCE);
-                let some = finished.split_off(n);
-                self.freeze(&some);
-                if finished.is_empty() { Step::End } else { Step::Freeze }
-            }
-            Step::End => {
-                self.relieve(&mut changes);
-                self.expire(&mut changes);
-                self.count_uncorrelated(&mut changes);
-                Step::Over
-            }
-            Step::Over => return None,
-        };
-        Some(changes)
-    }
-
-    /// Works out a part of what the facts that came make different. Nothing is final before all of them
-    /// are heard.
-    fn hear_news(&mut self, finished: &mut Vec<NodeId>, changes: &mut Vec<Change>) {
-        let mut touched = self.derive(CELLS_AT_ONCE, changes);
-        self.held.graph.wire(&mut touched, &self.rules);
-        self.regroup(&mut touched, changes);
-        self.hear(&mut touched);
-        let over = self.show(touched, changes);
-        for (entry, _) in over.finals {
-            self.look_at(entry, self.held.age);
-        }
-        finished.extend(over.finished);
-    }
-
-    /// Looks at some of the requests that time may have changed: held ones first, then frozen ones that
-    /// are final by now.
-    fn look_at_due(&mut self, finished: &mut Vec<NodeId>, changes: &mut Vec<Change>) -> Step {
-        let mut touched = Touched::default();
-        while touched.due.len() < DUE_AT_ONCE
-            && let Some(&(due, id)) = self.held.due.first()
-            && due <= self.held.age
-        {
-            self.held.due.pop_first();
-            touched.views.insert(id);
-            touched.due.insert(id);
-        }
-        if touched.due.is_empty() {
-            if !self.seal_due(SEALED_AT_ONCE, changes) {
-                return Step::Freeze;
-            }
-            touched = self.rework(changes);
-        }
-        self.hear(&mut touched);
-        let over = self.show(touched, changes);
-        self.seal(over.finals, changes);
-        finished.extend(over.finished);
-        Step::Due
-    }
-
-    fn count_uncorrelated(&mut self, changes: &mut Vec<Change>) {
-        let counts = std::mem::take(&mut self.held.uncorrelated);
-        changes.extend(counts.into_iter().map(|((function, secs), count)| {
-            let at = Timestamp::EPOCH.saturating_add(Duration::from_secs(secs));
-            Change::Uncorrelated { function, count, at }
-        }));
-    }
-
     /// Works out what the facts that came now make different.
     pub(super) fn rework(&mut self, changes: &mut Vec<Change>) -> Touched {
         let mut touched = self.derive(usize::MAX, changes);
@@ -327,7 +223,7 @@ impl Engine {
         touched
     }
 
-    fn grow_older(&mut self, now: Timestamp) {
+    pub(super) fn grow_older(&mut self, now: Timestamp) {
         let passed = self.held.last_tick.map_or(Duration::ZERO, |last| now.since(last));
         self.held.age = self.held.age.saturating_add(passed.min(TICK_MAX));
         self.held.last_tick = Some(now);
@@ -437,7 +333,7 @@ impl Engine {
 
     /// A large request that has news is open, whatever else it waits for: it is looked through once it
     /// may be quiet, or when something of it was due anyway.
-    fn hear(&mut self, touched: &mut Touched) {
+    pub(super) fn hear(&mut self, touched: &mut Touched) {
         let settle_after = self.rules.config.settle_after;
         let n_told = touched.told.len() + touched.moved.len();
         let is_large = |entry: &NodeId| {
@@ -465,7 +361,7 @@ impl Engine {
     }
 
     /// Looks at requests anew and says what differs. Gives those that are over.
-    fn show(&mut self, touched: Touched, changes: &mut Vec<Change>) -> Over {
+    pub(super) fn show(&mut self, touched: Touched, changes: &mut Vec<Change>) -> Over {
         let mut over = Over::default();
         let mut told: BTreeSet<NodeId> = touched.moved;
         told.extend(&touched.told);
@@ -624,29 +520,12 @@ impl Engine {
     }
 }
 
-/// How far a tick is ([`Engine::begin_tick`]).
-#[derive(Debug)]
-pub struct TickPart(Step, Vec<NodeId>);
-
-#[derive(Clone, Copy, Debug)]
-enum Step {
-    /// What came since the last tick.
-    News,
-    /// What time changed.
-    Due,
-    /// Putting away what is over, all of which this tick has found.
-    Freeze,
-    /// Bounds and ages.
-    End,
-    Over,
-}
-
 /// Requests that one part of a tick found over.
 #[derive(Debug, Default)]
-struct Over {
+pub(super) struct Over {
     /// With their last views.
-    finals: Vec<(NodeId, Request)>,
-    finished: Vec<NodeId>,
+    pub(super) finals: Vec<(NodeId, Request)>,
+    pub(super) finished: Vec<NodeId>,
 }
 
 /// A request of the invocation is over: it counts though its end is not known.

@@ -40,6 +40,7 @@ mod weak;
 mod reach;
 mod rules;
 mod settle;
+mod tick;
 mod stubs;
 mod sealing;
 // what is shown
@@ -56,3 +57,4 @@ mod tests;
 pub use config::Config;
 pub use engine::{Applied, Engine, Finding, Lookup, RequestFilter};
 pub use request::{Change, Delivery, Hop, Invocation, Outcome, Request, State};
+pub use tick::TickPart;
