@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use super::engine::Engine;
-use super::graph::{NodeId, Touched};
+use super::graph::{Cell, NodeId, Touched};
 use super::request::Change;
 use crate::signal::Timestamp;
 
@@ -52,6 +52,8 @@ impl Engine {
     pub fn begin_tick(&mut self, now: Timestamp) -> TickPart {
         self.absent.clear();
         self.grow_older(now);
+        // Traces feed the runs: those that come first are not worked out twice.
+        self.held.cells.dirty.sort_by_key(|cell| !matches!(cell, Cell::Trace(_)));
         TickPart(Step::News, Vec::new())
     }
 
