@@ -229,7 +229,7 @@ impl Daemon {
         std::thread::sleep(span);
         stop.store(true, Ordering::Relaxed);
         let told: Vec<_> = threads.into_iter().map(|one| one.join().expect("a sender")).collect();
-        let (acked, refused) = told.into_iter().unzip();
+        let (acked, refused): (Vec<_>, Vec<_>) = told.into_iter().unzip();
         Loaded { acked: Times::of(&acked), refused: Times::of(&refused) }
     }
 }
