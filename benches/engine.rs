@@ -146,8 +146,8 @@ impl World {
     fn tick(&mut self, passed: Duration) {
         self.now = self.now.saturating_add(passed);
         let before = cpu();
-        let mut part = self.engine.begin_tick(self.now);
-        while let Some(changes) = self.engine.next_part(&mut part) {
+        let mut progress = self.engine.begin_tick(self.now);
+        while let Some(changes) = self.engine.next_part(&mut progress) {
             self.measure.count(&changes, &mut self.series, self.now);
         }
         self.measure.show(&mut self.series, self.now);

@@ -9,14 +9,9 @@ use super::traces::TraceCell;
 use crate::signal::Text;
 
 impl Engine {
-    /// Works out the invocations of dirty cells, at most so many and what they touch. Traces come first:
-    /// they feed the runs.
-    pub(super) fn derive(&mut self, n_max: usize, changes: &mut Vec<Change>) -> Touched {
+    /// Works out the invocations of all dirty cells. Traces come first: they feed the runs.
+    pub(super) fn derive(&mut self, changes: &mut Vec<Change>) -> Touched {
         let mut touched = Touched::default();
-        let later = {
-            let dirty = &mut self.held.cells.dirty;
-            dirty.split_off(n_max.min(dirty.len()))
-        };
         let (traces, others): (Vec<Cell>, Vec<Cell>) = std::mem::take(&mut self.held.cells.dirty)
             .into_iter()
             .partition(|cell| matches!(cell, Cell::Trace(_)));
@@ -28,7 +23,7 @@ impl Engine {
             self.update(&cell, known, &mut touched, changes);
         }
         let gap = self.rules.config.settle_after;
-        for cell in std::mem::replace(&mut self.held.cells.dirty, later) {
+        for cell in std::mem::take(&mut self.held.cells.dirty) {
             self.held.cells.settle(&cell);
             let known = match &cell {
                 Cell::Trace(_) => continue,

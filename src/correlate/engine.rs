@@ -216,7 +216,7 @@ impl Engine {
 
     /// Works out what the facts that came now make different.
     pub(super) fn rework(&mut self, changes: &mut Vec<Change>) -> Touched {
-        let mut touched = self.derive(usize::MAX, changes);
+        let mut touched = self.derive(changes);
         self.held.graph.wire(&mut touched, &self.rules);
         self.regroup(&mut touched, changes);
         self.settle_back(changes);
@@ -360,34 +360,35 @@ impl Engine {
         }
     }
 
-    /// Looks at requests anew and says what differs. Gives those that are over.
-    pub(super) fn show(&mut self, touched: Touched, changes: &mut Vec<Change>) -> Over {
-        let mut over = Over::default();
-        let mut told: BTreeSet<NodeId> = touched.moved;
-        told.extend(&touched.told);
-        for entry in touched.views {
-            let was_open = self.held.requests.get(&entry).map(|held| held.summary.state);
-            let Some(standing) = self.stand(entry) else { continue };
-            let Some(held) = self.held.requests.get(&entry) else { continue };
-            // Time may have made an end of one of its invocations, or it is over now.
-            let is_over = standing.state != State::Open;
-            if touched.due.contains(&entry) || is_over && was_open == Some(State::Open) {
-                let nodes = held.reach.iter().filter(|id| self.may_be_told(**id));
-                told.extend(nodes);
-            }
-            if !is_over {
-                continue;
-            }
-            match self.finish(entry, &standing, changes) {
-                Some(last) => over.finals.push(last),
-                None => over.finished.push(entry),
-            }
+    /// Looks at a request anew and says what differs; notes its invocations that are to be told, and whether
+    /// it is over.
+    pub(super) fn show(
+        &mut self,
+        entry: NodeId,
+        is_due: bool,
+        (told, over): (&mut BTreeSet<NodeId>, &mut Over),
+        changes: &mut Vec<Change>,
+    ) {
+        let was_open = self.held.requests.get(&entry).map(|held| held.summary.state);
+        let Some(standing) = self.stand(entry) else { return };
+        let Some(held) = self.held.requests.get(&entry) else { return };
+        // Time may have made an end of one of its invocations, or it is over now.
+        let is_over = standing.state != State::Open;
+        if is_due || is_over && was_open == Some(State::Open) {
+            told.extend(held.reach.iter().filter(|id| self.may_be_told(**id)));
         }
-        for id in told {
-            let quiet = self.has_quiet_owner(id).then_some(Quiet);
-            self.tell(id, quiet, changes);
+        if !is_over {
+            return;
         }
-        over
+        match self.finish(entry, &standing, changes) {
+            Some(last) => over.finals.push(last),
+            None => over.finished.push(entry),
+        }
+    }
+
+    pub(super) fn tell_as_it_stands(&mut self, id: NodeId, changes: &mut Vec<Change>) {
+        let quiet = self.has_quiet_owner(id).then_some(Quiet);
+        self.tell(id, quiet, changes);
     }
 
     /// Whether time, or the end of its request, may change what is said of an invocation.
@@ -520,7 +521,7 @@ impl Engine {
     }
 }
 
-/// Requests that one part of a tick found over.
+/// Requests that a tick found over.
 #[derive(Debug, Default)]
 pub(super) struct Over {
     /// With their last views.

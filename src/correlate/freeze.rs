@@ -14,7 +14,7 @@ use super::engine::Engine;
 use super::environment::place_of;
 use super::fact::{Age, LogFact, Mark, PlatformFact, Source, SpanFact};
 use super::frozen::{Block, BlockId, BlockKey, Frozen, Line, Start};
-use super::graph::{Cell, Graph, NodeId, Said, hash_of, hash_of_trace};
+use super::graph::{Cell, Graph, Node, NodeId, Said, hash_of, hash_of_trace};
 use super::intake::HOLDING_BYTES;
 use super::known::{Init, Known};
 use super::pack::{Pen, Reader};
@@ -335,20 +335,23 @@ impl Engine {
         }
     }
 
-    /// Puts a block together aside: what is held stays as it is. True where all of it was found again.
+    /// Puts a block together aside: what is held stays as it is. True where it is what it was.
     fn put_together(&self, contents: Contents) -> (Self, bool) {
         let inits: Table<Text, Option<Init>> =
             contents.invocations.iter().map(|(id, told)| (Text::clone(id), told.init)).collect();
         let mut aside = self.aside();
         aside.take_back(contents);
         let mut nothing = Vec::new();
-        let mut touched = aside.derive(usize::MAX, &mut nothing);
+        let mut touched = aside.derive(&mut nothing);
         aside.held.graph.wire(&mut touched, &self.rules);
         aside.regroup(&mut touched, &mut nothing);
         for node in aside.held.graph.nodes.values_mut() {
             node.environment_init = inits.get(&node.known.id).copied().flatten();
         }
-        let is_whole = aside.held.back.is_empty() && nothing.is_empty();
+        let is_known = |node: &Node| inits.contains_key(&node.known.id);
+        let is_whole = aside.held.back.is_empty()
+            && nothing.is_empty()
+            && aside.held.graph.nodes.values().all(|node| is_known(node));
         (aside, is_whole)
     }
 
@@ -372,23 +375,24 @@ impl Engine {
     }
 
     /// Makes the requests of a block final as if they had come back for it: what they leave behind is
-    /// worked out aside. False, and nothing is done, where one of them is not final yet.
+    /// worked out aside. False, and nothing is done, where one of them is not final yet or, under other
+    /// settings by now, not as it was said.
     fn seal_frozen(&mut self, id: BlockId, changes: &mut Vec<Change>) -> bool {
         let Some(block) = self.held.frozen.get(id) else { return true };
         let contents = Contents::read(&block.bytes, &self.held.frozen);
         let marks: Vec<Mark> = contents.cells.iter().flat_map(CellFacts::marks).copied().collect();
         let (mut aside, is_whole) = self.put_together(contents);
-        let finals = self.views_of(&aside);
-        if !is_whole || finals.iter().any(|(_, request)| request.state != State::Final) {
-            return false;
+        let mut finals = self.views_of(&aside);
+        for (entry, request) in &mut finals {
+            let is_final = std::mem::replace(&mut request.state, State::Finished) == State::Final;
+            let said = aside.held.requests.get(entry).and_then(|held| held.said);
+            if !is_whole || !is_final || said != Some(self.digests.of(request)) {
+                return false;
+            }
         }
         let age = self.held.age;
         for (entry, mut request) in finals {
             let Some(held) = aside.held.requests.remove(&entry) else { continue };
-            request.state = State::Finished;
-            if held.said != Some(self.digests.of(&request)) {
-                changes.push(Change::Request(Box::new(request.clone())));
-            }
             request.state = State::Final;
             for &id in &held.reach {
                 self.leave_stubs(&aside.held.graph, id, (entry, &held.id));

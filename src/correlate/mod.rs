@@ -57,4 +57,4 @@ mod tests;
 pub use config::Config;
 pub use engine::{Applied, Engine, Finding, Lookup, RequestFilter};
 pub use request::{Change, Delivery, Hop, Invocation, Outcome, Request, State};
-pub use tick::TickPart;
+pub use tick::Progress;

@@ -35,6 +35,8 @@ impl Engine {
             return Lookup::One(Box::new(found.swap_remove(idx)));
         }
         found.sort_by(|a, b| (a.start, &a.id).cmp(&(b.start, &b.id)));
+        // What comes back in this tick is still among the frozen.
+        found.dedup_by(|a, b| a.id == b.id);
         found.truncate(SEVERAL_MAX);
         match found.len() {
             0 => Lookup::None,
@@ -76,6 +78,9 @@ impl Engine {
                 && filter.min_duration.is_none_or(|min| request.duration >= min)
                 && filter.function.as_ref().is_none_or(|name| has_function(request, name))
         };
+        // What comes back in this tick is still among the frozen.
+        let mut seen = BTreeSet::new();
+        let views = views.filter(|request| seen.insert(Text::clone(&request.id)));
         views.filter(is_wanted).take(filter.limit).collect()
     }
 
@@ -174,6 +179,7 @@ impl Engine {
             .filter(|(_, summary)| summary.is_lacking)
             .collect();
         lacking.sort_unstable_by_key(|(id, summary)| (summary.end, *id));
+        lacking.dedup_by_key(|(id, _)| *id);
         let lacking = lacking.into_iter().take(LISTED_MAX).map(|(id, summary)| Finding {
             kind: "incomplete_request",
             message: format!(

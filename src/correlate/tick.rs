@@ -1,46 +1,60 @@
 //! A tick, part by part: what came, what time changed, what is put away, what goes.
 //!
 //! A tick comes in; parts of its changes go out, each small enough to be measured while all that it
-//! touches is still near. What the parts leave does not depend on where one ends: nothing is final, and
-//! nothing is put away, before all that came is heard.
+//! touches is still near. All that came is worked out before anything is said of it, and requests before
+//! their invocations, so it does not matter where a part ends.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::engine::Engine;
-use super::graph::{Cell, NodeId, Touched};
+use super::engine::{Engine, Over};
+use super::graph::{NodeId, Touched};
 use super::request::Change;
 use crate::signal::Timestamp;
 
-/// Cells, due requests, final blocks and requests that are put away in one part of a tick: few enough
-/// that what they touch is still in the processor's caches when it is measured. Tests meet every border.
-const CELLS_AT_ONCE: usize = if cfg!(test) { 2 } else { 512 };
-const DUE_AT_ONCE: usize = if cfg!(test) { 1 } else { 256 };
+/// Requests, invocations, final requests and blocks, and requests that are put away, in one part of a
+/// tick: few enough that what they touch is still in the processor's caches when it is measured. Tests
+/// meet every border.
+const REQUESTS_AT_ONCE: usize = if cfg!(test) { 1 } else { 256 };
+const INVOCATIONS_AT_ONCE: usize = if cfg!(test) { 1 } else { 512 };
 const SEALED_AT_ONCE: usize = if cfg!(test) { 1 } else { 128 };
 const FROZEN_AT_ONCE: usize = if cfg!(test) { 1 } else { 256 };
 
 /// How far a tick is ([`Engine::begin_tick`]).
-#[derive(Debug)]
-pub struct TickPart(Step, Vec<NodeId>);
+#[derive(Debug, Default)]
+pub struct Progress {
+    step: Step,
+    /// Requests to look at, and those of them that time may have changed.
+    requests: BTreeSet<NodeId>,
+    due: BTreeSet<NodeId>,
+    /// Invocations to tell.
+    told: BTreeSet<NodeId>,
+    over: Over,
+}
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 enum Step {
-    /// What came since the last tick.
+    /// What came since the last tick, and what came back.
+    #[default]
     News,
-    /// What time changed.
-    Due,
-    /// Putting away what is over, all of which this tick has found.
+    Requests,
+    Invocations,
+    /// Requests that are final: held ones, then frozen ones.
+    Finals,
+    FrozenFinals,
+    Ages,
+    /// Putting away what is over.
     Freeze,
-    /// Bounds and ages.
-    End,
+    Bounds,
     Over,
 }
 
 impl Engine {
     /// One journaled tick (at most 1 s of age): settles, expires, and says what changed.
     pub fn tick(&mut self, now: Timestamp) -> Vec<Change> {
-        let mut part = self.begin_tick(now);
+        let mut progress = self.begin_tick(now);
         let mut changes = Vec::new();
-        while let Some(next) = self.next_part(&mut part) {
+        while let Some(next) = self.next_part(&mut progress) {
             changes.extend(next);
         }
         changes
@@ -49,38 +63,55 @@ impl Engine {
     /// Begins a tick that goes part by part, so that what a part says can be measured and forgotten
     /// before the next one, and readers get between them. All parts are to be taken before anything
     /// else is applied.
-    pub fn begin_tick(&mut self, now: Timestamp) -> TickPart {
+    pub fn begin_tick(&mut self, now: Timestamp) -> Progress {
         self.absent.clear();
         self.grow_older(now);
-        // Traces feed the runs: those that come first are not worked out twice.
-        self.held.cells.dirty.sort_by_key(|cell| !matches!(cell, Cell::Trace(_)));
-        TickPart(Step::News, Vec::new())
+        Progress::default()
     }
 
     /// The next part's changes; None once the tick is over.
-    pub fn next_part(&mut self, part: &mut TickPart) -> Option<Vec<Change>> {
+    pub fn next_part(&mut self, progress: &mut Progress) -> Option<Vec<Change>> {
         let mut changes = Vec::new();
-        let TickPart(step, finished) = part;
+        let Progress { step, requests, due, told, over } = progress;
         *step = match step {
-            Step::News if self.held.cells.dirty.is_empty() => {
-                self.settle_back(&mut changes);
-                Step::Due
-            }
             Step::News => {
-                self.hear_news(finished, &mut changes);
-                Step::News
+                let touched = self.news(&mut changes);
+                *told = touched.moved;
+                told.extend(touched.told);
+                (*requests, *due) = (touched.views, touched.due);
+                Step::Requests
             }
-            Step::Due => self.look_at_due(finished, &mut changes),
-            Step::Freeze => {
-                let n = finished.len().saturating_sub(FROZEN_AT_ONCE);
-                let some = finished.split_off(n);
-                self.freeze(&some);
-                if finished.is_empty() { Step::End } else { Step::Freeze }
+            Step::Requests => {
+                for entry in first_of(requests, REQUESTS_AT_ONCE) {
+                    self.show(entry, due.contains(&entry), (told, over), &mut changes);
+                }
+                if requests.is_empty() { Step::Invocations } else { Step::Requests }
             }
-            Step::End => {
-                self.relieve(&mut changes);
+            Step::Invocations => {
+                for id in first_of(told, INVOCATIONS_AT_ONCE) {
+                    self.tell_as_it_stands(id, &mut changes);
+                }
+                if told.is_empty() { Step::Finals } else { Step::Invocations }
+            }
+            Step::Finals => {
+                let finals = last_of(&mut over.finals, SEALED_AT_ONCE);
+                self.seal(finals, &mut changes);
+                if over.finals.is_empty() { Step::FrozenFinals } else { Step::Finals }
+            }
+            Step::FrozenFinals if self.seal_due(SEALED_AT_ONCE, &mut changes) => Step::News,
+            Step::FrozenFinals => Step::Ages,
+            Step::Ages => {
                 self.expire(&mut changes);
                 self.count_uncorrelated(&mut changes);
+                Step::Freeze
+            }
+            Step::Freeze => {
+                let some = last_of(&mut over.finished, FROZEN_AT_ONCE);
+                self.freeze(&some);
+                if over.finished.is_empty() { Step::Bounds } else { Step::Freeze }
+            }
+            Step::Bounds => {
+                self.relieve(&mut changes);
                 Step::Over
             }
             Step::Over => return None,
@@ -88,43 +119,18 @@ impl Engine {
         Some(changes)
     }
 
-    /// Works out a part of what the facts that came make different. Nothing is final before all of them
-    /// are heard.
-    fn hear_news(&mut self, finished: &mut Vec<NodeId>, changes: &mut Vec<Change>) {
-        let mut touched = self.derive(CELLS_AT_ONCE, changes);
-        self.held.graph.wire(&mut touched, &self.rules);
-        self.regroup(&mut touched, changes);
-        self.hear(&mut touched);
-        let over = self.show(touched, changes);
-        for (entry, _) in over.finals {
-            self.look_at(entry, self.held.age);
-        }
-        finished.extend(over.finished);
-    }
-
-    /// Looks at some of the requests that time may have changed: held ones first, then frozen ones that
-    /// are final by now.
-    fn look_at_due(&mut self, finished: &mut Vec<NodeId>, changes: &mut Vec<Change>) -> Step {
-        let mut touched = Touched::default();
-        while touched.due.len() < DUE_AT_ONCE
-            && let Some(&(due, id)) = self.held.due.first()
+    /// What the facts that came make different, and what time may.
+    fn news(&mut self, changes: &mut Vec<Change>) -> Touched {
+        let mut touched = self.rework(changes);
+        while let Some(&(due, id)) = self.held.due.first()
             && due <= self.held.age
         {
             self.held.due.pop_first();
             touched.views.insert(id);
             touched.due.insert(id);
         }
-        if touched.due.is_empty() {
-            if !self.seal_due(SEALED_AT_ONCE, changes) {
-                return Step::Freeze;
-            }
-            touched = self.rework(changes);
-        }
         self.hear(&mut touched);
-        let over = self.show(touched, changes);
-        self.seal(over.finals, changes);
-        finished.extend(over.finished);
-        Step::Due
+        touched
     }
 
     fn count_uncorrelated(&mut self, changes: &mut Vec<Change>) {
@@ -134,4 +140,12 @@ impl Engine {
             Change::Uncorrelated { function, count, at }
         }));
     }
+}
+
+fn first_of(all: &mut BTreeSet<NodeId>, n_max: usize) -> Vec<NodeId> {
+    std::iter::from_fn(|| all.pop_first()).take(n_max).collect()
+}
+
+fn last_of<T>(all: &mut Vec<T>, n_max: usize) -> Vec<T> {
+    all.split_off(all.len().saturating_sub(n_max))
 }

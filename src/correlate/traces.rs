@@ -79,7 +79,7 @@ impl Spans {
         self.facts.iter().find(|fact| fact.span == id).map(|fact| fact.mark.hash)
     }
 
-    /// To be called before many spans are looked for.
+    /// To be called before spans are looked for.
     pub(super) fn sort(&mut self) {
         if !self.is_sorted {
             self.facts.sort_unstable_by_key(|fact| (fact.span, fact.mark.hash));
@@ -88,15 +88,12 @@ impl Spans {
         }
     }
 
-    /// Quick where nothing came since the trace was last looked at.
     fn position(&self, id: SpanId) -> Option<usize> {
-        if !self.is_sorted {
-            return self.facts.iter().position(|fact| fact.span == id);
-        }
         self.facts.binary_search_by_key(&id, |fact| fact.span).ok()
     }
 
     pub(super) fn get(&self, id: SpanId) -> Option<&SpanFact> {
+        debug_assert!(self.is_sorted, "spans are sorted before they are looked for");
         self.facts.get(self.position(id)?)
     }
 

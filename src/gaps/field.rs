@@ -25,7 +25,7 @@ const LACKING_TIMES: u64 = 20;
 const MISSING_MIN: Duration = Duration::from_mins(5);
 /// And so many times as long as ever before.
 const MISSING_TIMES: u32 = 4;
-/// So often another type is seen before it is told.
+/// So much more often than the usual type another one is seen before it is told.
 const RETYPED_MIN: u32 = 5;
 /// A field that is rarer than this is forgotten.
 const RARE: Duration = Duration::from_hours(1);
@@ -195,6 +195,9 @@ impl Field {
             Type::Turning { to, n, .. } if *to == kind => {
                 *n = n.saturating_add(1);
                 return *n == RETYPED_MIN;
+            }
+            Type::Turning { from, n, .. } if *from == kind && *n < RETYPED_MIN => {
+                *n = n.saturating_sub(1);
             }
             Type::One(_) | Type::Turning { .. } | Type::Mixed => {}
         }

@@ -117,7 +117,7 @@ fn a_field_that_changes_type_is_found_and_one_that_always_does_is_not() {
     world.hear(4, |second, now| of(second, Value::Str("3".into()), now));
     assert_eq!(world.messages(), Vec::<String>::new());
     world.hear(1, |second, now| of(second, Value::Float(3.5), now));
-    world.hear(1, |second, now| of(second, Value::Str("3".into()), now));
+    world.hear(2, |second, now| of(second, Value::Str("3".into()), now));
     assert_eq!(world.told.len(), 1);
     assert_eq!(
         world.messages(),

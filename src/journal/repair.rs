@@ -115,7 +115,7 @@ pub fn repair(dir: &Path) -> Result<Option<Report>, Error> {
 /// Reports of repairs whose folders are still beside the journal's, oldest first.
 pub fn reports(dir: &Path) -> Vec<Report> {
     let mut folders = asides(dir);
-    folders.sort();
+    folders.sort_by_key(|path| (path.as_os_str().len(), path.clone()));
     let read = |folder: PathBuf| serde_json::from_slice(&fs::read(folder.join(REPORT)).ok()?).ok();
     folders.into_iter().filter_map(read).collect()
 }

@@ -3,7 +3,8 @@
 //! A payload is `{"messageType":"DATA_MESSAGE","owner","logGroup","logStream","logEvents":[…]}`; several
 //! may follow each other, with or without line ends between. Every log event is one signal, known by its
 //! id, so that a delivery repeated under another request id counts once. Control messages (health checks
-//! of the destination) are filtered, one each. Records of the group `aws/spans` are spans. A bad event or payload leaves its neighbours alone.
+//! of the destination) are filtered, one each. Records of the group `aws/spans` are spans. A bad event or
+//! payload leaves its neighbours alone.
 //! Source: docs.aws.amazon.com/AmazonCloudWatch/latest/logs/SubscriptionFilters.html
 
 use std::borrow::Cow;

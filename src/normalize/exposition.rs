@@ -1,7 +1,7 @@
 //! Prometheus's formats: a scraped page to samples.
 //!
-//! In: a page in the text format 0.0.4, in OpenMetrics 1.0 or in protobuf. Out: its samples with their labels, and
-//! what it says of its metrics. A page is read as a whole or not at all, as Prometheus does: of half a
+//! In: a page in the text format 0.0.4, in OpenMetrics 1.0 or in protobuf. Out: its samples with their
+//! labels, and what it says of its metrics. A page is read as a whole or not at all, as Prometheus does: of half a
 //! page nobody could say which series ended. Never is a sample without a name or with a label twice.
 //! Source: prometheus.io/docs/instrumenting/exposition_formats, OpenMetrics 1.0 (RFC draft, section 4).
 

@@ -81,8 +81,7 @@ pub struct State {
     pub crowded: Arc<AtomicBool>,
 }
 
-/// A panic elsewhere does not make the state wrong: every change is one record's, whole or not at all
-/// as far as readers see it through these locks.
+/// A panic while a record is applied ends the process; one of a reader changes nothing.
 pub(super) fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
     lock.write().unwrap_or_else(PoisonError::into_inner)
 }
@@ -261,10 +260,10 @@ impl State {
     }
 
     fn tick(&self, log_time: Timestamp) {
-        let mut part = write(&self.engine).begin_tick(log_time);
+        let mut progress = write(&self.engine).begin_tick(log_time);
         loop {
             // Readers get in between two parts.
-            let changes = write(&self.engine).next_part(&mut part);
+            let changes = write(&self.engine).next_part(&mut progress);
             let Some(changes) = changes else { break };
             self.count(&changes, log_time);
         }

@@ -1,7 +1,7 @@
 //! Ticks: once a second of the clock, a record that time passed.
 //!
-//! The clock comes in, ticks go into the journal. Never is there more than one a second, but after a
-//! clock that was set.
+//! The clock comes in, ticks go into the journal. There is never more than one a second, except
+//! after a clock was set.
 
 use std::time::Duration;
 

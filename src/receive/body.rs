@@ -34,6 +34,14 @@ pub(super) struct Held {
     admitted: Vec<Admitted>,
 }
 
+impl Held {
+    /// Bytes that are admitted for a body and for what it was unpacked to.
+    pub(super) fn admitted_with(&self, unpacked: &Self) -> usize {
+        let more = if self.packing == Packing::Plain { 0 } else { unpacked.bytes.len() };
+        self.bytes.len() + more
+    }
+}
+
 /// Where a body is read, and in whose name.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Place<'a> {
@@ -47,9 +55,15 @@ impl Place<'_> {
         admitted.ok_or(Failure::Refused(Refusal::Overloaded))
     }
 
-    /// What a body became: many small signals take more than the bytes that they came as.
-    pub(super) fn admit_signals(self, n_signals: usize) -> Result<Admitted, Failure> {
-        let max = self.desk.admission.bytes_max_of(self.sender) / SIGNAL_BYTES;
+    /// What a body became, beside the bytes that are admitted for it: many small signals take more than
+    /// they came as. More than ever has room is refused for good.
+    pub(super) fn admit_signals(
+        self,
+        n_signals: usize,
+        held_bytes: usize,
+    ) -> Result<Admitted, Failure> {
+        let max = self.desk.admission.bytes_max_of(self.sender);
+        let max = max.saturating_sub(held_bytes) / SIGNAL_BYTES;
         if n_signals > max {
             return Err(Failure::TooMany { max });
         }

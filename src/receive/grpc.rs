@@ -144,7 +144,7 @@ async fn take(desk: &Arc<Desk>, signal: OtlpSignal, sent: Sent) -> Result<Bytes,
     let outcome = decode(desk, endpoint, bytes.clone(), origin).await;
     let decoded = desk.booked(receiver, &bytes, outcome).await?.normalized;
     let mut batch = decoded.batch;
-    let _decoded = place.admit_signals(batch.signals.len())?;
+    let _decoded = place.admit_signals(batch.signals.len(), bytes.len())?;
     batch.declared_id = id.map(|id| declared(&principal, receiver, &id));
     desk.deliver(batch).await.map_err(Failure::Refused)?;
     Ok(http::export_bytes(signal, &decoded.rejections).into())

@@ -69,6 +69,42 @@ fn late_evidence_joins_what_is_frozen() {
 }
 
 #[test]
+fn a_frozen_request_is_final_without_coming_back() {
+    let mut world = World::new(Config::default());
+    world.hear(&calls()).wait(20);
+    assert_eq!(n_frozen(&world), 1);
+    let lateness = Config::default().allowed_lateness;
+    world.engine.held.age = world.engine.held.age.saturating_add(lateness);
+    let mut changes = Vec::new();
+    assert!(world.engine.seal_due(1, &mut changes));
+    assert!(world.engine.held.cells.dirty.is_empty(), "nothing came back");
+    let is_last = |change: &Change| {
+        matches!(
+            change,
+            Change::RequestFinal(_) | Change::InvocationFinal(_) | Change::DeliveryFinal(_)
+        )
+    };
+    assert_eq!((changes.len(), changes.iter().all(is_last)), (4, true), "{changes:?}");
+    world.hear(&calls());
+    assert_eq!(world.engine.ledger().receivers[&Receiver::OtlpHttp].late, 4);
+}
+
+#[test]
+fn an_init_that_comes_alone_is_given_to_its_run() {
+    let of_instance = |mut told: Told| {
+        told.resource.instance = Some(Text::from("i1"));
+        told
+    };
+    let init = event("checkout", "", PlatformStage::InitReport, -10)
+        .platform(|event| event.duration = Some(Duration::from_millis(300)));
+    let run = of_instance(report("checkout", "r1", 100, 100));
+    let mut world = World::new(Config::default());
+    world.hear(std::slice::from_ref(&run)).wait(2).hear(&[of_instance(init)]).wait(60);
+    let cold: Vec<bool> = world.invocations.values().map(|one| one.cold_start).collect();
+    assert_eq!(cold, [true]);
+}
+
+#[test]
 fn a_late_init_finds_its_frozen_run() {
     let of_instance = |mut told: Told| {
         told.resource.instance = Some(Text::from("i1"));

@@ -50,14 +50,16 @@ impl Clients {
         reach: Reach,
     ) -> Result<reqwest::Client, Failure> {
         let kind = (tls.clone(), proxy.clone(), reach);
-        let mut clients = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(client) = clients.get(&kind) {
+        let clients = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = clients().get(&kind) {
             return Ok(client.clone());
         }
+        // It may read certificates from the disk: nobody waits for that.
+        let client = make(tls, proxy, reach)?;
+        let mut clients = clients();
         if clients.len() >= CLIENTS_MAX {
             clients.clear();
         }
-        let client = make(tls, proxy, reach)?;
         clients.insert(kind, client.clone());
         Ok(client)
     }

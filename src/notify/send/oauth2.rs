@@ -111,11 +111,8 @@ async fn question(
             fields.push(("client_secret", client_secret.expose()));
         }
     }
-    let body: Vec<String> = fields
-        .iter()
-        .map(|(name, value)| format!("{}={}", gotmpl::url_encode(name), gotmpl::url_encode(value)))
-        .collect();
-    let sent = request.body(body.join("&")).send().await;
+    let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(&fields).finish();
+    let sent = request.body(body).send().await;
     sent.map_err(|error| of_token(&http::unsent(&error)))
 }
 
