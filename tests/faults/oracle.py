@@ -88,7 +88,9 @@ def quiet(daemon, load):
     until = time.monotonic() + 60
     while True:
         books = daemon.ledger("json")
-        if time.monotonic() > until or (books.get("received", 0) >= load.acked and books.get("pending", 0) == 0):
+        # Not what was received: what came twice counts there twice.
+        taken = books.get("applied", 0) + books.get("late", 0)
+        if time.monotonic() > until or (taken >= load.acked and books.get("pending", 0) == 0):
             return books
         time.sleep(0.2)
 
