@@ -159,6 +159,25 @@ fn a_failed_message_is_sent_again_under_the_same_id() {
 }
 
 #[test]
+fn a_message_waits_until_the_one_before_it_has_arrived() {
+    let mut dispatcher = Dispatcher::new(config(ROUTES), "http://127.0.0.1:9595");
+    let at = |second: u64| Timestamp::from_nanos(second * 1_000_000_000);
+    let page = "alertname=Down severity=page";
+    dispatcher.apply(&change(page, AlertState::Firing, 1), at(1));
+    let first = dispatcher.tick(at(1));
+    assert_eq!(first.len(), 1);
+    let id = Text::clone(&first[0].id);
+    dispatcher.apply(&change(&format!("{page} fn=b"), AlertState::Firing, 2), at(2));
+    for second in 2..200 {
+        let due = dispatcher.tick(at(second));
+        assert!(due.iter().all(|message| message.id == id), "{second}");
+    }
+    dispatcher.receipt(&Receipt { id, at: at(200), failure: None, handle: None });
+    let next: Vec<_> = (200..300).flat_map(|second| dispatcher.tick(at(second))).collect();
+    assert_eq!(next.first().map(|message| message.notice.alerts.len()), Some(2));
+}
+
+#[test]
 fn an_alert_that_still_fires_is_repeated() {
     check(
         "0 fire alertname=Slow",
