@@ -175,7 +175,7 @@ impl Series {
         }
         let key = self.zones.key(second(at));
         if let Some(Entry { data: Data::Counter(counter), parts, .. }) =
-            self.resolve(address, Kind::Counter, COUNTER_ADD_BYTES)
+            self.resolve_at(address, Kind::Counter, COUNTER_ADD_BYTES)
         {
             counter.add(key, to_parts(delta, *parts));
         }
@@ -199,7 +199,7 @@ impl Series {
         let key = self.zones.key(second(at));
         let class = self.bounds.class(value, second(at));
         if let Some(Entry { data: Data::Distribution(held, exemplars), .. }) =
-            self.resolve(address, Kind::Distribution, OBSERVE_BYTES)
+            self.resolve_at(address, Kind::Distribution, OBSERVE_BYTES)
         {
             held.observe(key, value, class, count);
             match exemplar {
@@ -213,27 +213,32 @@ impl Series {
     /// Stores a gauge, scraped, pushed or recorded sample as it is.
     pub fn append(&mut self, labels: &Labels, sample: Sample) {
         if let Some(Entry { data: Data::Plain(plain), .. }) =
-            self.resolve(&Address::new(labels.clone()), Kind::Plain, APPEND_BYTES)
+            self.resolve(labels, Kind::Plain, APPEND_BYTES)
         {
             plain.insert(sample);
         }
     }
 
-    fn resolve(&mut self, address: &Address, kind: Kind, bytes: usize) -> Option<&mut Entry> {
+    fn resolve_at(&mut self, address: &Address, kind: Kind, bytes: usize) -> Option<&mut Entry> {
         if let Some(id) = address.known(&self.table, kind) {
             self.bytes += u64_from_usize(bytes);
             return self.table.get_mut(id);
         }
+        let entry = self.resolve(&address.labels, kind, bytes)?;
+        address.remember(entry);
+        Some(entry)
+    }
+
+    fn resolve(&mut self, labels: &Labels, kind: Kind, bytes: usize) -> Option<&mut Entry> {
         let admission = if self.bytes >= self.config.memory_max_bytes {
             Admission::Closed
         } else {
             Admission::UpTo { per_metric: self.config.series_per_metric_max }
         };
         let n_before = self.table.len();
-        let id = self.table.resolve(&address.labels, kind, admission, second(self.now))?;
+        let id = self.table.resolve(labels, kind, admission, second(self.now))?;
         let n_new = self.table.len() - n_before;
         self.bytes += u64_from_usize(bytes + n_new * ENTRY_BYTES);
-        address.remember(self.table.get(id)?);
         self.table.get_mut(id)
     }
 
