@@ -147,7 +147,7 @@ impl World {
         self.now = self.now.saturating_add(passed);
         let before = cpu();
         let mut progress = self.engine.begin_tick(self.now);
-        while let Some(changes) = self.engine.next_part(&mut progress) {
+        while let Some(changes) = self.engine.next_part(&mut progress, &|_| false) {
             self.measure.count(&changes, &mut self.series, self.now);
         }
         self.measure.show(&mut self.series, self.now);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::Config;
-use crate::correlate::{Outcome, Request};
+use crate::correlate::{FinalLine, Outcome};
 use crate::number::{f64_from_u64, u64_from_f64};
 use crate::signal::{Fnv128, Text, Timestamp};
 
@@ -40,46 +40,60 @@ pub(super) struct Slowest {
     n_contestants: usize,
 }
 
+impl Contestant {
+    fn of(line: &FinalLine<'_>) -> Self {
+        Self { duration: line.end.since(line.start), id: Text::clone(line.id), start: line.start }
+    }
+}
+
+fn hour_of(line: &FinalLine<'_>) -> u64 {
+    line.end.as_secs() / 3600
+}
+
+fn is_kept_anyway(line: &FinalLine<'_>, config: &Config) -> bool {
+    config.errors && line.outcome != Outcome::Ok || is_sampled(line.id, config.sample)
+}
+
 impl Slowest {
-    pub(super) fn judge(&mut self, request: &Request, config: &Config) -> Verdict {
-        if config.errors && request.outcome != Outcome::Ok || is_sampled(&request.id, config.sample)
-        {
-            return Verdict::Keep;
+    /// Whether a request would be kept.
+    pub(super) fn wants(&self, line: &FinalLine<'_>, config: &Config) -> bool {
+        if is_kept_anyway(line, config) {
+            return true;
         }
-        let hour = request.end.as_secs() / 3600;
+        let hour = hour_of(line);
         let is_over = self.hours.len() >= HOURS_MAX
             && self.hours.first_key_value().is_some_and(|(oldest, _)| hour < *oldest);
         if is_over || config.slowest_per_flow == 0 {
-            return Verdict::Leave;
+            return false;
         }
-        self.contend(request, hour, config.slowest_per_flow)
+        let flow = self.hours.get(&hour).and_then(|flows| flows.get(line.flow));
+        let n = flow.map_or(0, BTreeSet::len);
+        let own = Contestant::of(line);
+        n < config.slowest_per_flow && self.n_contestants < CONTESTANTS_MAX
+            || flow.is_some_and(|flow| {
+                flow.first().is_some_and(|fastest| *fastest < own) || flow.contains(&own)
+            })
     }
 
-    fn contend(&mut self, request: &Request, hour: u64, n_max: usize) -> Verdict {
-        let flows = self.hours.entry(hour).or_default();
-        let flow = flows.entry(Text::clone(&request.flow)).or_default();
-        let own = Contestant {
-            duration: request.duration,
-            id: Text::clone(&request.id),
-            start: request.start,
-        };
-        if flow.contains(&own) {
+    pub(super) fn judge(&mut self, line: &FinalLine<'_>, config: &Config) -> Verdict {
+        if !self.wants(line, config) {
+            return Verdict::Leave;
+        }
+        if is_kept_anyway(line, config) {
             return Verdict::Keep;
         }
-        if flow.len() < n_max && self.n_contestants < CONTESTANTS_MAX {
-            flow.insert(own);
+        let flows = self.hours.entry(hour_of(line)).or_default();
+        let flow = flows.entry(Text::clone(line.flow)).or_default();
+        let is_room = flow.len() < config.slowest_per_flow && self.n_contestants < CONTESTANTS_MAX;
+        if !flow.insert(Contestant::of(line)) {
+            return Verdict::Keep;
+        }
+        if is_room {
             self.n_contestants += 1;
             self.close_old_hours();
             return Verdict::Keep;
         }
-        match flow.first() {
-            Some(fastest) if *fastest < own => {
-                let displaced = flow.pop_first();
-                flow.insert(own);
-                displaced.map_or(Verdict::Keep, Verdict::KeepInsteadOf)
-            }
-            _ => Verdict::Leave,
-        }
+        flow.pop_first().map_or(Verdict::Keep, Verdict::KeepInsteadOf)
     }
 
     fn close_old_hours(&mut self) {

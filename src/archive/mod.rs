@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use self::day::{Day, day_of, end_of};
 use self::keep::{Slowest, Verdict};
-use crate::correlate::{Lookup, Request, RequestFilter};
+use crate::correlate::{FinalLine, Lookup, Request, RequestFilter};
 use crate::signal::Timestamp;
 
 /// What is kept, and how much.
@@ -162,11 +162,17 @@ impl Archive {
         Ok(self.db.persist(PersistMode::SyncAll)?)
     }
 
+    /// Whether a request that is about to be final would be kept.
+    pub fn wants(&self, line: &FinalLine<'_>) -> bool {
+        let state = self.state();
+        state.slowest.wants(line, &state.config)
+    }
+
     /// Keeps a final request if it is one to keep.
     pub fn offer(&self, request: &Request) -> Result<(), Error> {
         let mut state = self.state();
         let State { slowest, config, .. } = &mut *state;
-        match slowest.judge(request, config) {
+        match slowest.judge(&request.line(), config) {
             Verdict::Leave => return Ok(()),
             Verdict::Keep => {}
             Verdict::KeepInsteadOf(other) => {

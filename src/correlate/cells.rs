@@ -173,7 +173,7 @@ impl Cells {
     }
 
     /// Follows a cell to all cells that share invocations with it, and to these.
-    pub(super) fn near(&self, cell: Cell, seen: &mut BTreeSet<Cell>, near: &mut BTreeSet<NodeId>) {
+    pub(super) fn near(&self, cell: Cell, seen: &mut BTreeSet<Cell>, near: &mut Vec<NodeId>) {
         let mut cells = vec![cell];
         while let Some(cell) = cells.pop() {
             if seen.contains(&cell) || !self.has(&cell) {

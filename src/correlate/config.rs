@@ -91,7 +91,9 @@ pub enum Architecture {
 pub struct QueueConfig {
     pub name: Text,
     pub dlq: Option<Text>,
+    /// After so many failed receives nothing is waited for: the message goes to the dead-letter queue.
     pub max_receive_count: Option<u32>,
+    /// How long a message stays hidden after a failed receive; `retry_after` where it is not known.
     pub visibility_timeout: Option<Duration>,
     /// Messages of this queue begin requests of their own.
     pub starts_request: bool,

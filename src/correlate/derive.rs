@@ -1,6 +1,7 @@
 //! From cells that changed to the graph: invocations that are new, different or gone.
 
 use super::engine::Engine;
+use super::environment::Run;
 use super::graph::{Cell, NodeId, Touched};
 use super::known::Known;
 use super::request::Change;
@@ -104,7 +105,7 @@ impl Engine {
 
     fn replace(&mut self, id: NodeId, known: Known, touched: &mut Touched) {
         if let Some(node) = self.held.graph.nodes.get(&id) {
-            self.held.environments.leave(id, &node.known);
+            self.held.environments.leave(id, &Run::of(&node.known));
         }
         self.held.graph.replace(id, known, touched, &self.rules);
         self.arrive(id, touched);
@@ -112,7 +113,7 @@ impl Engine {
 
     fn remove(&mut self, id: NodeId, touched: &mut Touched, changes: &mut Vec<Change>) {
         if let Some(node) = self.held.graph.nodes.get(&id) {
-            self.held.environments.leave(id, &node.known);
+            self.held.environments.leave(id, &Run::of(&node.known));
         }
         let Some(node) = self.held.graph.remove(id, touched, &self.rules) else { return };
         if node.said.invocation.is_some() {

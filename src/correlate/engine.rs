@@ -34,9 +34,6 @@ const TICK_MAX: Duration = Duration::from_secs(1);
 const INVOCATION_BYTES: u64 = 1_000;
 const REQUEST_BYTES: u64 = 700;
 
-/// Hops from which on a request is not looked through for every piece of news.
-const LARGE_HOPS: usize = 64;
-
 /// Holds everything that is open or correctable.
 #[derive(Debug)]
 pub struct Engine {
@@ -112,6 +109,16 @@ pub(super) struct Summary {
     pub(super) is_lacking: bool,
 }
 
+impl Summary {
+    fn note_entry(&mut self, entry: &Node) {
+        let (known, flow) = (&entry.known, view::flow(&entry.known));
+        if self.flow != *flow {
+            self.flow = Text::clone(flow);
+        }
+        self.start = init_of(entry).map_or(known.start, |(from, _)| from.min(known.start));
+    }
+}
+
 /// What became of one batch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Applied {
@@ -156,12 +163,19 @@ impl Engine {
     }
 
     fn with(config: Config, held: Held) -> Self {
-        Self::of(Arc::new(Rules::new(config)), held)
+        let mut engine = Self::of(Arc::new(Rules::new(config)), held);
+        engine.note_settings();
+        engine
     }
 
     fn of(rules: Arc<Rules>, held: Held) -> Self {
         let (digests, tellings) = (Digests::default(), Tellings::default());
         Self { rules, held, digests, tellings, absent: Absent::default() }
+    }
+
+    fn note_settings(&mut self) {
+        let settings = self.digests.of(&self.rules.config);
+        self.held.frozen.set_settings(settings);
     }
 
     /// An engine of the same settings and age, to put something together in.
@@ -173,6 +187,7 @@ impl Engine {
     /// A reload: what is held stays, new settings hold from now on.
     pub fn set_config(&mut self, config: Config) {
         self.rules = Arc::new(Rules::new(config));
+        self.note_settings();
         let all: Vec<NodeId> = self.held.requests.keys().copied().collect();
         for id in all {
             self.look_at(id, self.held.age);
@@ -331,33 +346,40 @@ impl Engine {
         touched.views.insert(entry);
     }
 
-    /// A large request that has news is open, whatever else it waits for: it is looked through once it
-    /// may be quiet, or when something of it was due anyway.
+    /// A request that has news is open, whatever else it waits for: it is looked through once it may be
+    /// quiet, or when something of it is due.
     pub(super) fn hear(&mut self, touched: &mut Touched) {
-        let settle_after = self.rules.config.settle_after;
-        let n_told = touched.told.len() + touched.moved.len();
-        let is_large = |entry: &NodeId| {
-            let reach = self.held.requests.get(entry).map_or(0, |held| held.reach.len());
-            reach >= LARGE_HOPS && n_told < reach && !touched.due.contains(entry)
-        };
-        let large: Vec<NodeId> = touched.views.iter().copied().filter(is_large).collect();
-        for entry in large {
-            let told = touched.told.iter().chain(&touched.moved);
-            let nodes = told.filter_map(|id| self.held.graph.nodes.get(id));
-            let own = nodes.filter(|node| node.owners.contains_key(&entry));
-            let Some(news) = own.map(|node| node.known.news).max() else { continue };
-            let quiet = news.saturating_add(settle_after);
-            let Some(held) = self.held.requests.get_mut(&entry) else { continue };
-            if quiet <= self.held.age {
-                continue;
-            }
-            held.summary.state = State::Open;
-            held.summary.is_lacking = false;
-            held.summary.news = held.summary.news.max(news);
-            let due = if held.due > self.held.age { held.due.min(quiet) } else { quiet };
-            touched.views.remove(&entry);
-            self.look_at(entry, due);
+        let mut news: Vec<(NodeId, Age)> = Vec::new();
+        for id in touched.told.iter().chain(&touched.moved) {
+            let Some(node) = self.held.graph.nodes.get(id) else { continue };
+            news.extend(node.owners.keys().map(|&entry| (entry, node.known.news)));
         }
+        news.sort_unstable_by(|a, b| b.cmp(a));
+        news.dedup_by_key(|(entry, _)| *entry);
+        for (entry, news) in news {
+            let quiet = news.saturating_add(self.rules.config.settle_after);
+            if quiet > self.held.age
+                && !touched.due.contains(&entry)
+                && touched.views.contains(&entry)
+                && self.note_news(entry, news, quiet)
+            {
+                touched.views.remove(&entry);
+            }
+        }
+    }
+
+    /// It is open until it is quiet. False where it is not held.
+    fn note_news(&mut self, entry: NodeId, news: Age, quiet: Age) -> bool {
+        let age = self.held.age;
+        let Some(node) = self.held.graph.nodes.get(&entry) else { return false };
+        let Some(held) = self.held.requests.get_mut(&entry) else { return false };
+        held.summary.note_entry(node);
+        held.summary.state = State::Open;
+        held.summary.is_lacking = false;
+        held.summary.news = held.summary.news.max(news);
+        let due = if held.due > age { held.due.min(quiet) } else { quiet };
+        self.look_at(entry, due);
+        true
     }
 
     /// Looks at a request anew and says what differs; notes its invocations that are to be told, and whether
@@ -440,20 +462,17 @@ impl Engine {
         let held = self.held.requests.get(&entry)?;
         let ground = self.ground();
         let node = ground.graph.nodes.get(&entry)?;
-        let flow = Text::clone(view::flow(&node.known));
-        let start = init_of(node).map_or(node.known.start, |(from, _)| from.min(node.known.start));
-        let standing = standing(ground, entry, &held.reach, &flow);
+        let standing = standing(ground, entry, &held.reach, view::flow(&node.known));
         self.look_at(entry, standing.due);
         if standing.is_unsure {
             self.held.unsure.insert(entry);
         } else {
             self.held.unsure.remove(&entry);
         }
-        let held = self.held.requests.get_mut(&entry)?;
-        let summary = &mut held.summary;
-        summary.flow = flow;
+        let node = self.held.graph.nodes.get(&entry)?;
+        let summary = &mut self.held.requests.get_mut(&entry)?.summary;
+        summary.note_entry(node);
         summary.state = standing.state;
-        summary.start = start;
         summary.news = standing.news;
         summary.is_lacking = !standing.missing.is_empty();
         Some(standing)

@@ -23,7 +23,32 @@ const ROUNDING: Duration = Duration::from_millis(100);
 /// Init events held; beyond it the oldest goes first.
 const EVENTS_MAX: usize = 100_000;
 
+/// A function and, where it is named, the instance.
 type Place = (Text, Option<Text>);
+
+/// An invocation as its environment knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Run {
+    pub(super) function: Text,
+    pub(super) instance: Option<Text>,
+    pub(super) start: Timestamp,
+    pub(super) id: Text,
+}
+
+impl Run {
+    pub(super) fn of(known: &Known) -> Self {
+        Self {
+            function: Text::clone(&known.function),
+            instance: known.instance.clone(),
+            start: known.start,
+            id: Text::clone(&known.id),
+        }
+    }
+
+    fn place(&self) -> Place {
+        (Text::clone(&self.function), self.instance.clone())
+    }
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 struct Event {
@@ -99,40 +124,38 @@ impl Environments {
         }
     }
 
-    pub(super) fn leave(&mut self, id: NodeId, known: &Known) {
-        let place = (Text::clone(&known.function), known.instance.clone());
+    pub(super) fn leave(&mut self, id: NodeId, run: &Run) {
+        let place = run.place();
         if let Some(environment) = self.places.get_mut(&place) {
-            environment.starts.remove(&(known.start, Text::clone(&known.id), id));
+            environment.starts.remove(&(run.start, Text::clone(&run.id), id));
             self.dirty.insert(place);
         }
     }
 
     /// A final invocation takes its init along: what began after it in its environment had none.
-    pub(super) fn seal(&mut self, id: NodeId, known: &Known) {
-        let place = (Text::clone(&known.function), known.instance.clone());
-        if let Some(environment) = self.places.get_mut(&place) {
+    pub(super) fn seal(&mut self, id: NodeId, run: &Run) {
+        if let Some(environment) = self.places.get_mut(&run.place()) {
             let own = environment.owned().into_iter().filter(|(owner, _)| *owner == id);
             for event in own.flat_map(|(_, told)| told.events) {
                 environment.events.remove(&event);
             }
         }
-        self.leave(id, known);
+        self.leave(id, run);
     }
 
     /// A frozen invocation is final; it may still have its place.
-    pub(super) fn seal_frozen(&mut self, known: &Known, has_init: bool) {
-        let place = (Text::clone(&known.function), known.instance.clone());
-        let Some(environment) = self.places.get(&place) else { return };
-        let from = (known.start, Text::clone(&known.id), NodeId::default());
+    pub(super) fn seal_frozen(&mut self, run: &Run, has_init: bool) {
+        let Some(environment) = self.places.get(&run.place()) else { return };
+        let from = (run.start, Text::clone(&run.id), NodeId::default());
         let is_own =
-            |(start, id, _): &&(Timestamp, Text, NodeId)| *start == known.start && *id == known.id;
+            |(start, id, _): &&(Timestamp, Text, NodeId)| *start == run.start && *id == run.id;
         let Some(&(_, _, id)) = environment.starts.range(from..).next().filter(is_own) else {
             return;
         };
         if has_init {
-            self.seal(id, known);
+            self.seal(id, run);
         } else {
-            self.leave(id, known);
+            self.leave(id, run);
         }
     }
 

@@ -9,14 +9,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::cells::Fact;
-use super::dedup::{record_key, run_key, span_key};
 use super::engine::Engine;
 use super::environment::place_of;
 use super::fact::{Age, LogFact, Mark, PlatformFact, Source, SpanFact};
 use super::frozen::{Block, BlockId, BlockKey, Frozen, Line, Start};
-use super::graph::{Cell, Graph, Node, NodeId, Said, hash_of, hash_of_trace};
+use super::graph::{Cell, Graph, NodeId, Said, hash_of, hash_of_trace};
 use super::intake::HOLDING_BYTES;
 use super::known::{Init, Known};
+use super::legacy::{FrozenInvocation, FrozenRequest, Tokens};
 use super::pack::{Pen, Reader};
 use super::request::{Change, Request, State};
 use super::settle::{Ground, standing};
@@ -46,10 +46,6 @@ pub(super) struct Told {
 }
 
 impl Back {
-    fn is_empty(&self) -> bool {
-        self.invocations.is_empty() && self.requests.is_empty()
-    }
-
     pub(super) fn invocation(&mut self, id: &Text) -> Option<Told> {
         self.invocations.remove(id)
     }
@@ -84,7 +80,7 @@ impl CellFacts {
         spans.chain(logs).chain(self.platform.iter().map(|fact| &fact.source))
     }
 
-    fn marks(&self) -> impl Iterator<Item = &Mark> {
+    pub(super) fn marks(&self) -> impl Iterator<Item = &Mark> {
         let spans = self.spans.iter().map(|fact| &fact.mark);
         let logs = self.logs.iter().map(|fact| &fact.mark);
         spans.chain(logs).chain(self.platform.iter().map(|fact| &fact.mark))
@@ -99,10 +95,14 @@ impl CellFacts {
 
 /// A block, read.
 #[derive(Debug, Default)]
-struct Contents {
-    cells: Vec<CellFacts>,
-    invocations: Vec<(Text, Told)>,
-    requests: Vec<(Text, u64)>,
+pub(super) struct Contents {
+    pub(super) cells: Vec<CellFacts>,
+    pub(super) invocations: Vec<(Text, Told)>,
+    /// As many as there are invocations.
+    pub(super) frozen: Vec<FrozenInvocation>,
+    pub(super) requests: Vec<(Text, u64)>,
+    /// As many as there are requests.
+    pub(super) left: Vec<FrozenRequest>,
 }
 
 impl Engine {
@@ -121,6 +121,7 @@ impl Engine {
         let graph = &self.held.graph;
         let mut found = Joined::default();
         let mut entries = vec![entry];
+        let mut near = Vec::new();
         while let Some(entry) = entries.pop() {
             if !found.entries.insert(entry) {
                 continue;
@@ -141,12 +142,15 @@ impl Engine {
                     return None;
                 }
                 entries.extend(node.owners.keys());
-                let mut near = graph.near(node, &self.rules)?;
+                graph.near(node, &self.rules, &mut near)?;
                 let traces = node.known.traces.iter().map(|&trace| Cell::Trace(trace));
                 for cell in traces.chain([node.cell.clone()]) {
                     self.held.cells.near(cell, &mut found.cells, &mut near);
                 }
-                for id in near {
+                for id in near.drain(..) {
+                    if found.nodes.contains(&id) {
+                        continue;
+                    }
                     let owners = &graph.nodes.get(&id)?.owners;
                     owners.first_key_value()?;
                     entries.extend(owners.keys());
@@ -158,8 +162,7 @@ impl Engine {
 
     fn keys_of(&self, joined: &Joined) -> Vec<BlockKey> {
         let nodes = joined.nodes.iter().filter_map(|id| self.held.graph.nodes.get(id));
-        let mut finding = BTreeSet::new();
-        let mut awakening = BTreeSet::new();
+        let (mut finding, mut awakening) = (Vec::new(), Vec::new());
         for node in nodes {
             let known = &node.known;
             finding.extend(Graph::names_of(known));
@@ -174,8 +177,13 @@ impl Engine {
             Cell::Trace(trace) => hash_of_trace(trace),
             Cell::Run(key) | Cell::Records(_, key) => hash_of(key),
         }));
-        let finding = finding.difference(&awakening).map(|&hash| BlockKey::finding(hash));
-        awakening.iter().map(|&hash| BlockKey::awakening(hash)).chain(finding).collect()
+        for hashes in [&mut finding, &mut awakening] {
+            hashes.sort_unstable();
+            hashes.dedup();
+        }
+        finding.retain(|hash| awakening.binary_search(hash).is_err());
+        let finding = finding.into_iter().map(BlockKey::finding);
+        awakening.into_iter().map(BlockKey::awakening).chain(finding).collect()
     }
 
     fn put_away(&mut self, joined: &Joined, keys: Vec<BlockKey>) {
@@ -186,21 +194,25 @@ impl Engine {
             let Some(held) = self.held.requests.remove(entry) else { continue };
             self.held.due.remove(&(held.due, *entry));
             due = due.min(held.due);
-            contents.requests.extend(held.said.map(|said| (held.id, said)));
+            let tokens = Tokens::of(&self.held.graph, *entry, &held.reach);
+            contents.left.push(FrozenRequest { due: held.due, tokens });
+            contents.requests.push((held.id, held.said.unwrap_or_default()));
         }
         let mut starts = BTreeSet::new();
         let (mut first, mut newest) = (Timestamp::MAX, Age::ZERO);
+        let cells: Vec<&Cell> = joined.cells.iter().collect();
         for &id in &joined.nodes {
-            let Some(node) = self.held.graph.take(id, &self.rules) else { continue };
+            let keys = self.held.graph.nodes.get(&id).map(|node| Graph::keys_of(node).to_vec());
+            let Some(node) = self.held.graph.take(id) else { continue };
+            let cell = cells.binary_search(&&node.cell).unwrap_or(0);
+            contents.frozen.push(FrozenInvocation::of(&node, keys.unwrap_or_default(), cell));
             let known = node.known;
             (first, newest) = (first.min(known.start), newest.max(known.news));
             starts.extend(self.held.environments.freeze(id, &known));
             let told = Told { said: node.said, init: node.environment_init };
             contents.invocations.push((known.id, told));
         }
-        for cell in &joined.cells {
-            contents.cells.extend(self.held.cells.take(cell));
-        }
+        contents.cells.extend(cells.into_iter().filter_map(|cell| self.held.cells.take(cell)));
         for mark in contents.cells.iter().flat_map(CellFacts::marks) {
             self.held.memory.release(mark);
             let weight = u64::from(mark.bytes) + HOLDING_BYTES;
@@ -272,21 +284,6 @@ impl Engine {
         }
     }
 
-    /// Lets go of frozen requests that are final by now, at most so many blocks. What is not final as a
-    /// whole comes back. False where there was none.
-    pub(super) fn seal_due(&mut self, n_max: usize, changes: &mut Vec<Change>) -> bool {
-        let mut n = 0;
-        while n < n_max
-            && let Some(id) = self.held.frozen.due(self.held.age)
-        {
-            if !self.seal_frozen(id, changes) {
-                self.wake(id);
-            }
-            n += 1;
-        }
-        n > 0
-    }
-
     pub(super) fn wake(&mut self, id: BlockId) {
         let Some(block) = self.held.frozen.get(id) else { return };
         let contents = Contents::read(&block.bytes, &self.held.frozen);
@@ -335,8 +332,8 @@ impl Engine {
         }
     }
 
-    /// Puts a block together aside: what is held stays as it is. True where it is what it was.
-    fn put_together(&self, contents: Contents) -> (Self, bool) {
+    /// Puts a block together aside: what is held stays as it is.
+    fn put_together(&self, contents: Contents) -> Self {
         let inits: Table<Text, Option<Init>> =
             contents.invocations.iter().map(|(id, told)| (Text::clone(id), told.init)).collect();
         let mut aside = self.aside();
@@ -348,81 +345,21 @@ impl Engine {
         for node in aside.held.graph.nodes.values_mut() {
             node.environment_init = inits.get(&node.known.id).copied().flatten();
         }
-        let is_known = |node: &Node| inits.contains_key(&node.known.id);
-        let is_whole = aside.held.back.is_empty()
-            && nothing.is_empty()
-            && aside.held.graph.nodes.values().all(|node| is_known(node));
-        (aside, is_whole)
-    }
-
-    /// The requests of what was put together aside.
-    fn views_of(&self, aside: &Self) -> Vec<(NodeId, Request)> {
-        let ground = Ground { graph: &aside.held.graph, ..self.ground() };
-        let views = aside.held.requests.iter().filter_map(|(&entry, held)| {
-            let flow = view::flow(&ground.graph.nodes.get(&entry)?.known);
-            let standing = standing(ground, entry, &held.reach, flow);
-            Some((entry, view::request(ground, entry, &held.reach, &standing)?))
-        });
-        views.collect()
+        aside
     }
 
     /// The requests of a block.
     pub(super) fn look_into(&self, id: BlockId) -> Vec<Request> {
         let Some(block) = self.held.frozen.get(id) else { return Vec::new() };
-        let (aside, _) = self.put_together(Contents::read(&block.bytes, &self.held.frozen));
-        let views = self.views_of(&aside).into_iter();
-        views.map(|(_, request)| Request { state: State::Finished, ..request }).collect()
-    }
-
-    /// Makes the requests of a block final as if they had come back for it: what they leave behind is
-    /// worked out aside. False, and nothing is done, where one of them is not final yet or, under other
-    /// settings by now, not as it was said.
-    fn seal_frozen(&mut self, id: BlockId, changes: &mut Vec<Change>) -> bool {
-        let Some(block) = self.held.frozen.get(id) else { return true };
-        let contents = Contents::read(&block.bytes, &self.held.frozen);
-        let marks: Vec<Mark> = contents.cells.iter().flat_map(CellFacts::marks).copied().collect();
-        let (mut aside, is_whole) = self.put_together(contents);
-        let mut finals = self.views_of(&aside);
-        for (entry, request) in &mut finals {
-            let is_final = std::mem::replace(&mut request.state, State::Finished) == State::Final;
-            let said = aside.held.requests.get(entry).and_then(|held| held.said);
-            if !is_whole || !is_final || said != Some(self.digests.of(request)) {
-                return false;
-            }
-        }
-        let age = self.held.age;
-        for (entry, mut request) in finals {
-            let Some(held) = aside.held.requests.remove(&entry) else { continue };
-            request.state = State::Final;
-            for &id in &held.reach {
-                self.leave_stubs(&aside.held.graph, id, (entry, &held.id));
-            }
-            changes.push(Change::RequestFinal(Box::new(request)));
-        }
-        let mut nodes: Vec<_> = aside.held.graph.nodes.into_iter().collect();
-        nodes.sort_unstable_by_key(|(id, _)| *id);
-        for (_, node) in nodes {
-            self.held.environments.seal_frozen(&node.known, node.environment_init.is_some());
-            for key in Graph::keys_of(&node) {
-                self.held.graph.count_retired(key, &node.known.function);
-            }
-            self.leave_behind(&node, changes);
-            let own = match &node.cell {
-                Cell::Trace(_) => None,
-                Cell::Run(id) => Some(run_key(id)),
-                Cell::Records(function, key) => Some(record_key(function, key)),
-            };
-            let places = node.known.places.iter();
-            let spans = places.map(|place| span_key(&place.trace.0, &place.span.0));
-            self.leave_tombstones(&node.known, own.into_iter().chain(spans));
-        }
-        for mark in marks {
-            if let Some(identity) = mark.identity {
-                self.held.memory.seal_anew(identity, mark.hash, age);
-            }
-        }
-        self.held.frozen.wake(id);
-        true
+        let aside = self.put_together(Contents::read(&block.bytes, &self.held.frozen));
+        let ground = Ground { graph: &aside.held.graph, ..self.ground() };
+        let views = aside.held.requests.iter().filter_map(|(&entry, held)| {
+            let flow = view::flow(&ground.graph.nodes.get(&entry)?.known);
+            let standing = standing(ground, entry, &held.reach, flow);
+            let request = view::request(ground, entry, &held.reach, &standing)?;
+            Some(Request { state: State::Finished, ..request })
+        });
+        views.collect()
     }
 }
 
@@ -464,10 +401,16 @@ impl Contents {
             pen.hash(id);
             pen.raw(&said.to_be_bytes());
         });
+        for own in &self.frozen {
+            own.write(&mut pen, sources.iter().map(|source| &***source));
+        }
+        for left in &self.left {
+            left.write(&mut pen);
+        }
         pen.bytes.into()
     }
 
-    fn read(bytes: &[u8], frozen: &Frozen) -> Self {
+    pub(super) fn read(bytes: &[u8], frozen: &Frozen) -> Self {
         let mut reader = Reader::new(bytes, &frozen.names);
         let sources = reader.list(Reader::small);
         let sources: Vec<Arc<Source>> = sources.iter().map(|&n| frozen.sources.get(n)).collect();
@@ -496,7 +439,10 @@ impl Contents {
         });
         let invocations = reader.list(|reader| (reader.hash(), read_told(reader)));
         let requests = reader.list(|reader| (reader.hash(), u64::from_be_bytes(reader.raw())));
-        Self { cells, invocations, requests }
+        let own = invocations.iter().map(|_| FrozenInvocation::read(&mut reader, &sources));
+        let frozen = own.collect();
+        let left = requests.iter().map(|_| FrozenRequest::read(&mut reader)).collect();
+        Self { cells, invocations, frozen, requests, left }
     }
 }
 

@@ -187,6 +187,9 @@ pub(super) struct Frozen {
     pub(super) sources: Sources,
     /// Estimate of what all of it costs.
     pub(super) bytes: u64,
+    /// Digest of the settings, and the last block that was put away under others.
+    settings: u64,
+    of_other_settings: BlockId,
 }
 
 impl Frozen {
@@ -235,6 +238,20 @@ impl Frozen {
             }
         }
         self.blocks = blocks;
+    }
+
+    /// What is put away from now on is under these settings.
+    pub(super) fn set_settings(&mut self, settings: u64) {
+        if self.settings != settings {
+            self.settings = settings;
+            self.of_other_settings = self.next;
+        }
+    }
+
+    /// Whether settings changed since a block was put away.
+    pub(super) const fn is_of_other_settings(&self, id: BlockId) -> bool {
+        // Numbers begin anew some day.
+        self.of_other_settings.wrapping_sub(id) < BlockId::MAX / 2
     }
 
     pub(super) fn get(&self, id: BlockId) -> Option<&Block> {

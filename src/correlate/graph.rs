@@ -172,7 +172,7 @@ impl Graph {
         if self.nodes.get(&id).is_none_or(|node| node.known == known) {
             return false;
         }
-        self.unindex(id, touched);
+        self.unindex(id, Some(touched));
         self.leave_weak(id, touched, rules);
         if let Some(node) = self.nodes.get_mut(&id) {
             // Where it lies among others depends on its edges and on its entry's start.
@@ -195,7 +195,7 @@ impl Graph {
         touched: &mut Touched,
         rules: &Rules,
     ) -> Option<Box<Node>> {
-        self.unindex(id, touched);
+        self.unindex(id, Some(touched));
         self.leave_weak(id, touched, rules);
         let node = self.nodes.remove(&id)?;
         for edge in &node.causes {
@@ -214,8 +214,7 @@ impl Graph {
 
     /// Takes a node out because it is final: what it caused keeps its edges.
     pub(super) fn seal(&mut self, id: NodeId) -> Option<Box<Node>> {
-        let mut nobody = Touched::default();
-        self.unindex(id, &mut nobody);
+        self.unindex(id, None);
         self.retire(id);
         let node = self.nodes.remove(&id)?;
         for effect in node.effects.iter() {
@@ -234,18 +233,24 @@ impl Graph {
     }
 
     /// Takes a node out as if it had never been here. The caller takes out all that is joined to it.
-    pub(super) fn take(&mut self, id: NodeId, rules: &Rules) -> Option<Box<Node>> {
-        let mut nobody = Touched::default();
-        self.unindex(id, &mut nobody);
-        self.leave_weak(id, &mut nobody, rules);
-        self.nodes.remove(&id)
+    pub(super) fn take(&mut self, id: NodeId) -> Option<Box<Node>> {
+        self.unindex(id, None);
+        let node = self.nodes.remove(&id)?;
+        let member = Member::of(id, &node.known);
+        for key in node.keys.iter().chain(&node.joins) {
+            if let Some(set) = self.weak.get_mut(key) {
+                set.remove(&member);
+                set.leave(id);
+            }
+            self.weak_prune(key);
+        }
+        Some(node)
     }
 
-    /// Invocations that a change of this one may change, but for those of its cells. None where it is
-    /// joined to too many to tell.
-    pub(super) fn near(&self, node: &Node, rules: &Rules) -> Option<BTreeSet<NodeId>> {
+    /// Adds the invocations that a change of this one may change, but for those of its cells. None where
+    /// it is joined to too many to tell.
+    pub(super) fn near(&self, node: &Node, rules: &Rules, near: &mut Vec<NodeId>) -> Option<()> {
         let known = &node.known;
-        let mut near = BTreeSet::new();
         let messages = known.sent.iter().map(|sent| &sent.id);
         for id in messages.chain(known.received.iter().map(|message| &message.id)) {
             let point = self.messages.get(id).filter(|point| point.is_telling())?;
@@ -265,7 +270,7 @@ impl Graph {
             }
             near.extend(self.weak.get(key).into_iter().flat_map(WeakSet::everybody));
         }
-        Some(near)
+        Some(())
     }
 
     /// The live node that a span belongs to.
@@ -313,19 +318,22 @@ impl Graph {
             point.receivers.insert(id);
             touch_message(point, &self.nodes, touched);
         }
-        for name in Self::names_of(known).collect::<Vec<_>>() {
+        for name in Self::names_of(known) {
             self.names.entry(name).or_default().insert(id);
         }
         touched.rewire.insert(id);
     }
 
-    fn unindex(&mut self, id: NodeId, touched: &mut Touched) {
+    /// Without `touched` nobody is to look again.
+    fn unindex(&mut self, id: NodeId, mut touched: Option<&mut Touched>) {
         let Some(node) = self.nodes.get(&id) else { return };
         let known = &node.known;
         for (trace, places) in by_trace(&known.places) {
             let Some(point) = self.traces.get_mut(&trace) else { continue };
             point.disown(id, places);
-            touched.rewire.extend(point.pointing_at(places));
+            if let Some(touched) = &mut touched {
+                touched.rewire.extend(point.pointing_at(places));
+            }
             if point.is_empty() {
                 self.traces.remove(&trace);
             }
@@ -342,12 +350,14 @@ impl Graph {
             let Some(point) = self.messages.get_mut(message) else { continue };
             point.senders.remove(id);
             point.receivers.remove(id);
-            touch_message(point, &self.nodes, touched);
+            if let Some(touched) = &mut touched {
+                touch_message(point, &self.nodes, touched);
+            }
             if point.senders.is_empty() && point.receivers.is_empty() {
                 self.messages.remove(message);
             }
         }
-        for name in Self::names_of(&node.known).collect::<Vec<_>>() {
+        for name in Self::names_of(&node.known) {
             if let Some(ids) = self.names.get_mut(&name) {
                 ids.remove(id);
                 if ids.is_empty() {

@@ -18,6 +18,7 @@ mod node_set;
 mod pack;
 mod frozen;
 mod freeze;
+mod legacy;
 // from signals to facts
 mod fact;
 mod dedup;
@@ -56,5 +57,5 @@ mod tests;
 
 pub use config::Config;
 pub use engine::{Applied, Engine, Finding, Lookup, RequestFilter};
-pub use request::{Change, Delivery, Hop, Invocation, Outcome, Request, State};
+pub use request::{Change, Delivery, FinalLine, Hop, Invocation, Outcome, Request, State};
 pub use tick::Progress;

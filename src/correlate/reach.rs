@@ -56,6 +56,9 @@ pub(super) struct Owner {
 
 /// The entries that lead to a node, itself included where nothing caused it.
 pub(super) fn entries_of(graph: &Graph, id: NodeId, hops_max: usize) -> Vec<NodeId> {
+    if graph.nodes.get(&id).is_some_and(|node| node.causes.is_empty()) {
+        return vec![id];
+    }
     let up = climb(graph, id, hops_max);
     let mut entries: Vec<NodeId> = Vec::new();
     let mut is_sealed_above = false;

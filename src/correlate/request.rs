@@ -295,6 +295,8 @@ pub enum Change {
     DeliveryGone(Text),
     /// No longer correctable: measuring may forget its contribution, the archive may keep it.
     RequestFinal(Box<Request>),
+    /// As [`Change::RequestFinal`], of one that nobody keeps.
+    RequestForgotten(Text),
     InvocationFinal(Text),
     DeliveryFinal(Text),
     /// Log records that name nothing to join by: `count` more of `function`, within the second of `at`.
@@ -303,6 +305,28 @@ pub enum Change {
         count: u64,
         at: Timestamp,
     },
+}
+
+impl Request {
+    pub fn line(&self) -> FinalLine<'_> {
+        FinalLine {
+            id: &self.id,
+            flow: &self.flow,
+            outcome: self.outcome,
+            start: self.start,
+            end: self.end,
+        }
+    }
+}
+
+/// A request that is about to be final, as far as it decides whether to keep it.
+#[derive(Clone, Copy, Debug)]
+pub struct FinalLine<'a> {
+    pub id: &'a Text,
+    pub flow: &'a Text,
+    pub outcome: Outcome,
+    pub start: Timestamp,
+    pub end: Timestamp,
 }
 
 fn ms<S: Serializer>(d: &Duration, s: S) -> Result<S::Ok, S::Error> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::config::{Architecture, Config, FunctionConfig};
+use super::config::{Architecture, Config, FunctionConfig, QueueConfig};
 use super::known::Known;
 use super::request::DeadLetter;
 use crate::signal::{MessageRef, Text};
@@ -16,13 +16,16 @@ const LEARNED_MAX: usize = 10_000;
 /// A platform's own deadline is up: what is not told by then is lost.
 const TIMEOUT_SLACK: Duration = Duration::from_secs(30);
 
+/// A message that can be seen again is taken up by then: a consumer polls for 20 s at most.
+const POLLING_SLACK: Duration = Duration::from_secs(30);
+
 /// Checked settings with their indexes.
 #[derive(Debug)]
 pub(super) struct Rules {
     pub(super) config: Config,
     /// Dead-letter queue -> the queue that it belongs to.
     sources: BTreeMap<Text, Text>,
-    queues: BTreeSet<Text>,
+    queues: BTreeMap<Text, QueueConfig>,
     beginnings: BTreeSet<Text>,
     functions: BTreeMap<Text, FunctionConfig>,
 }
@@ -40,13 +43,13 @@ impl Rules {
     pub(super) fn new(config: Config) -> Self {
         let mut rules = Self {
             sources: BTreeMap::new(),
-            queues: BTreeSet::new(),
+            queues: BTreeMap::new(),
             beginnings: BTreeSet::new(),
             functions: config.functions.iter().map(|f| (Text::clone(&f.name), f.clone())).collect(),
             config,
         };
         for queue in &rules.config.queues {
-            rules.queues.insert(Text::clone(&queue.name));
+            rules.queues.insert(Text::clone(&queue.name), queue.clone());
             if queue.starts_request {
                 rules.beginnings.insert(Text::clone(&queue.name));
             }
@@ -90,15 +93,26 @@ impl Rules {
         let queue = message.queue.clone();
         let configured = || self.sources.get(queue.as_ref()?).cloned();
         let source_queue = message.dead_letter_source.clone().or_else(configured)?;
-        let of_source = || self.config.queues.iter().find(|q| q.name == source_queue)?.dlq.clone();
+        let of_source = || self.queues.get(&source_queue)?.dlq.clone();
         let queue = queue.clone().or_else(of_source).unwrap_or_default();
         Some(DeadLetter { queue, source_queue, function: Text::default() })
+    }
+
+    /// How long the n-th failed receive of a message waits for the next one. None where it was the last
+    /// that the queue allows: the broker moves the message to its dead-letter queue.
+    pub(super) fn retry_after(&self, queue: Option<&Text>, n: u32) -> Option<Duration> {
+        let queue = queue.and_then(|queue| self.queues.get(queue));
+        if queue.and_then(|queue| queue.max_receive_count).is_some_and(|most| n >= most) {
+            return None;
+        }
+        let hidden = queue.and_then(|queue| queue.visibility_timeout);
+        Some(hidden.map_or(self.config.retry_after, |hidden| hidden.saturating_add(POLLING_SLACK)))
     }
 
     /// Whether a message on this queue has a consumer to wait for.
     pub(super) fn has_consumer(&self, learned: &Learned, queue: &Text) -> bool {
         !self.beginnings.contains(queue)
-            && (self.queues.contains(queue) || learned.consumed.contains(queue))
+            && (self.queues.contains_key(queue) || learned.consumed.contains(queue))
     }
 }
 

@@ -6,11 +6,11 @@
 use super::dedup::REMEMBERED;
 use super::engine::{Engine, Quiet};
 use super::fact::{Age, SignalId};
-use super::graph::{Graph, Node, NodeId};
-use super::known::Known;
+use super::graph::{Graph, NodeId};
+use super::legacy::{InvocationLegacy, Tokens};
 use super::request::{Change, Request, State};
 use super::runs::SAME_START;
-use crate::signal::{Text, Timestamp};
+use crate::signal::Text;
 
 /// Blocks of frozen requests that come back together to make room.
 const RELIEVED_AT_ONCE: usize = 64;
@@ -23,11 +23,8 @@ impl Engine {
             self.held.due.remove(&(held.due, entry));
             self.held.unsure.remove(&entry);
             request.state = State::Final;
-            let graph = std::mem::take(&mut self.held.graph);
-            for &id in &held.reach {
-                self.leave_stubs(&graph, id, (entry, &held.id));
-            }
-            self.held.graph = graph;
+            let tokens = Tokens::of(&self.held.graph, entry, &held.reach);
+            self.leave_tokens(&tokens, &held.id);
             let mut gone = Vec::new();
             for id in held.reach {
                 let Some(node) = self.held.graph.nodes.get_mut(&id) else { continue };
@@ -45,30 +42,16 @@ impl Engine {
         }
     }
 
-    /// By what something later may still continue this request, which is named by its entry and its id.
-    pub(super) fn leave_stubs(
-        &mut self,
-        graph: &Graph,
-        id: NodeId,
-        (entry, request): (NodeId, &Text),
-    ) {
-        let Some(node) = graph.nodes.get(&id) else { return };
-        let Some(owner) = node.owners.get(&entry) else { return };
+    /// What comes later with one of these tokens continues a request that is final.
+    pub(super) fn leave_tokens(&mut self, tokens: &Tokens, request: &Text) {
         let age = self.held.age;
         let pending = age.saturating_add(self.rules.config.pending_max);
-        let stubs = &mut self.held.stubs;
-        for sent in &node.known.sent {
-            let is_ours = sent.under.as_ref().is_none_or(|under| owner.labels.has(under));
-            let point = graph.messages.get(&sent.id);
-            if is_ours && point.is_none_or(|point| point.receivers.is_empty()) {
-                stubs.leave(Text::clone(&sent.id), request, pending);
-            }
+        for token in &tokens.pending {
+            self.held.stubs.leave(Text::clone(token), request, pending);
         }
-        if let Some(workflow) = &node.known.workflow {
-            stubs.leave(Text::clone(&workflow.execution_id), request, pending);
-        }
-        for trace in &node.known.traces {
-            stubs.leave(trace.to_string().into(), request, age.saturating_add(REMEMBERED));
+        for trace in &tokens.traces {
+            let token = trace.to_string().into();
+            self.held.stubs.leave(token, request, age.saturating_add(REMEMBERED));
         }
     }
 
@@ -76,12 +59,6 @@ impl Engine {
     fn bury(&mut self, id: NodeId, changes: &mut Vec<Change>) {
         let Some(node) = self.held.graph.seal(id) else { return };
         let age = self.held.age;
-        if node.environment_init.is_some() {
-            self.held.environments.seal(id, &node.known);
-        } else {
-            self.held.environments.leave(id, &node.known);
-        }
-        self.leave_behind(&node, changes);
         let gap = self.rules.config.settle_after;
         let remains = self.held.cells.bury(&node.cell, &node.known, gap);
         for mark in remains.marks {
@@ -91,25 +68,38 @@ impl Engine {
             let weight = u64::from(mark.bytes) + super::intake::HOLDING_BYTES;
             self.held.bytes = self.held.bytes.saturating_sub(weight);
         }
-        self.leave_tombstones(&node.known, remains.keys.into_iter());
+        let keys = Graph::keys_of(&node).to_vec();
+        let legacy = InvocationLegacy::of(*node, keys);
+        if legacy.has_init {
+            self.held.environments.seal(id, &legacy.run);
+        } else {
+            self.held.environments.leave(id, &legacy.run);
+        }
+        self.leave_tombstones(&legacy, remains.keys.into_iter());
+        self.leave_behind(legacy, changes);
     }
 
     /// Says that an invocation is final; the keys that it counts under stop counting some time.
-    pub(super) fn leave_behind(&mut self, node: &Node, changes: &mut Vec<Change>) {
-        for key in Graph::keys_of(node) {
-            self.held.retired.push_back((self.held.age, key.clone()));
+    pub(super) fn leave_behind(&mut self, legacy: InvocationLegacy, changes: &mut Vec<Change>) {
+        let age = self.held.age;
+        self.held.retired.extend(legacy.keys.into_iter().map(|key| (age, key)));
+        if legacy.said.invocation.is_some() {
+            changes.push(Change::InvocationFinal(legacy.run.id));
         }
-        if node.said.invocation.is_some() {
-            changes.push(Change::InvocationFinal(Text::clone(&node.known.id)));
-        }
-        changes.extend(node.said.deliveries.keys().cloned().map(Change::DeliveryFinal));
+        changes.extend(legacy.said.deliveries.into_keys().map(Change::DeliveryFinal));
     }
 
     /// What comes later for one of these keys of a final invocation is late.
-    pub(super) fn leave_tombstones(&mut self, known: &Known, keys: impl Iterator<Item = SignalId>) {
-        let until = last_moment(known, self.rules.config.settle_after);
+    pub(super) fn leave_tombstones(
+        &mut self,
+        legacy: &InvocationLegacy,
+        keys: impl Iterator<Item = SignalId>,
+    ) {
+        let gap = self.rules.config.settle_after;
+        let slack = if legacy.has_request_id { SAME_START } else { gap };
+        let until = legacy.last.saturating_add(slack);
         for key in keys {
-            let function = Some(Text::clone(&known.function));
+            let function = Some(Text::clone(&legacy.run.function));
             self.held.memory.bury(key, function, until, self.held.age);
         }
     }
@@ -207,11 +197,4 @@ impl Engine {
             self.held.retired.pop_front();
         }
     }
-}
-
-/// Facts up to here belong to a final invocation.
-fn last_moment(known: &Known, gap: Age) -> Timestamp {
-    let last = known.end.unwrap_or(known.last).max(known.last);
-    let slack = if known.invocation_id.is_some() { SAME_START } else { gap };
-    last.saturating_add(slack)
 }

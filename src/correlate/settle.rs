@@ -164,8 +164,17 @@ impl Waits<'_> {
     /// a later run.
     fn retries(&mut self, node: &Node) -> bool {
         let known = &node.known;
-        if known.received.iter().any(|message| self.is_retried(node, message)) {
-            self.found.push(self.retry(known));
+        let mut is_message_failed = false;
+        for message in &known.received {
+            let Some(life) = self.failed_life(node, message) else { continue };
+            is_message_failed = true;
+            let (life, idx) = life;
+            let queue = life.takings.get(idx).and_then(|taking| taking.queue.as_ref());
+            if let Some(wait) = self.ground.rules.retry_after(queue, life.attempt(idx)) {
+                self.found.push(retry(known, wait));
+            }
+        }
+        if is_message_failed {
             return false;
         }
         let is_failed = !matches!(known.verdict.outcome, Outcome::Ok | Outcome::Incomplete);
@@ -179,21 +188,22 @@ impl Waits<'_> {
         let Some(id) = &known.invocation_id else { return };
         let last = last_runs.get(&(Text::clone(&known.function), Text::clone(id)));
         if last == Some(&known.run) {
-            self.found.push(self.retry(known));
+            self.found.push(retry(known, self.ground.rules.config.retry_after));
         }
     }
 
-    fn retry(&self, known: &Known) -> Wait {
-        let retry_after = self.ground.rules.config.retry_after;
-        Wait { deadline: known.news.saturating_add(retry_after), missing: None }
-    }
-
-    fn is_retried(&self, node: &Node, message: &MessageRef) -> bool {
+    /// The life of a message that failed in this invocation, and this try of it, where nothing came after.
+    fn failed_life(&self, node: &Node, message: &MessageRef) -> Option<(Life, usize)> {
         if !matches!(message.via, Via::Queue | Via::Stream) {
-            return false;
+            return None;
         }
         let life = Life::of(self.ground.graph, &message.id, self.ground.rules);
-        life.position(&node.known.id)
-            .is_some_and(|idx| life.outcome(idx) != Outcome::Ok && !life.is_superseded(idx))
+        let idx = life.position(&node.known.id)?;
+        let is_last = life.outcome(idx) != Outcome::Ok && !life.is_superseded(idx);
+        is_last.then_some((life, idx))
     }
+}
+
+fn retry(known: &Known, wait: Age) -> Wait {
+    Wait { deadline: known.news.saturating_add(wait), missing: None }
 }

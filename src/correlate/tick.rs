@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::engine::{Engine, Over};
 use super::graph::{NodeId, Touched};
-use super::request::Change;
+use super::request::{Change, FinalLine};
 use crate::signal::Timestamp;
 
 /// Requests, invocations, final requests and blocks, and requests that are put away, in one part of a
@@ -54,7 +54,7 @@ impl Engine {
     pub fn tick(&mut self, now: Timestamp) -> Vec<Change> {
         let mut progress = self.begin_tick(now);
         let mut changes = Vec::new();
-        while let Some(next) = self.next_part(&mut progress) {
+        while let Some(next) = self.next_part(&mut progress, &|_| true) {
             changes.extend(next);
         }
         changes
@@ -69,8 +69,13 @@ impl Engine {
         Progress::default()
     }
 
-    /// The next part's changes; None once the tick is over.
-    pub fn next_part(&mut self, progress: &mut Progress) -> Option<Vec<Change>> {
+    /// The next part's changes; None once the tick is over. Of final requests that lie frozen only those
+    /// are shown that are to be kept.
+    pub fn next_part(
+        &mut self,
+        progress: &mut Progress,
+        is_kept: &dyn Fn(&FinalLine<'_>) -> bool,
+    ) -> Option<Vec<Change>> {
         let mut changes = Vec::new();
         let Progress { step, requests, due, told, over } = progress;
         *step = match step {
@@ -98,7 +103,9 @@ impl Engine {
                 self.seal(finals, &mut changes);
                 if over.finals.is_empty() { Step::FrozenFinals } else { Step::Finals }
             }
-            Step::FrozenFinals if self.seal_due(SEALED_AT_ONCE, &mut changes) => Step::News,
+            Step::FrozenFinals if self.seal_due(SEALED_AT_ONCE, is_kept, &mut changes) => {
+                Step::News
+            }
             Step::FrozenFinals => Step::Ages,
             Step::Ages => {
                 self.expire(&mut changes);

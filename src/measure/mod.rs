@@ -183,6 +183,9 @@ impl Measure {
             Change::DeliveryGone(id) => {
                 replace(self.deliveries.remove(&Id::of(id)), &Contributions::default(), store);
             }
+            Change::RequestForgotten(id) => {
+                self.requests.remove(&Id::of(id));
+            }
             Change::InvocationFinal(id) => {
                 self.invocations.remove(&Id::of(id));
             }

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::terms::Terms;
 use crate::archive::Archive;
-use crate::correlate::{Change, Engine};
+use crate::correlate::{Change, Engine, FinalLine};
 use crate::evaluate::{Evaluator, Kept, Recorded, Transition};
 use crate::gaps::{self, Gaps};
 use crate::internal_telemetry::happening::AlertChanged;
@@ -263,7 +263,8 @@ impl State {
         let mut progress = write(&self.engine).begin_tick(log_time);
         loop {
             // Readers get in between two parts.
-            let changes = write(&self.engine).next_part(&mut progress);
+            let is_kept = |line: &FinalLine<'_>| self.archive.wants(line);
+            let changes = write(&self.engine).next_part(&mut progress, &is_kept);
             let Some(changes) = changes else { break };
             self.count(&changes, log_time);
         }

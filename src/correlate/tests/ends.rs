@@ -2,6 +2,7 @@
 
 use expect_test::expect;
 
+use super::super::config::QueueConfig;
 use super::*;
 
 #[test]
@@ -102,6 +103,30 @@ fn a_failed_message_waits_for_its_retry() {
     assert!(world.requests.is_empty());
     world.wait(2);
     assert_eq!(world.requests.values().next().unwrap().outcome.as_str(), "error");
+}
+
+#[test]
+fn a_retry_is_waited_for_as_the_queue_is_set_up() {
+    let queue = QueueConfig {
+        name: "orders".into(),
+        dlq: Some("orders-dlq".into()),
+        max_receive_count: Some(3),
+        visibility_timeout: Some(Duration::from_secs(240)),
+        starts_request: false,
+    };
+    let over_after = |n_received: u32| {
+        let mut world = World::new(Config { queues: vec![queue.clone()], ..Config::default() });
+        let attempt = span("fulfil", [2, 1, 0], 500, 800).received("m1", "orders");
+        let attempt = attempt.failed("KeyError").count(n_received);
+        world.hear(&[span("checkout", [1, 1, 0], 0, 100).sent("m1", "orders"), attempt]);
+        let seconds = (1..600).find(|_| !world.wait(1).requests.is_empty()).unwrap();
+        let outcome = world.requests.values().next().unwrap().outcome.as_str();
+        format!("{seconds} s: {outcome}")
+    };
+    // Hidden for 240 s, and taken up within 30; what came is heard of a tick later.
+    assert_eq!(over_after(2), "271 s: error");
+    // The third is the last that the queue allows.
+    assert_eq!(over_after(3), "11 s: error");
 }
 
 #[test]

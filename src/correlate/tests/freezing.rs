@@ -76,7 +76,7 @@ fn a_frozen_request_is_final_without_coming_back() {
     let lateness = Config::default().allowed_lateness;
     world.engine.held.age = world.engine.held.age.saturating_add(lateness);
     let mut changes = Vec::new();
-    assert!(world.engine.seal_due(1, &mut changes));
+    assert!(world.engine.seal_due(1, &|_| true, &mut changes));
     assert!(world.engine.held.cells.dirty.is_empty(), "nothing came back");
     let is_last = |change: &Change| {
         matches!(
@@ -87,6 +87,48 @@ fn a_frozen_request_is_final_without_coming_back() {
     assert_eq!((changes.len(), changes.iter().all(is_last)), (4, true), "{changes:?}");
     world.hear(&calls());
     assert_eq!(world.engine.ledger().receivers[&Receiver::OtlpHttp].late, 4);
+}
+
+/// What is remembered of final requests, in no order.
+fn left_behind(world: &World) -> Vec<String> {
+    let held = &world.engine.held;
+    let text = format!("{:#?}{:#?}{:#?}", held.memory, held.stubs, held.retired);
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    lines.sort();
+    lines
+}
+
+#[test]
+fn what_is_frozen_leaves_behind_what_it_would_have_left_in_the_graph() {
+    let stories = || {
+        let mut told = calls();
+        told.extend([
+            log("notify", 900).correlation("c1"),
+            span("notify", [3, 1, 0], 2_000, 2_010).facts(|facts| {
+                let (execution_id, state) = ("w1".into(), "Charge".into());
+                facts.workflow =
+                    Some(crate::signal::Workflow { execution_id, state, retry_count: None });
+            }),
+            span("notify", [3, 2, 1], 2_001, 2_009).sent("m9", "orders"),
+        ]);
+        told
+    };
+    let run = |is_thawed: bool| {
+        let mut world = World::new(Config::default());
+        world.hear(&stories()).wait(400);
+        assert!(n_frozen(&world) > 0 && world.engine.held.graph.nodes.is_empty());
+        if is_thawed {
+            // Settings that change nothing of it: but nobody looks.
+            let settings = Config { joins_max: 999, ..Config::default() };
+            world.engine.set_config(settings);
+        }
+        world.wait_for_the_end();
+        assert_eq!(n_frozen(&world), 0);
+        (left_behind(&world), world.n_finals, world.requests)
+    };
+    let (frozen, thawed) = (run(false), run(true));
+    assert_eq!(frozen, thawed);
+    assert!(frozen.0.iter().any(|line| line.contains("m9")), "{:?}", frozen.0);
 }
 
 #[test]

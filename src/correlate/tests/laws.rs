@@ -261,6 +261,6 @@ proptest! {
         prop_assert_eq!(counts.received, n);
         world.wait_for_the_end();
         let finals: BTreeSet<_> = world.requests.values().map(|r| r.state).collect();
-        prop_assert!(finals.iter().all(|state| *state == super::super::State::Final));
+        prop_assert!(finals.iter().all(|state| *state == State::Final));
     }
 }

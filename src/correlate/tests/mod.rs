@@ -14,7 +14,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use super::request::millis;
-use super::{Change, Config, Delivery, Engine, Invocation, Request};
+use super::{Change, Config, Delivery, Engine, FinalLine, Invocation, Request, State};
 use crate::signal::{
     Attributes, Batch, ErrorFact, ErrorKind, Facts, Fnv128, Http, LogRecord, MessageRef, Platform,
     PlatformStage, PlatformStatus, Receiver, Resource, Signal, SignalKind, Span, SpanId, SpanKind,
@@ -233,9 +233,11 @@ impl World {
         for _ in 0..secs {
             self.secs += 1;
             let now = self.now();
-            let changes = self.engine.tick(now);
-            for change in changes {
-                self.note(change);
+            // Of those that are final some are kept; nothing else depends on it.
+            let is_kept = |line: &FinalLine<'_>| line.id.ends_with(['0', '2', '4', '6', '8']);
+            let mut progress = self.engine.begin_tick(now);
+            while let Some(changes) = self.engine.next_part(&mut progress, &is_kept) {
+                changes.into_iter().for_each(|change| self.note(change));
             }
         }
         self
@@ -250,6 +252,10 @@ impl World {
         match change {
             Change::Request(request) => {
                 self.requests.insert(Text::clone(&request.id), *request);
+            }
+            Change::RequestForgotten(id) => {
+                self.n_finals += 1;
+                self.requests.get_mut(&id).unwrap().state = State::Final;
             }
             Change::RequestFinal(request) => {
                 self.n_finals += 1;

@@ -1,0 +1,275 @@
+//! What invocations and requests leave behind once they are final: tombstones, so that what comes later
+//! for them is late; tokens, by which something later may still continue them; counts towards quarantine.
+//!
+//! Those in the graph tell it when they go. Those that are frozen told it when they were put away, so a
+//! block goes without being put together.
+
+use std::collections::BTreeSet;
+
+use super::dedup::{record_key, run_key, span_key};
+use super::engine::Engine;
+use super::environment::Run;
+use super::fact::{Age, Source};
+use super::freeze::{CellFacts, Contents};
+use super::frozen::{BlockId, Line};
+use super::graph::{Cell, Graph, Node, NodeId, Said};
+use super::pack::{Pen, Reader};
+use super::request::{Change, FinalLine, Request, State};
+use super::weak::WeakKey;
+use crate::number::usize_from_u32;
+use crate::signal::{SpanId, Text, Timestamp, TraceId};
+
+/// An invocation, as far as it matters when it is final.
+#[derive(Debug)]
+pub(super) struct InvocationLegacy {
+    pub(super) run: Run,
+    pub(super) said: Said,
+    pub(super) has_init: bool,
+    /// Its end, or its last fact.
+    pub(super) last: Timestamp,
+    /// The platform's request id names it.
+    pub(super) has_request_id: bool,
+    /// What it goes on counting under.
+    pub(super) keys: Vec<WeakKey>,
+}
+
+impl InvocationLegacy {
+    pub(super) fn of(node: Node, keys: Vec<WeakKey>) -> Self {
+        let known = &node.known;
+        Self {
+            run: Run::of(known),
+            has_init: node.environment_init.is_some(),
+            last: known.end.unwrap_or(known.last).max(known.last),
+            has_request_id: known.invocation_id.is_some(),
+            said: node.said,
+            keys,
+        }
+    }
+}
+
+/// By what something later may still continue a request.
+#[derive(Debug, Default)]
+pub(super) struct Tokens {
+    /// Messages that nobody took up, and executions of workflows.
+    pub(super) pending: Vec<Text>,
+    pub(super) traces: Vec<TraceId>,
+}
+
+impl Tokens {
+    pub(super) fn of(graph: &Graph, entry: NodeId, reach: &BTreeSet<NodeId>) -> Self {
+        let mut tokens = Self::default();
+        for node in reach.iter().filter_map(|id| graph.nodes.get(id)) {
+            let Some(owner) = node.owners.get(&entry) else { continue };
+            let known = &node.known;
+            for sent in &known.sent {
+                let is_ours = sent.under.as_ref().is_none_or(|under| owner.labels.has(under));
+                let point = graph.messages.get(&sent.id);
+                if is_ours && point.is_none_or(|point| point.receivers.is_empty()) {
+                    tokens.pending.push(Text::clone(&sent.id));
+                }
+            }
+            let workflow = known.workflow.as_ref();
+            tokens.pending.extend(workflow.map(|workflow| Text::clone(&workflow.execution_id)));
+            for trace in &known.traces {
+                if !tokens.traces.contains(trace) {
+                    tokens.traces.push(*trace);
+                }
+            }
+        }
+        tokens
+    }
+}
+
+/// What a frozen invocation leaves, beside what was said of it.
+#[derive(Debug)]
+pub(super) struct FrozenInvocation {
+    function: Text,
+    instance: Option<Text>,
+    start: Timestamp,
+    last: Timestamp,
+    /// The place of its cell in the block.
+    cell: usize,
+    places: Vec<(TraceId, SpanId)>,
+    keys: Vec<WeakKey>,
+}
+
+impl FrozenInvocation {
+    pub(super) fn of(node: &Node, keys: Vec<WeakKey>, cell: usize) -> Self {
+        let known = &node.known;
+        Self {
+            function: Text::clone(&known.function),
+            instance: known.instance.clone(),
+            start: known.start,
+            last: known.end.unwrap_or(known.last).max(known.last),
+            cell,
+            places: known.places.iter().map(|place| (place.trace, place.span)).collect(),
+            keys,
+        }
+    }
+
+    /// Its instance is that of one of the block's sources.
+    pub(super) fn write<'a>(
+        &self,
+        pen: &mut Pen<'_>,
+        mut sources: impl Iterator<Item = &'a Source>,
+    ) {
+        pen.name(&self.function);
+        pen.length(sources.position(|source| source.instance == self.instance).unwrap_or(0));
+        pen.time(self.start);
+        pen.time(self.last);
+        pen.length(self.cell);
+        pen.list(&self.places, |pen, (trace, span)| {
+            pen.trace_id(*trace);
+            pen.span_id(*span);
+        });
+        pen.list(&self.keys, |pen, key| match key {
+            WeakKey::Correlation(id) => {
+                pen.number(0);
+                pen.id(id);
+            }
+            WeakKey::Execution(id) => {
+                pen.number(1);
+                pen.id(id);
+            }
+            WeakKey::Trace(trace) => {
+                pen.number(2);
+                pen.trace_id(*trace);
+            }
+        });
+    }
+
+    pub(super) fn read(reader: &mut Reader<'_>, sources: &[std::sync::Arc<Source>]) -> Self {
+        let function = reader.text();
+        let source = sources.get(usize_from_u32(reader.small()));
+        Self {
+            function,
+            instance: source.and_then(|source| source.instance.clone()),
+            start: reader.time(),
+            last: reader.time(),
+            cell: usize_from_u32(reader.small()),
+            places: reader.list(|reader| (reader.trace_id(), reader.span_id())),
+            keys: reader.list(|reader| match reader.number() {
+                0 => WeakKey::Correlation(reader.text()),
+                1 => WeakKey::Execution(reader.text()),
+                _ => WeakKey::Trace(reader.trace_id()),
+            }),
+        }
+    }
+}
+
+/// What a frozen request leaves, and when.
+#[derive(Debug)]
+pub(super) struct FrozenRequest {
+    pub(super) due: Age,
+    pub(super) tokens: Tokens,
+}
+
+impl FrozenRequest {
+    pub(super) fn write(&self, pen: &mut Pen<'_>) {
+        pen.duration(self.due);
+        pen.list(&self.tokens.pending, Pen::id);
+        pen.list(&self.tokens.traces, |pen, trace| pen.trace_id(*trace));
+    }
+
+    pub(super) fn read(reader: &mut Reader<'_>) -> Self {
+        let due = reader.duration();
+        let pending = reader.list(Reader::text);
+        Self { due, tokens: Tokens { pending, traces: reader.list(Reader::trace_id) } }
+    }
+}
+
+impl Engine {
+    /// Lets go of frozen requests that are final by now, at most so many blocks. What is not final as a
+    /// whole comes back. False where there was none.
+    pub(super) fn seal_due(
+        &mut self,
+        n_max: usize,
+        is_kept: &dyn Fn(&FinalLine<'_>) -> bool,
+        changes: &mut Vec<Change>,
+    ) -> bool {
+        let mut n = 0;
+        while n < n_max
+            && let Some(id) = self.held.frozen.due(self.held.age)
+        {
+            if !self.seal_frozen(id, is_kept, changes) {
+                self.wake(id);
+            }
+            n += 1;
+        }
+        n > 0
+    }
+
+    /// Makes the requests of a block final as if they had come back for it. False, and nothing is done,
+    /// where one of them is not final yet, or where they were put away under other settings.
+    fn seal_frozen(
+        &mut self,
+        id: BlockId,
+        is_kept: &dyn Fn(&FinalLine<'_>) -> bool,
+        changes: &mut Vec<Change>,
+    ) -> bool {
+        let frozen = &self.held.frozen;
+        let Some(block) = frozen.get(id) else { return true };
+        let contents = Contents::read(&block.bytes, frozen);
+        let age = self.held.age;
+        if frozen.is_of_other_settings(id) || contents.left.iter().any(|left| left.due > age) {
+            return false;
+        }
+        let shown = if block.lines.iter().any(|line| is_kept(&final_line(line))) {
+            self.look_into(id)
+        } else {
+            Vec::new()
+        };
+        let mut shown: std::collections::BTreeMap<Text, Request> =
+            shown.into_iter().map(|request| (Text::clone(&request.id), request)).collect();
+        for ((id, _), left) in contents.requests.iter().zip(&contents.left) {
+            self.leave_tokens(&left.tokens, id);
+            changes.push(match shown.remove(id) {
+                Some(request) => {
+                    Change::RequestFinal(Box::new(Request { state: State::Final, ..request }))
+                }
+                None => Change::RequestForgotten(Text::clone(id)),
+            });
+        }
+        let marks = contents.cells.iter().flat_map(CellFacts::marks);
+        for (identity, hash) in marks.filter_map(|mark| Some((mark.identity?, mark.hash))) {
+            self.held.memory.seal_anew(identity, hash, age);
+        }
+        for ((id, told), own) in contents.invocations.into_iter().zip(contents.frozen) {
+            let cell = contents.cells.get(own.cell).map(|facts| &facts.cell);
+            let (key, has_request_id) = match cell {
+                Some(Cell::Run(id)) => (Some(run_key(id)), true),
+                Some(Cell::Records(function, key)) => (Some(record_key(function, key)), false),
+                Some(Cell::Trace(_)) | None => (None, false),
+            };
+            let FrozenInvocation { function, instance, start, last, keys, .. } = own;
+            for key in &keys {
+                self.held.graph.count_retired(key, &function);
+            }
+            let legacy = InvocationLegacy {
+                run: Run { function, instance, start, id },
+                said: told.said,
+                has_init: told.init.is_some(),
+                last,
+                has_request_id,
+                keys,
+            };
+            self.held.environments.seal_frozen(&legacy.run, legacy.has_init);
+            let spans = own.places.iter().map(|(trace, span)| span_key(&trace.0, &span.0));
+            self.leave_tombstones(&legacy, key.into_iter().chain(spans));
+            self.leave_behind(legacy, changes);
+        }
+        self.held.frozen.wake(id);
+        true
+    }
+}
+
+fn final_line(line: &Line) -> FinalLine<'_> {
+    let summary = &line.summary;
+    FinalLine {
+        id: &line.id,
+        flow: &summary.flow,
+        outcome: summary.outcome,
+        start: summary.start,
+        end: summary.end,
+    }
+}
