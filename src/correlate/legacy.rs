@@ -68,10 +68,13 @@ impl Tokens {
                     tokens.pending.push(Text::clone(&sent.id));
                 }
             }
-            let workflow = known.workflow.as_ref();
-            tokens.pending.extend(workflow.map(|workflow| Text::clone(&workflow.execution_id)));
+            // What means nothing among the living means nothing later.
+            let tells = |key: &WeakKey| !graph.quarantined.contains_key(key);
+            let execution = known.workflow.as_ref().map(|workflow| &workflow.execution_id);
+            let execution = execution.filter(|id| tells(&WeakKey::Execution(Text::clone(id))));
+            tokens.pending.extend(execution.cloned());
             for trace in &known.traces {
-                if !tokens.traces.contains(trace) {
+                if !tokens.traces.contains(trace) && tells(&WeakKey::Trace(*trace)) {
                     tokens.traces.push(*trace);
                 }
             }

@@ -111,7 +111,7 @@ fn a_retry_is_waited_for_as_the_queue_is_set_up() {
         name: "orders".into(),
         dlq: Some("orders-dlq".into()),
         max_receive_count: Some(3),
-        visibility_timeout: Some(Duration::from_secs(240)),
+        visibility_timeout: Some(Duration::from_mins(4)),
         starts_request: false,
     };
     let over_after = |n_received: u32| {
@@ -166,6 +166,18 @@ fn a_timeout_and_a_throttle_have_names_of_their_own() {
               busy#1 throttled 5000+100 (TooManyRequestsException: Rate Exceeded)
         "#]],
     );
+}
+
+#[test]
+fn nothing_continues_by_a_trace_that_is_quarantined() {
+    let continued = |joins_max: usize| {
+        let mut world = World::new(Config { joins_max, ..Config::default() });
+        let strangers = (0..4).map(|n| span("checkout", [7, n + 1, 99], i64::from(n) * 10, 5));
+        world.hear(&strangers.collect::<Vec<_>>()).wait_for_the_end();
+        world.hear(&[span("checkout", [7, 50, 99], 5_000_000, 5)]).wait(20);
+        world.requests.values().filter(|request| request.continues.is_some()).count()
+    };
+    assert_eq!((continued(4), continued(3)), (1, 0));
 }
 
 #[test]
