@@ -1,4 +1,4 @@
-//! libFuzzer's bytes to the engine: `cargo +nightly fuzz run facts`.
+//! libFuzzer's bytes to the engine: `fuzz/run facts`.
 #![no_main]
 
 #[path = "../../tests/fuzz/facts.rs"]

@@ -1,56 +1,8 @@
-//! Any query over a few series with every kind of sample: an answer or an error, within its limits.
+//! libFuzzer's text to `promql::evaluate`: `fuzz/run promql_evaluate`.
 #![no_main]
 
-use std::sync::Arc;
+#[path = "../../tests/fuzz/promql.rs"]
+#[expect(dead_code, reason = "a module of several targets")]
+mod promql;
 
-use libfuzzer_sys::fuzz_target;
-use throughline::promql::{Options, Query, Range};
-use throughline::series::{CounterReset, Histogram, RawSeries, Sample, SampleValue, Selection};
-use throughline::signal::Labels;
-
-fn histogram(schema: i32, count: f64) -> SampleValue {
-    let is_custom = schema == -53;
-    SampleValue::Histogram(Arc::new(Histogram {
-        counter_reset: CounterReset::Unknown,
-        schema,
-        zero_threshold: 0.0,
-        zero_count: 0.0,
-        count,
-        sum: count * 1.5,
-        positive: vec![(1, count)],
-        negative: Vec::new(),
-        custom_bounds: if is_custom { Arc::from([1.0, 2.0]) } else { Arc::from([]) },
-    }))
-}
-
-fn select(selection: &Selection<'_>) -> Vec<RawSeries> {
-    let sample = |t: i64, value| Sample { t: t * 10_000, value };
-    let float = SampleValue::Float;
-    let rows = [
-        ("a", "1", vec![sample(0, float(1.0)), sample(1, float(f64::NAN)), sample(2, float(-3.0))]),
-        ("a", "2", vec![sample(1, float(f64::INFINITY)), sample(3, float(0.0))]),
-        ("b", "1", vec![sample(0, histogram(3, 2.0)), sample(2, histogram(0, 1.0))]),
-        ("b", "2", vec![sample(0, histogram(-53, 2.0)), sample(2, float(4.0))]),
-    ];
-    rows.into_iter()
-        .map(|(name, x, samples)| RawSeries {
-            labels: Labels::of(&[("__name__", name), ("x", x), ("le", "1")]),
-            samples: samples
-                .into_iter()
-                .filter(|s| s.t > selection.start && s.t <= selection.end)
-                .collect(),
-        })
-        .filter(|series| selection.matchers.iter().all(|m| m.matches_labels(&series.labels)))
-        .collect()
-}
-
-fuzz_target!(|text: &str| {
-    let Ok(query) = Query::parse(text) else { return };
-    let options = Options { samples_max: 10_000, ..Options::default() };
-    for range in [
-        Range { start: 20_000, end: 20_000, step: 0 },
-        Range { start: -10_000, end: 50_000, step: 7_000 },
-    ] {
-        let _ = query.range(range, &options, &|selection| Ok(select(selection)));
-    }
-});
+libfuzzer_sys::fuzz_target!(|text: &str| promql::evaluate(text));
