@@ -72,6 +72,11 @@ impl<'q> Evaluator<'q> {
 
     /// Groups in the order of their first elements.
     fn groups(&self, elements: Vec<Element>, aggregate: &Aggregate) -> Vec<Group> {
+        if aggregate.grouping == Grouping::All {
+            let drop_name = elements.iter().any(|element| element.drop_name);
+            let all = Group { labels: Arc::default(), drop_name, elements };
+            return Some(all).filter(|all| !all.elements.is_empty()).into_iter().collect();
+        }
         let mut places: HashMap<Arc<Labels>, usize, RandomState> = HashMap::default();
         let mut groups: Vec<Group> = Vec::new();
         for element in elements {

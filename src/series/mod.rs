@@ -17,6 +17,7 @@ mod chunk;
 mod column;
 mod counter;
 mod distribution;
+mod entries;
 mod exemplar;
 pub mod findings;
 mod lateness;

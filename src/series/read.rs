@@ -222,8 +222,20 @@ fn select(access: Access<'_>, selection: &Selection<'_>) -> Result<Vec<RawSeries
         access.each(ids, |series, ids| series.take(ids, &wanted, selection, &mut taken));
         selected.extend(reading.all(&taken)?);
     }
-    selected.sort_by(|a, b| a.labels.cmp(&b.labels));
+    put_in_order(&mut selected);
     Ok(selected)
+}
+
+/// In the order of their labels. Candidates come name by name, so nearly all there is to do is within
+/// names; views of histograms, and labels that sort before `__name__`, may need more.
+fn put_in_order(selected: &mut [RawSeries]) {
+    let by_labels = |a: &RawSeries, b: &RawSeries| a.labels.cmp(&b.labels);
+    for of_name in selected.chunk_by_mut(|a, b| a.labels.name() == b.labels.name()) {
+        of_name.sort_by(by_labels);
+    }
+    if !selected.is_sorted_by(|a, b| a.labels <= b.labels) {
+        selected.sort_by(by_labels);
+    }
 }
 
 /// What all readers of one selection share.
@@ -426,7 +438,7 @@ impl Reader<'_> {
 /// Those that have samples.
 fn push<'l>(into: &mut Vec<RawSeries>, read: impl IntoIterator<Item = (&'l Labels, Vec<Sample>)>) {
     let some = read.into_iter().filter(|(_, samples)| !samples.is_empty());
-    into.extend(some.map(|(labels, samples)| RawSeries { labels: labels.clone(), samples }));
+    into.extend(some.map(|(labels, samples)| RawSeries::new(labels.clone(), samples)));
 }
 
 fn float((second, value): (i64, f64)) -> Sample {

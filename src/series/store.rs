@@ -235,11 +235,9 @@ impl Series {
         } else {
             Admission::UpTo { per_metric: self.config.series_per_metric_max }
         };
-        let n_before = self.table.len();
-        let id = self.table.resolve(labels, kind, admission, second(self.now))?;
-        let n_new = self.table.len() - n_before;
+        let (entry, n_new) = self.table.resolve(labels, kind, admission, second(self.now))?;
         self.bytes += u64_from_usize(bytes + n_new * ENTRY_BYTES);
-        self.table.get_mut(id)
+        Some(entry)
     }
 
     /// Of the contract's metrics and of those that were pushed, in the order of their names.

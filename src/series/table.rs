@@ -12,6 +12,7 @@ use super::block::Span;
 use super::catalog::{self, FOREIGN_PARTS};
 use super::counter::{Counter, origin};
 use super::distribution::Distribution;
+use super::entries::Entries;
 use super::exemplar::Exemplars;
 use super::plain::Plain;
 use super::slots::Zones;
@@ -149,7 +150,7 @@ pub(crate) enum Admission {
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Table {
-    entries: BTreeMap<SeriesId, Entry>,
+    entries: Entries,
     next: SeriesId,
     /// Until which second a metric's new label sets overflow.
     overflowing: BTreeMap<Text, i64>,
@@ -169,28 +170,28 @@ pub(crate) struct Table {
 
 impl Table {
     /// The series of these labels, made if need be; the overflow series where there is no room for
-    /// it. None where the labels already name a series of another kind, and for plain samples
-    /// without room: mixing gauges of several sources would tell lies.
+    /// it. With it, how many were made. None where the labels already name a series of another kind,
+    /// and for plain samples without room: mixing gauges of several sources would tell lies.
     pub(crate) fn resolve(
         &mut self,
         labels: &Labels,
         kind: Kind,
         admission: Admission,
         now: i64,
-    ) -> Option<SeriesId> {
+    ) -> Option<(&mut Entry, usize)> {
+        let n_before = self.entries.len();
         let id = match self.by_labels.get(labels) {
             Some(id) => *id,
             None => self.admit(labels, kind, admission, now)?,
         };
-        let is_of_kind = self.entries.get(&id).is_some_and(|entry| entry.data.kind() == kind);
-        if !is_of_kind {
-            self.mismatched += 1;
-        }
-        is_of_kind.then_some(id)
+        let n_new = self.entries.len() - n_before;
+        let entry = self.entries.get_mut(id).filter(|entry| entry.data.kind() == kind);
+        self.mismatched += u64::from(entry.is_none());
+        entry.map(|entry| (entry, n_new))
     }
 
     pub(crate) fn get_mut(&mut self, id: SeriesId) -> Option<&mut Entry> {
-        self.entries.get_mut(&id)
+        self.entries.get_mut(id)
     }
 
     fn admit(
@@ -236,7 +237,7 @@ impl Table {
             let parts = catalog::find(labels.name()).map_or(FOREIGN_PARTS, |metric| metric.parts);
             let data = Data::new(kind);
             let entry = Entry { id, labels, data, leader, n_family, parts, sealed: None };
-            self.entries.insert(id, entry);
+            self.entries.insert(entry);
         }
     }
 
@@ -271,7 +272,7 @@ impl Table {
     }
 
     pub(crate) fn named(&self, name: &str) -> impl Iterator<Item = &Entry> {
-        self.by_name.get(name).into_iter().flatten().filter_map(|id| self.entries.get(id))
+        self.by_name.get(name).into_iter().flatten().filter_map(|id| self.entries.get(*id))
     }
 
     pub(crate) fn ids_named(&self, name: &str) -> &[SeriesId] {
@@ -315,15 +316,15 @@ impl Table {
     }
 
     pub(crate) fn get(&self, id: SeriesId) -> Option<&Entry> {
-        self.entries.get(&id)
+        self.entries.get(id)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Entry> {
-        self.entries.values()
+        self.entries.iter()
     }
 
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Entry> {
-        self.entries.values_mut()
+        self.entries.iter_mut()
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -331,7 +332,7 @@ impl Table {
     }
 
     pub(crate) fn range(&self, ids: Range<SeriesId>) -> impl Iterator<Item = &Entry> {
-        self.entries.range(ids).map(|(_, entry)| entry)
+        self.entries.range(ids)
     }
 
     /// No series has this id or a higher one.
@@ -344,7 +345,7 @@ impl Table {
     pub(crate) fn life(&self, entry: &Entry, zones: &Zones) -> Option<(i64, i64)> {
         let members = self.entries.range(entry.leader..entry.leader + entry.n_family);
         let (mut first, mut last) = (None, None);
-        for (_, member) in members {
+        for member in members {
             let Some((from, to)) = member.life(zones) else { continue };
             first = first.into_iter().chain([from]).min();
             last = last.max(to);
@@ -356,13 +357,13 @@ impl Table {
     pub(crate) fn sweep(&mut self, now: i64) {
         self.overflowing.retain(|_, until| now < *until);
         let mut spent: BTreeMap<SeriesId, bool> = BTreeMap::new();
-        for entry in self.entries.values() {
+        for entry in self.entries.iter() {
             *spent.entry(entry.leader).or_insert(true) &= entry.is_spent();
         }
         if !spent.values().any(|is_spent| *is_spent) {
             return;
         }
-        self.entries.retain(|_, entry| !spent.get(&entry.leader).copied().unwrap_or_default());
+        self.entries.retain(|entry| !spent.get(&entry.leader).copied().unwrap_or_default());
         self.reindex();
     }
 
@@ -373,9 +374,9 @@ impl Table {
         self.texts.clear();
         self.histograms.clear();
         let mut entries = std::mem::take(&mut self.entries);
-        for (id, entry) in &mut entries {
+        for entry in entries.iter_mut() {
             entry.labels = entry.labels.shared(&mut self.texts);
-            self.index(*id, &entry.labels, entry.data.kind());
+            self.index(entry.id, &entry.labels, entry.data.kind());
         }
         self.entries = entries;
     }
