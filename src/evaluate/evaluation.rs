@@ -123,7 +123,7 @@ fn overlaid<'r>(
                 series.samples.retain(|sample| sample.t < t);
                 series.samples.push(new);
             }
-            None => found.push(RawSeries { labels: sample.labels.clone(), samples: vec![new] }),
+            None => found.push(RawSeries::new(sample.labels.clone(), vec![new])),
         }
     }
     Ok(found)

@@ -57,9 +57,8 @@ impl World {
             Ok(series
                 .iter()
                 .filter(|(labels, _)| selection.matchers.iter().all(|m| m.matches_labels(labels)))
-                .map(|(labels, samples)| RawSeries {
-                    labels: labels.clone(),
-                    samples: samples.iter().filter(within).cloned().collect(),
+                .map(|(labels, samples)| {
+                    RawSeries::new(labels.clone(), samples.iter().filter(within).cloned().collect())
                 })
                 .filter(|series| !series.samples.is_empty())
                 .collect())

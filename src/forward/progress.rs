@@ -112,7 +112,7 @@ impl Progress {
 
     fn fill(&self, outgoing: &mut Outgoing, found: Vec<RawSeries>, endpoint: &Endpoint) {
         let mut request = Request::new(endpoint.protocol);
-        for RawSeries { labels, mut samples } in found {
+        for RawSeries { labels, mut samples, .. } in found {
             if !endpoint.sends_native_histograms {
                 samples.retain(|sample| matches!(sample.value, SampleValue::Float(_)));
             }
@@ -232,8 +232,8 @@ mod tests {
             let counter = (from..=to).map(|second| sample(second * 1000, value)).collect();
             let gauge = vec![sample(selection.end - 7, 5.0), sample(selection.end - 3, 6.0)];
             Ok(vec![
-                RawSeries { labels: Labels::of(COUNTER), samples: counter },
-                RawSeries { labels: Labels::of(&[(METRIC_NAME, "pushed")]), samples: gauge },
+                RawSeries::new(Labels::of(COUNTER), counter),
+                RawSeries::new(Labels::of(&[(METRIC_NAME, "pushed")]), gauge),
             ])
         }
     }
@@ -306,9 +306,11 @@ mod tests {
     fn requests_hold_no_more_samples_than_receivers_take() {
         let many = |selection: &Selection<'_>| {
             let t = selection.end;
-            let one = |i: usize| RawSeries {
-                labels: Labels::of(&[(METRIC_NAME, "pushed"), ("i", &i.to_string())]),
-                samples: vec![Sample { t, value: SampleValue::Float(1.0) }],
+            let one = |i: usize| {
+                RawSeries::new(
+                    Labels::of(&[(METRIC_NAME, "pushed"), ("i", &i.to_string())]),
+                    vec![Sample { t, value: SampleValue::Float(1.0) }],
+                )
             };
             Ok((0..4500).map(one).collect())
         };
@@ -337,7 +339,7 @@ mod tests {
             let value = SampleValue::Histogram(Arc::new(held));
             let labels = [(METRIC_NAME, "throughline_queue_lag_seconds"), ("queue", "orders")];
             let samples = vec![Sample { t: selection.end, value }];
-            Ok(vec![RawSeries { labels: Labels::of(&labels), samples }])
+            Ok(vec![RawSeries::new(Labels::of(&labels), samples)])
         }
     }
 

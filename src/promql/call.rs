@@ -38,6 +38,7 @@ impl<'q> Evaluator<'q> {
                 vec![Element::float(Arc::default(), x)]
             }
             "timestamp" => self.timestamp(args, t)?,
+            "start_timestamp" => self.start_timestamp(args, t)?,
             "absent" => self.absent(args, t)?,
             "info" => self.join_info(expr.id, args, t)?,
             "sort" | "sort_desc" | "sort_by_label" | "sort_by_label_desc" => {
@@ -120,6 +121,21 @@ impl<'q> Evaluator<'q> {
             element.computed(SampleValue::Float(f64_from_i64(time) / 1000.0))
         });
         Ok(computed.collect())
+    }
+
+    /// Since when the samples of a selector count; nothing of any other expression, nor where storage
+    /// keeps no start timestamps.
+    fn start_timestamp(&self, args: &'q [Expr], t: i64) -> Result<Vec<Element>, EvalError> {
+        let Some(arg) = args.first().map(Expr::unwrapped) else { return Ok(Vec::new()) };
+        let Kind::Selector(selector) = &arg.kind else { return Ok(Vec::new()) };
+        let t = self.shifted(&selector.shift, t)?;
+        let told = self.series_of(arg.id).iter().filter_map(|series| {
+            let at = self.newest(series, t)?;
+            let start = f64_from_i64(*series.starts.get(at)?) / 1000.0;
+            let element = Element::float(Arc::clone(&series.labels), start);
+            Some(Element { drop_name: true, ..element })
+        });
+        Ok(told.collect())
     }
 
     fn absent(&self, args: &'q [Expr], t: i64) -> Result<Vec<Element>, EvalError> {

@@ -3,8 +3,8 @@
 //! In: a checked tree and the fetched series. Out: of each instant selector, each function of a plain
 //! window and each simple aggregation over one of these, its values at all steps. The series lie side by
 //! side, so they are shared out among threads; aggregations take them up in the order of their labels.
-//! What has native histograms, a time of its own (`@`) or stands in a subquery is left to be worked out
-//! step by step. Never true: another answer than that way gives.
+//! What has native histograms, start timestamps, a time of its own (`@`) or stands in a subquery is left
+//! to be worked out step by step. Never true: another answer than that way gives.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -95,7 +95,8 @@ impl<'q> Evaluator<'q> {
             match &expr.kind {
                 Kind::Subquery { .. } => {}
                 // They look at the samples themselves.
-                Kind::Call { function, .. } if matches!(function.name, "timestamp" | "info") => {}
+                Kind::Call { function, .. }
+                    if matches!(function.name, "timestamp" | "start_timestamp" | "info") => {}
                 _ => rest.extend(expr.children()),
             }
         }
@@ -139,7 +140,7 @@ impl<'q> Evaluator<'q> {
             let sample = |(t, x): (i64, &f64)| Sample { t, value: SampleValue::Float(*x) };
             let samples: Vec<Sample> = present.map(sample).collect();
             if let (false, Some(labels)) = (samples.is_empty(), labels.get(at)) {
-                all.push(RawSeries { labels: labels.clone(), samples });
+                all.push(RawSeries::new(labels.clone(), samples));
             }
         }
         Ok(Some(all))
@@ -171,7 +172,9 @@ impl<'q> Evaluator<'q> {
         let selector = window.unwrapped().id;
         let is_float = |sample: &Sample| matches!(sample.value, SampleValue::Float(_));
         let series = self.series_of(selector);
-        let is_plain = series.iter().all(|series| series.samples.iter().all(is_float));
+        let is_plain = series
+            .iter()
+            .all(|series| series.starts.is_empty() && series.samples.iter().all(is_float));
         is_plain.then_some(Source { selector, window, slide, ends })
     }
 

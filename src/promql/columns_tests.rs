@@ -63,7 +63,7 @@ fn series(name: &str, (x, y): (&str, &str), points: &Points) -> RawSeries {
         };
         samples.push(Sample { t, value: SampleValue::Float(value) });
     }
-    RawSeries { labels: Labels::of(&[(METRIC_NAME, name), ("x", x), ("y", y)]), samples }
+    RawSeries::new(Labels::of(&[(METRIC_NAME, name), ("x", x), ("y", y)]), samples)
 }
 
 /// Text with the bits of each value: NaN is as good as any.

@@ -8,7 +8,7 @@ use super::ParseError;
 use super::ast::Kind;
 use super::histogram::{add, compact, subtract};
 use super::parser::{TEXT_MAX, parse};
-use super::text::number;
+use super::text::{duration_millis, number};
 use crate::series::{CounterReset, Histogram, MatchOp, STALE_NAN_BITS, SampleValue};
 use crate::signal::Labels;
 
@@ -17,6 +17,9 @@ const VALUES_MAX: usize = 1_000_000;
 
 /// Buckets of one histogram.
 const BUCKETS_MAX: usize = 10_000;
+
+/// Of each interval, milliseconds from a sample to the start of its counter.
+pub type Offsets = Vec<Option<i64>>;
 
 /// One parsed series description: `name{a="b"} 1+2x3 _ stale {{sum:1 count:2}}x4`.
 pub fn parse_series_description(
@@ -32,6 +35,60 @@ pub fn parse_series_description(
         item(word, &mut values).map_err(failed)?;
     }
     Ok((labels, values))
+}
+
+/// The start timestamps of the series whose description follows: `name{a="b"}@st -1m-1mx3 _ 0`. Of
+/// each interval how many milliseconds after its sample the counter began, so mostly below zero; None
+/// where that is not known. Nothing where the text describes no start timestamps.
+pub fn parse_series_starts(text: &str) -> Result<Option<(Labels, Offsets)>, ParseError> {
+    let (head, rest) = text.split_at_checked(labels_end(text)).unwrap_or((text, ""));
+    let told = head.strip_suffix("@st").map(|labels| (labels, rest));
+    let told = told.or_else(|| rest.strip_prefix("@st").map(|rest| (head, rest)));
+    let Some((labels, rest)) = told else { return Ok(None) };
+    let labels = parse_series_labels(labels)?;
+    let mut starts = Vec::new();
+    for word in rest.split_whitespace() {
+        let failed = |message| ParseError { at: text.len() - rest.len(), end: text.len(), message };
+        start_item(word, &mut starts).map_err(failed)?;
+    }
+    Ok(Some((labels, starts)))
+}
+
+/// `_`, `_xN`, an offset, or `axN` and `a±bxN` with offsets.
+fn start_item(word: &str, starts: &mut Vec<Option<i64>>) -> Result<(), String> {
+    let (body, n) = match word.rsplit_once('x') {
+        Some((body, n)) => (body, times(n)?),
+        None => (word, 0),
+    };
+    if body == "_" {
+        return (0..n.max(1)).try_for_each(|_| push(starts, None));
+    }
+    let (mut start, step) = split_offset(body).ok_or_else(|| format!("bad offset {word:?}"))?;
+    for i in 0..=n {
+        if i > 0 {
+            start = start.saturating_add(step);
+        }
+        push(starts, Some(start))?;
+    }
+    Ok(())
+}
+
+/// `a`, `a+b` or `a-b`.
+fn split_offset(body: &str) -> Option<(i64, i64)> {
+    let offset = |text: &str| {
+        let (is_before, digits) = match text.strip_prefix('-') {
+            Some(rest) => (true, rest),
+            None => (false, text.strip_prefix('+').unwrap_or(text)),
+        };
+        let millis = if digits == "0" { 0 } else { duration_millis(digits)? };
+        Some(if is_before { -millis } else { millis })
+    };
+    if let Some(whole) = offset(body) {
+        return Some((whole, 0));
+    }
+    let at = body.char_indices().skip(1).find(|(_, c)| matches!(c, '+' | '-'))?.0;
+    let (first, step) = body.split_at_checked(at)?;
+    Some((offset(first)?, offset(step)?))
 }
 
 /// The labels alone: `name{a="b"}`, `{a="b"}` or `{}`.
@@ -113,7 +170,7 @@ fn next_word(text: &str, at: usize) -> Option<(&str, usize)> {
     Some((rest, start))
 }
 
-fn push(values: &mut Vec<Option<SampleValue>>, value: Option<SampleValue>) -> Result<(), String> {
+fn push<T>(values: &mut Vec<Option<T>>, value: Option<T>) -> Result<(), String> {
     if values.len() >= VALUES_MAX {
         return Err(format!("a series description has more than {VALUES_MAX} values"));
     }

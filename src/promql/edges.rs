@@ -14,7 +14,7 @@ use super::histogram::{add, divide, is_custom, multiply, subtract, was_reset};
 use super::rate::{Change, Input, histogram_value, seconds};
 use super::value::{Element, Frame, Series};
 use crate::number::f64_from_i64;
-use crate::series::{CounterReset, Histogram, Sample, SampleValue};
+use crate::series::{CounterReset, Histogram, SampleValue};
 
 /// A window's two ends, and the samples that stand for them.
 #[derive(Clone, Copy)]
@@ -62,13 +62,15 @@ impl Ends {
 }
 
 /// The samples that `resets` and `changes` look at: from the last one before the window on.
-pub(super) fn anchored<'s>(samples: &'s [Sample], frame: &Frame<'_>) -> Option<&'s [Sample]> {
+pub(super) fn anchored<'s>(input: Input<'s>, frame: &Frame<'_>) -> Option<Input<'s>> {
     if frame.edges == Edges::Within {
-        return Some(samples);
+        return Some(input);
     }
-    let times: Vec<i64> = samples.iter().map(|sample| sample.t).collect();
+    let times: Vec<i64> = input.samples.iter().map(|sample| sample.t).collect();
     let ends = Ends::find(&times, frame, Counts::Freely)?;
-    samples.get(ends.first..=ends.last)
+    let samples = input.samples.get(ends.first..=ends.last)?;
+    let starts = input.starts.get(ends.first..=ends.last).unwrap_or_default();
+    Some(Input { samples, starts, ..input })
 }
 
 impl Evaluator<'_> {
@@ -148,7 +150,12 @@ impl Evaluator<'_> {
         Some(difference.histogram)
     }
 
-    fn sum_of(&self, a: &Histogram, b: &Histogram, input: Input<'_>) -> Option<Histogram> {
+    pub(super) fn sum_of(
+        &self,
+        a: &Histogram,
+        b: &Histogram,
+        input: Input<'_>,
+    ) -> Option<Histogram> {
         let Ok(sum) = add(a, b) else {
             self.notes.mixed_schemas(input.span, input.name);
             return None;
@@ -193,7 +200,7 @@ impl Evaluator<'_> {
             let to = samples.partition_point(|s| s.t <= t.saturating_add(lookback));
             let samples = samples.get(from..to)?;
             let (n_samples, name) = (samples.len(), series.labels.name());
-            let input = Input { samples, n_samples, name, span };
+            let input = Input { samples, starts: &[], n_samples, name, span };
             let value = self.value_at(input, t)?;
             Some(Element { labels: Arc::clone(&series.labels), drop_name: false, t, value })
         };

@@ -49,6 +49,8 @@ pub(super) struct Evaluator<'q> {
     pub(super) samples_left: Cell<usize>,
     pub(super) series_left: Cell<usize>,
     pub(super) series_max: usize,
+    steps_left: Cell<usize>,
+    steps_max: usize,
     pub(super) held: Held,
     /// Series by the id of their selector.
     pub(super) data: Vec<Vec<Series>>,
@@ -133,7 +135,7 @@ impl Steps {
     fn sorted(self) -> Vec<RawSeries> {
         let raw = |(labels, samples): (Arc<Labels>, Vec<Sample>)| {
             let labels = Arc::unwrap_or_clone(labels);
-            RawSeries { labels, samples }
+            RawSeries::new(labels, samples)
         };
         drop(self.places);
         let mut series: Vec<RawSeries> = self.series.into_iter().map(raw).collect();
@@ -170,7 +172,7 @@ fn vector(elements: Vec<Element>, t: i64) -> Result<Vec<RawSeries>, EvalError> {
         if !seen.insert(labels.clone()) {
             return Err(same_labels());
         }
-        series.push(RawSeries { labels, samples: vec![Sample { t, value: element.value }] });
+        series.push(RawSeries::new(labels, vec![Sample { t, value: element.value }]));
     }
     Ok(series)
 }
@@ -184,7 +186,7 @@ fn matrix(frame: Frame<'_>) -> Result<Vec<RawSeries>, EvalError> {
             return Err(same_labels());
         }
     }
-    let series = series.into_iter().map(|(labels, samples)| RawSeries { labels, samples });
+    let series = series.into_iter().map(|(labels, samples)| RawSeries::new(labels, samples));
     Ok(series.collect())
 }
 
@@ -204,6 +206,8 @@ impl<'q> Evaluator<'q> {
             samples_left: Cell::new(options.samples_max),
             series_left: Cell::new(options.series_max),
             series_max: options.series_max,
+            steps_left: Cell::new(options.subquery_steps_max),
+            steps_max: options.subquery_steps_max,
             held: Held::new(options.pool.clone()),
             data: Vec::new(),
             columns: Vec::new(),
@@ -377,18 +381,22 @@ impl<'q> Evaluator<'q> {
 
     /// The newest sample of each series within the lookback; its own time is kept with it.
     pub(super) fn select_at(&self, id: usize, t: i64) -> Vec<Element> {
-        let oldest = t.saturating_sub(self.lookback);
         let newest = |series: &Series| {
-            let n = series.samples.partition_point(|sample| sample.t <= t);
-            let sample = series.samples.get(n.checked_sub(1)?)?;
-            if sample.t <= oldest || is_stale(&sample.value) {
-                return None;
-            }
+            let sample = series.samples.get(self.newest(series, t)?)?;
             let value = sample.value.clone();
             let labels = Arc::clone(&series.labels);
             Some(Element { labels, drop_name: false, t: sample.t, value })
         };
         self.series_of(id).iter().filter_map(newest).collect()
+    }
+
+    /// Where the sample is that an instant selector finds at `t`.
+    pub(super) fn newest(&self, series: &Series, t: i64) -> Option<usize> {
+        let n = series.samples.partition_point(|sample| sample.t <= t);
+        let at = n.checked_sub(1)?;
+        let sample = series.samples.get(at)?;
+        let is_old = sample.t <= t.saturating_sub(self.lookback);
+        (!is_old && !is_stale(&sample.value)).then_some(at)
     }
 
     pub(super) fn series_of(&self, id: usize) -> &[Series] {
@@ -438,12 +446,9 @@ impl<'q> Evaluator<'q> {
                 let labels = Arc::clone(&series.labels);
                 let seconds = series.seconds.as_deref();
                 let n_samples = seconds.map_or(samples.len(), |all| within(all, start, end).len());
-                windows.push(Window {
-                    labels,
-                    drop_name: false,
-                    samples: samples.into(),
-                    n_samples,
-                });
+                let (samples, drop_name) = (samples.into(), false);
+                let starts = series.starts.get(first..last).unwrap_or_default();
+                windows.push(Window { labels, drop_name, samples, starts, n_samples });
             }
         }
         windows
@@ -463,7 +468,10 @@ impl<'q> Evaluator<'q> {
         let mut places: HashMap<Arc<Labels>, usize> = HashMap::new();
         let mut windows: Vec<Window<'_>> = Vec::new();
         while t <= end {
-            for element in self.remembered(inner, t)?.iter() {
+            let elements = self.remembered(inner, t)?;
+            let left = self.steps_left.get().checked_sub(elements.len() + 1);
+            self.steps_left.set(left.ok_or(EvalError::TooManySteps { max: self.steps_max })?);
+            for element in elements.iter() {
                 let labels = Arc::clone(&element.labels);
                 let place = *places.entry(labels).or_insert(windows.len());
                 if place == windows.len() {
@@ -471,6 +479,7 @@ impl<'q> Evaluator<'q> {
                         labels: Arc::clone(&element.labels),
                         drop_name: false,
                         samples: Vec::new().into(),
+                        starts: &[],
                         n_samples: 0,
                     });
                 }

@@ -13,7 +13,7 @@ use super::stats::Reads;
 use super::value::Series;
 use super::{EvalError, Select};
 use crate::series::windows::Windows;
-use crate::series::{Matcher, Selection};
+use crate::series::{Matcher, RawSeries, Selection};
 
 /// A selector that waits for its series: matchers, and the times that it will look at.
 pub(super) struct Wanted<'q> {
@@ -117,7 +117,7 @@ impl<'q> Evaluator<'q> {
         let mut fetched = Vec::with_capacity(found.len());
         for mut raw in found {
             if wanted.drops_stale {
-                raw.samples.retain(|sample| !is_stale(&sample.value));
+                drop_stale(&mut raw);
             }
             if wanted.reads == Reads::Stats {
                 super::stats::hint(&mut raw.samples);
@@ -125,7 +125,7 @@ impl<'q> Evaluator<'q> {
             self.spend(raw.samples.len())?;
             let seconds = wanted.windows.as_ref().and_then(|w| w.seconds_of(&raw.labels));
             let labels = Arc::new(raw.labels);
-            fetched.push(Series { labels, samples: raw.samples, seconds });
+            fetched.push(Series { labels, samples: raw.samples, starts: raw.starts, seconds });
         }
         if self.data.len() <= wanted.id {
             self.data.resize_with(wanted.id + 1, Vec::new);
@@ -135,6 +135,12 @@ impl<'q> Evaluator<'q> {
         }
         Ok(())
     }
+}
+
+fn drop_stale(raw: &mut RawSeries) {
+    let mut samples = raw.samples.iter();
+    raw.starts.retain(|_| samples.next().is_some_and(|sample| !is_stale(&sample.value)));
+    raw.samples.retain(|sample| !is_stale(&sample.value));
 }
 
 /// The window of a counter of which a function needs only the ends.

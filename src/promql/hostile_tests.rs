@@ -39,7 +39,7 @@ fn asked(text: &str, range: Range, options: &Options) -> Asked {
             n_given.set(n_given.get() + n);
             let sample =
                 |at: i64| Sample { t: at * 10_000, value: SampleValue::Float(f64_from_i64(at)) };
-            found.push(RawSeries { labels, samples: (first..=last).map(sample).collect() });
+            found.push(RawSeries::new(labels, (first..=last).map(sample).collect()));
         }
         Ok(found)
     };
@@ -53,7 +53,12 @@ fn asked(text: &str, range: Range, options: &Options) -> Asked {
 const HOUR: Range = Range { start: 0, end: 3_600_000, step: 60_000 };
 
 fn bounded() -> Options {
-    Options { samples_max: 300_000, series_max: 1000, ..Options::default() }
+    Options {
+        samples_max: 300_000,
+        series_max: 1000,
+        subquery_steps_max: 2_000_000,
+        ..Options::default()
+    }
 }
 
 #[test]
@@ -67,6 +72,8 @@ fn every_kind_of_hostile_query_ends_at_a_limit_that_it_names() {
         ("max_over_time(vector(1)[1y:1ms])", "more than 1000000 steps"),
         ("max_over_time(vector(1)[10d:1s])", "would read more than 300000 samples"),
         ("max_over_time(a[1h:1s])", "would read more than 300000 samples"),
+        // Subqueries within subqueries, which hold little.
+        ("max_over_time(max_over_time(vector(1)[1h:1s])[1h:1s])", "more than 2000000 steps"),
         // Exploding regular expressions: they are matched in linear time, so only their size can hurt.
         ("a{i=~\"((((a{1000}){1000}){1000}){1000})\"}", "error parsing regexp"),
         (

@@ -106,7 +106,7 @@ mod tests {
             let t = i64::try_from(i).unwrap() * 1500;
             value.map(|value| Sample { t, value })
         };
-        RawSeries { labels, samples: values.into_iter().enumerate().filter_map(sample).collect() }
+        RawSeries::new(labels, values.into_iter().enumerate().filter_map(sample).collect())
     }
 
     #[test]
@@ -148,7 +148,7 @@ mod tests {
         let sample = Sample { t: 0, value: SampleValue::Histogram(Arc::new(custom)) };
         let labels = crate::signal::Labels::default();
         check(
-            Output::Vector(vec![RawSeries { labels, samples: vec![sample] }]),
+            Output::Vector(vec![RawSeries::new(labels, vec![sample])]),
             &expect![[
                 r#"{"result":[{"histogram":[0,{"buckets":[[0,"5","+Inf","1"]],"count":"1","sum":"1"}],"metric":{}}],"resultType":"vector"}"#
             ]],

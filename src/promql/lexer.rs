@@ -1,9 +1,9 @@
-//! Text to tokens. Comments and space go; every token knows its bytes. What is never true: a
-//! token that is not valid UTF-8, since a query is a `str` and escapes that break it are refused.
+//! Text to tokens. Comments and space go; every token knows its bytes. What is never true: a text
+//! that is not valid UTF-8; where escapes break it the token is [`Token::Broken`], which nothing takes.
 
 use super::ParseError;
 use super::ast::Span;
-use super::text::{duration_seconds, number};
+use super::text::{duration_seconds, number, quote_bytes};
 
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Token {
@@ -12,6 +12,8 @@ pub(super) enum Token {
     /// A number, or a duration in seconds.
     Number(f64),
     Text(String),
+    /// A string that is not valid UTF-8, as it is quoted.
+    Broken(String),
     Symbol(&'static str),
     End,
 }
@@ -140,9 +142,11 @@ impl<'a> Lexer<'a> {
                 break;
             } else if c == quote {
                 let inner = rest.get(1..i).unwrap_or_default();
-                let text = if quote == '`' { Ok(inner.to_owned()) } else { unescape(inner) };
-                let text = text.map_err(|message| self.error(self.at + i + 1, message))?;
-                self.push(Token::Text(text), i + 1);
+                let bytes = if quote == '`' { Ok(inner.into()) } else { unescape(inner) };
+                let bytes = bytes.map_err(|message| self.error(self.at + i + 1, message))?;
+                let token = String::from_utf8(bytes)
+                    .map_or_else(|error| Token::Broken(quote_bytes(error.as_bytes())), Token::Text);
+                self.push(token, i + 1);
                 return Ok(());
             }
         }
@@ -152,7 +156,7 @@ impl<'a> Lexer<'a> {
 }
 
 /// Go's escapes (`strutil.Unquote`).
-fn unescape(text: &str) -> Result<String, String> {
+fn unescape(text: &str) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut chars = text.chars();
     while let Some(c) = chars.next() {
@@ -166,7 +170,7 @@ fn unescape(text: &str) -> Result<String, String> {
             None => coded_escape(kind, &mut chars, &mut bytes)?,
         }
     }
-    String::from_utf8(bytes).map_err(|_| format!("string \"{text}\" is not valid UTF-8"))
+    Ok(bytes)
 }
 
 fn simple_escape(kind: char) -> Option<u8> {

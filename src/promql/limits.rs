@@ -70,7 +70,7 @@ impl Interrupt {
         let _ = self.0.compare_exchange(0, code, Ordering::Relaxed, Ordering::Relaxed);
     }
 
-    pub(super) fn check(&self) -> Result<(), EvalError> {
+    pub(crate) fn check(&self) -> Result<(), EvalError> {
         match self.0.load(Ordering::Relaxed) {
             0 => Ok(()),
             1 => Err(EvalError::Stopped(Stop::TimedOut)),

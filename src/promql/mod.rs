@@ -37,6 +37,7 @@ mod rate;
 mod selectors;
 mod signature;
 mod sliding;
+mod starts;
 mod stats;
 mod text;
 mod value;
@@ -58,7 +59,9 @@ use crate::series::{MatchOp, Matcher, RawSeries, SelectError, Selection};
 use crate::signal::{METRIC_NAME, Timestamp};
 
 use ast::{Expr, Kind};
-pub use description::{parse_series_description, parse_series_labels};
+pub use description::{
+    Offsets, parse_series_description, parse_series_labels, parse_series_starts,
+};
 use limits::{Interrupt, Pool, Stop};
 
 /// When to evaluate. An instant query has `start == end`.
@@ -79,6 +82,9 @@ pub struct Options {
     pub samples_max: usize,
     /// Series that its selectors may find together.
     pub series_max: usize,
+    /// Steps that its subqueries may take together, and samples that these give: subqueries within
+    /// subqueries hold few samples and still multiply the work. A billion takes some ten seconds.
+    pub subquery_steps_max: usize,
     /// Ends it from outside.
     pub interrupt: Interrupt,
     /// What it shares with the queries that run beside it.
@@ -91,6 +97,7 @@ impl Default for Options {
             lookback: Duration::from_mins(5),
             samples_max: 50_000_000,
             series_max: usize::MAX,
+            subquery_steps_max: 1_000_000_000,
             interrupt: Interrupt::default(),
             pool: Pool::new(usize::MAX),
         }
@@ -139,6 +146,10 @@ pub enum EvalError {
     Select(#[from] SelectError),
     #[error("the query selects more than {max} series; narrow its selectors")]
     TooManySeries { max: usize },
+    #[error(
+        "the subqueries of the query would take more than {max} steps; widen their steps or narrow their ranges"
+    )]
+    TooManySteps { max: usize },
     #[error(
         "the queries that run at the moment hold as many samples as fit into memory; try again later, or narrow the query"
     )]

@@ -11,6 +11,7 @@ use super::edges::anchored;
 use super::evaluate::Evaluator;
 use super::kahan::{Mean, Sum, Variance};
 use super::rate::{Change, Input, changes, resets};
+use super::starts::Starts;
 use super::value::{Element, Frame};
 use crate::number::{f64_from_i64, f64_from_usize};
 use crate::series::{Sample, SampleValue};
@@ -47,7 +48,8 @@ impl<'q> Evaluator<'q> {
             self.interrupt.check()?;
             let name = window.labels.name();
             let n_samples = window.n_samples.max(window.samples.len());
-            let input = Input { samples: &window.samples, n_samples, name, span: matrix.span };
+            let (samples, starts, span) = (&window.samples, window.starts, matrix.span);
+            let input = Input { samples, starts, n_samples, name, span };
             let value = self.window_value(function, input, params, (t, &frame));
             out.extend(value.map(|value| Element {
                 labels: Arc::clone(&window.labels),
@@ -80,8 +82,11 @@ impl<'q> Evaluator<'q> {
             "first_over_time" => return samples.first().map(|sample| sample.value.clone()),
             "count_over_time" => f64_from_usize(samples.len()),
             "present_over_time" => 1.0,
-            "resets" => resets(anchored(samples, frame)?),
-            "changes" => changes(anchored(samples, frame)?),
+            "resets" => {
+                let input = anchored(input, frame)?;
+                resets(input.samples, &Starts::new(input.samples, input.starts))
+            }
+            "changes" => changes(anchored(input, frame)?.samples),
             "ts_of_last_over_time" => seconds(samples.last()?.t),
             "ts_of_first_over_time" => seconds(samples.first()?.t),
             _ => return self.floats_over_time(function, input, params),

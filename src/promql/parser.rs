@@ -109,6 +109,7 @@ impl Parser {
             Token::Word(word) => format!("identifier {word:?}"),
             Token::Number(x) => format!("number \"{x}\""),
             Token::Text(text) => format!("string {text:?}"),
+            Token::Broken(quoted) => format!("string {quoted} that is not valid UTF-8"),
             Token::Symbol(symbol) => format!("{symbol:?}"),
             Token::End => "end of input".to_owned(),
         };
@@ -390,6 +391,9 @@ impl Parser {
         let start = self.span();
         self.at += 1;
         let mut grouping = self.grouping()?;
+        if let (AggregateOp::CountValues, Token::Broken(quoted)) = (op, self.peek_at(1)) {
+            return Err(self.error_here(format!("invalid label name {quoted}")));
+        }
         let mut args = self.arguments("aggregation")?;
         if grouping == Grouping::All {
             grouping = self.grouping()?;

@@ -9,6 +9,7 @@ use super::histogram::{
     add, compact, divide, equal, is_custom, multiply, reduce, subtract, was_reset,
 };
 use super::kahan::Sum;
+use super::starts::Starts;
 use super::value::Frame;
 use crate::number::{f64_from_i64, f64_from_usize};
 use crate::series::{CounterReset, Histogram, Sample, SampleValue};
@@ -24,6 +25,8 @@ pub(super) enum Change {
 #[derive(Clone, Copy)]
 pub(super) struct Input<'a> {
     pub(super) samples: &'a [Sample],
+    /// Start timestamps of the samples, or nothing.
+    pub(super) starts: &'a [i64],
     /// How many samples the window holds: of counters that only rise the ends suffice.
     pub(super) n_samples: usize,
     pub(super) name: &'a str,
@@ -76,20 +79,53 @@ impl Evaluator<'_> {
             self.notes.mixed(input.span, input.name);
             return None;
         }
-        let [oldest, .., newest] = input.samples else { return None };
-        let ends = (oldest.t, newest.t);
-        let window = Span { start: frame.start, end: frame.end, n_samples: input.n_samples };
-        let per = if change == Change::Rate { window.seconds() } else { 1.0 };
-        if counts.is_empty() {
-            let moved = if is_counter { counter_increase(&floats) } else { float_delta(&floats) };
-            let first = is_counter.then(|| floats.first().map_or(0.0, |(_, x)| *x));
-            let factor = extrapolation(window, ends, moved, first)?;
-            return Some(SampleValue::Float(moved * (factor / per)));
+        let starts = Starts::new(input.samples, if is_counter { input.starts } else { &[] });
+        if starts.overlap() {
+            self.starts_overlap(input);
         }
-        let moved = self.histogram_change(&counts, is_counter.then_some(()), input)?;
-        let first = is_counter.then(|| counts.first().map_or(0.0, |h| h.count));
-        let factor = extrapolation(window, ends, moved.count, first)?;
-        Some(histogram_value(multiply(&moved, factor / per)))
+        // One sample alone tells by how much its counter rose where it tells since when.
+        let from_nothing = starts.first_after(frame.start);
+        if input.samples.len() < 2 && from_nothing.is_none() {
+            return None;
+        }
+        let window = Span { start: frame.start, end: frame.end, n_samples: input.n_samples };
+        let pace = Pace {
+            window,
+            ends: (input.samples.first()?.t, input.samples.last()?.t),
+            per: if change == Change::Rate { window.seconds() } else { 1.0 },
+            starts: is_counter.then_some(starts),
+            from_nothing,
+        };
+        if counts.is_empty() {
+            return float_rate(&pace, &floats).map(SampleValue::Float);
+        }
+        self.histogram_rate(&pace, &counts, input).map(histogram_value)
+    }
+
+    fn histogram_rate(
+        &self,
+        pace: &Pace,
+        counts: &[&Histogram],
+        input: Input<'_>,
+    ) -> Option<Histogram> {
+        let first = *counts.first()?;
+        let mut moved = if counts.len() > 1 {
+            self.histogram_change(counts, pace.starts.as_ref(), input)?
+        } else {
+            empty_like(first)
+        };
+        if pace.from_nothing.is_some() {
+            moved = self.sum_of(&moved, first, input)?;
+        }
+        let factor = pace.factor(moved.count, first.count)?;
+        Some(multiply(&moved, factor))
+    }
+
+    fn starts_overlap(&self, input: Input<'_>) {
+        let message = "sample has start time that overlaps with previous sample timestamp";
+        let name = input.name;
+        let about = if name.is_empty() { String::new() } else { format!(" for metric {name:?}") };
+        self.notes.warn(input.span, &format!("{message}{about}"));
     }
 
     /// Remarks upon a metric that is not named like a counter.
@@ -113,7 +149,7 @@ impl Evaluator<'_> {
     fn histogram_change(
         &self,
         counts: &[&Histogram],
-        counter: Option<()>,
+        counter: Option<&Starts>,
         input: Input<'_>,
     ) -> Option<Histogram> {
         let (first, last) = (*counts.first()?, *counts.last()?);
@@ -126,7 +162,10 @@ impl Evaluator<'_> {
         }
         // With a reset right after it, the first sample's layout does not matter.
         let second = *counts.get(1)?;
-        let blank = (counter.is_some() && was_reset(second, first)).then(|| empty_like(second));
+        let is_reset = |at: usize, before: &Histogram, now: &Histogram| {
+            counter.is_some_and(|starts| starts.is_reset(at) || was_reset(now, before))
+        };
+        let blank = is_reset(1, first, second).then(|| empty_like(second));
         let first = blank.as_ref().unwrap_or(first);
         let custom = is_custom(first);
         let between = counts.get(1..counts.len() - 1).unwrap_or_default();
@@ -150,8 +189,8 @@ impl Evaluator<'_> {
             return Some(moved);
         }
         let mut before = first;
-        for now in counts.iter().skip(1) {
-            if was_reset(now, before) {
+        for (at, now) in counts.iter().enumerate().skip(1) {
+            if is_reset(at, before, now) {
                 let sum = add(&moved, before).ok()?;
                 if sum.bounds_reconciled {
                     self.notes.reconciled(input.span, "addition");
@@ -172,9 +211,12 @@ impl Evaluator<'_> {
         }
         let is_rate = change == Change::Rate;
         let per = if is_rate { interval } else { 1.0 };
+        let starts = Starts::new(input.samples, input.starts);
+        let begins_anew = is_rate && starts.is_reset(input.samples.len().saturating_sub(1));
         match (&before.value, &now.value) {
             (SampleValue::Float(x), SampleValue::Float(y)) => {
-                last_move(change, (before.t, *x), (now.t, *y)).map(SampleValue::Float)
+                let x = if begins_anew { 0.0 } else { *x };
+                last_move(change, (before.t, x), (now.t, *y)).map(SampleValue::Float)
             }
             (SampleValue::Histogram(g), SampleValue::Histogram(h)) => {
                 let n_gauges =
@@ -185,7 +227,7 @@ impl Evaluator<'_> {
                 if !is_rate && n_gauges < 2 {
                     self.not_a("gauge", input);
                 }
-                let moved = if is_rate && was_reset(h, g) {
+                let moved = if begins_anew || (is_rate && was_reset(h, g)) {
                     (**h).clone()
                 } else if let Ok(difference) = subtract(h, g) {
                     if difference.bounds_reconciled {
@@ -247,6 +289,44 @@ pub(super) fn last_move(
     Some(if is_rate { moved / interval } else { moved })
 }
 
+/// A window, and what makes a rate of how its samples moved.
+struct Pace {
+    window: Span,
+    /// The times of the first and the last sample.
+    ends: (i64, i64),
+    /// What the change is divided by.
+    per: f64,
+    /// Of counters: where they began anew.
+    starts: Option<Starts>,
+    /// When the counter is known to have been nothing, in the window and before the first sample.
+    from_nothing: Option<i64>,
+}
+
+impl Pace {
+    /// What the change from the first to the last sample is multiplied by.
+    fn factor(&self, moved: f64, first: f64) -> Option<f64> {
+        let factor = if let Some(start) = self.from_nothing {
+            extrapolation_to_end(self.window, self.ends, start)
+        } else {
+            let first = self.starts.is_some().then_some(first);
+            extrapolation(self.window, self.ends, moved, first)?
+        };
+        Some(factor / self.per)
+    }
+}
+
+fn float_rate(pace: &Pace, floats: &[(i64, f64)]) -> Option<f64> {
+    let (_, first) = *floats.first()?;
+    let mut moved = match &pace.starts {
+        Some(starts) => counter_increase(floats, starts),
+        None => float_delta(floats),
+    };
+    if pace.from_nothing.is_some() {
+        moved += first;
+    }
+    Some(moved * pace.factor(moved, first)?)
+}
+
 fn empty_like(h: &Histogram) -> Histogram {
     Histogram {
         counter_reset: CounterReset::Unknown,
@@ -267,11 +347,11 @@ fn float_delta(floats: &[(i64, f64)]) -> f64 {
     }
 }
 
-fn counter_increase(floats: &[(i64, f64)]) -> f64 {
+fn counter_increase(floats: &[(i64, f64)], starts: &Starts) -> f64 {
     let mut increase = float_delta(floats);
-    for pair in floats.windows(2) {
+    for (at, pair) in (1..).zip(floats.windows(2)) {
         if let [(_, before), (_, now)] = pair
-            && now < before
+            && (now < before || starts.is_reset(at))
         {
             increase += before;
         }
@@ -322,6 +402,18 @@ pub(super) fn extrapolation(
     Some((covered + to_start + to_end) / covered)
 }
 
+/// As [`extrapolation`], for a counter that is known to have been nothing at `start`, in the window.
+fn extrapolation_to_end(window: Span, (oldest, newest): (i64, i64), start: i64) -> f64 {
+    let gaps = window.n_samples.saturating_sub(1).max(1);
+    let interval = seconds(newest.saturating_sub(oldest)) / f64_from_usize(gaps);
+    let covered = seconds(newest.saturating_sub(start));
+    let mut to_end = seconds(window.end.saturating_sub(newest));
+    if to_end >= interval * 1.1 {
+        to_end = interval / 2.0;
+    }
+    (covered + to_end) / covered
+}
+
 struct Line {
     slope: f64,
     /// The value at the origin.
@@ -351,26 +443,32 @@ fn regression(floats: &[(i64, f64)], origin: i64) -> Line {
 }
 
 /// How often a counter fell; a change between floats and histograms is a reset.
-pub(super) fn resets(samples: &[Sample]) -> f64 {
-    count_pairs(samples, |before, now| match (before, now) {
-        (SampleValue::Float(x), SampleValue::Float(y)) => y < x,
-        (SampleValue::Histogram(g), SampleValue::Histogram(h)) => was_reset(h, g),
+pub(super) fn resets(samples: &[Sample], starts: &Starts) -> f64 {
+    count_pairs(samples, |at, before, now| match (before, now) {
+        (SampleValue::Float(x), SampleValue::Float(y)) => y < x || starts.is_reset(at),
+        (SampleValue::Histogram(g), SampleValue::Histogram(h)) => {
+            starts.is_reset(at) || was_reset(h, g)
+        }
         _ => true,
     })
 }
 
 #[expect(clippy::float_cmp, reason = "any difference is a change")]
 pub(super) fn changes(samples: &[Sample]) -> f64 {
-    count_pairs(samples, |before, now| match (before, now) {
+    count_pairs(samples, |_, before, now| match (before, now) {
         (SampleValue::Float(x), SampleValue::Float(y)) => x != y && !(x.is_nan() && y.is_nan()),
         (SampleValue::Histogram(g), SampleValue::Histogram(h)) => !equal(g, h),
         _ => true,
     })
 }
 
-fn count_pairs(samples: &[Sample], counts: impl Fn(&SampleValue, &SampleValue) -> bool) -> f64 {
-    let pairs = samples.windows(2).filter(|pair| match pair {
-        [before, now] => counts(&before.value, &now.value),
+/// `counts` is told where the second of a pair is.
+fn count_pairs(
+    samples: &[Sample],
+    counts: impl Fn(usize, &SampleValue, &SampleValue) -> bool,
+) -> f64 {
+    let pairs = (1..).zip(samples.windows(2)).filter(|(at, pair)| match pair {
+        [before, now] => counts(*at, &before.value, &now.value),
         _ => false,
     });
     f64_from_usize(pairs.count())

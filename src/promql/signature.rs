@@ -78,7 +78,7 @@ const fn with_arity(
     Function { name, args, arity, returns }
 }
 
-static FUNCTIONS: [Function; 90] = [
+static FUNCTIONS: [Function; 91] = [
     of_vector("abs"),
     of_vector("absent"),
     of_matrix("absent_over_time"),
@@ -155,6 +155,7 @@ static FUNCTIONS: [Function; 90] = [
     of_vector("sort_desc"),
     of_vector("sqrt"),
     exact("start", &[], S),
+    of_vector("start_timestamp"),
     of_matrix("stddev_over_time"),
     of_matrix("stdvar_over_time"),
     exact("step", &[], S),

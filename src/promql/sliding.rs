@@ -8,6 +8,7 @@
 use super::aggregate::{larger, smaller};
 use super::kahan::{Mean, Sum, Variance};
 use super::rate::{Change, Span, changes, extrapolation, resets};
+use super::starts::Starts;
 use super::value::Series;
 use crate::number::f64_from_usize;
 use crate::series::{STALE_NAN_BITS, Sample, SampleValue};
@@ -178,7 +179,7 @@ impl Within<'_> {
             Slide::First => first,
             Slide::Newest | Slide::Last => last,
             Slide::Changes => changes(window),
-            Slide::Resets => resets(window),
+            Slide::Resets => resets(window, &Starts::new(window, &[])),
             Slide::Stddev => self.variance().sqrt(),
             Slide::Stdvar => self.variance(),
         })

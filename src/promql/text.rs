@@ -115,6 +115,25 @@ pub(crate) fn short_number(x: f64) -> String {
 /// A double-quoted string that the lexer reads back as it was.
 pub(crate) fn quote(text: &str) -> String {
     let mut out = String::from("\"");
+    escape_into(text, &mut out);
+    out.push('"');
+    out
+}
+
+/// As [`quote`], for bytes of which some are no text.
+pub(super) fn quote_bytes(bytes: &[u8]) -> String {
+    let mut out = String::from("\"");
+    for chunk in bytes.utf8_chunks() {
+        escape_into(chunk.valid(), &mut out);
+        for byte in chunk.invalid() {
+            let _ = write!(out, "\\x{byte:02x}");
+        }
+    }
+    out.push('"');
+    out
+}
+
+fn escape_into(text: &str, out: &mut String) {
     for c in text.chars() {
         match c {
             '"' => out.push_str("\\\""),
@@ -128,8 +147,6 @@ pub(crate) fn quote(text: &str) -> String {
             c => out.push(c),
         }
     }
-    out.push('"');
-    out
 }
 
 /// A label name that needs no quotes.

@@ -66,6 +66,8 @@ pub(super) fn without_identity(labels: &Labels) -> Labels {
 pub(super) struct Series {
     pub(super) labels: Arc<Labels>,
     pub(super) samples: Vec<Sample>,
+    /// As in [`crate::series::RawSeries::starts`].
+    pub(super) starts: Vec<i64>,
     /// Where only the ends of windows were read: all seconds at which there are samples.
     pub(super) seconds: Option<Arc<[i64]>>,
 }
@@ -83,6 +85,8 @@ pub(super) struct Window<'a> {
     pub(super) labels: Arc<Labels>,
     pub(super) drop_name: bool,
     pub(super) samples: Cow<'a, [Sample]>,
+    /// Start timestamps of the samples, or nothing.
+    pub(super) starts: &'a [i64],
     /// How many there are, those that were not read included.
     pub(super) n_samples: usize,
 }

@@ -14,6 +14,16 @@ pub const STALE_NAN_BITS: u64 = crate::signal::STALE_NAN_BITS;
 pub struct RawSeries {
     pub labels: Labels,
     pub samples: Vec<Sample>,
+    /// Of each sample, since when its counter counts: milliseconds, 0 where unknown. Empty where
+    /// storage keeps none.
+    pub starts: Vec<i64>,
+}
+
+impl RawSeries {
+    /// Samples without start timestamps.
+    pub fn new(labels: Labels, samples: Vec<Sample>) -> Self {
+        Self { labels, samples, starts: Vec::new() }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]

@@ -67,6 +67,7 @@ impl Queries {
             series_max: self.limits.series_max,
             interrupt: interrupt.clone(),
             pool: self.pool.clone(),
+            ..promql::Options::default()
         }
     }
 }
@@ -258,6 +259,7 @@ impl QueryError {
         match self {
             Self::Execution(EvalError::Select(_)) => Some("samples"),
             Self::Execution(EvalError::TooManySeries { .. }) => Some("series"),
+            Self::Execution(EvalError::TooManySteps { .. }) => Some("steps"),
             Self::Execution(EvalError::Crowded) => Some("memory"),
             Self::Execution(EvalError::Stopped(Stop::TimedOut)) => Some("time"),
             Self::QueueTimeout { .. } => Some("concurrency"),
@@ -344,6 +346,11 @@ pub(crate) struct Asking<'a> {
 }
 
 impl Asking<'_> {
+    /// An error once the client is gone or the time is over.
+    pub(crate) fn goes_on(&self) -> Result<(), QueryError> {
+        Ok(self.options.interrupt.check()?)
+    }
+
     /// The series of a query at one time; none where it fails or meets a bound, which is counted.
     pub(crate) fn instant(&self, query: &str, at: Timestamp) -> Vec<RawSeries> {
         let asked = |query: &promql::Query| {
@@ -373,7 +380,7 @@ impl Asking<'_> {
             }) => series,
             Ok(promql::Answer { output: promql::Output::Scalar(t, x), .. }) => {
                 let samples = vec![Sample { t, value: SampleValue::Float(x) }];
-                vec![RawSeries { labels: Labels::default(), samples }]
+                vec![RawSeries::new(Labels::default(), samples)]
             }
             Ok(_) => Vec::new(),
             Err(error) => {

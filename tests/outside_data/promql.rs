@@ -212,7 +212,7 @@ fn middle_of_range(case: &Case, at: i64, storage: &Storage) -> Result<Output, St
     let Output::Matrix(series) = answer.output else { return Ok(answer.output) };
     let middle = |series: RawSeries| {
         let samples: Vec<_> = series.samples.into_iter().filter(|s| s.t == at).collect();
-        (!samples.is_empty()).then_some(RawSeries { labels: series.labels, samples })
+        (!samples.is_empty()).then_some(RawSeries::new(series.labels, samples))
     };
     let series: Vec<RawSeries> = series.into_iter().filter_map(middle).collect();
     Ok(match (case.values.as_slice(), series.as_slice()) {

@@ -391,9 +391,11 @@ fn own_burn_rates_and_guard_are_taken_and_checked() {
 fn pages(n_bad: f64, n_all: f64) -> bool {
     let groups = rule_file::parse("slo.yaml", &loaded(SHORT).rules).expect("valid rules");
     let at = |t: i64, value| Sample { t: t * 1000, value: SampleValue::Float(value) };
-    let series = |name: &str, n: f64| RawSeries {
-        labels: Labels::of(&[("__name__", name), ("service", "shop"), ("slo", "orders")]),
-        samples: (0..=720).map(|i| at(100_000 + i * 5, if i < 711 { 0.0 } else { n })).collect(),
+    let series = |name: &str, n: f64| {
+        RawSeries::new(
+            Labels::of(&[("__name__", name), ("service", "shop"), ("slo", "orders")]),
+            (0..=720).map(|i| at(100_000 + i * 5, if i < 711 { 0.0 } else { n })).collect(),
+        )
     };
     let all = [
         series("throughline_slo_good_total", n_all - n_bad),
@@ -446,12 +448,17 @@ fn generated_rules_are_valid_rule_files() {
 
 /// Counters of events at `t` (seconds): good and all.
 fn counters(samples: &'static [(i64, f64, f64)]) -> Vec<RawSeries> {
-    let series = |name: &str, pick: fn(&(i64, f64, f64)) -> f64| RawSeries {
-        labels: Labels::of(&[("__name__", name), ("service", "shop"), ("slo", "orders")]),
-        samples: samples
-            .iter()
-            .map(|sample| Sample { t: sample.0 * 1000, value: SampleValue::Float(pick(sample)) })
-            .collect(),
+    let series = |name: &str, pick: fn(&(i64, f64, f64)) -> f64| {
+        RawSeries::new(
+            Labels::of(&[("__name__", name), ("service", "shop"), ("slo", "orders")]),
+            samples
+                .iter()
+                .map(|sample| Sample {
+                    t: sample.0 * 1000,
+                    value: SampleValue::Float(pick(sample)),
+                })
+                .collect(),
+        )
     };
     vec![
         series("throughline_slo_good_total", |s| s.1),
@@ -470,9 +477,11 @@ fn within(all: &[RawSeries], selection: &crate::series::Selection<'_>) -> Vec<Ra
     let is_in = |sample: &&Sample| sample.t > selection.start && sample.t <= selection.end;
     all.iter()
         .filter(|series| selection.matchers.iter().all(|m| m.matches_labels(&series.labels)))
-        .map(|series| RawSeries {
-            labels: series.labels.clone(),
-            samples: series.samples.iter().filter(is_in).cloned().collect(),
+        .map(|series| {
+            RawSeries::new(
+                series.labels.clone(),
+                series.samples.iter().filter(is_in).cloned().collect(),
+            )
         })
         .filter(|series| !series.samples.is_empty())
         .collect()

@@ -75,7 +75,7 @@ impl Memory {
             if n_read > selection.samples_max {
                 return Err(SelectError::TooManySamples { max: selection.samples_max });
             }
-            found.push(RawSeries { labels: labels.clone(), samples: within.to_vec() });
+            found.push(RawSeries::new(labels.clone(), within.to_vec()));
         }
         Ok(found)
     }

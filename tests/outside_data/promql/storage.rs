@@ -3,15 +3,20 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use throughline::promql::parse_series_description;
+use throughline::promql::{ParseError, parse_series_description, parse_series_starts};
 use throughline::series::{CounterReset, Histogram, RawSeries, Sample, SampleValue, Selection};
 use throughline::signal::{Labels, METRIC_NAME};
 
 use super::script::{Load, number};
 
+/// The samples of a series by time, with the start timestamp of each; 0 where it has none.
+type Samples = BTreeMap<i64, (SampleValue, i64)>;
+
 #[derive(Debug, Default)]
 pub(crate) struct Storage {
-    series: BTreeMap<Labels, BTreeMap<i64, SampleValue>>,
+    series: BTreeMap<Labels, Samples>,
+    /// Whether any sample was loaded with a start timestamp.
+    keeps_starts: bool,
 }
 
 /// Cumulative buckets by bound, and the sum, at one time.
@@ -23,18 +28,28 @@ struct Classic {
 
 impl Storage {
     pub(crate) fn load(&mut self, load: &Load) -> Result<(), String> {
-        let mut loaded: BTreeMap<Labels, BTreeMap<i64, SampleValue>> = BTreeMap::new();
+        let mut loaded: BTreeMap<Labels, Samples> = BTreeMap::new();
+        // They come on the line before their series.
+        let mut starts: Option<(Labels, Vec<Option<i64>>)> = None;
         for description in &load.series {
-            // Start timestamps are not part of the samples here.
-            if description.contains("@st ") || description.contains("@st\t") {
+            let failed = |error: ParseError| format!("{description}: {error}");
+            if let Some(told) = parse_series_starts(description).map_err(failed)? {
+                (starts, self.keeps_starts) = (Some(told), true);
                 continue;
             }
-            let parsed = parse_series_description(description);
-            let (labels, values) = parsed.map_err(|error| format!("{description}: {error}"))?;
+            let (labels, values) = parse_series_description(description).map_err(failed)?;
+            let starts = match starts.take() {
+                None => vec![None; values.len()],
+                Some((of, starts)) if of == labels && starts.len() == values.len() => starts,
+                Some(_) => {
+                    return Err(format!("{description}: start timestamps of another series"));
+                }
+            };
             let samples = loaded.entry(labels).or_default();
             let mut t = 0;
-            for value in values {
-                samples.extend(value.map(|value| (t, value)));
+            for (value, start) in values.into_iter().zip(starts) {
+                let start = start.map_or(0, |start| t + start);
+                samples.extend(value.map(|value| (t, (value, start))));
                 t += load.interval;
             }
         }
@@ -46,7 +61,7 @@ impl Storage {
         Ok(())
     }
 
-    fn merge(&mut self, loaded: BTreeMap<Labels, BTreeMap<i64, SampleValue>>) {
+    fn merge(&mut self, loaded: BTreeMap<Labels, Samples>) {
         for (labels, samples) in loaded {
             let series = self.series.entry(labels).or_default();
             series.extend(samples);
@@ -58,21 +73,19 @@ impl Storage {
         let matches = |labels: &Labels| selection.matchers.iter().all(|m| m.matches_labels(labels));
         let mut found = Vec::new();
         for (labels, samples) in self.series.iter().filter(|(labels, _)| matches(labels)) {
+            let mut series = RawSeries::new(labels.clone(), Vec::new());
             let within = |t: &i64| *t > selection.start && *t <= selection.end;
-            let samples: Vec<Sample> = samples
-                .iter()
-                .filter(|(t, _)| within(t))
-                .map(|(t, value)| Sample { t: *t, value: value.clone() })
-                .collect();
-            found.push(RawSeries { labels: labels.clone(), samples });
+            for (t, (value, start)) in samples.iter().filter(|(t, _)| within(t)) {
+                series.samples.push(Sample { t: *t, value: value.clone() });
+                series.starts.extend(self.keeps_starts.then_some(*start));
+            }
+            found.push(series);
         }
         found
     }
 }
 
-fn custom_histograms(
-    loaded: &BTreeMap<Labels, BTreeMap<i64, SampleValue>>,
-) -> BTreeMap<Labels, BTreeMap<i64, SampleValue>> {
+fn custom_histograms(loaded: &BTreeMap<Labels, Samples>) -> BTreeMap<Labels, Samples> {
     let mut classics: BTreeMap<Labels, BTreeMap<i64, Classic>> = BTreeMap::new();
     for (labels, samples) in loaded {
         let name = labels.name();
@@ -83,7 +96,7 @@ fn custom_histograms(
             _ => continue,
         };
         let labels = labels.without("le").with(METRIC_NAME, base);
-        for (t, value) in samples {
+        for (t, (value, _)) in samples {
             let SampleValue::Float(x) = value else { continue };
             let classic = classics.entry(labels.clone()).or_default().entry(*t).or_default();
             match bound {
@@ -94,8 +107,8 @@ fn custom_histograms(
     }
     let convert = |(labels, times): (Labels, BTreeMap<i64, Classic>)| {
         let samples = times.into_iter().filter(|(_, classic)| !classic.buckets.is_empty());
-        let samples: BTreeMap<i64, SampleValue> =
-            samples.map(|(t, classic)| (t, custom_histogram(classic))).collect();
+        let samples: Samples =
+            samples.map(|(t, classic)| (t, (custom_histogram(classic), 0))).collect();
         (labels, samples)
     };
     let converted = classics.into_iter().map(convert);
@@ -131,9 +144,9 @@ fn custom_histogram(mut classic: Classic) -> SampleValue {
 
 /// Says of each histogram whether its counter was reset, as Prometheus's storage does on the way
 /// in; what the file says of a reset or a gauge stays.
-fn hint(samples: &mut BTreeMap<i64, SampleValue>) {
+fn hint(samples: &mut Samples) {
     let mut before: Option<Arc<Histogram>> = None;
-    for value in samples.values_mut() {
+    for (value, _) in samples.values_mut() {
         let SampleValue::Histogram(h) = value else {
             before = None;
             continue;
