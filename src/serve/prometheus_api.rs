@@ -17,7 +17,7 @@ use crate::evaluate::RuleFilter;
 use crate::promql::limits::Stop;
 use crate::promql::{self, EvalError, Output, Query, Range};
 use crate::series::{self, Matcher};
-use crate::signal::{Exemplar, Labels, Text, Timestamp};
+use crate::signal::{Exemplar, Fnv128, Labels, Timestamp};
 
 /// Points of one series that a range query may give; Prometheus's limit.
 const POINTS_MAX: i64 = 11_000;
@@ -148,7 +148,7 @@ async fn query_range(State(views): State<Views>, params: Params) -> Result<Json<
             "invalid parameter \"end\": end timestamp must not be before start time",
         ));
     }
-    if (end - start) / step > POINTS_MAX {
+    if end.saturating_sub(start) / step > POINTS_MAX {
         return Err(Failure::bad(
             "exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution (?step=XX)",
         ));
@@ -172,14 +172,17 @@ async fn query_exemplars(
     let end = params.millis("end").map_err(Failure::bad)?.unwrap_or(i64::MAX);
     let query = parse(&params)?;
     let look = move |asking: &Asking<'_>| {
-        let store = &asking.views.series;
-        let of_one = |matchers: &[Matcher]| {
+        let mut found: BTreeMap<Labels, Vec<Exemplar>> = BTreeMap::new();
+        for matchers in query.selectors() {
+            asking.goes_on()?;
+            // A look for each: what is added waits for one selector, however many there are.
+            let store = &asking.views.series;
             let store = store.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-            store.exemplars(matchers, start, end)
-        };
-        query.selectors().into_iter().flat_map(of_one).collect::<BTreeMap<Labels, _>>()
+            found.extend(store.exemplars(matchers, start, end));
+        }
+        Ok(found)
     };
-    let found = views.compute(None, look).await?;
+    let found = views.compute(None, look).await.flatten()?;
     let one = |(labels, exemplars): (Labels, Vec<Exemplar>)| {
         let exemplars: Vec<Value> = exemplars.iter().map(exemplar_json).collect();
         json!({"seriesLabels": labels, "exemplars": exemplars})
@@ -243,9 +246,9 @@ async fn labels(State(views): State<Views>, params: Params) -> Result<Json<Value
         let of_one = |matchers: &Vec<Matcher>| {
             series::label_names_shared(&asking.views.series, matchers, range)
         };
-        united(selectors.iter().map(of_one))
+        united(asking, &selectors, of_one)
     });
-    limited(found.await?, &params)
+    limited(found.await.flatten()?, &params)
 }
 
 async fn label_values(
@@ -259,14 +262,23 @@ async fn label_values(
         let of_one = |matchers: &Vec<Matcher>| {
             series::label_values_shared(&asking.views.series, &name, matchers, range)
         };
-        united(selectors.iter().map(of_one))
+        united(asking, &selectors, of_one)
     });
-    limited(found.await?, &params)
+    limited(found.await.flatten()?, &params)
 }
 
-/// What any of the lists has, ascending, each once.
-fn united(lists: impl Iterator<Item = Vec<Text>>) -> Vec<Text> {
-    lists.flatten().collect::<BTreeSet<Text>>().into_iter().collect()
+/// What is found for any of the selectors, ascending, each once.
+fn united<T: Ord>(
+    asking: &Asking<'_>,
+    selectors: &[Vec<Matcher>],
+    of_one: impl Fn(&Vec<Matcher>) -> Vec<T>,
+) -> Result<Vec<T>, QueryError> {
+    let mut found = BTreeSet::new();
+    for matchers in selectors {
+        asking.goes_on()?;
+        found.extend(of_one(matchers));
+    }
+    Ok(found.into_iter().collect())
 }
 
 /// `U__a_2e_b` is the label `a.b` (Prometheus UTF-8 names, values escaping).
@@ -296,12 +308,9 @@ async fn all_series(State(views): State<Views>, params: Params) -> Result<Json<V
         let of_one = |matchers: &Vec<Matcher>| {
             series::label_sets_shared(&asking.views.series, matchers, range)
         };
-        let mut sets: Vec<Labels> = selectors.iter().flat_map(of_one).collect();
-        sets.sort();
-        sets.dedup();
-        sets
+        united(asking, &selectors, of_one)
     });
-    limited(found.await?, &params)
+    limited(found.await.flatten()?, &params)
 }
 
 async fn metadata(State(views): State<Views>, params: Params) -> Result<Json<Value>, Failure> {
@@ -317,22 +326,76 @@ async fn metadata(State(views): State<Views>, params: Params) -> Result<Json<Val
     Ok(success(Value::Object(data.collect())))
 }
 
-async fn rules(State(views): State<Views>, params: Params) -> Json<Value> {
+async fn rules(State(views): State<Views>, params: Params) -> Result<Json<Value>, Failure> {
     let texts = |name: &str| params.all(name).map(str::to_owned).collect();
+    let kind = params.get("type");
+    if let Some(kind) = kind.filter(|kind| !matches!(*kind, "alert" | "record")) {
+        return Err(Failure::bad(format!(
+            "invalid parameter \"type\": not supported value {kind:?}"
+        )));
+    }
     let filter = RuleFilter {
-        kind: params.get("type").map(str::to_owned),
+        kind: kind.map(str::to_owned),
         rule_names: texts("rule_name[]"),
         groups: texts("rule_group[]"),
         files: texts("file[]"),
         exclude_alerts: params.get("exclude_alerts") == Some("true"),
     };
-    success(
-        views
-            .evaluator
-            .read()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .rules_json(&filter),
-    )
+    let selectors = selected(&params, NeedsMatch::No)?.selectors;
+    let mut shown = views
+        .evaluator
+        .read()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+        .rules_json(&filter);
+    if let Some(Value::Array(groups)) = shown.get_mut("groups") {
+        groups.retain_mut(|group| has_rules_like(group, &selectors));
+        let next = cut_page(groups, &params)?;
+        if let Some(token) = next {
+            shown["groupNextToken"] = json!(token);
+        }
+    }
+    Ok(success(shown))
+}
+
+/// Leaves the rules of a group whose labels, as they are configured, meet one of the selectors.
+fn has_rules_like(group: &mut Value, selectors: &[Vec<Matcher>]) -> bool {
+    let Some(Value::Array(rules)) = group.get_mut("rules") else { return false };
+    rules.retain(|rule| {
+        let label = |name: &str| rule["labels"].get(name).and_then(Value::as_str).unwrap_or("");
+        let is_met = |matchers: &Vec<Matcher>| matchers.iter().all(|m| m.matches(label(&m.name)));
+        selectors.iter().any(is_met)
+    });
+    !rules.is_empty()
+}
+
+/// Leaves `group_limit` groups from the one that `group_next_token` names on; gives the name of the one
+/// after them.
+fn cut_page(groups: &mut Vec<Value>, params: &Params) -> Result<Option<String>, Failure> {
+    let text = |group: &Value, name: &str| group[name].as_str().unwrap_or_default().to_owned();
+    let token = |group: &Value| {
+        let hash = Fnv128::default().field(text(group, "file").as_bytes());
+        format!("{:032x}", hash.field(text(group, "name").as_bytes()).finish())
+    };
+    let limit = params.number("group_limit").map_err(Failure::bad)?;
+    let Some(limit) = limit.filter(|limit| *limit > 0) else {
+        return match params.get("group_next_token") {
+            Some(_) => Err(Failure::bad(
+                "invalid parameter \"group_limit\": group_limit needs to be set in order to paginate over the groups",
+            )),
+            None => Ok(None),
+        };
+    };
+    if let Some(from) = params.get("group_next_token") {
+        let first = groups.iter().position(|group| token(group) == from).ok_or_else(|| {
+            Failure::bad(format!(
+                "invalid parameter \"group_next_token\": invalid group_next_token '{from}'. were rule groups changed?"
+            ))
+        })?;
+        groups.drain(..first);
+    }
+    let next = groups.get(limit).map(token);
+    groups.truncate(limit);
+    Ok(next)
 }
 
 async fn alerts(State(views): State<Views>) -> Json<Value> {

@@ -132,6 +132,7 @@ async fn grafana_finds_what_it_asks_of_prometheus() {
             "POST /api/v1/query | query=sum(&time=4",
             "GET /api/v1/query_range?query=1&start=0&end=20000&step=1",
             "GET /api/v1/series",
+            "GET /api/v1/query_range?query=1&start=-1e300&end=1e300&step=1",
         ],
         expect![[r#"
             200 {"data":{"result":[4,"2"],"resultType":"scalar"},"status":"success"}
@@ -150,6 +151,7 @@ async fn grafana_finds_what_it_asks_of_prometheus() {
             400 {"error":"invalid parameter \"query\": 1:5: parse error: unexpected end of input","errorType":"bad_data","status":"error"}
             400 {"error":"exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution (?step=XX)","errorType":"bad_data","status":"error"}
             400 {"error":"no match[] parameter provided","errorType":"bad_data","status":"error"}
+            400 {"error":"exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution (?step=XX)","errorType":"bad_data","status":"error"}
         "#]],
     )
     .await;
@@ -161,6 +163,32 @@ async fn grafana_finds_what_it_asks_of_prometheus() {
         let (status, answer) = call(&daemon, base, &format!("GET /api/v1/{path}")).await;
         assert_eq!((status, &answer["status"]), (200, &Value::from("success")), "{path}");
     }
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rules_come_page_by_page_and_by_their_labels() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (daemon, base) = daemon(dir.path(), &[]).await;
+    let rules =
+        async |asked: &str| call(&daemon, base, &format!("GET /api/v1/rules{asked}")).await.1;
+    let all = rules("").await["data"]["groups"].clone();
+    let mut pages = rules("?group_limit=1").await["data"].clone();
+    for group in all.as_array().expect("groups") {
+        assert_eq!(
+            pages["groups"][0]["name"], group["name"],
+            "the groups come one after the other"
+        );
+        let Some(next) = pages["groupNextToken"].as_str() else { break };
+        let asked = format!("?group_limit=1&group_next_token={next}");
+        pages = rules(&asked).await["data"].clone();
+    }
+    assert!(pages.get("groupNextToken").is_none() && all.as_array().is_some_and(|a| a.len() > 1));
+    let paging = rules("?match[]=%7Bseverity%3D%22page%22%7D").await["data"]["groups"].clone();
+    let groups = paging.as_array().expect("groups").iter();
+    let mut paging = groups.flat_map(|group| group["rules"].as_array().expect("rules"));
+    assert!(paging.all(|rule| rule["labels"]["severity"] == "page"));
+    assert_eq!(rules("?type=other").await["errorType"], "bad_data");
     daemon.stop().await;
 }
 
