@@ -7,7 +7,9 @@ use clap::Args;
 use serde_json::Value;
 
 use super::remote::Remote;
-use super::{block_on, say};
+use super::{block_on, say, say_error};
+use crate::promql::{ParseError, Query};
+use crate::signal::Timestamp;
 
 #[derive(Args, Debug)]
 pub(super) struct QueryArgs {
@@ -33,6 +35,9 @@ pub(super) struct QueryArgs {
 }
 
 pub(super) fn run(args: &QueryArgs) -> anyhow::Result<ExitCode> {
+    if let Err(error) = Query::parse(&args.promql) {
+        bail!("{}", pointed_out(&args.promql, &error));
+    }
     let answer = block_on(ask(args))??;
     if answer["status"] != "success" {
         let reason = answer["error"].as_str().or_else(|| answer["error"]["message"].as_str());
@@ -42,6 +47,11 @@ pub(super) fn run(args: &QueryArgs) -> anyhow::Result<ExitCode> {
         say(&serde_json::to_string_pretty(&answer)?);
     } else {
         say(&table(&answer["data"]));
+        for (kind, notes) in [("warning", &answer["warnings"]), ("info", &answer["infos"])] {
+            for note in notes.as_array().into_iter().flatten().filter_map(Value::as_str) {
+                say_error(&format!("{kind}: {note}"));
+            }
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -60,7 +70,18 @@ async fn ask(args: &QueryArgs) -> anyhow::Result<Value> {
     response.json().await.with_context(|| format!("the answer, status {status}, is no JSON"))
 }
 
-/// One line a series: its labels, then its value or values.
+/// The line of an expression that is wrong, with a caret under the place.
+fn pointed_out(text: &str, error: &ParseError) -> String {
+    let before = text.get(..error.at).unwrap_or(text);
+    let start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    let line = text.get(start..).unwrap_or_default().lines().next().unwrap_or_default();
+    let (row, column) = (before.matches('\n').count() + 1, before.get(start..).unwrap_or_default());
+    let column = column.chars().count();
+    format!("{row}:{}: {error}\n{line}\n{:column$}^", column + 1, "")
+}
+
+/// A vector: a line a series, its labels and its value. A matrix: the labels of each series, and below
+/// them a line a sample, its time and its value.
 fn table(data: &Value) -> String {
     let result = &data["result"];
     let Some(series) = result
@@ -72,13 +93,17 @@ fn table(data: &Value) -> String {
     if series.is_empty() {
         return "no series".to_owned();
     }
-    let rows: Vec<(String, String)> =
-        series.iter().map(|one| (name(&one["metric"]), values(one))).collect();
-    let width = rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
-    rows.iter()
-        .map(|(name, value)| format!("{name:width$}  {value}"))
-        .collect::<Vec<_>>()
-        .join("\n")
+    let names: Vec<String> = series.iter().map(|one| name(&one["metric"])).collect();
+    if data["resultType"] == "matrix" {
+        let block = |(name, one): (&String, &Value)| format!("{name}\n{}", points(one));
+        return names.iter().zip(series).map(block).collect::<Vec<_>>().join("\n");
+    }
+    let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
+    let row = |(name, one): (&String, &Value)| {
+        let point = if one["value"].is_array() { &one["value"] } else { &one["histogram"] };
+        format!("{name:width$}  {}", shown(point))
+    };
+    names.iter().zip(series).map(row).collect::<Vec<_>>().join("\n")
 }
 
 fn name(metric: &Value) -> String {
@@ -90,20 +115,33 @@ fn name(metric: &Value) -> String {
     crate::signal::Labels::of(&pairs.collect::<Vec<_>>()).to_string()
 }
 
-fn values(series: &Value) -> String {
-    let show = |pair: &Value| {
-        pair[1]
-            .as_str()
-            .map_or_else(|| pair[1]["count"].as_str().unwrap_or("?").to_owned(), str::to_owned)
+/// The samples of a series in order of time, a line each.
+fn points(series: &Value) -> String {
+    let all = [&series["values"], &series["histograms"]].into_iter();
+    let mut all: Vec<(i64, &Value)> = all
+        .filter_map(Value::as_array)
+        .flatten()
+        .map(|point| {
+            let seconds = point[0].as_f64().unwrap_or_default();
+            (crate::number::i64_from_f64((seconds * 1000.0).round()), point)
+        })
+        .collect();
+    all.sort_by_key(|(millis, _)| *millis);
+    let line = |(millis, point): &(i64, &Value)| {
+        format!("  {}  {}", Timestamp::from_millis(*millis), shown(point))
     };
-    match series["values"].as_array().or_else(|| series["histograms"].as_array()) {
-        Some(points) => points.iter().map(show).collect::<Vec<_>>().join(" "),
-        None if series["value"].is_array() => show(&series["value"]),
-        None => format!(
-            "histogram, count {} sum {}",
-            show(&series["histogram"]),
-            series["histogram"][1]["sum"].as_str().unwrap_or("?")
-        ),
+    all.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// A float as it is told; of a native histogram its count and sum.
+fn shown(point: &Value) -> String {
+    let text = |value: &Value| value.as_str().unwrap_or("?").to_owned();
+    match &point[1] {
+        histogram @ Value::Object(_) => {
+            let (count, sum) = (text(&histogram["count"]), text(&histogram["sum"]));
+            format!("histogram, count {count} sum {sum}")
+        }
+        float => text(float),
     }
 }
 
@@ -119,5 +157,26 @@ mod tests {
         ]});
         assert_eq!(table(&data), "up{job=\"a\"}  1\n{job=\"bcd\"}  NaN");
         assert_eq!(table(&serde_json::json!({"resultType": "scalar", "result": [4, "2"]})), "2");
+    }
+
+    #[test]
+    fn a_matrix_shows_when_each_sample_was() {
+        let data = serde_json::json!({"resultType": "matrix", "result": [
+            {"metric": {"job": "a"}, "values": [[1.5, "1"], [3.0, "NaN"]],
+             "histograms": [[2, {"count": "4", "sum": "6.5", "buckets": []}]]},
+        ]});
+        let expected = "{job=\"a\"}
+  1970-01-01T00:00:01.500000000Z  1
+  1970-01-01T00:00:02.000000000Z  histogram, count 4 sum 6.5
+  1970-01-01T00:00:03.000000000Z  NaN";
+        assert_eq!(table(&data), expected);
+    }
+
+    #[test]
+    fn a_bad_expression_is_shown_with_its_place() {
+        let text = "sum(a)\n+ é{b";
+        let error = Query::parse(text).unwrap_err();
+        let shown = pointed_out(text, &error);
+        assert!(shown.starts_with("2:3: ") && shown.ends_with("\n+ é{b\n  ^"), "{shown}");
     }
 }
