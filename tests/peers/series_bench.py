@@ -1,7 +1,8 @@
 """The store beside Prometheus and VictoriaMetrics: the same samples, the same queries.
 
 Starts both on loopback with empty folders, lets `cargo bench --bench series` write to them and ask
-them, and prints what they take in memory and on disk. SERIES_N, SERIES_HOURS and SERIES_STEP say how much.
+them, and prints what they take in memory and on disk. SERIES_N, SERIES_HOURS and SERIES_STEP say how much;
+SERIES_BENCH names a bench that is built already.
 """
 
 import os
@@ -67,7 +68,9 @@ def main():
         wait_for(f"http://127.0.0.1:{ports['prometheus']}/-/ready")
         wait_for(f"http://127.0.0.1:{ports['victoria']}/health")
         urls = " ".join(f"{name}=http://127.0.0.1:{port}" for name, port in ports.items())
-        subprocess.run(["cargo", "bench", "--bench", "series"], env=os.environ | {"SERIES_PEERS": urls}, check=True)
+        built = os.environ.get("SERIES_BENCH")
+        bench = [built, "--bench"] if built else ["cargo", "bench", "--bench", "series"]
+        subprocess.run(bench, env=os.environ | {"SERIES_PEERS": urls}, check=True)
         for name, process in peers.items():
             disk = folder_mib(WORK / name, skip=("wal", "chunks_head", "cache"))
             print(f"{name}: {resident_mib(process):.0f} MiB resident, {disk:.1f} MiB of blocks on disk")
