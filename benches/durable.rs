@@ -4,7 +4,8 @@
 //!   as many bytes on the same file system in the same run.
 //! - Overload: ten times the senders at once. Goodput as a share of capacity, how long a refusal takes, memory,
 //!   and how soon a single sender is served as before.
-//! - Recovery: kill -9, then the time until ready, for what the log then holds.
+//! - Recovery: kill -9, then the time until ready, for what the log then holds; for 100,000 open requests, with
+//!   the pause and the size of the snapshot that holds them; and for a minute of 20,000 signals a second.
 //!
 //! `DURABLE_SECONDS` is the length of each part. Nothing here fails for being slow.
 
@@ -53,6 +54,8 @@ fn main() {
     overload(&daemon, capacity, span);
     recovery(&mut daemon);
     drop(daemon);
+    open_requests(&dir);
+    a_minute_of_signals(&dir);
     short_of_memory(&dir, span);
     let _ = std::fs::remove_dir_all(&dir);
 }
@@ -198,6 +201,43 @@ impl Daemon {
         kib.unwrap_or_default() / 1024
     }
 
+    fn get(&self, path: &str) -> String {
+        let head = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+        let mut text = String::new();
+        let mut asked = Client::connect(self.web).expect("the daemon").0;
+        asked.get_mut().write_all(head.as_bytes()).expect("the daemon");
+        asked.read_to_string(&mut text).expect("text");
+        text
+    }
+
+    /// As many records, in batches of 500, each with what `says` of the batch and the record.
+    fn fill(&self, records: u64, says: impl Fn(u64, u64) -> String + Copy + Send + Sync) {
+        const EACH: u64 = 500;
+        let next = AtomicU64::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    let mut client = Client::connect(self.ingest).expect("the daemon");
+                    loop {
+                        let n = next.fetch_add(1, Ordering::Relaxed);
+                        if n >= records / EACH {
+                            return;
+                        }
+                        let record = |i| {
+                            format!(r#"{{"level":"INFO","function_name":"bench",{},"message":"what a function says"}}"#, says(n, i))
+                        };
+                        let body = (0..EACH).map(record).collect::<Vec<_>>().join("\n");
+                        // Keys that no load of [`Daemon::load`] has.
+                        while !matches!(client.send(n | 1 << 32, &body), Ok(200)) {
+                            std::thread::sleep(Duration::from_millis(50));
+                            client = Client::connect(self.ingest).expect("the daemon");
+                        }
+                    }
+                });
+            }
+        });
+    }
+
     /// As many senders as are asked for, each with one batch at a time; a refused one comes again at once.
     fn load(&self, senders: usize, span: Duration) -> Loaded {
         static BATCHES: AtomicU64 = AtomicU64::new(0);
@@ -256,7 +296,10 @@ impl Client {
     }
 
     fn post(&mut self, n: u64) -> std::io::Result<u16> {
-        let body = body(n);
+        self.send(n, &body(n))
+    }
+
+    fn send(&mut self, n: u64, body: &str) -> std::io::Result<u16> {
         let head = format!(
             "POST /ingest/json HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\nidempotency-key: k{n}\r\ncontent-length: {}\r\n\r\n",
             body.len()
@@ -311,25 +354,77 @@ fn overload(daemon: &Daemon, capacity: f64, span: Duration) {
     );
 }
 
+/// Of the files of the journal that end so.
+fn bytes_of(dir: &Path, suffix: &str) -> u64 {
+    let entries = std::fs::read_dir(dir.join("data/journal")).into_iter().flatten().flatten();
+    let sizes = entries
+        .filter(|entry| entry.file_name().to_string_lossy().ends_with(suffix))
+        .filter_map(|entry| Some(entry.metadata().ok()?.len()));
+    sizes.sum::<u64>()
+}
+
 fn recovery(daemon: &mut Daemon) {
+    recovery_with(daemon, &[]);
+}
+
+fn recovery_with(daemon: &mut Daemon, sets: &[&str]) {
     let _ = daemon.child.kill();
     let _ = daemon.child.wait();
-    let journal = daemon.dir.join("data/journal");
-    let bytes = |suffix: &str| -> u64 {
-        let entries = std::fs::read_dir(&journal).into_iter().flatten().flatten();
-        let sizes = entries
-            .filter(|entry| entry.file_name().to_string_lossy().ends_with(suffix))
-            .filter_map(|entry| Some(entry.metadata().ok()?.len()));
-        sizes.sum::<u64>() >> 20
-    };
+    let bytes = |suffix: &str| bytes_of(&daemon.dir, suffix) >> 20;
     let (log, snapshots) = (bytes(".journal"), bytes(".snapshot"));
     let begun = Instant::now();
-    daemon.child = spawn(&daemon.dir, [daemon.ingest, daemon.web], &[]);
+    daemon.child = spawn(&daemon.dir, [daemon.ingest, daemon.web], sets);
     daemon.until_ready();
     println!(
         "recovery: ready after {:.2} s, with {log} MiB of log and {snapshots} MiB of snapshots",
         begun.elapsed().as_secs_f64()
     );
+}
+
+/// 100,000 requests that are open, each of one record and with a correlation id of its own.
+fn open_requests(dir: &Path) {
+    const N: u64 = 100_000;
+    let dir = dir.join("open");
+    std::fs::create_dir_all(&dir).expect("a writable folder");
+    let sets = ["memory_max=4GiB", "correlate.settle_after=10m", "journal.size_max=128MiB"];
+    let mut daemon = Daemon::start(&dir, &sets);
+    daemon.fill(N, |n, i| {
+        format!(
+            r#""requestId":"r-{n}-{i}","correlation_id":"{:032x}""#,
+            u128::from(n) << 64 | u128::from(i)
+        )
+    });
+    let held = daemon.mebibytes("VmRSS");
+    let until = Instant::now() + Duration::from_mins(2);
+    while bytes_of(&daemon.dir, ".snapshot") == 0 && Instant::now() < until {
+        // A snapshot is due once enough was written.
+        daemon.load(1, Duration::from_millis(500));
+    }
+    let metrics = daemon.get("/metrics");
+    let value = |name: &str| {
+        let line = metrics.lines().find(|line| line.starts_with(name)).unwrap_or_default();
+        line.rsplit(' ').next().and_then(|text| text.parse::<f64>().ok()).unwrap_or_default()
+    };
+    let pause = "throughline_self_journal_snapshot_pause_seconds";
+    println!(
+        "{N} open requests: memory {held} MiB; {} snapshots, mean pause {:.0} ms, {:.1} MiB on disk",
+        value(&format!("{pause}_count")),
+        value(&format!("{pause}_sum")) / value(&format!("{pause}_count")).max(1.0) * 1000.0,
+        bytes_of(&daemon.dir, ".snapshot") as f64 / f64::from(1 << 20)
+    );
+    recovery_with(&mut daemon, &sets);
+}
+
+/// What 20,000 signals a second leave in the log in a minute, without a snapshot.
+fn a_minute_of_signals(dir: &Path) {
+    const N: u64 = 60 * 20_000;
+    let dir = dir.join("minute");
+    std::fs::create_dir_all(&dir).expect("a writable folder");
+    let mut daemon = Daemon::start(&dir, &[]);
+    let begun = Instant::now();
+    daemon.fill(N, |n, i| format!(r#""requestId":"r-{n}-{}""#, i / 20));
+    println!("{N} signals of {} requests in {:.0} s", N / 20, begun.elapsed().as_secs_f64());
+    recovery_with(&mut daemon, &[]);
 }
 
 /// More open requests than memory holds: what is refused, and how soon it is taken again.

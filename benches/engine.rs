@@ -417,6 +417,7 @@ fn snapshot() {
     let before = cpu();
     let saved = world.engine.save();
     let save = cpu().saturating_sub(before).as_secs_f64() * 1e3;
+    let saved = saved.concat();
     let before = cpu();
     let restored = Engine::restore(Config::default(), &saved);
     let restore = cpu().saturating_sub(before).as_secs_f64() * 1e3;

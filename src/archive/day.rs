@@ -112,6 +112,18 @@ impl Day {
         Ok(Some(postcard::from_bytes(&bytes)?))
     }
 
+    /// Every request, by id.
+    pub(super) fn each(
+        &self,
+        take: &mut dyn FnMut(Request) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        for row in self.requests.iter() {
+            let (_, bytes) = row.into_inner()?;
+            take(postcard::from_bytes(&bytes)?)?;
+        }
+        Ok(())
+    }
+
     /// Up to `limit` requests that a key belongs to.
     pub(super) fn find(&self, key: &str, limit: usize) -> Result<Vec<Request>, Error> {
         let prefix = key_row(key, "");

@@ -96,6 +96,14 @@ impl Slowest {
         flow.pop_first().map_or(Verdict::Keep, Verdict::KeepInsteadOf)
     }
 
+    /// These take part no longer.
+    pub(super) fn forget(&mut self, ids: &BTreeSet<Text>) {
+        let flows = self.hours.values_mut().flat_map(BTreeMap::values_mut);
+        flows.for_each(|flow| flow.retain(|contestant| !ids.contains(&contestant.id)));
+        let flows = self.hours.values().flat_map(BTreeMap::values);
+        self.n_contestants = flows.map(BTreeSet::len).sum();
+    }
+
     fn close_old_hours(&mut self) {
         while self.hours.len() > HOURS_MAX
             && let Some((_, flows)) = self.hours.pop_first()

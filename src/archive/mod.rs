@@ -11,7 +11,7 @@ mod keep;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use self::day::{Day, day_of, end_of};
 use self::keep::{Slowest, Verdict};
 use crate::correlate::{FinalLine, Lookup, Request, RequestFilter};
-use crate::signal::Timestamp;
+use crate::signal::{Text, Timestamp};
 
 /// What is kept, and how much.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -245,6 +245,30 @@ impl Archive {
             state.drop_oldest(&self.db)?;
         }
         Ok(())
+    }
+
+    /// Writes everything that is kept anew into `dir`, but for requests that one of these ids leads to:
+    /// files of a store hold for a while what was removed from it. Gives the ids of what was left out; it
+    /// takes part in no contest from now on. Blocks until all is on disk.
+    ///
+    /// # Errors
+    /// Where a request cannot be read or written; what is in `dir` is then of no use.
+    pub fn copy_without(&self, dir: &Path, ids: &BTreeSet<Text>) -> Result<BTreeSet<Text>, Error> {
+        let copy = Self::open(dir, self.state().config.clone())?;
+        let mut left_out = BTreeSet::new();
+        for (number, day) in self.state().days.clone() {
+            let anew = Day::open(&copy.db, number)?;
+            day.each(&mut |request| {
+                if request.ids().any(|id| ids.contains(id)) {
+                    left_out.insert(request.id);
+                    return Ok(());
+                }
+                anew.insert(&copy.db, &request)
+            })?;
+        }
+        copy.persist()?;
+        self.state().slowest.forget(&left_out);
+        Ok(left_out)
     }
 
     /// Requests that were to be kept and found no room.

@@ -5,6 +5,7 @@
 mod check;
 mod demo;
 mod demo_feed;
+mod erase;
 mod extension;
 mod inbox;
 mod notify;
@@ -67,6 +68,8 @@ enum Command {
     Notify(notify::NotifyArgs),
     /// Whether journal, snapshots and state of a data directory agree.
     Verify(verify::VerifyArgs),
+    /// Removes what a data directory holds of an id or an attribute; counts stay.
+    Erase(erase::EraseArgs),
 }
 
 /// Parses the arguments, runs the command, gives the exit code.
@@ -98,6 +101,7 @@ pub fn main() -> ExitCode {
         Command::Query(args) => query::run(&args),
         Command::Notify(args) => notify::run(&args),
         Command::Verify(args) => verify::run(&args),
+        Command::Erase(args) => erase::run(&args),
     };
     result.unwrap_or_else(|error| {
         say_error(&format!("throughline: {error:#}"));

@@ -44,6 +44,7 @@ mod settle;
 mod tick;
 mod stubs;
 mod sealing;
+mod erase;
 // what is shown
 mod hop;
 mod messages;
@@ -57,5 +58,6 @@ mod tests;
 
 pub use config::Config;
 pub use engine::{Applied, Engine, Finding, Lookup, RequestFilter};
+pub use erase::Erased;
 pub use request::{Change, Delivery, FinalLine, Hop, Invocation, Outcome, Request, State};
 pub use tick::Progress;

@@ -46,6 +46,15 @@ impl Names {
 }
 
 impl Names {
+    /// Puts nothing in the place of the names that are meant.
+    pub(super) fn blank(&mut self, is_meant: impl Fn(&Text) -> bool) {
+        self.numbers.retain(|name, _| !is_meant(name));
+        self.names
+            .iter_mut()
+            .filter(|name| is_meant(name))
+            .for_each(|name| *name = Text::default());
+    }
+
     /// The same name, held once.
     pub(super) fn shared(&mut self, name: &Text) -> Text {
         let number = self.number(name).map(usize_from_u32);

@@ -56,7 +56,7 @@ impl Engine {
     }
 
     /// Makes one invocation final.
-    fn bury(&mut self, id: NodeId, changes: &mut Vec<Change>) {
+    pub(super) fn bury(&mut self, id: NodeId, changes: &mut Vec<Change>) {
         let Some(node) = self.held.graph.seal(id) else { return };
         let age = self.held.age;
         let gap = self.rules.config.settle_after;

@@ -46,6 +46,13 @@ impl Stubs {
         }
     }
 
+    /// Forgets the stubs, by token and request, that are meant.
+    pub(super) fn forget(&mut self, is_meant: impl Fn(&Text, &Text) -> bool) {
+        self.requests.retain(|token, (request, _)| !is_meant(token, request));
+        let requests = &self.requests;
+        self.expiry.retain(|(_, token)| requests.contains_key(token));
+    }
+
     /// The final request that an entry continues.
     pub(super) fn continued_by(&self, known: &Known) -> Option<Text> {
         let request = |token: &str| Some(Text::clone(&self.requests.get(token)?.0));

@@ -9,7 +9,7 @@ use super::mark::Mark;
 use super::recover::{Bytes, Walk, segments_from, starts_at};
 use super::segment::Header;
 use super::snapshot::{self, Point, Snapshot};
-use super::{Error, Replayed, segment};
+use super::{Error, Replayed, renewal, segment};
 
 /// What lies in a journal's folder.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
@@ -41,6 +41,9 @@ pub struct SnapshotSeen {
 pub fn inspect(dir: &Path) -> Result<Inspection, Error> {
     let mut disk = RealDisk::at(dir);
     let names = list(&mut disk)?;
+    if names.iter().any(|name| name == renewal::PLAN) {
+        return Err(Error::ErasureUnfinished(dir.to_owned()));
+    }
     let mut found = Inspection::default();
     let first = names.iter().filter_map(|name| segment::first_seq(name)).min();
     found.first_seq = first.unwrap_or(0);

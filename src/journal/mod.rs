@@ -14,6 +14,7 @@ pub mod inspect;
 mod keeper;
 mod mark;
 mod recover;
+pub mod renewal;
 pub mod repair;
 mod salvage;
 mod segment;
@@ -168,6 +169,8 @@ pub enum Error {
     NoState { path: PathBuf, reasons: String },
     #[error("{}: a repair was cut short; run `throughline verify --repair` on the data directory again, which finishes it", .0.display())]
     RepairUnfinished(PathBuf),
+    #[error("{}: an erasure was cut short; run the same `throughline erase` again, which finishes it", .0.display())]
+    ErasureUnfinished(PathBuf),
     #[error("record {seq} cannot be applied: {reason}")]
     Replay { seq: u64, reason: String },
 }

@@ -12,7 +12,7 @@ use super::keeper::{FRESH, RESERVE_UNFINISHED, Spares, is_spare};
 use super::mark::{self, Mark};
 use super::segment::{self, HEADER_BYTES, Header, RECORD_HEAD_BYTES};
 use super::snapshot::{self, Point, Snapshot};
-use super::{Back, Error, Recovery, Replayed, repair};
+use super::{Back, Error, Recovery, Replayed, renewal, repair};
 use crate::number::u64_from_usize;
 
 /// Where the next record goes.
@@ -44,6 +44,9 @@ pub(super) fn recover(disk: &mut impl Disk, back: &mut Back<'_>) -> Result<Found
     let names = list(disk)?;
     if names.iter().any(|name| name == repair::PLAN) {
         return Err(Error::RepairUnfinished(disk.path("")));
+    }
+    if names.iter().any(|name| name == renewal::PLAN) {
+        return Err(Error::ErasureUnfinished(disk.path("")));
     }
     let (from, refused) = restore(disk, back)?;
     let mark = Mark::read(disk);
@@ -89,9 +92,16 @@ fn finish(disk: &mut impl Disk, position: Position, recovery: Recovery) -> Resul
         if is_spare(&name) {
             found.spares.put(name.clone());
         }
-        let unfinished =
-            [FRESH, REWRITE, RESERVE_UNFINISHED, snapshot::UNFINISHED, repair::PLAN_UNFINISHED];
-        if unfinished.contains(&name.as_str()) || name.ends_with(repair::SUFFIX) {
+        let unfinished = [
+            FRESH,
+            REWRITE,
+            RESERVE_UNFINISHED,
+            snapshot::UNFINISHED,
+            repair::PLAN_UNFINISHED,
+            renewal::PLAN_UNFINISHED,
+        ];
+        let is_of_another = [repair::SUFFIX, renewal::SUFFIX].iter().any(|end| name.ends_with(end));
+        if unfinished.contains(&name.as_str()) || is_of_another {
             disk.remove(&name).map_err(io)?;
         }
     }

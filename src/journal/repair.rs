@@ -17,7 +17,7 @@ use super::mark::{self, Mark};
 use super::recover::{self, Walk};
 use super::salvage::{Piece, Salvage, salvage};
 use super::snapshot::{self, Point};
-use super::{Error, segment};
+use super::{Error, renewal, segment};
 use crate::number::u64_from_usize;
 
 /// While this file is there the folder is between two states and nothing else is done with it.
@@ -142,6 +142,9 @@ pub fn beside(dir: &Path, name: &str) -> PathBuf {
 }
 
 fn unfinished(disk: &mut RealDisk) -> Result<Option<Plan>, Error> {
+    if disk.path(renewal::PLAN).exists() {
+        return Err(Error::ErasureUnfinished(disk.path("")));
+    }
     let path = disk.path(PLAN);
     if !path.exists() {
         return Ok(None);

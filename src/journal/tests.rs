@@ -2,6 +2,7 @@
 
 mod crash;
 mod damage;
+mod renewals;
 mod repairs;
 pub(crate) mod rig;
 pub(crate) mod simulated_disk;
@@ -373,7 +374,7 @@ fn at_its_size_batches_are_refused_and_ticks_still_pass() {
 }
 
 /// Whether it comes to hold while the keeper works beside the test.
-fn soon(holds: impl Fn() -> bool) -> bool {
+pub(crate) fn soon(holds: impl Fn() -> bool) -> bool {
     let look = |_| {
         std::thread::yield_now();
         holds()

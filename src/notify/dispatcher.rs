@@ -18,7 +18,7 @@ use super::receivers::Receiver;
 use super::routing::Inhibitors;
 use super::silence::Silences;
 use super::{Command, Config, Message, Receipt};
-use crate::evaluate::{AlertState, Transition};
+use crate::evaluate::{AlertState, Evidence, Transition};
 use crate::signal::{Text, Timestamp};
 
 /// How long a resolved alert can still be seen and pushed on (Prometheus's `resolvedRetention`).
@@ -283,6 +283,30 @@ impl Dispatcher {
                 );
             }
         }
+    }
+
+    /// Takes requests of these ids out of what alerts and waiting messages show. Gives how many showed one.
+    pub fn forget_requests(&mut self, ids: &BTreeSet<Text>) -> usize {
+        let shows = |evidence: &Option<Evidence>| {
+            let request = evidence.as_ref().and_then(|evidence| evidence.request.as_ref());
+            request.is_some_and(|request| ids.contains(&request.request_id))
+        };
+        let mut n = 0;
+        for alert in self.held.alerts.values_mut().filter(|alert| shows(&alert.evidence)) {
+            alert.evidence = None;
+            n += 1;
+        }
+        let groups = self.held.groups.values_mut();
+        for outgoing in groups.flat_map(|group| group.outbox.values_mut()) {
+            if outgoing.notice.alerts.iter().any(|alert| shows(&alert.evidence)) {
+                let alerts = Arc::make_mut(&mut outgoing.notice).alerts.iter_mut();
+                alerts
+                    .filter(|alert| shows(&alert.evidence))
+                    .for_each(|alert| alert.evidence = None);
+                n += 1;
+            }
+        }
+        n
     }
 
     /// Ends posted alerts that nobody posted again.

@@ -35,6 +35,7 @@ pub(super) struct Doors {
     pub(super) serve: Arc<ArcSwap<serve::Access>>,
     certificate: Option<Certificate>,
     limits: listen::Limits,
+    deliveries: receive::Limits,
     collect: Arc<watch::Sender<collect::Config>>,
 }
 
@@ -55,6 +56,7 @@ impl Doors {
                 files: Arc::new(Mutex::new(tls.files.clone())),
             }),
             limits: listen::Limits::within(descriptors),
+            deliveries: receive::Limits::of_memory(config.memory_max_bytes),
             collect: Arc::new(watch::Sender::new(config.collect.clone())),
         }
     }
@@ -87,7 +89,7 @@ impl Doors {
             otlp_grpc: listen.otlp_grpc,
             ingest: listen.ingest,
             door: self.door(),
-            limits: receive::Limits::default(),
+            limits: self.deliveries,
         }
     }
 

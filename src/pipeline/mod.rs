@@ -10,6 +10,7 @@
 
 mod deliver;
 mod doors;
+mod erase;
 mod evaluation;
 mod evidence;
 mod forwarding;
@@ -30,6 +31,7 @@ mod ticker;
 mod troubles;
 mod verify;
 
+pub use erase::{Erasure, ErasureKey, erase};
 pub use rehearsal::{Happened, Rehearsal};
 pub use start::{Pipeline, Settings, Stopped};
 pub use state::{Entry, State};

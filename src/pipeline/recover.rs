@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::SyncSender;
 
+use super::erase;
 use super::skipped::Skipped;
 use super::state::{Entry, State, write};
 use super::terms::Terms;
@@ -38,6 +39,9 @@ pub(super) fn archive(
     config: &archive::Config,
 ) -> Result<(Archive, Option<Trouble>), String> {
     let dir = data_dir.join("archive");
+    // An erasure ended before its point of no return.
+    let anew = data_dir.join(erase::ARCHIVE_ANEW);
+    erase::remove_folder(&anew).map_err(|error| format!("{}: {error}", anew.display()))?;
     let error = match Archive::open(&dir, config.clone()) {
         Ok(archive) => return Ok((archive, None)),
         Err(error) => error,

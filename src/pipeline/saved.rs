@@ -62,6 +62,20 @@ fn print(value: &impl std::fmt::Debug) -> u128 {
     sum.sum
 }
 
+/// The engine's pieces, each a section: nobody puts them together while the engine waits.
+fn pieces(engine: Vec<Vec<u8>>) -> impl Iterator<Item = Section> {
+    engine.into_iter().enumerate().map(|(n, bytes)| Section { name: piece(n), bytes })
+}
+
+fn piece(n: usize) -> String {
+    if n == 0 { ENGINE.to_owned() } else { format!("{ENGINE}+{n}") }
+}
+
+fn joined(snapshot: &Snapshot) -> Vec<u8> {
+    let pieces = (0..).map_while(|n| snapshot.section(&piece(n)));
+    pieces.collect::<Vec<_>>().concat()
+}
+
 impl State {
     /// What the log alone decides and another state holds otherwise, by stage. Series and rules also
     /// hold what evaluations, scrapes and the daemon's own metrics noted beside the log.
@@ -85,17 +99,17 @@ impl State {
     pub fn save(&self, point: Point) -> Result<Snapshot, String> {
         // The three that are large are written side by side.
         let failed = |_panicked| Err("a stage could not be saved".to_owned());
-        let [engine, measure, series]: [Saved; 3] = std::thread::scope(|scope| {
-            let engine = scope.spawn(|| Ok(read(&self.engine).save()));
+        let (engine, [measure, series]) = std::thread::scope(|scope| {
+            let engine = scope.spawn(|| read(&self.engine).save());
             let measure = scope.spawn(|| self.measure().save().map_err(text));
-            let series = read(&self.series).save().map_err(text);
-            [engine.join().unwrap_or_else(failed), measure.join().unwrap_or_else(failed), series]
+            let series: Saved = read(&self.series).save().map_err(text);
+            (engine.join(), [measure.join().unwrap_or_else(failed), series])
         });
+        let engine = engine.map_err(|_panicked| format!("{ENGINE}: it could not be saved"))?;
         let terms = serde_json::to_vec(&self.terms()).map_err(text);
         let exported = self.exported().save().map_err(text);
         let sections = [
             (TERMS, terms),
-            (ENGINE, engine),
             (MEASURE, measure),
             (SERIES, series),
             (EXPORTED, exported),
@@ -108,7 +122,8 @@ impl State {
             let bytes = bytes.map_err(|error| format!("{name}: {error}"))?;
             Ok(Section { name: name.to_owned(), bytes })
         });
-        Ok(Snapshot { point, sections: sections.collect::<Result<_, String>>()? })
+        let sections = sections.collect::<Result<Vec<_>, String>>()?;
+        Ok(Snapshot { point, sections: pieces(engine).chain(sections).collect() })
     }
 
     /// Takes the state of a snapshot. `blocks` is the folder of the series' blocks.
@@ -122,7 +137,8 @@ impl State {
         let wrong =
             |name: &'static str| move |error: &dyn std::fmt::Display| format!("{name}: {error}");
         let terms: Terms = serde_json::from_slice(section(TERMS)?).map_err(|e| wrong(TERMS)(&e))?;
-        let engine = Engine::restore(terms.correlate.clone(), section(ENGINE)?)
+        section(ENGINE)?;
+        let engine = Engine::restore(terms.correlate.clone(), &joined(snapshot))
             .map_err(|e| wrong(ENGINE)(&e))?;
         let measure: Measure =
             Measure::restore(section(MEASURE)?).map_err(|e| wrong(MEASURE)(&e))?;

@@ -29,7 +29,7 @@ use crate::evaluate::Evaluator;
 use crate::forward::alertmanagers;
 use crate::internal_telemetry::Metrics;
 use crate::internal_telemetry::happening::{BatchAccepted, BatchRefused, JournalFailed};
-use crate::journal::{Committed, Priority, Refused};
+use crate::journal::{Committed, Refused};
 use crate::listen::{Listening, descriptors};
 use crate::receive::{self, Delivery, Receivers, Refusal};
 use crate::serve::{self, Views};
@@ -489,7 +489,7 @@ async fn forward(
     metrics: Arc<Metrics>,
 ) {
     let mut answers = JoinSet::new();
-    while let Some(Delivery { batch, answer }) = deliveries.recv().await {
+    while let Some(Delivery { batch, weight, answer }) = deliveries.recv().await {
         let (receiver, log, metrics) = (batch.receiver, log.clone(), Arc::clone(&metrics));
         let crowded = state.crowded.load(Ordering::Relaxed).then(|| state.clone());
         answers.spawn(async move {
@@ -502,7 +502,7 @@ async fn forward(
                 let _ = answer.send(Err(Refusal::Overloaded));
                 return;
             };
-            let outcome = log.write(Entry::Batch(Box::new(batch)), Priority::Batch).await;
+            let outcome = log.write_batch(batch, weight).await;
             match &outcome {
                 Ok(payload_bytes) => {
                     BatchAccepted { receiver, payload_bytes: *payload_bytes }.emit(&metrics);

@@ -233,7 +233,15 @@ impl State {
     }
 
     fn batch(&self, batch: &Batch, log_time: Timestamp) {
-        let applied = write(&self.engine).apply(batch, log_time);
+        let applied = {
+            let mut engine = write(&self.engine);
+            let applied = engine.apply(batch, log_time);
+            if engine.is_nearly_full() {
+                // What comes until the next tick would be dropped, and it was acknowledged.
+                self.crowded.store(true, Ordering::Relaxed);
+            }
+            applied
+        };
         self.gaps().apply(batch, log_time);
         if applied.metrics.is_empty() && batch.remarks.is_empty() {
             return;

@@ -1,6 +1,7 @@
 //! The state as a function of the log: whatever the log holds and wherever it is cut by a snapshot, what
 //! comes back is what a replay from its start gives, byte for byte.
 
+mod corruption;
 mod simulation;
 
 use std::path::Path;

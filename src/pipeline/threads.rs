@@ -20,8 +20,9 @@ use crate::internal_telemetry::happening::{
 use crate::journal::{self, Committed, Journal, Point, Priority, Refused, Taken};
 use crate::notify::Message;
 use crate::number::{f64_from_u64, u64_from_usize};
+use crate::receive::Weight;
 use crate::series::{Sample, SampleValue};
-use crate::signal::{Labels, METRIC_NAME, Text, Timestamp};
+use crate::signal::{Batch, Labels, METRIC_NAME, Text, Timestamp};
 
 /// How often the daemon's own metrics become series, so that dashboards and rules can use them.
 const OWN_METRICS_EVERY: Duration = Duration::from_secs(15);
@@ -31,6 +32,9 @@ const OWN_METRICS_EVERY: Duration = Duration::from_secs(15);
 pub(super) struct Item {
     entry: Entry,
     applied: Option<SyncSender<()>>,
+    /// Given back once it is applied.
+    #[expect(dead_code, reason = "held for its drop")]
+    weight: Weight,
 }
 
 /// The way into the journal. Cheap to clone.
@@ -46,9 +50,24 @@ impl Log {
 
     /// Resolves when the record is on disk, with its length in bytes before compression.
     pub(super) async fn write(&self, entry: Entry, priority: Priority) -> Result<u64, Refused> {
+        self.write_weighed(entry, Weight::default(), priority).await
+    }
+
+    /// The same of a delivery, which keeps what it was admitted with until it is applied.
+    pub(super) async fn write_batch(&self, batch: Batch, weight: Weight) -> Result<u64, Refused> {
+        self.write_weighed(Entry::Batch(Box::new(batch)), weight, Priority::Batch).await
+    }
+
+    async fn write_weighed(
+        &self,
+        entry: Entry,
+        weight: Weight,
+        priority: Priority,
+    ) -> Result<u64, Refused> {
         let payload = entry.encode().map_err(|_too_large| Refused::Full)?;
         let bytes = u64_from_usize(payload.len());
-        let durable = self.journal.append(payload, Item { entry, applied: None }, priority)?;
+        let item = Item { entry, applied: None, weight };
+        let durable = self.journal.append(payload, item, priority)?;
         durable.await.map_err(|_gone| Refused::Poisoned)?.map(|_seq| bytes)
     }
 
@@ -56,7 +75,7 @@ impl Log {
     pub(super) fn write_and_wait(&self, entry: Entry) -> Result<(), Refused> {
         let payload = entry.encode().map_err(|_too_large| Refused::Full)?;
         let (applied, done) = std::sync::mpsc::sync_channel(1);
-        let item = Item { entry, applied: Some(applied) };
+        let item = Item { entry, applied: Some(applied), weight: Weight::default() };
         let durable = self.journal.append(payload, item, Priority::Essential)?;
         durable.blocking_recv().map_err(|_gone| Refused::Poisoned)??;
         done.recv().map_err(|_gone| Refused::Poisoned)

@@ -31,6 +31,12 @@ pub(super) struct Admitted {
     sender: Option<Text>,
 }
 
+impl Admitted {
+    pub(super) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
 fn lock(in_flight: &Mutex<InFlight>) -> MutexGuard<'_, InFlight> {
     // Sums are whole whatever panicked meanwhile.
     in_flight.lock().unwrap_or_else(PoisonError::into_inner)
@@ -43,19 +49,29 @@ impl Admission {
         Self { in_flight: Arc::default(), bytes_max, share_bytes_max: bytes_max.div_ceil(2) }
     }
 
-    /// The most that a sender can ever hold.
-    pub(super) fn bytes_max_of(&self, principal: &Principal) -> usize {
-        if principal.0.is_empty() { self.bytes_max } else { self.share_bytes_max }
-    }
-
     /// At once or not at all: a client that is refused comes again later.
     pub(super) fn admit(&self, principal: &Principal, bytes: usize) -> Option<Admitted> {
+        self.admit_more(principal, bytes, 0)
+    }
+
+    /// As [`Admission::admit`], for a body that holds `own` bytes already. One that alone takes more than there
+    /// is goes on where nobody else holds anything: it would be refused for ever.
+    pub(super) fn admit_more(
+        &self,
+        principal: &Principal,
+        bytes: usize,
+        own: usize,
+    ) -> Option<Admitted> {
         let sender = (!principal.0.is_empty()).then(|| Text::clone(&principal.0));
         let mut in_flight = lock(&self.in_flight);
-        let all = in_flight.bytes.checked_add(bytes).filter(|all| *all <= self.bytes_max)?;
+        let is_alone = own > 0 && in_flight.bytes <= own;
+        let has_room = |held: &usize, max: usize| is_alone || *held <= max;
+        let all = in_flight.bytes.checked_add(bytes);
+        let all = all.filter(|all| has_room(all, self.bytes_max))?;
         if let Some(sender) = &sender {
             let held = in_flight.by_sender.get(sender).copied().unwrap_or_default();
-            let held = held.checked_add(bytes).filter(|held| *held <= self.share_bytes_max)?;
+            let held = held.checked_add(bytes);
+            let held = held.filter(|held| has_room(held, self.share_bytes_max))?;
             in_flight.by_sender.insert(Text::clone(sender), held);
         }
         in_flight.bytes = all;
@@ -94,6 +110,24 @@ mod tests {
         drop(first);
         assert!(admission.admit(&nobody, 4096).is_some());
         assert!(admission.admit(&nobody, usize::MAX).is_none());
+    }
+
+    #[test]
+    fn a_body_that_takes_more_than_there_is_goes_alone() {
+        let admission = Admission::new(4000);
+        for sender in [named(""), named("a")] {
+            let body = admission.admit(&sender, 1500);
+            assert!(body.is_some());
+            let other = admission.admit(&named("b"), 1);
+            assert!(admission.admit_more(&sender, 9000, 1500).is_none(), "another is there");
+            drop(other);
+            let more = admission.admit_more(&sender, 9000, 1500);
+            assert!(more.is_some());
+            assert!(admission.admit(&named("b"), 1).is_none(), "nobody comes beside it");
+            drop((body, more));
+        }
+        assert!(admission.admit(&named(""), 4001).is_none(), "none begins beyond it");
+        assert_eq!(lock(&admission.in_flight).bytes, 0);
     }
 
     #[test]

@@ -32,8 +32,6 @@ pub(super) enum Failure {
     Encoding(String),
     #[error("the body is larger than {max} bytes; send smaller batches")]
     TooLarge { max: usize },
-    #[error("the body holds more than {max} signals; send smaller batches")]
-    TooMany { max: usize },
     #[error("the body did not arrive in time")]
     TooSlow,
     #[error("the connection broke: {0}")]
@@ -53,7 +51,7 @@ impl Failure {
         match self {
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::ContentType(_) | Self::Encoding(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::TooLarge { .. } | Self::TooMany { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::Broken(_) | Self::Undecodable { .. } => StatusCode::BAD_REQUEST,
             Self::Refused(_) => StatusCode::SERVICE_UNAVAILABLE,
@@ -65,7 +63,7 @@ impl Failure {
             Self::Unauthorized => "unauthorized",
             Self::ContentType(_) => "content_type",
             Self::Encoding(_) => "content_encoding",
-            Self::TooLarge { .. } | Self::TooMany { .. } => "too_large",
+            Self::TooLarge { .. } => "too_large",
             Self::TooSlow => "too_slow",
             Self::Broken(_) => "broken",
             Self::Undecodable { .. } => "undecodable",
@@ -77,7 +75,7 @@ impl Failure {
     pub(super) fn grpc(&self) -> tonic::Status {
         let code = match self {
             Self::Unauthorized => tonic::Code::Unauthenticated,
-            Self::TooLarge { .. } | Self::TooMany { .. } => tonic::Code::ResourceExhausted,
+            Self::TooLarge { .. } => tonic::Code::ResourceExhausted,
             Self::ContentType(_) | Self::Encoding(_) | Self::Undecodable { .. } => {
                 tonic::Code::InvalidArgument
             }

@@ -10,8 +10,8 @@ use http_body_util::BodyExt as _;
 use super::admission::Admitted;
 use super::answer::Failure;
 use super::credential::Principal;
-use super::{Desk, Refusal};
-use crate::normalize::inflate::{InflateError, inflate, unsnap};
+use super::{Desk, Refusal, Weight};
+use crate::normalize::inflate::{InflateError, inflate_within, unsnap, unsnapped_length};
 use crate::number::usize_from_u64;
 
 /// A body may become this many times as long; telemetry packs ten to fifty times, a bomb a thousand.
@@ -19,8 +19,8 @@ const GROWTH_MAX: usize = 100;
 /// Up to here it may grow as it likes: small batches of equal records pack well.
 const GROWTH_FREE: usize = 4 << 20;
 
-/// What a decoded signal takes at the least, about.
-const SIGNAL_BYTES: usize = 256;
+/// What a decoded signal takes beside its texts, about: a log record of two ids and no attributes.
+const SIGNAL_BYTES: usize = 768;
 
 /// Bytes that are admitted at once, at the most, beyond those that have come.
 const AHEAD_MAX: usize = 4 << 20;
@@ -30,15 +30,17 @@ const AHEAD_MAX: usize = 4 << 20;
 pub(super) struct Held {
     pub(super) bytes: Bytes,
     packing: Packing,
-    #[expect(dead_code, reason = "held for its drop")]
     admitted: Vec<Admitted>,
 }
 
 impl Held {
-    /// Bytes that are admitted for a body and for what it was unpacked to.
-    pub(super) fn admitted_with(&self, unpacked: &Self) -> usize {
-        let more = if self.packing == Packing::Plain { 0 } else { unpacked.bytes.len() };
-        self.bytes.len() + more
+    fn admitted(&self) -> usize {
+        self.admitted.iter().map(Admitted::bytes).sum()
+    }
+
+    /// Of a body and what it was unpacked to.
+    pub(super) fn size_with(&self, unpacked: &Self) -> Size {
+        Size { plain: unpacked.bytes.len(), admitted: self.admitted() + unpacked.admitted() }
     }
 }
 
@@ -55,20 +57,23 @@ impl Place<'_> {
         admitted.ok_or(Failure::Refused(Refusal::Overloaded))
     }
 
-    /// What a body became, beside the bytes that are admitted for it: many small signals take more than
-    /// they came as. More than ever has room is refused for good.
-    pub(super) fn admit_signals(
-        self,
-        n_signals: usize,
-        held_bytes: usize,
-    ) -> Result<Admitted, Failure> {
-        let max = self.desk.admission.bytes_max_of(self.sender);
-        let max = max.saturating_sub(held_bytes) / SIGNAL_BYTES;
-        if n_signals > max {
-            return Err(Failure::TooMany { max });
-        }
-        self.admit(n_signals * SIGNAL_BYTES)
+    /// What a body became, beside the bytes that are admitted for it, until the engine has it: its texts,
+    /// and many small signals take more than they came as.
+    pub(super) fn admit_signals(self, n_signals: usize, held: Size) -> Result<Weight, Failure> {
+        let bytes = n_signals.saturating_mul(SIGNAL_BYTES).saturating_add(held.plain);
+        let admitted = self.desk.admission.admit_more(self.sender, bytes, held.admitted);
+        let admitted = admitted.ok_or(Failure::Refused(Refusal::Overloaded))?;
+        Ok(Weight { admitted: Some(admitted) })
     }
+}
+
+/// Bytes of a body.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Size {
+    /// Unpacked.
+    pub(super) plain: usize,
+    /// That are admitted for it as it came and unpacked.
+    pub(super) admitted: usize,
 }
 
 /// How a body is packed.
@@ -126,12 +131,28 @@ impl Held {
             // A block says before how long it becomes, and grows a twentyfold at the most.
             Packing::Plain | Packing::Snappy => max,
         };
-        let unpacking = tokio::task::spawn_blocking(move || unpack(&raw, packing, max));
-        let bytes =
+        let (admission, sender) = (place.desk.admission.clone(), place.sender.clone());
+        let mut own = self.admitted();
+        let unpacking = tokio::task::spawn_blocking(move || {
+            let mut admitted = Vec::new();
+            let mut room = |bytes: usize| {
+                own += bytes;
+                let more = admission.admit_more(&sender, bytes, own - bytes);
+                more.map(|more| admitted.push(more)).is_some()
+            };
+            let bytes = unpack(&raw, packing, &mut Growth { max, room: &mut room })?;
+            Ok((bytes, admitted))
+        });
+        let (bytes, admitted) =
             unpacking.await.map_err(|_panicked| Failure::Refused(Refusal::Overloaded))??;
-        let admitted = place.admit(bytes.len())?;
-        Ok(Held { bytes, packing: Packing::Plain, admitted: vec![admitted] })
+        Ok(Held { bytes, packing: Packing::Plain, admitted })
     }
+}
+
+/// How far a body may grow, and who gives the memory for it.
+struct Growth<'a> {
+    max: usize,
+    room: &'a mut dyn FnMut(usize) -> bool,
 }
 
 /// Reads frame by frame, and admits what has come: a client that announces much and sends little holds
@@ -165,11 +186,16 @@ async fn stream(
     Ok((all.freeze(), admitted))
 }
 
-fn unpack(raw: &[u8], packing: Packing, max: usize) -> Result<Bytes, Failure> {
+fn unpack(raw: &[u8], packing: Packing, growth: &mut Growth<'_>) -> Result<Bytes, Failure> {
     let undecodable = |message: String| Failure::Undecodable { offset: 0, message };
+    let max = growth.max;
     let plain = match packing {
-        Packing::Snappy => unsnap(raw, max).map(Cow::Owned),
-        Packing::Plain | Packing::Stream => inflate(raw, max),
+        Packing::Snappy => match unsnapped_length(raw, max) {
+            Ok(bytes) if !(growth.room)(bytes) => Err(InflateError::NoRoom),
+            Ok(_) => unsnap(raw, max).map(Cow::Owned),
+            Err(error) => Err(error),
+        },
+        Packing::Plain | Packing::Stream => inflate_within(raw, max, growth.room),
     };
     match plain {
         Ok(Cow::Owned(plain)) => Ok(Bytes::from(plain)),
@@ -179,6 +205,7 @@ fn unpack(raw: &[u8], packing: Packing, max: usize) -> Result<Bytes, Failure> {
             Err(undecodable("the body is not packed as its content-encoding says".to_owned()))
         }
         Err(InflateError::TooLarge { max }) => Err(Failure::TooLarge { max }),
+        Err(InflateError::NoRoom) => Err(Failure::Refused(Refusal::Overloaded)),
         Err(error @ InflateError::Corrupt { .. }) => Err(undecodable(format!("the body {error}"))),
     }
 }

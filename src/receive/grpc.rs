@@ -16,7 +16,7 @@ use tonic::server::{Grpc, UnaryService};
 
 use super::admission::Admitted;
 use super::answer::Failure;
-use super::body::Place;
+use super::body::{Place, Size};
 use super::credential::{Principal, bearer};
 use super::decode::{Endpoint, decode};
 use super::{Desk, Refusal, declared, http};
@@ -144,9 +144,10 @@ async fn take(desk: &Arc<Desk>, signal: OtlpSignal, sent: Sent) -> Result<Bytes,
     let outcome = decode(desk, endpoint, bytes.clone(), origin).await;
     let decoded = desk.booked(receiver, &bytes, outcome).await?.normalized;
     let mut batch = decoded.batch;
-    let _decoded = place.admit_signals(batch.signals.len(), bytes.len())?;
+    let size = Size { plain: bytes.len(), admitted: bytes.len() };
+    let weight = place.admit_signals(batch.signals.len(), size)?;
     batch.declared_id = id.map(|id| declared(&principal, receiver, &id));
-    desk.deliver(batch).await.map_err(Failure::Refused)?;
+    desk.deliver(batch, weight).await.map_err(Failure::Refused)?;
     Ok(http::export_bytes(signal, &decoded.rejections).into())
 }
 

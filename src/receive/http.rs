@@ -197,8 +197,8 @@ async fn delivered(
     let id = signed_id.or_else(|| delivery_id(endpoint, headers, request_id.as_deref()));
     batch.declared_id = id.map(|id| declared(&principal, receiver, &id));
     let accepted = batch.signals.len();
-    let _decoded = place.admit_signals(accepted, raw.admitted_with(&held))?;
-    desk.deliver(batch).await.map_err(Failure::Refused)?;
+    let weight = place.admit_signals(accepted, raw.size_with(&held))?;
+    desk.deliver(batch, weight).await.map_err(Failure::Refused)?;
     Ok(Delivered { accepted, rejections: normalized.rejections, request_id, written })
 }
 

@@ -79,21 +79,38 @@ pub struct Limits {
     pub body_timeout: Duration,
 }
 
+impl Limits {
+    /// A quarter of the process's memory is for what is in flight, and no body is larger than one sender's
+    /// half of that.
+    pub fn of_memory(memory_max_bytes: u64) -> Self {
+        let in_flight_bytes_max = crate::number::usize_from_u64(memory_max_bytes / 4);
+        let body_bytes_max = BODY_BYTES_MAX.min(in_flight_bytes_max / 2);
+        Self { body_bytes_max, in_flight_bytes_max, body_timeout: Duration::from_mins(1) }
+    }
+}
+
+/// The OTLP specification recommends 64 MiB; Firehose sends as much.
+const BODY_BYTES_MAX: usize = 64 << 20;
+
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            // The OTLP specification recommends 64 MiB; Firehose sends as much.
-            body_bytes_max: 64 << 20,
-            in_flight_bytes_max: 256 << 20,
-            body_timeout: Duration::from_mins(1),
-        }
+        Self::of_memory(512 << 20)
     }
+}
+
+/// The memory that a batch is admitted with. Whoever has the batch keeps it, until the batch is gone: what
+/// queues behind the disk and before the engine is in flight too.
+#[derive(Debug, Default)]
+pub struct Weight {
+    #[expect(dead_code, reason = "held for its drop")]
+    admitted: Option<admission::Admitted>,
 }
 
 /// A batch that asks to be put on disk.
 #[derive(Debug)]
 pub struct Delivery {
     pub batch: Batch,
+    pub weight: Weight,
     /// `Ok`: it is on disk.
     pub answer: oneshot::Sender<Result<(), Refusal>>,
 }
@@ -166,9 +183,10 @@ impl Receivers {
 
 impl Desk {
     /// Hands a batch over and waits until it is on disk.
-    async fn deliver(&self, batch: Batch) -> Result<(), Refusal> {
+    async fn deliver(&self, batch: Batch, weight: Weight) -> Result<(), Refusal> {
         let (answer, durable) = oneshot::channel();
-        self.shared.accepted.try_send(Delivery { batch, answer }).map_err(|error| match error {
+        let delivery = Delivery { batch, weight, answer };
+        self.shared.accepted.try_send(delivery).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => Refusal::Overloaded,
             mpsc::error::TrySendError::Closed(_) => Refusal::Draining,
         })?;
@@ -186,7 +204,7 @@ impl Desk {
             let mut batch = Batch::new(receiver, self.shared.clock.now());
             batch.undecodable_bytes = Some(crate::number::u64_from_usize(bytes.len()));
             batch.body_hash = hash(bytes);
-            self.deliver(batch).await.map_err(Failure::Refused)?;
+            self.deliver(batch, Weight::default()).await.map_err(Failure::Refused)?;
         }
         outcome
     }

@@ -1,10 +1,10 @@
 //! Exemplars: of each recent minute of a histogram, its slowest and its newest observation.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::signal::{Exemplar, Labels, Timestamp};
+use crate::signal::{Exemplar, Labels, Text, Timestamp};
 
 /// Minutes kept for each series: an hour's panel shows a point a minute, beyond that the archive
 /// finds slow requests.
@@ -63,6 +63,25 @@ impl Exemplars {
             (false, true) => held.newest = held.slowest.clone(),
             (false, false) => {}
         }
+    }
+
+    /// Takes out those of these traces and requests; the other of its minute stands in for one. Gives how
+    /// many minutes showed one.
+    pub(crate) fn forget(&mut self, ids: &BTreeSet<Text>) -> usize {
+        let is_meant = |exemplar: &Exemplar| ids.contains(&exemplar.trace_id);
+        let mut n = 0;
+        self.0.retain(|_, minute| {
+            let (slowest, newest) = (is_meant(&minute.slowest), is_meant(&minute.newest));
+            n += usize::from(slowest || newest);
+            match (slowest, newest) {
+                (true, true) => return false,
+                (true, false) => minute.slowest = minute.newest.clone(),
+                (false, true) => minute.newest = minute.slowest.clone(),
+                (false, false) => {}
+            }
+            true
+        });
+        n
     }
 
     /// Those in `[start, end]` (milliseconds), ascending, each once.

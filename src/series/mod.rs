@@ -18,6 +18,7 @@ mod column;
 mod counter;
 mod distribution;
 mod entries;
+mod erase;
 mod exemplar;
 pub mod findings;
 mod lateness;

@@ -3,7 +3,7 @@
 //! In: [`Remark`]s in any order, repeats included. Out: one metadata a metric, the newest exemplars of
 //! each series in ascending order. Never true: that anything here counts in a sum or makes a series.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -67,6 +67,20 @@ impl Remarks {
         let n = crate::number::u64_from_usize(n);
         self.dropped += self.n_exemplars - n;
         self.n_exemplars = n;
+    }
+
+    /// Takes out exemplars that name one of these. Gives how many.
+    pub(super) fn forget(&mut self, ids: &BTreeSet<Text>) -> usize {
+        let is_meant = |exemplar: &Exemplar| {
+            ids.contains(&exemplar.trace_id)
+                || exemplar.others.iter().any(|(_, value)| ids.contains(value))
+        };
+        let before = self.n_exemplars;
+        self.exemplars.values_mut().for_each(|held| held.retain(|e| !is_meant(e)));
+        self.exemplars.retain(|_, held| !held.is_empty());
+        let n = self.exemplars.values().map(Vec::len).sum();
+        self.n_exemplars = crate::number::u64_from_usize(n);
+        crate::number::usize_from_u64(before).saturating_sub(n)
     }
 
     pub(super) fn metrics(&self) -> impl Iterator<Item = &MetricMetadata> {

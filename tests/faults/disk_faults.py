@@ -42,6 +42,56 @@ def failed_sync(row):
             row.judge(daemon, load)
 
 
+def failed_writeback(row):
+    """A real EIO: a file system whose pages find no place when they are written back, since the file that it
+    lies in does not either. Exit code 74, nothing acknowledged after it, nothing lost once there is space."""
+    host, place = os.path.join(WORK, "host"), os.path.join(WORK, "upon")
+    os.makedirs(host, exist_ok=True)
+    os.makedirs(place, exist_ok=True)
+    quietly = lambda *command: subprocess.run(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL).returncode == 0
+    if os.geteuid() != 0 or not quietly("mount", "-t", "tmpfs", "-o", "size=120m", "tmpfs", host):
+        row.note = "left out: cannot mount a tmpfs"
+        return
+    try:
+        for _ in range(times(1, 10)):
+            image = os.path.join(host, "image")
+            quietly("truncate", "-s", "600M", image)
+            quietly("mkfs.ext4", "-q", "-F", "-E", "lazy_itable_init=1,lazy_journal_init=1", image)
+            if not quietly("mount", "-o", "loop", image, place):
+                row.note = "left out: no loop device"
+                return
+            try:
+                written_back(row, host, place, image, quietly)
+            finally:
+                quietly("umount", place)
+                os.remove(image)
+    finally:
+        quietly("umount", host)
+
+
+def written_back(row, host, place, image, quietly):
+    # Segments that are new all the time: what is written over lies in blocks that the host has.
+    with Daemon("journal.size_max=400MiB", data_dir=os.path.join(place, "data")) as daemon:
+        load = Load(daemon, clients=4)
+        acknowledged(load, 0)
+        filler = os.path.join(host, "filler")
+        fill(filler)
+        code = daemon.process.wait(120)
+        row.runs += 1
+        if code != 74:
+            row.wrong.append(f"exit code {code}, not 74")
+        # The acknowledged ones are what they were when it ended; the file system goes and comes back.
+        quietly("umount", place)
+        os.remove(filler)
+        if not quietly("mount", "-o", "loop", image, place):
+            quietly("e2fsck", "-fy", image)
+            assert quietly("mount", "-o", "loop", image, place), "it mounts again"
+        daemon.start()
+        load.end()
+        row.judge(daemon, load)
+        daemon.stop()
+
+
 def fill(path):
     """Takes all the space there is, at one stroke: nothing goes on to fill what the daemon gives back."""
     with open(path, "wb") as file:
@@ -228,6 +278,12 @@ def repaired(row, copy, what):
     return sum(lost["last"] - lost["first"] + 1 for lost in report["lost"]) * BATCH if report else 0
 
 
+def corruption_in_process(row):
+    """The same, of one prepared directory, by the functions behind the commands: ten thousand of them."""
+    os.environ["CORRUPTIONS"] = str(times(200, 10_000))
+    simulated(row, "pipeline::tests::corruption", r"(\d+) corruptions of (\d+) signals")
+
+
 def damage(journal):
     names = sorted(name for name in os.listdir(journal) if name.endswith((".journal", ".snapshot")))
     path = os.path.join(journal, dice.choice(names))
@@ -264,7 +320,10 @@ def simulated_whole(row):
 
 
 def simulated(row, tests, told):
-    done = subprocess.run(["cargo", "test", "--locked", "--lib", tests, "--", "--nocapture"], capture_output=True, text=True)
+    # TESTS: unit tests that are built already, to be run as they are.
+    built = os.environ.get("TESTS")
+    command = [built, tests] if built else ["cargo", "test", "--locked", "--lib", tests, "--"]
+    done = subprocess.run(command + ["--nocapture"], capture_output=True, text=True)
     for runs, obligations in re.findall(told, done.stdout + done.stderr):
         row.runs, row.obligations = row.runs + int(runs), row.obligations + int(obligations)
     row.vacuous = int(row.runs == 0)

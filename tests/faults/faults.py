@@ -4,10 +4,11 @@ import os
 import sys
 import time
 
-from disk_faults import corruption, failed_sync, full_disk, power_cut, simulated_disk, simulated_whole, slow_disk
+from disk_faults import corruption, corruption_in_process, failed_sync, failed_writeback, full_disk, power_cut, simulated_disk, simulated_whole, slow_disk
+from hostile_faults import cardinality, malformed, resets
 from network_faults import bombs, connections, half_open, partitions
 from oracle import SEED, WORK, Row
-from process_faults import alerts, clock_step, kill9, messages, reloads, restarts, storm
+from process_faults import alerts, clock_step, erasures, kill9, messages, reloads, restarts, storm
 
 # Name: what stages it, and the mutants that the tests beside it catch.
 FAULTS = {
@@ -21,14 +22,20 @@ FAULTS = {
     "alerts over kills": (alerts, ["notify_before_durable", "silences_not_in_the_snapshot", "keep_firing_forgotten"]),
     "messages over kills": (messages, ["receipt_forgotten", "message_made_anew", "notify_before_durable"]),
     "failed sync": (failed_sync, ["retry_fsync"]),
+    "failed writeback": (failed_writeback, ["retry_fsync"]),
     "full disk": (full_disk, ["full_disk_is_failed_disk"]),
-    "slow disk": (slow_disk, []),
+    "slow disk": (slow_disk, ["one_record_a_group"]),
     "corruption": (corruption, ["mark_ignored", "block_checksum_ignored", "repair_takes_what_looks_whole"]),
+    "corruption in process": (corruption_in_process, ["mark_ignored", "repair_takes_what_looks_whole"]),
+    "erasures": (erasures, ["erasure_before_its_files", "erased_leaves_its_stub"]),
     "clock step": (clock_step, ["wall_clock_in_apply", "unwatched_time_ages"]),
     "connections": (connections, ["newcomers_stay"]),
     "half-open clients": (half_open, ["bytes_not_given_back"]),
     "partitions": (partitions, ["bytes_not_given_back", "declared_ids_forgotten"]),
     "bombs": (bombs, ["bombs_unpack"]),
+    "malformed inputs": (malformed, ["answer_awaited_for_ever"]),
+    "reset streams": (resets, ["bytes_not_given_back"]),
+    "series and ids": (cardinality, ["quarantine_off"]),
 }
 
 

@@ -42,20 +42,47 @@ def record(n):
     return {"timestamp": now, "level": "INFO", "function_name": "load", "requestId": str(uuid.uuid4()), "message": f"n{n} {padding}"}
 
 
+def percentile(took, share):
+    """Of sorted times."""
+    return took[max(0, int(len(took) * share) - 1)]
+
+
+def padded():
+    """A batch of records that do not compress."""
+    return json.dumps([record(n) for n in range(BATCH)]).encode()
+
+
+class Template:
+    """Large batches, cheaply: one request id, one time and one padding for all records of a batch."""
+
+    def __init__(self, n):
+        line = '{"timestamp":"@time","level":"INFO","function_name":"load","requestId":"@id","message":"n%d @id"}'
+        self.text, self.n = "\n".join(line % k for k in range(n)), n
+
+    def __call__(self):
+        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        return self.text.replace("@time", now).replace("@id", str(uuid.uuid4())).encode()
+
+
 class Load:
     """Clients that repeat what was not acknowledged, under the same key, until it is."""
 
-    def __init__(self, daemon, clients=2):
+    def __init__(self, daemon, clients=2, body=padded, batch=BATCH):
         self.daemon, self.acked, self.issued, self.refused = daemon, 0, 0, 0
-        self.stop, self.lock, self.errors = threading.Event(), threading.Lock(), []
+        self.body, self.batch = body, batch
+        self.stop, self.pause = threading.Event(), threading.Event()
+        self.lock, self.errors = threading.Lock(), []
         self.threads = [threading.Thread(target=self.run, daemon=True) for _ in range(clients)]
         [thread.start() for thread in self.threads]
 
     def run(self):
         while not self.stop.is_set():
-            body = json.dumps([record(n) for n in range(BATCH)]).encode()
+            if self.pause.is_set():
+                time.sleep(0.05)
+                continue
+            body = self.body()
             with self.lock:
-                self.issued += BATCH
+                self.issued += self.batch
             self.deliver(body, str(uuid.uuid4()))
 
     def deliver(self, body, key):
@@ -65,7 +92,7 @@ class Load:
                 status, _ = self.daemon.post("/ingest/json", body, **{"Idempotency-Key": key})
                 if status == 200:
                     with self.lock:
-                        self.acked += BATCH
+                        self.acked += self.batch
                     return
             except urllib.error.HTTPError as error:
                 if error.code not in (429, 503):

@@ -4,21 +4,26 @@ import http.server
 import json
 import os
 import signal
+import subprocess
 import threading
 import time
 
 from daemon import Daemon, wait_for
-from oracle import ACKED_MIN, SMALL, WORK, Load, acknowledged, dice, snapshots, times
+from oracle import ACKED_MIN, SMALL, WHOLE, WORK, Load, Template, acknowledged, dice, quiet, snapshots, times
 
 
 def kill9(row):
     """kill -9 at a random moment under load, snapshots and cuts included."""
-    with Daemon(*SMALL) as daemon:
-        load = Load(daemon)
-        n = times(10, 100)
+    n = times(10, 500)
+    # The whole is 500 kills over ten million signals, so batches are large and there are many between two kills.
+    each = 10_000_000 // n if WHOLE else 0
+    # Their records pack well: a log of a tenth of the size brings as many snapshots.
+    with Daemon(*(("journal.size_max=1MiB",) if WHOLE else SMALL)) as daemon:
+        load = Load(daemon, clients=3, body=Template(500), batch=500) if WHOLE else Load(daemon)
         for kill in range(n):
             since = load.acked
             acknowledged(load, since)
+            wait_for(lambda: load.acked >= each * kill, "as many signals as there are to be", 300)
             if kill == n // 2:
                 # From here on recovery begins at a snapshot.
                 wait_for(lambda: snapshots(daemon), "a snapshot", 120)
@@ -27,6 +32,7 @@ def kill9(row):
             daemon.kill()
             daemon.start()
             row.runs += 1
+        wait_for(lambda: load.acked >= each * n, "as many signals as there are to be", 300)
         load.end()
         row.judge(daemon, load)
         row.note = f"{len(snapshots(daemon))} snapshots"
@@ -65,6 +71,47 @@ def reloads(row):
         row.judge(daemon, load)
         if load.refused:
             row.wrong.append(f"{load.refused} deliveries were refused")
+
+
+def erasures(row):
+    """kill -9 while one person's data is erased from a stopped daemon's directory: it is as it was, or refused by
+    a start until the same command has finished; then nothing of it is found, and every count is what it was."""
+    with Daemon(*SMALL) as daemon:
+        load, amid = Load(daemon), 0
+        acknowledged(load, 0)
+        for n in range(times(6, 100)):
+            person = f"person-{n}"
+            body = json.dumps({"function_name": "pay", "requestId": f"run-{n}", "correlation_id": person, "level": "ERROR", "error": "it broke", "message": "m"})
+            daemon.post("/ingest/json", body.encode(), **{"Idempotency-Key": f"erased-{n}"})
+            with load.lock:
+                load.issued, load.acked = load.issued + 1, load.acked + 1
+            acknowledged(load, load.acked)
+            load.pause.set()
+            books = quiet(daemon, load)["received"]
+            daemon.stop()
+            command = [os.environ["BINARY"], "erase", "--json", "--key", f"correlation_id={person}", daemon.data_dir]
+            for _ in range(dice.randrange(1, 4)):
+                erasing = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                time.sleep(dice.random() * 0.3)
+                amid += erasing.poll() is None
+                erasing.kill()
+                erasing.wait()
+                row.runs += 1
+            done = subprocess.run(command, capture_output=True, text=True)
+            if done.returncode:
+                row.wrong.append(f"erase ended with {done.returncode}: {done.stderr[-200:]} {done.stdout[-200:]}")
+            left = subprocess.run([os.environ["BINARY"], "verify", daemon.data_dir], capture_output=True, text=True)
+            if left.returncode:
+                row.wrong.append(f"verify: {left.stdout[-300:]}")
+            daemon.start()
+            row.obligations += 1
+            row.extra += daemon.status(f"/api/requests/{person}") != 404
+            row.lost += max(0, books - daemon.ledger("json")["received"])
+            load.pause.clear()
+        row.vacuous += amid == 0
+        row.note = f"{amid} of the kills came before the end"
+        load.end()
+        row.judge(daemon, load)
 
 
 class Webhook(http.server.BaseHTTPRequestHandler):

@@ -57,7 +57,7 @@ class Daemon:
 
     def start(self):
         self.launch()
-        wait_for(lambda: self.status("/-/ready") == 200, "the daemon to be ready", 60)
+        wait_for(lambda: self.status("/-/ready") == 200, "the daemon to be ready", 180)
 
     def stop(self):
         if self.process and self.process.poll() is None:

@@ -31,7 +31,7 @@ impl Bench {
         let (taken, dies) = (Arc::<Mutex<Vec<Batch>>>::default(), Arc::new(AtomicBool::new(false)));
         let (keep, silent) = (Arc::clone(&taken), Arc::clone(&dies));
         tokio::spawn(async move {
-            while let Some(Delivery { batch, answer }) = deliveries.recv().await {
+            while let Some(Delivery { batch, answer, .. }) = deliveries.recv().await {
                 keep.lock().expect("whole").push(batch);
                 if !silent.load(Ordering::Relaxed) {
                     answer.send(Ok(())).expect("somebody waits");

@@ -368,7 +368,9 @@ async fn a_reload_ends_the_series_of_targets_that_are_gone_and_a_stop_ends_none(
     let running = tokio::spawn(collect::run(config_seen, shared));
     let mut seen = async |wanted: &str| {
         loop {
-            let Some(Delivery { batch, answer }) = deliveries.recv().await else { return false };
+            let Some(Delivery { batch, answer, .. }) = deliveries.recv().await else {
+                return false;
+            };
             let shown = show(&batch);
             answer.send(Ok(())).expect("somebody waits");
             if shown.contains(wanted) {

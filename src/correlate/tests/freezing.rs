@@ -172,7 +172,7 @@ fn a_late_init_finds_its_frozen_run() {
 fn a_snapshot_holds_what_is_frozen() {
     let mut world = World::new(Config::default());
     world.hear(&calls()).wait(20);
-    let saved = world.engine.save();
+    let saved = world.engine.save().concat();
     world.engine = Engine::restore(Config::default(), &saved).unwrap();
     assert!(matches!(world.engine.lookup("m1"), Lookup::One(_)));
     world.wait_for_the_end();

@@ -3,6 +3,7 @@
 
 mod cases;
 mod ends;
+mod erasing;
 mod freezing;
 mod large;
 mod laws;
