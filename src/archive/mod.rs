@@ -83,6 +83,14 @@ const LOOKUP_MAX: usize = 100;
 /// Rows that one listing looks at before it gives up.
 const SCAN_MAX: usize = 200_000;
 
+/// Requests that a copy was made without.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LeftOut {
+    pub requests: BTreeSet<Text>,
+    /// Every id that belongs to one of them, its own too.
+    pub ids: BTreeSet<Text>,
+}
+
 pub struct Archive {
     db: Database,
     state: Mutex<State>,
@@ -248,26 +256,27 @@ impl Archive {
     }
 
     /// Writes everything that is kept anew into `dir`, but for requests that one of these ids leads to:
-    /// files of a store hold for a while what was removed from it. Gives the ids of what was left out; it
-    /// takes part in no contest from now on. Blocks until all is on disk.
+    /// files of a store hold for a while what was removed from it. Gives what was left out; it takes
+    /// part in no contest from now on. Blocks until all is on disk.
     ///
     /// # Errors
     /// Where a request cannot be read or written; what is in `dir` is then of no use.
-    pub fn copy_without(&self, dir: &Path, ids: &BTreeSet<Text>) -> Result<BTreeSet<Text>, Error> {
+    pub fn copy_without(&self, dir: &Path, ids: &BTreeSet<Text>) -> Result<LeftOut, Error> {
         let copy = Self::open(dir, self.state().config.clone())?;
-        let mut left_out = BTreeSet::new();
+        let mut left_out = LeftOut::default();
         for (number, day) in self.state().days.clone() {
             let anew = Day::open(&copy.db, number)?;
             day.each(&mut |request| {
                 if request.ids().any(|id| ids.contains(id)) {
-                    left_out.insert(request.id);
+                    left_out.ids.extend(request.ids().cloned());
+                    left_out.requests.insert(request.id);
                     return Ok(());
                 }
                 anew.insert(&copy.db, &request)
             })?;
         }
         copy.persist()?;
-        self.state().slowest.forget(&left_out);
+        self.state().slowest.forget(&left_out.requests);
         Ok(left_out)
     }
 

@@ -44,8 +44,10 @@ impl Request {
 }
 
 impl Engine {
-    /// Lets go of all that one of these ids leads to. To be called right after a tick, and followed by one.
-    pub fn erase(&mut self, ids: &BTreeSet<Text>) -> Erased {
+    /// Lets go of all that one of these ids leads to. `gone` are ids of requests that were final before and are
+    /// erased elsewhere: what they left behind by name goes too. To be called right after a tick, and followed
+    /// by one.
+    pub fn erase(&mut self, ids: &BTreeSet<Text>, gone: &BTreeSet<Text>) -> Erased {
         let mut erased = Erased::default();
         for id in ids {
             let trace = TraceId::from_hex(id).map(|trace| hash_of_trace(&trace));
@@ -69,7 +71,8 @@ impl Engine {
             // No open request held it.
             self.bury(id, &mut erased.changes);
         }
-        self.forget_names(ids, &erased);
+        let gone: BTreeSet<Text> = gone.iter().chain(ids).cloned().chain(erased.ids()).collect();
+        self.forget_names(ids, &gone);
         erased
     }
 
@@ -90,10 +93,8 @@ impl Engine {
     }
 
     /// Takes out what final requests leave behind by name.
-    fn forget_names(&mut self, ids: &BTreeSet<Text>, erased: &Erased) {
-        let requests: BTreeSet<&Text> = erased.requests.iter().map(|request| &request.id).collect();
-        self.held.stubs.forget(|token, request| ids.contains(token) || requests.contains(request));
-        let gone: BTreeSet<Text> = ids.iter().cloned().chain(erased.ids()).collect();
+    fn forget_names(&mut self, ids: &BTreeSet<Text>, gone: &BTreeSet<Text>) {
+        self.held.stubs.forget(|token, request| ids.contains(token) || gone.contains(request));
         let text = |key: &WeakKey| match key {
             WeakKey::Correlation(id) | WeakKey::Execution(id) => Text::clone(id),
             WeakKey::Trace(trace) => trace.to_string().into(),

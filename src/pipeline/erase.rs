@@ -157,9 +157,9 @@ impl Old {
         }
         let now = end.log_time;
         state.apply(&Entry::Tick, now);
-        let all = state.let_go(ids, now, found);
-        found.kept =
-            state.archive.copy_without(&data_dir.join(ARCHIVE_ANEW), &all).map_err(text)?;
+        let kept = state.archive.copy_without(&data_dir.join(ARCHIVE_ANEW), ids).map_err(text)?;
+        state.let_go(ids, &kept.ids, now, found);
+        found.kept = kept.requests;
         state.apply(&Entry::Tick, now);
         let first = state.save(end)?;
         // A record between two snapshots: damage of one leaves the other, as ever.
@@ -197,26 +197,23 @@ impl State {
         Ok(false)
     }
 
-    /// Lets go of requests that are held. Gives every id that may name what went.
-    fn let_go(&self, ids: &BTreeSet<Text>, now: Timestamp, found: &mut Erasure) -> BTreeSet<Text> {
-        let erased = write(&self.engine).erase(ids);
+    /// Lets go of requests that are held, and of what shows them or those of the archive.
+    fn let_go(
+        &self,
+        ids: &BTreeSet<Text>,
+        kept: &BTreeSet<Text>,
+        now: Timestamp,
+        found: &mut Erasure,
+    ) {
+        let erased = write(&self.engine).erase(ids, kept);
         {
             let (mut measure, mut series) = (self.measure(), write(&self.series));
             measure.count(&erased.changes, &mut series, now);
         }
         found.held = erased.requests.iter().map(|request| Text::clone(&request.id)).collect();
-        // A request that is shown under another one's id is found by its own.
-        let all: BTreeSet<Text> = ids.iter().chain(&found.held).cloned().collect();
-        let mut shown = all.clone();
-        shown.extend(
-            erased
-                .requests
-                .iter()
-                .flat_map(|request| request.keys.iter().map(|key| Text::clone(&key.value))),
-        );
+        let shown: BTreeSet<Text> = erased.ids().into_iter().chain(kept.iter().cloned()).collect();
         found.exemplars = write(&self.series).forget_exemplars(&shown);
-        found.evidence = write(&self.dispatcher).forget_requests(&all);
-        all
+        found.evidence = write(&self.dispatcher).forget_requests(&shown);
     }
 
     fn series_that_name(&self, values: &BTreeSet<Text>) -> Vec<String> {
@@ -231,10 +228,11 @@ impl State {
 
 /// Sections of a snapshot in which one of these stands as it is.
 fn named_in(snapshot: &Snapshot, values: &BTreeSet<Text>) -> Vec<String> {
+    // A text is written behind its length: what only begins alike is another one.
+    let texts: Vec<Vec<u8>> =
+        values.iter().filter_map(|value| postcard::to_stdvec(&**value).ok()).collect();
     let stands = |bytes: &[u8]| {
-        values
-            .iter()
-            .any(|value| bytes.windows(value.len().max(1)).any(|window| window == value.as_bytes()))
+        texts.iter().any(|text| bytes.windows(text.len()).any(|window| window == text))
     };
     let sections = snapshot.sections.iter().filter(|section| stands(&section.bytes));
     sections.map(|section| section.name.clone()).collect()

@@ -65,7 +65,7 @@ class Peer:
     def start(self):
         log = open(os.path.join(WORK, "peer.log"), "ab")
         self.process = subprocess.Popen(self.command, stdout=log, stderr=log)
-        wait_for(self.is_ready, f"{self.command[0]} to be ready", 60)
+        wait_for(self.is_ready, f"{self.command[0]} to be ready", 300)
 
     def is_ready(self):
         try:
@@ -201,7 +201,7 @@ def alertmanager(n):
 
 
 def main():
-    n = times(10, 40)
+    n = times(10, 15)
     version = lambda name: subprocess.run([name, "--version"], capture_output=True, text=True)
     shown = version("prometheus")
     print((shown.stdout + shown.stderr).splitlines()[0], flush=True)

@@ -42,7 +42,7 @@ fn erase(world: &mut World, keys: &[&str]) -> usize {
     world.wait(0);
     let now = world.now();
     world.engine.tick(now);
-    let erased = world.engine.erase(&ids(keys));
+    let erased = world.engine.erase(&ids(keys), &BTreeSet::new());
     world.engine.tick(now);
     erased.requests.len()
 }
@@ -90,7 +90,7 @@ fn an_open_request_that_goes_counts_as_none() {
     assert_eq!(open.state, State::Open);
     let now = world.now();
     world.engine.tick(now);
-    let erased = world.engine.erase(&ids(&["correlation-ada"]));
+    let erased = world.engine.erase(&ids(&["correlation-ada"]), &BTreeSet::new());
     assert!(erased.changes.contains(&Change::RequestGone(Text::clone(&open.id))));
     assert!(!erased.changes.iter().any(|change| matches!(change, Change::RequestFinal(_))));
 }
@@ -111,4 +111,23 @@ fn a_batch_that_names_it_goes_whole_and_one_that_does_not_stays() {
     assert_eq!(erase(&mut world, &["message-y"]), 1);
     assert_eq!(world.engine.lookup("correlation-bob"), Lookup::None);
     assert!(!stands(&world, "message-x") && !stands(&world, "message-y"));
+}
+
+/// What a request that is final and gone left behind is found by the ids that others remember of it.
+#[test]
+fn what_a_final_request_left_behind_goes_by_its_ids() {
+    let mut world = World::new(Config::default());
+    let mut told = two();
+    told.push(span("checkout", [1, 4, 1], 20, 60).kind(SpanKind::Client).sent("message-lost", "q"));
+    world.hear(&told).wait_for_the_end();
+    assert!(stands(&world, "correlation-ada") && stands(&world, "message-lost"));
+    let request = world
+        .requests
+        .values()
+        .find(|request| request.keys.iter().any(|key| *key.value == *"correlation-ada"));
+    let gone: BTreeSet<Text> = request.unwrap().ids().cloned().collect();
+    let erased = world.engine.erase(&ids(&["run-ada"]), &gone);
+    assert_eq!(erased.requests.len(), 0);
+    assert!(!stands(&world, "correlation-ada") && !stands(&world, "message-lost"));
+    assert!(stands(&world, "correlation-bob"));
 }

@@ -86,7 +86,8 @@ fn a_renewal_that_is_cut_anywhere_leaves_one_log_or_says_so() {
                 }
                 Err(Error::ErasureUnfinished(_)) => {
                     // It is cut short once more, then finished.
-                    disk.platter().fault = Fault::PowerGoesAt(disk.platter().operations + seed);
+                    let now = disk.platter().operations;
+                    disk.platter().fault = Fault::PowerGoesAt(now + seed);
                     let _ = finish_on(&mut disk.clone(), &mut || Ok(()));
                     disk.platter().cut_power(seed + 1);
                     finish_on(&mut disk.clone(), &mut || Ok(())).unwrap();

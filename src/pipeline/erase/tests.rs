@@ -28,7 +28,7 @@ fn config(dir: &Path) -> Config {
 fn batch(n: u64, second: u64, person: &str) -> Entry {
     let time = at(second);
     let body = format!(
-        r#"{{"timestamp":"{time}","requestId":"run-{n}","function_name":"pay","correlation_id":"order-{person}-{n}","user":"{person}","level":"ERROR","error":"no money","message":"for {person}"}}"#
+        r#"{{"timestamp":"{time}","requestId":"run-{n}","function_name":"pay","correlation_id":"order-{person}-{n}x","user":"{person}","level":"ERROR","error":"no money","message":"for {person}"}}"#
     );
     let origin = Origin { arrived: time, function: None, attributes: Vec::new() };
     let batch = json_log::normalize(body.as_bytes(), &origin, &normalize::Config::default());
@@ -134,7 +134,7 @@ fn stands_in(dir: &Path, text: &str) -> Vec<String> {
 fn what_an_attribute_leads_to_is_nowhere_in_the_directory_and_the_rest_is_as_it_was() {
     let folder = tempfile::tempdir().unwrap();
     let config = written(folder.path());
-    assert!(!stands_in(folder.path(), "order-ada-1").is_empty());
+    assert!(!stands_in(folder.path(), "order-ada-1x").is_empty());
     let before = state_of(&config);
     let ledger = before.ledger();
     drop(before);
@@ -142,7 +142,7 @@ fn what_an_attribute_leads_to_is_nowhere_in_the_directory_and_the_rest_is_as_it_
     assert_eq!((done.signals, done.held.len(), done.kept.len()), (3, 2, 1), "{done:?}");
     assert_eq!((done.named_in.as_slice(), done.series.as_slice()), (&[][..], &[][..]));
     assert_eq!(done.ledger, ledger, "counts stay");
-    for text in ["ada", "order-ada-1", "order-ada-11", "order-ada-21"] {
+    for text in ["ada", "order-ada-1x", "order-ada-11x", "order-ada-21x"] {
         assert_eq!(stands_in(folder.path(), text), Vec::<String>::new(), "{text}");
     }
     let checks = verify(folder.path()).unwrap();
@@ -152,8 +152,8 @@ fn what_an_attribute_leads_to_is_nowhere_in_the_directory_and_the_rest_is_as_it_
     );
     let after = state_of(&config);
     for n in [1, 11, 21] {
-        assert!(leads_nowhere(&after, &format!("order-ada-{n}")), "{n}");
-        assert!(!leads_nowhere(&after, &format!("order-bob-{}", n + 1)), "{n}");
+        assert!(leads_nowhere(&after, &format!("order-ada-{n}x")), "{n}");
+        assert!(!leads_nowhere(&after, &format!("order-bob-{}x", n + 1)), "{n}");
     }
     assert_eq!(after.ledger(), ledger);
     let all = RequestFilter { limit: 100, ..RequestFilter::default() };
@@ -161,7 +161,7 @@ fn what_an_attribute_leads_to_is_nowhere_in_the_directory_and_the_rest_is_as_it_
     drop(after);
     // There is nothing left to do, and nothing is done.
     let again =
-        erase(&config, &[key("user", "ada"), key("correlation_id", "order-ada-1")]).unwrap();
+        erase(&config, &[key("user", "ada"), key("correlation_id", "order-ada-1x")]).unwrap();
     assert!(again.is_empty(), "{again:?}");
 }
 
@@ -171,7 +171,7 @@ fn an_id_that_nothing_carries_changes_nothing() {
     let config = written(folder.path());
     let done = erase(&config, &[key("correlation_id", "order-eve")]).unwrap();
     assert!(done.is_empty() && done.held.is_empty());
-    assert!(!stands_in(folder.path(), "order-ada-1").is_empty());
+    assert!(!stands_in(folder.path(), "order-ada-1x").is_empty());
 }
 
 /// Past the point of no return a start refuses the directory by name, and the same command finishes it; before
@@ -182,8 +182,8 @@ fn an_erasure_that_is_cut_short_is_finished_by_the_next_or_has_not_begun() {
     let config = written(folder.path());
     let damaged = folder.path().join("journal.damaged");
     std::fs::create_dir(&damaged).unwrap();
-    std::fs::write(damaged.join("1.journal"), "order-ada-1").unwrap();
-    let values = BTreeSet::from(["order-ada-1".into()]);
+    std::fs::write(damaged.join("1.journal"), "order-ada-1x").unwrap();
+    let values = BTreeSet::from(["order-ada-1x".into()]);
     let renewed = || {
         let (state, end) = recovered(&config).unwrap();
         let mut found = Erasure { signals: 1, ..Erasure::default() };
@@ -194,7 +194,7 @@ fn an_erasure_that_is_cut_short_is_finished_by_the_next_or_has_not_begun() {
     // Cut before anything was written but the copy of the archive: a start removes that.
     renewed();
     assert!(folder.path().join(ARCHIVE_ANEW).exists());
-    assert!(!leads_nowhere(&state_of(&config), "order-ada-1"));
+    assert!(!leads_nowhere(&state_of(&config), "order-ada-1x"));
     assert!(!folder.path().join(ARCHIVE_ANEW).exists());
     // Cut right behind the plan.
     let (renewed, found) = renewed();
@@ -217,11 +217,11 @@ fn an_erasure_that_is_cut_short_is_finished_by_the_next_or_has_not_begun() {
         Err(std::io::Error::other("the power went"))
     });
     cut.unwrap_err();
-    let done = erase(&config, &[key("correlation_id", "order-ada-1")]).unwrap();
+    let done = erase(&config, &[key("correlation_id", "order-ada-1x")]).unwrap();
     assert!(done.finished && done.is_empty(), "{done:?}");
     assert!(!damaged.exists());
-    assert_eq!(stands_in(folder.path(), "order-ada-1"), Vec::<String>::new());
-    assert!(!leads_nowhere(&state_of(&config), "order-bob-2"));
+    assert_eq!(stands_in(folder.path(), "order-ada-1x"), Vec::<String>::new());
+    assert!(!leads_nowhere(&state_of(&config), "order-bob-2x"));
     let checks = verify(folder.path()).unwrap();
     assert!(checks.iter().all(|check| check.problem.is_none()), "{checks:?}");
 }

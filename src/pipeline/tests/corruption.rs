@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex};
 use super::super::erase::recovered;
 use super::super::recover;
 use super::super::state::{Entry, State, read};
+use super::super::terms::Terms;
 use super::super::verify::{Loss, Repair, repair, verify};
 use super::at;
 use crate::clock::Clock;
@@ -78,6 +79,7 @@ fn written(dir: &Path) -> Files {
         state.apply(entry, point.log_time);
         point
     };
+    put(&Terms::of(&config).entry().unwrap(), 0);
     for n in 0..BATCHES {
         put(&batch(n), n);
         let point = put(&Entry::Tick, n);
