@@ -22,7 +22,7 @@ golden:
 mutants *NAMES:
     tests/mutants/run {{NAMES}}
 
-# Stage faults against the daemon: the small share; `--all` the whole with its mutants; a name one of them.
+# Stage faults against the daemon: the small share; `--all` the whole with its mutants; a name one of them; `--peers` Prometheus.
 faults *NAMES:
     tests/faults/run {{NAMES}}
 

@@ -23,7 +23,7 @@ use crate::journal::{self, Point, Snapshot, renewal};
 use crate::signal::{Text, Timestamp};
 
 /// Where kept requests are written anew; nothing until it takes the archive's place.
-pub(super) const ARCHIVE_ANEW: &str = "archive.erased";
+const ARCHIVE_ANEW: &str = "archive.erased";
 /// Folders of former files, which hold what was received.
 const FORMER: [&str; 2] = ["journal.damaged", "archive.damaged"];
 /// Series that are named one by one.
@@ -83,7 +83,6 @@ pub fn erase(config: &Config, keys: &[ErasureKey]) -> Result<Erasure, String> {
     }
     let _lock = super::start::lock_existing(data_dir)?;
     let finished = renewal::finish(&journal, &mut || beside(data_dir)).map_err(text)?;
-    remove_folder(&data_dir.join(ARCHIVE_ANEW)).map_err(text)?;
     let carried = Carried::read(&journal, keys)?;
     let mut found = Erasure { finished, signals: carried.signals, ..Erasure::default() };
     let (state, end) = recovered(config)?;
@@ -122,10 +121,18 @@ pub(super) fn recovered(config: &Config) -> Result<(State, Point), String> {
         },
     };
     let end = renewal::read(&config.data_dir.join("journal"), &mut back).map_err(text)?;
+    forget_unfinished(&config.data_dir)?;
     if !has_begun.get() {
         state.begin_anew(&blocks)?;
     }
     Ok((state, end))
+}
+
+/// Removes what an erasure left that ended before its point of no return. Only once the journal was read: until
+/// then it may be what takes the archive's place.
+pub(super) fn forget_unfinished(data_dir: &Path) -> Result<(), String> {
+    let anew = data_dir.join(ARCHIVE_ANEW);
+    remove_folder(&anew).map_err(|error| format!("{}: {error}", anew.display()))
 }
 
 /// What the log made.
@@ -259,7 +266,7 @@ fn sync_folder(folder: &Path) -> std::io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-pub(super) fn remove_folder(folder: &Path) -> std::io::Result<()> {
+fn remove_folder(folder: &Path) -> std::io::Result<()> {
     match std::fs::remove_dir_all(folder) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),

@@ -39,9 +39,6 @@ pub(super) fn archive(
     config: &archive::Config,
 ) -> Result<(Archive, Option<Trouble>), String> {
     let dir = data_dir.join("archive");
-    // An erasure ended before its point of no return.
-    let anew = data_dir.join(erase::ARCHIVE_ANEW);
-    erase::remove_folder(&anew).map_err(|error| format!("{}: {error}", anew.display()))?;
     let error = match Archive::open(&dir, config.clone()) {
         Ok(archive) => return Ok((archive, None)),
         Err(error) => error,
@@ -99,7 +96,7 @@ pub(super) async fn recover(
     let skipped = Skipped::read(&config.data_dir)?;
     let left_out = skipped.clone();
     let blocks = blocks(&config.data_dir);
-    let (clock, state) = (clock.clone(), state.clone());
+    let (clock, state, data_dir) = (clock.clone(), state.clone(), config.data_dir.clone());
     let opened = tokio::task::spawn_blocking(move || {
         let stopwatch = Clock::stopwatch();
         let has_begun = std::cell::Cell::new(false);
@@ -122,6 +119,7 @@ pub(super) async fn recover(
         let on_commit = move |committed| drop(records.send(committed));
         let (journal, recovery) = Journal::open(journal_config, clock, &mut back, on_commit)
             .map_err(|error| error.to_string())?;
+        erase::forget_unfinished(&data_dir)?;
         if !has_begun.get() {
             state.begin_anew(&blocks)?;
         }

@@ -155,7 +155,9 @@ def power_cut(row):
             row.note += f" {kind} left out: no loop device;"
             continue
         try:
-            cuts(row, place, mount, times(4, 150))
+            n = times(4, 150)
+            for begun in range(0, n, 50):
+                cuts(row, place, mount, min(50, n - begun))
         finally:
             subprocess.run(["umount", place])
             os.remove(image)

@@ -12,13 +12,23 @@ from daemon import Daemon, wait_for
 from oracle import ACKED_MIN, SMALL, WHOLE, WORK, Load, Template, acknowledged, dice, quiet, snapshots, times
 
 
+# Kills between two looks at the books.
+ROUND = 50
+
+
 def kill9(row):
     """kill -9 at a random moment under load, snapshots and cuts included."""
     n = times(10, 500)
+    for begun in range(0, n, ROUND):
+        kills(row, min(ROUND, n - begun))
+
+
+def kills(row, n):
     # The whole is 500 kills over ten million signals, so batches are large and there are many between two kills.
-    each = 10_000_000 // n if WHOLE else 0
     # Their records pack well: a log of a tenth of the size brings as many snapshots.
-    with Daemon(*(("journal.size_max=1MiB",) if WHOLE else SMALL)) as daemon:
+    each = 20_000 if WHOLE else 0
+    settings = ("journal.size_max=1MiB", "correlate.settle_after=1s", "memory_max=2GiB") if WHOLE else SMALL
+    with Daemon(*settings) as daemon:
         load = Load(daemon, clients=3, body=Template(500), batch=500) if WHOLE else Load(daemon)
         for kill in range(n):
             since = load.acked
@@ -35,7 +45,6 @@ def kill9(row):
         wait_for(lambda: load.acked >= each * n, "as many signals as there are to be", 300)
         load.end()
         row.judge(daemon, load)
-        row.note = f"{len(snapshots(daemon))} snapshots"
         if not snapshots(daemon):
             row.wrong.append("no snapshot is left")
 
