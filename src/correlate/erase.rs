@@ -8,6 +8,7 @@
 use std::collections::BTreeSet;
 
 use super::engine::Engine;
+use super::frozen::BlockId;
 use super::graph::{NodeId, hash_of, hash_of_trace};
 use super::request::{Change, Request, State};
 use super::weak::WeakKey;
@@ -49,12 +50,14 @@ impl Engine {
     /// by one.
     pub fn erase(&mut self, ids: &BTreeSet<Text>, gone: &BTreeSet<Text>) -> Erased {
         let mut erased = Erased::default();
-        for id in ids {
+        let hashes = |id: &Text| {
             let trace = TraceId::from_hex(id).map(|trace| hash_of_trace(&trace));
-            let hashes = [hash_of(id)].into_iter().chain(trace);
-            let blocks: Vec<_> = hashes.flat_map(|hash| self.held.frozen.found_by(hash)).collect();
-            blocks.into_iter().for_each(|block| self.wake(block));
-        }
+            [hash_of(id)].into_iter().chain(trace)
+        };
+        // Each once: several ids lead to one block.
+        let blocks: BTreeSet<BlockId> =
+            ids.iter().flat_map(hashes).flat_map(|hash| self.held.frozen.found_by(hash)).collect();
+        blocks.into_iter().for_each(|block| self.wake(block));
         let touched = self.rework(&mut erased.changes);
         for entry in touched.views {
             // Whatever stays is looked at by the next tick.

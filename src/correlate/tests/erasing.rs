@@ -66,6 +66,11 @@ fn what_an_id_leads_to_goes_and_nothing_else() {
             assert!(world.engine.ledger().receivers.values().all(Counts::is_balanced));
         }
     }
+    // Several ids of one request are one request.
+    let mut world = World::new(Config::default());
+    world.hear(&two()).wait(30);
+    assert_eq!(erase(&mut world, &["correlation-ada", "run-ada", &trace]), 1);
+    assert!(!stands(&world, "correlation-ada"));
 }
 
 #[test]
