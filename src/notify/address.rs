@@ -8,6 +8,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
+use crate::signal::Text;
+
 /// Services that give credentials to whoever asks, beside the link-local 169.254.169.254: Alibaba,
 /// Azure's wire server, Oracle.
 const METADATA_V4: [Ipv4Addr; 3] = [
@@ -54,6 +56,28 @@ impl Resolve for Resolver {
     fn resolve(&self, name: Name) -> Resolving {
         Box::pin(async move {
             let found = resolve(name.as_str(), 0).await?;
+            let found: Addrs = Box::new(found.into_iter());
+            Ok(found)
+        })
+    }
+}
+
+/// Resolves any name to one host's addresses: whoever connects calls it by another name.
+#[derive(Debug)]
+pub(crate) struct Behind {
+    pub(crate) host: Text,
+    pub(crate) is_guarded: bool,
+}
+
+impl Resolve for Behind {
+    fn resolve(&self, _name: Name) -> Resolving {
+        let (host, is_guarded) = (Text::clone(&self.host), self.is_guarded);
+        Box::pin(async move {
+            let found = if is_guarded {
+                resolve(&host, 0).await?
+            } else {
+                tokio::net::lookup_host((&*host, 0)).await?.collect()
+            };
             let found: Addrs = Box::new(found.into_iter());
             Ok(found)
         })

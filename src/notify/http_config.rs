@@ -65,6 +65,8 @@ pub struct Tls {
     pub ca: Option<Text>,
     /// Our certificate and its key (PEM), one after the other.
     pub identity: Option<Secret>,
+    /// The name that is asked for and that the certificate must have; None: the address's own host.
+    pub server_name: Option<Text>,
     /// Any certificate is good. Said out loud by `insecure_skip_verify`.
     pub is_insecure: bool,
     /// None: 1.2, the oldest that we speak.

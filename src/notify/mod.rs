@@ -21,7 +21,7 @@ pub mod notifiers;
 pub mod receivers;
 mod routing;
 #[cfg(test)]
-mod samples;
+pub(crate) mod samples;
 pub mod secret;
 pub mod send;
 mod silence;

@@ -7,6 +7,7 @@
 pub(super) mod check;
 mod check_http;
 mod check_person;
+mod check_shape;
 pub(super) mod raw;
 #[cfg(test)]
 mod tests;
@@ -41,7 +42,9 @@ impl Receiver {
 
     /// One webhook that hears of everything.
     pub(crate) fn webhook(name: &str, url: &str) -> Self {
-        let to = To::Webhook(Webhook { url: Secret::new(url), max_alerts: 0, signing_key: None });
+        let webhook =
+            Webhook { url: Secret::new(url), max_alerts: 0, payload: None, signing_key: None };
+        let to = To::Webhook(webhook);
         let (http, timeout) = (Http::default(), check::TIMEOUT);
         let notifier = Arc::new(Notifier { send_resolved: true, timeout, http, to });
         Self { name: name.into(), notifiers: vec![notifier], unsupported: Vec::new() }
@@ -88,8 +91,20 @@ pub struct Webhook {
     pub url: Secret,
     /// Alerts in one message; 0 is no limit.
     pub max_alerts: usize,
+    /// Instead of Alertmanager's body.
+    pub payload: Option<Payload>,
     /// Signs every message (Standard Webhooks): the key's bytes in base64, `whsec_` before them or not.
     pub signing_key: Option<Secret>,
+}
+
+/// JSON of the user's own shape, whose texts are templates.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Payload {
+    /// A number, a truth value or nothing.
+    Plain(serde_json::Value),
+    Text(Template),
+    List(Vec<Self>),
+    Map(Vec<(Template, Self)>),
 }
 
 /// Where a Slack message goes.
@@ -113,6 +128,7 @@ pub struct Slack {
     /// What the file says instead of our own message: the parts of a Slack attachment.
     pub attachment: BTreeMap<&'static str, Template>,
     pub fields: Vec<SlackField>,
+    pub actions: Vec<SlackAction>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -120,6 +136,28 @@ pub struct SlackField {
     pub title: Template,
     pub value: Template,
     pub short: bool,
+}
+
+/// A button of an attachment: a link, or one that an app is told of.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SlackAction {
+    pub kind: Template,
+    pub text: Template,
+    pub style: Option<Template>,
+    pub does: SlackDoes,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum SlackDoes {
+    Open {
+        url: Template,
+    },
+    Tell {
+        name: Template,
+        value: Option<Template>,
+        /// By the keys of Slack: `text`, `title`, `ok_text`, `dismiss_text`.
+        confirm: BTreeMap<&'static str, Template>,
+    },
 }
 
 /// A Teams workflow that posts adaptive cards.
@@ -137,11 +175,11 @@ pub struct GoogleChat {
     pub text: Option<Template>,
 }
 
-/// PagerDuty's Events API v2.
+/// PagerDuty's Events API, in the version that its key is of.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PagerDuty {
     pub url: Secret,
-    pub routing_key: Secret,
+    pub key: PagerDutyKey,
     pub description: Option<Template>,
     pub severity: Option<Template>,
     pub source: Option<Template>,
@@ -152,6 +190,22 @@ pub struct PagerDuty {
     pub group: Option<Template>,
     pub details: BTreeMap<Text, Template>,
     pub links: Vec<PagerDutyLink>,
+    pub images: Vec<PagerDutyImage>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum PagerDutyKey {
+    /// Version 2: `routing_key`.
+    Routing(Secret),
+    /// Version 1, of services with the integration "Prometheus": `service_key`.
+    Service(Secret),
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct PagerDutyImage {
+    pub src: Template,
+    pub alt: Option<Template>,
+    pub href: Option<Template>,
 }
 
 #[derive(Clone, Debug, PartialEq)]

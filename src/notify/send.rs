@@ -9,6 +9,7 @@ mod oauth2;
 mod smtp;
 #[cfg(test)]
 mod tests;
+mod trouble;
 
 use self::http::Door;
 use super::notifiers::{Answer, Rendered, Request, render, slack};

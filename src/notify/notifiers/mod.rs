@@ -55,6 +55,8 @@ pub struct HttpRequest {
 pub enum Answer {
     /// By a 2xx.
     Status,
+    /// By a 2xx; a 403 says that there were too many (PagerDuty's first version).
+    PagerDutyFirst,
     /// By `"ok": true` in a JSON body, too.
     Slack,
     /// The same, to a change of an earlier message: where that is gone, the message is posted anew.

@@ -1,13 +1,14 @@
-//! PagerDuty's Events API v2: a group of alerts is one incident, from trigger to resolve.
+//! PagerDuty's Events API: a group of alerts is one incident, from trigger to resolve. A `routing_key` is
+//! of version 2, a `service_key` of version 1.
 
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
-use super::{HttpRequest, Rendered, filled, fitted};
+use super::{Answer, HttpRequest, Rendered, filled, fitted};
 use crate::notify::card::words::shortened;
 use crate::notify::card::{Card, Mood};
 use crate::notify::notice::Notice;
-use crate::notify::receivers::PagerDuty;
+use crate::notify::receivers::{PagerDuty, PagerDutyImage, PagerDutyKey};
 use crate::notify::template::{Template, default_text};
 
 /// Letters of a summary.
@@ -16,20 +17,60 @@ const SUMMARY_MAX: usize = 1_024;
 const EVENT_BYTES_MAX: usize = 500_000;
 
 pub(super) fn request(pagerduty: &PagerDuty, notice: &Notice) -> Rendered {
-    let fitted = fitted(Card::compose(notice), EVENT_BYTES_MAX, |card| {
-        let mut event = json!({
-            "routing_key": "<secret>",
-            "event_action": if notice.is_firing() { "trigger" } else { "resolve" },
-            "dedup_key": dedup_key(notice),
-        });
-        if let (true, Value::Object(event)) = (notice.is_firing(), &mut event) {
-            event.extend(trigger(pagerduty, notice, card));
-        }
-        event
-    });
-    let secret_keys = vec![("routing_key", pagerduty.routing_key.clone())];
+    let (name, key, answer) = match &pagerduty.key {
+        PagerDutyKey::Routing(key) => ("routing_key", key, Answer::Status),
+        PagerDutyKey::Service(key) => ("service_key", key, Answer::PagerDutyFirst),
+    };
+    let render = if answer == Answer::PagerDutyFirst { first_event } else { event };
+    let fitted =
+        fitted(Card::compose(notice), EVENT_BYTES_MAX, |card| render(pagerduty, notice, card));
+    let secret_keys = vec![(name, key.clone())];
     let post = HttpRequest::post(pagerduty.url.clone(), fitted.body);
-    Rendered::http(HttpRequest { secret_keys, ..post }, fitted.n_dropped)
+    Rendered::http(HttpRequest { secret_keys, answer, ..post }, fitted.n_dropped)
+}
+
+fn event(pagerduty: &PagerDuty, notice: &Notice, card: &Card) -> Value {
+    let mut event = json!({
+        "routing_key": "<secret>",
+        "event_action": if notice.is_firing() { "trigger" } else { "resolve" },
+        "dedup_key": dedup_key(notice),
+    });
+    if let (true, Value::Object(event)) = (notice.is_firing(), &mut event) {
+        event.extend(trigger(pagerduty, notice, card));
+    }
+    event
+}
+
+/// Version 1 knows a description and details, and shows no links but the client's.
+fn first_event(pagerduty: &PagerDuty, notice: &Notice, card: &Card) -> Value {
+    let summary = or(pagerduty.description.as_ref(), notice, || card.headline.clone());
+    let mut event = json!({
+        "service_key": "<secret>",
+        "event_type": if notice.is_firing() { "trigger" } else { "resolve" },
+        "incident_key": dedup_key(notice),
+        "description": shortened(&summary, SUMMARY_MAX),
+    });
+    if let (true, Value::Object(event)) = (notice.is_firing(), &mut event) {
+        event.extend(client(pagerduty, notice));
+        let mut details = details(pagerduty, notice, card);
+        for button in &card.buttons {
+            details[button.label] = button.url.as_str().into();
+        }
+        event.insert("details".to_owned(), details);
+    }
+    event
+}
+
+fn or(template: Option<&Template>, notice: &Notice, default: impl FnOnce() -> String) -> String {
+    template.map_or_else(default, |template| filled(template, notice))
+}
+
+fn client(pagerduty: &PagerDuty, notice: &Notice) -> [(String, Value); 2] {
+    let name = or(pagerduty.client.as_ref(), notice, || "Throughline".to_owned());
+    let url = or(pagerduty.client_url.as_ref(), notice, || {
+        default_text("pagerduty.default.clientURL", notice)
+    });
+    [("client".to_owned(), name.into()), ("client_url".to_owned(), url.into())]
 }
 
 /// The same for every message of a group, 64 hex digits (the limit is 255 letters).
@@ -38,12 +79,9 @@ fn dedup_key(notice: &Notice) -> String {
 }
 
 fn trigger(pagerduty: &PagerDuty, notice: &Notice, card: &Card) -> Map<String, Value> {
-    let or = |template: &Option<Template>, default: &dyn Fn() -> String| {
-        template.as_ref().map_or_else(default, |template| filled(template, notice))
-    };
-    let summary = or(&pagerduty.description, &|| card.headline.clone());
-    let severity = or(&pagerduty.severity, &|| severity(card.mood).to_owned());
-    let source = or(&pagerduty.source, &|| notice.external_url.to_string());
+    let summary = or(pagerduty.description.as_ref(), notice, || card.headline.clone());
+    let severity = or(pagerduty.severity.as_ref(), notice, || severity(card.mood).to_owned());
+    let source = or(pagerduty.source.as_ref(), notice, || notice.external_url.to_string());
     let mut payload = Map::new();
     payload.insert("summary".to_owned(), shortened(&summary, SUMMARY_MAX).into());
     payload.insert("severity".to_owned(), severity.into());
@@ -58,13 +96,13 @@ fn trigger(pagerduty: &PagerDuty, notice: &Notice, card: &Card) -> Map<String, V
         payload.extend(template.as_ref().map(|text| (key.to_owned(), filled(text, notice).into())));
     }
     payload.insert("custom_details".to_owned(), details(pagerduty, notice, card));
-    let client_url =
-        or(&pagerduty.client_url, &|| default_text("pagerduty.default.clientURL", notice));
-    let mut event = Map::new();
+    let mut event = Map::from_iter(client(pagerduty, notice));
     event.insert("payload".to_owned(), payload.into());
-    event.insert("client".to_owned(), or(&pagerduty.client, &|| "Throughline".to_owned()).into());
-    event.insert("client_url".to_owned(), client_url.into());
     event.insert("links".to_owned(), links(pagerduty, notice, card).into());
+    let images: Vec<Value> = pagerduty.images.iter().map(|one| image(one, notice)).collect();
+    if !images.is_empty() {
+        event.insert("images".to_owned(), images.into());
+    }
     event
 }
 
@@ -99,4 +137,14 @@ fn links(pagerduty: &PagerDuty, notice: &Notice, card: &Card) -> Vec<Value> {
         json!({"href": href, "text": text})
     });
     ours.chain(written).collect()
+}
+
+fn image(image: &PagerDutyImage, notice: &Notice) -> Value {
+    let mut shown = json!({"src": filled(&image.src, notice)});
+    for (key, template) in [("alt", &image.alt), ("href", &image.href)] {
+        if let Some(template) = template {
+            shown[key] = filled(template, notice).into();
+        }
+    }
+    shown
 }

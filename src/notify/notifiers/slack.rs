@@ -8,11 +8,11 @@ use serde_json::{Map, Value, json};
 use super::{Answer, HttpRequest, Rendered, address, filled, fitted};
 use crate::notify::Failure;
 use crate::notify::card::words::shortened;
-use crate::notify::card::{Block, Button, Card, Shape};
+use crate::notify::card::{Block, Card, Shape};
 use crate::notify::notice::Notice;
-use crate::notify::receivers::{Slack, SlackAddress};
+use crate::notify::receivers::{Slack, SlackAction, SlackAddress, SlackDoes};
 use crate::notify::secret::Secret;
-use crate::notify::template::default_text;
+use crate::notify::template::{Template, default_text};
 
 /// Letters of a section (Slack's limit is 3,000).
 const SECTION_MAX: usize = 2_900;
@@ -23,6 +23,10 @@ const MESSAGE_BYTES_MAX: usize = 12_000;
 const HEADLINE_MAX: usize = 300;
 /// Letters of an attachment's title (Alertmanager's limit).
 const TITLE_MAX: usize = 1_024;
+/// Buttons of one block.
+const BUTTONS_MAX: usize = 25;
+/// Letters on a button.
+const LABEL_MAX: usize = 75;
 /// Bytes of a button's address.
 const URL_MAX: usize = 3_000;
 const POST: &str = "chat.postMessage";
@@ -46,12 +50,16 @@ pub(super) fn request(
         let text = template.as_ref().map(|template| filled(template, notice));
         head.extend(text.filter(|text| !text.is_empty()).map(|text| (key.to_owned(), text.into())));
     }
+    let tells = |action: &SlackAction| matches!(action.does, SlackDoes::Tell { .. });
     let has_own_text = !slack.fields.is_empty()
+        || slack.actions.iter().any(tells)
         || ["title", "text", "pretext"].iter().any(|key| slack.attachment.contains_key(key));
     let (message, n_dropped) = if has_own_text {
         (own_message(slack, notice), 0)
     } else {
-        let fitted = fitted(Card::compose(notice), MESSAGE_BYTES_MAX, our_message);
+        let links = links(slack, notice);
+        let render = |card: &Card| our_message(card, &links);
+        let fitted = fitted(Card::compose(notice), MESSAGE_BYTES_MAX, render);
         (fitted.body, fitted.n_dropped)
     };
     if let Value::Object(message) = message {
@@ -85,10 +93,23 @@ fn update_url(post: &Secret) -> Secret {
     }
 }
 
-fn our_message(card: &Card) -> Value {
+/// The links among the actions of the file, as buttons beside ours. What is no address would make Slack
+/// refuse the whole message.
+fn links(slack: &Slack, notice: &Notice) -> Vec<Value> {
+    let link = |action: &SlackAction| match &action.does {
+        SlackDoes::Open { url } => Some((filled(&action.text, notice), filled(url, notice))),
+        SlackDoes::Tell { .. } => None,
+    };
+    let links = slack.actions.iter().filter_map(link);
+    let links = links.filter(|(_, url)| url.starts_with("https://") || url.starts_with("http://"));
+    links.map(|(label, url)| button(&shortened(&label, LABEL_MAX), &url)).collect()
+}
+
+fn our_message(card: &Card, links: &[Value]) -> Value {
     let mut blocks: Vec<Value> = card.blocks.iter().map(block).collect();
-    if !card.buttons.is_empty() {
-        let elements: Vec<Value> = card.buttons.iter().map(button).collect();
+    let ours = card.buttons.iter().map(|one| button(one.label, &one.url));
+    let elements: Vec<Value> = ours.chain(links.iter().cloned()).take(BUTTONS_MAX).collect();
+    if !elements.is_empty() {
         blocks.push(json!({"type": "actions", "elements": elements}));
     }
     json!({
@@ -111,14 +132,10 @@ fn block(block: &Block) -> Value {
     }
 }
 
-fn button(button: &Button) -> Value {
+fn button(label: &str, url: &str) -> Value {
     // A button without its link would be worse than a link that leads to the page above it.
-    let url = if button.url.len() <= URL_MAX {
-        button.url.as_str()
-    } else {
-        button.url.split('?').next().unwrap_or_default()
-    };
-    json!({"type": "button", "text": {"type": "plain_text", "text": button.label}, "url": url})
+    let url = if url.len() <= URL_MAX { url } else { url.split('?').next().unwrap_or_default() };
+    json!({"type": "button", "text": {"type": "plain_text", "text": label}, "url": url})
 }
 
 /// Slack's three control characters; without them no label can mention a channel or make a link.
@@ -160,7 +177,36 @@ fn own_message(slack: &Slack, notice: &Notice) -> Value {
     if !fields.is_empty() {
         attachment.insert("fields".to_owned(), fields.into());
     }
+    let actions: Vec<Value> = slack.actions.iter().map(|one| action(one, notice)).collect();
+    if !actions.is_empty() {
+        attachment.insert("actions".to_owned(), actions.into());
+    }
     attachment.insert("mrkdwn_in".to_owned(), json!(["fallback", "pretext", "text"]));
     let text = slack.attachment.get("message_text").map(|template| filled(template, notice));
     json!({"text": text.unwrap_or_default(), "attachments": [attachment]})
+}
+
+/// A button of an attachment, with the keys of Slack's older messages.
+fn action(action: &SlackAction, notice: &Notice) -> Value {
+    let mut button = Map::new();
+    let mut put = |key: &str, template: &Template| {
+        button.insert(key.to_owned(), filled(template, notice).into());
+    };
+    put("type", &action.kind);
+    put("text", &action.text);
+    action.style.iter().for_each(|style| put("style", style));
+    match &action.does {
+        SlackDoes::Open { url } => put("url", url),
+        SlackDoes::Tell { name, value, confirm } => {
+            put("name", name);
+            value.iter().for_each(|value| put("value", value));
+            if !confirm.is_empty() {
+                let asked = confirm.iter().map(|(key, text)| (*key, filled(text, notice)));
+                let asked: Map<String, Value> =
+                    asked.map(|(key, text)| (key.to_owned(), text.into())).collect();
+                button.insert("confirm".to_owned(), asked.into());
+            }
+        }
+    }
+    button.into()
 }

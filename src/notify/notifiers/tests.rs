@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use expect_test::expect_file;
+use serde_json::Value;
 
 use super::{Request, render};
 use crate::notify::notice::Notice;
@@ -133,4 +134,86 @@ fn a_message_that_is_too_long_loses_its_least_valuable_blocks_and_never_a_link()
             assert!(text.contains(kept), "{kind} lost `{kept}`, which is worth more");
         }
     }
+}
+
+/// What the first notifier of a kind is sent about a burn.
+fn body(kind: &str, written: &str) -> Value {
+    let text =
+        format!("route: {{receiver: r}}\nreceivers:\n- name: r\n  {kind}_configs:\n{written}");
+    let config = Config::try_new("am.yaml", &text, samples::no_files()).expect("a config");
+    assert_eq!(config.undeliverable(), Vec::new());
+    let notifier = config.receivers()[0].notifiers.first().expect("a notifier");
+    let message = Message {
+        id: "1".into(),
+        position: 0,
+        notifier: Arc::clone(notifier),
+        notice: Arc::new(samples::burn()),
+        handle: None,
+    };
+    let Request::Http(http) = render(&message).expect("a message").request else { panic!("HTTP") };
+    http.body
+}
+
+#[test]
+fn a_webhook_s_own_payload_keeps_its_shape_and_gives_values_where_templates_do() {
+    let body = body(
+        "webhook",
+        r"
+  - url: 'http://127.0.0.1/'
+    payload:
+      title: '{{ .CommonLabels.alertname }}: {{ .Status }}'
+      '{{ .Status }}_count': '{{ len .Alerts }}'
+      labels: '{{ .CommonLabels | toJson }}'
+      list: [plain, 7, true, null, {deep: '{{ .Receiver }}'}]
+",
+    );
+    let labels = body["labels"].as_object().expect("a map");
+    assert_eq!(labels["severity"], "page");
+    assert_eq!(body["title"], "OrdersInTimeBurns: firing");
+    assert_eq!(body["firing_count"], 1);
+    assert_eq!(body["list"], serde_json::json!(["plain", 7, true, null, {"deep": "on-call"}]));
+}
+
+#[test]
+fn links_of_slack_stand_beside_ours_and_other_actions_make_alertmanager_s_attachment() {
+    let written =
+        |actions: &str| format!("  - channel: '#x'\n    app_token: t\n    actions: [{actions}]\n");
+    let link = "{type: button, text: Graph, url: 'https://g.example/{{ .CommonLabels.service }}'}";
+    let ours = body("slack", &written(&format!("{link}, {{type: button, text: bad, url: x}}")));
+    let blocks = ours["attachments"][0]["blocks"].as_array().expect("blocks");
+    let buttons = blocks.last().expect("buttons")["elements"].as_array().expect("elements");
+    assert_eq!(buttons.last().expect("one")["url"], "https://g.example/shop");
+    assert!(buttons.len() > 2 && !ours.to_string().contains("bad"), "{ours}");
+    let tell = "{type: button, text: Ack, name: ack, value: '{{ .Status }}', style: primary, confirm: {text: sure?, ok_text: yes!}}";
+    let theirs = body("slack", &written(&format!("{link}, {tell}")));
+    assert_eq!(
+        theirs["attachments"][0]["actions"],
+        serde_json::json!([
+            {"type": "button", "text": "Graph", "url": "https://g.example/shop"},
+            {"type": "button", "text": "Ack", "style": "primary", "name": "ack", "value": "firing",
+             "confirm": {"text": "sure?", "ok_text": "yes!"}},
+        ])
+    );
+}
+
+#[test]
+fn a_service_key_speaks_the_first_version_of_pagerduty_s_events() {
+    let body = body("pagerduty", "  - {service_key: hunter2, client: shop, details: {team: a}}");
+    assert_eq!(body["event_type"], "trigger");
+    assert_eq!(body["incident_key"].as_str().map(str::len), Some(64));
+    assert_eq!((&body["client"], &body["details"]["team"]), (&"shop".into(), &"a".into()));
+    assert!(body["description"].as_str().is_some_and(|text| text.contains("burns 92x")), "{body}");
+    assert!(
+        body["details"]["Runbook"].as_str().is_some_and(|url| url.starts_with("http")),
+        "{body}"
+    );
+    assert_eq!(body["service_key"], "<secret>");
+}
+
+#[test]
+fn images_of_pagerduty_are_sent() {
+    let written =
+        "  - {routing_key: k, images: [{src: 'https://i.example/{{ .Status }}', alt: a}]}";
+    let images = &body("pagerduty", written)["images"];
+    assert_eq!(*images, serde_json::json!([{"src": "https://i.example/firing", "alt": "a"}]));
 }

@@ -2,16 +2,21 @@
 //! `template/template.go`), with keys of our own: `evidence` and `corrected` in each alert; `title` and
 //! `message`, what a person would read, for whoever passes it on (Grafana's webhooks call them so).
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value, json};
 
-use super::HttpRequest;
+use super::{HttpRequest, filled};
 use crate::notify::card::Card;
 use crate::notify::notice::{Alert, Notice};
-use crate::notify::receivers::Webhook;
+use crate::notify::receivers::{Payload, Webhook};
 
 pub(super) fn request(webhook: &Webhook, notice: &Notice) -> HttpRequest {
     let signing_key = webhook.signing_key.clone();
-    let body = body(notice, webhook.max_alerts);
+    let body = match &webhook.payload {
+        Some(payload) => own_body(payload, &shortened(notice, webhook.max_alerts)),
+        None => body(notice, webhook.max_alerts),
+    };
     HttpRequest { signing_key, ..HttpRequest::post(webhook.url.clone(), body) }
 }
 
@@ -37,6 +42,37 @@ pub(super) fn body(notice: &Notice, alerts_max: usize) -> Value {
         "title": card.headline,
         "message": card.plain(),
     })
+}
+
+/// The first alerts, where there are more than are wanted.
+fn shortened(notice: &Notice, alerts_max: usize) -> Cow<'_, Notice> {
+    if alerts_max == 0 || notice.alerts.len() <= alerts_max {
+        return Cow::Borrowed(notice);
+    }
+    let mut notice = notice.clone();
+    notice.alerts.truncate(alerts_max);
+    Cow::Owned(notice)
+}
+
+/// The file's own shape, filled in. A text that is a JSON value other than a text is that value, so that
+/// `{{ .Alerts | toJson }}` gives a list and `{{ len .Alerts }}` a number. Alertmanager reads it as YAML,
+/// where `a: b` would become a map.
+fn own_body(payload: &Payload, notice: &Notice) -> Value {
+    match payload {
+        Payload::Plain(value) => value.clone(),
+        Payload::Text(template) => {
+            let text = filled(template, notice);
+            match serde_json::from_str::<Value>(&text) {
+                Ok(value) if !value.is_string() => value,
+                _ => text.into(),
+            }
+        }
+        Payload::List(items) => items.iter().map(|item| own_body(item, notice)).collect(),
+        Payload::Map(map) => {
+            let pairs = map.iter().map(|(k, v)| (filled(k, notice), own_body(v, notice)));
+            Value::Object(pairs.collect())
+        }
+    }
 }
 
 fn object(pairs: Vec<(&str, &str)>) -> Map<String, Value> {

@@ -56,7 +56,7 @@ impl<'a> Either<'a> {
         Self { key, text, file }
     }
 
-    fn is_written(&self) -> bool {
+    pub(super) fn is_written(&self) -> bool {
         self.text.is_some_and(|text| !text.is_empty())
             || self.file.is_some_and(|file| !file.is_empty())
     }
@@ -140,13 +140,7 @@ impl<'a> Reader<'a> {
 
     fn webhook(&mut self, place: &Spanned<RawWebhook>) -> Option<Arc<Notifier>> {
         let raw = &place.value;
-        if raw.payload.is_some() {
-            self.unsupported(
-                place,
-                "`payload` of a webhook is not supported: the body is version 4 of Alertmanager's"
-                    .to_owned(),
-            );
-        }
+        let payload = raw.payload.as_ref().map(|written| self.payload(place, written));
         let url = self.url(place, &Either::new("url", raw.url.as_deref(), raw.url_file.as_deref()));
         let key =
             Either::new("signing_key", raw.signing_key.as_deref(), raw.signing_key_file.as_deref());
@@ -157,7 +151,8 @@ impl<'a> Reader<'a> {
             timeout: raw.timeout.as_ref(),
             http: self.http(place, raw.http_config.as_ref()),
         };
-        let to = To::Webhook(Webhook { url: url?, max_alerts: raw.max_alerts, signing_key });
+        let max_alerts = raw.max_alerts;
+        let to = To::Webhook(Webhook { url: url?, max_alerts, payload, signing_key });
         Some(self.notifier(manner, to))
     }
 
@@ -177,9 +172,6 @@ impl<'a> Reader<'a> {
 
     fn slack(&mut self, place: &Spanned<RawSlack>) -> Option<Arc<Notifier>> {
         let raw = &place.value;
-        if raw.actions.is_some() {
-            self.unsupported(place, "`actions` of Slack are not supported".to_owned());
-        }
         let address = self.slack_address(place);
         let mut attachment = std::collections::BTreeMap::new();
         for (name, text) in [
@@ -222,6 +214,7 @@ impl<'a> Reader<'a> {
             icon_url: self.template(raw.icon_url.as_ref()),
             attachment,
             fields,
+            actions: raw.actions.iter().filter_map(|raw| self.slack_action(place, raw)).collect(),
         };
         Some(self.notifier(manner, To::Slack(slack)))
     }
@@ -336,6 +329,12 @@ impl<'a> Reader<'a> {
     pub(super) fn url<T>(&mut self, place: &Spanned<T>, written: &Either<'_>) -> Option<Secret> {
         let url = self.secret(place, written)?;
         self.valid_url(place, url.expose())
+    }
+
+    /// A text of which the place within the file is not known: that of what it stands in.
+    pub(super) fn template_in<T>(&mut self, place: &Spanned<T>, text: &str) -> Option<Template> {
+        let parsed = Template::parse(text, &self.library);
+        parsed.map_err(|error| self.error(place, format!("`{text}`: {}", error.message))).ok()
     }
 
     /// The address is never part of the error: it may be a secret.

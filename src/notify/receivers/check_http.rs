@@ -47,6 +47,7 @@ impl Reader<'_> {
             headers: &raw.proxy_connect_header,
         };
         let proxy = self.proxy(place, &way);
+        self.name_behind_proxy(place, &tls, &proxy);
         let auth = self.auth(place, raw);
         Http { auth, headers, tls, proxy, allows_link_local: raw.allow_link_local }
     }
@@ -127,6 +128,8 @@ impl Reader<'_> {
             from_environment: raw.proxy_from_environment,
             headers: &raw.proxy_connect_header,
         };
+        let proxy = self.proxy(place, &way);
+        self.name_behind_proxy(place, &tls, &proxy);
         let params = raw.endpoint_params.iter();
         Some(OAuth2 {
             client_id: raw.client_id.as_str().into(),
@@ -135,7 +138,7 @@ impl Reader<'_> {
             scopes: raw.scopes.iter().map(|scope| scope.as_str().into()).collect(),
             params: params.map(|(k, v)| (k.as_str().into(), Secret::new(v))).collect(),
             tls,
-            proxy: self.proxy(place, &way),
+            proxy,
         })
     }
 
@@ -180,8 +183,9 @@ impl Reader<'_> {
     }
 
     pub(super) fn tls<T>(&mut self, place: &Spanned<T>, raw: &RawTls) -> Tls {
-        if raw.server_name.is_some() {
-            let message = "`server_name` of tls_config is not supported: write the name that the certificate has into the address";
+        let server_name = raw.server_name.as_deref().filter(|name| !name.is_empty());
+        if server_name.is_some_and(|name| rustls::pki_types::DnsName::try_from(name).is_err()) {
+            let message = "`server_name` of tls_config is no name of a host";
             self.unsupported(place, message.to_owned());
         }
         let min = self.tls_version(place, "min_version", raw.min_version.as_deref());
@@ -207,7 +211,16 @@ impl Reader<'_> {
             }
         };
         let ca = ca.map(|ca| ca.expose().into());
-        Tls { ca, identity, is_insecure: raw.insecure_skip_verify, min, max }
+        let server_name = server_name.map(Into::into);
+        Tls { ca, identity, server_name, is_insecure: raw.insecure_skip_verify, min, max }
+    }
+
+    /// A proxy would be asked to connect to the other name.
+    fn name_behind_proxy<T>(&mut self, place: &Spanned<T>, tls: &Tls, proxy: &Proxy) {
+        if tls.server_name.is_some() && *proxy != Proxy::None {
+            let message = "`server_name` of tls_config is not supported together with a proxy";
+            self.unsupported(place, message.to_owned());
+        }
     }
 
     /// Nothing older than 1.2 is spoken: as the oldest it is no limit, as the newest it cannot be.

@@ -6,34 +6,32 @@ use serde_saphyr::Spanned;
 
 use super::check::{Either, Manner, Reader};
 use super::raw::{RawEmail, RawGlobal, RawPagerDuty};
-use super::{Email, Login, MailTls, Notifier, PagerDuty, PagerDutyLink, To};
+use super::{
+    Email, Login, MailTls, Notifier, PagerDuty, PagerDutyImage, PagerDutyKey, PagerDutyLink, To,
+};
 use crate::notify::http_config::Http;
 use crate::notify::template::Template;
 use crate::signal::Text;
 
 /// Where events go (Alertmanager's default).
 const PAGERDUTY_URL: &str = "https://events.pagerduty.com/v2/enqueue";
+/// The same of the first version.
+const PAGERDUTY_FIRST_URL: &str =
+    "https://events.pagerduty.com/generic/2010-04-15/create_event.json";
 /// The port that speaks TLS from the first byte on.
 const SMTPS_PORT: u16 = 465;
 
 impl Reader<'_> {
     pub(super) fn pagerduty(&mut self, place: &Spanned<RawPagerDuty>) -> Option<Arc<Notifier>> {
         let raw = &place.value;
-        if raw.images.is_some() {
-            self.unsupported(place, "`images` of PagerDuty are not supported".to_owned());
-        }
-        let is_first_version = raw.service_key.is_some() || raw.service_key_file.is_some();
-        if is_first_version {
-            self.unsupported(
-                place,
-                "`service_key` (Events API v1) is not supported; use `routing_key`".to_owned(),
-            );
-            return None;
-        }
-        let key =
-            Either::new("routing_key", raw.routing_key.as_deref(), raw.routing_key_file.as_deref());
-        let routing_key = self.secret(place, &key);
-        let url = raw.url.as_deref().or(self.global.pagerduty_url.as_deref());
+        let key = self.pagerduty_key(place);
+        let is_first = matches!(key, Some(PagerDutyKey::Service(_)));
+        let url = match raw.url.as_deref() {
+            // What Alertmanager does: the first version has one address, whatever `url` says of the second.
+            None if is_first => Some(PAGERDUTY_FIRST_URL),
+            Some(url) if is_first && url.ends_with("/v2/enqueue") => Some(PAGERDUTY_FIRST_URL),
+            written => written.or(self.global.pagerduty_url.as_deref()),
+        };
         let url = self.valid_url(place, url.unwrap_or(PAGERDUTY_URL));
         let mut details = std::collections::BTreeMap::new();
         for (name, value) in &raw.details {
@@ -57,9 +55,20 @@ impl Reader<'_> {
                 None => self.error(place, "a link needs an `href`".to_owned()),
             }
         }
+        let mut images = Vec::new();
+        for image in &raw.images {
+            match self.template(image.src.as_ref()) {
+                Some(src) => {
+                    let alt = self.template(image.alt.as_ref());
+                    let href = self.template(image.href.as_ref());
+                    images.push(PagerDutyImage { src, alt, href });
+                }
+                None => self.error(place, "an image needs a `src`".to_owned()),
+            }
+        }
         let to = PagerDuty {
             url: url?,
-            routing_key: routing_key?,
+            key: key?,
             description: self.template(raw.description.as_ref()),
             severity: self.template(raw.severity.as_ref()),
             source: self.template(raw.source.as_ref()),
@@ -70,6 +79,7 @@ impl Reader<'_> {
             group: self.template(raw.group.as_ref()),
             details,
             links,
+            images,
         };
         let manner = Manner {
             send_resolved: raw.send_resolved.unwrap_or(true),
@@ -77,6 +87,26 @@ impl Reader<'_> {
             http: self.http(place, raw.http_config.as_ref()),
         };
         Some(self.notifier(manner, To::PagerDuty(to)))
+    }
+
+    /// The one that is written; an alert never says where it goes, so keys are no templates.
+    fn pagerduty_key(&mut self, place: &Spanned<RawPagerDuty>) -> Option<PagerDutyKey> {
+        let raw = &place.value;
+        let service =
+            Either::new("service_key", raw.service_key.as_deref(), raw.service_key_file.as_deref());
+        let routing =
+            Either::new("routing_key", raw.routing_key.as_deref(), raw.routing_key_file.as_deref());
+        if service.is_written() && routing.is_written() {
+            self.error(place, "one of `routing_key` and `service_key`, not both".to_owned());
+            return None;
+        }
+        let is_first = service.is_written();
+        let key = self.secret(place, if is_first { &service } else { &routing })?;
+        if key.expose().contains("{{") {
+            let message = "a template as a key of PagerDuty is not supported";
+            self.unsupported(place, message.to_owned());
+        }
+        Some(if is_first { PagerDutyKey::Service(key) } else { PagerDutyKey::Routing(key) })
     }
 
     pub(super) fn email(&mut self, place: &Spanned<RawEmail>) -> Option<Arc<Notifier>> {

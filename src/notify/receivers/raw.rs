@@ -176,7 +176,8 @@ pub(super) struct RawSlack {
     pub(super) fields: Vec<RawSlackField>,
     #[serde(default)]
     pub(super) short_fields: bool,
-    pub(super) actions: Option<serde_json::Value>,
+    #[serde(default)]
+    pub(super) actions: Vec<RawSlackAction>,
     #[serde(default, rename = "link_names")]
     pub(super) _link_names: bool,
     #[serde(rename = "mrkdwn_in")]
@@ -189,6 +190,28 @@ pub(super) struct RawSlackField {
     pub(super) title: Written,
     pub(super) value: Written,
     pub(super) short: Option<bool>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawSlackAction {
+    #[serde(rename = "type")]
+    pub(super) kind: Written,
+    pub(super) text: Written,
+    pub(super) url: Written,
+    pub(super) style: Written,
+    pub(super) name: Written,
+    pub(super) value: Written,
+    pub(super) confirm: Option<RawSlackConfirm>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawSlackConfirm {
+    pub(super) text: Written,
+    pub(super) title: Written,
+    pub(super) ok_text: Written,
+    pub(super) dismiss_text: Written,
 }
 
 #[derive(Deserialize)]
@@ -237,7 +260,8 @@ pub(super) struct RawPagerDuty {
     pub(super) details: BTreeMap<String, Spanned<serde_json::Value>>,
     #[serde(default)]
     pub(super) links: Vec<RawLink>,
-    pub(super) images: Option<serde_json::Value>,
+    #[serde(default)]
+    pub(super) images: Vec<RawImage>,
 }
 
 #[derive(Deserialize)]
@@ -245,6 +269,14 @@ pub(super) struct RawPagerDuty {
 pub(super) struct RawLink {
     pub(super) href: Written,
     pub(super) text: Written,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawImage {
+    pub(super) src: Written,
+    pub(super) alt: Written,
+    pub(super) href: Written,
 }
 
 #[derive(Deserialize)]

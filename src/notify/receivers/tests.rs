@@ -70,12 +70,13 @@ receivers:
       - {url: 'http://a', url_file: b}
       - url_file: missing
       - {url: 'http://a', signing_key: '***'}
-      - {url: 'http://a', timeout: soon}
+      - {url: 'http://a', timeout: soon, payload: {text: '{{ .Status | nosuch }}'}}
     slack_configs:
       - channel: '#x'
       - {api_url: 'https://hooks.slack.com/x', update_message: true}
       - {app_token: xoxb-1}
-    pagerduty_configs: [{}]
+      - {app_token: xoxb-1, channel: '#x', actions: [{type: button, text: go}]}
+    pagerduty_configs: [{}, {routing_key: hunter2, service_key: hunter2}]
     email_configs: [{to: a@example.org}]
     msteamsv2_configs:
       - webhook_url: https://teams.example.org/
@@ -93,9 +94,11 @@ receivers:
             "`update_message` needs a bot",
             "a bot needs a `channel`",
             "`routing_key` or `routing_key_file` is needed",
+            "one of `routing_key` and `service_key`, not both",
+            "an action needs a `type`, a `text`, and a `url` or a `name`",
             "email needs `from`",
             "email needs a `smarthost`",
-            "am.yaml:20:",
+            "am.yaml:21:",
         ],
     );
 }
@@ -144,8 +147,8 @@ receivers:
     webhook_configs: [{{url: 'http://127.0.0.1/'}}]
   - name: other
     telegram_configs: [{{chat_id: 1, bot_token: t}}]
-    pagerduty_configs: [{{service_key: hunter2}}]
-    webhook_configs: [{{url: 'http://127.0.0.1/', http_config: {{tls_config: {{server_name: p}}}}}}]
+    pagerduty_configs: [{{routing_key: '{{{{ .CommonLabels.team }}}}'}}]
+    webhook_configs: [{{url: 'http://127.0.0.1/', http_config: {{proxy_url: 'http://p', tls_config: {{server_name: p}}}}}}]
 "
         );
         let files = Files { read: &|_| Ok(String::new()), glob: &|_| Ok(Vec::new()) };
@@ -156,7 +159,7 @@ receivers:
     let shown: Vec<String> =
         config("other").undeliverable().iter().map(|error| error.message.clone()).collect();
     assert_eq!(shown.len(), 3, "{shown:?}");
-    for part in ["telegram_configs", "service_key", "server_name"] {
+    for part in ["telegram_configs", "a template as a key", "server_name"] {
         assert!(shown.iter().any(|message| message.contains(part)), "no {part} in {shown:?}");
     }
 }

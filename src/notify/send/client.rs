@@ -3,14 +3,16 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use reqwest::header::{HeaderMap, HeaderName};
+use reqwest::header::{HOST, HeaderMap, HeaderName, HeaderValue};
 use reqwest::tls::Version;
 
-use super::http::{cause, value};
+use super::http::value;
+use super::trouble::cause;
 use crate::notify::Failure;
 use crate::notify::address::{self, REFUSED};
 use crate::notify::http_config::{Http, Proxy, Tls, TlsVersion};
 use crate::notify::secret::Secret;
+use crate::signal::Text;
 
 /// Clients that are kept; a reload with other certificates makes new ones.
 const CLIENTS_MAX: usize = 64;
@@ -39,23 +41,61 @@ impl Reach {
     }
 }
 
+/// How connections are made. The last: the host that is connected to under another name.
+type Kind = (Tls, Proxy, Reach, Option<Text>);
+
 #[derive(Debug, Default)]
-pub(super) struct Clients(Mutex<BTreeMap<(Tls, Proxy, Reach), reqwest::Client>>);
+pub(super) struct Clients(Mutex<BTreeMap<Kind, reqwest::Client>>);
+
+/// A client and the address as it takes it.
+pub(super) struct Way {
+    client: reqwest::Client,
+    url: reqwest::Url,
+    /// The host of the address, where the connection goes under another name.
+    host: Option<HeaderValue>,
+}
+
+impl Way {
+    pub(super) fn post(&self) -> reqwest::RequestBuilder {
+        let request = self.client.post(self.url.clone());
+        match &self.host {
+            Some(host) => request.header(HOST, host),
+            None => request,
+        }
+    }
+}
 
 impl Clients {
-    pub(super) fn get(
+    /// The way to an address. Where `tls_config` has a `server_name`, that is the name that is asked for
+    /// and that the certificate must have, while the address's own host is who is connected to and what
+    /// the request says (`Host`): the name takes the host's place, and resolves to the host.
+    pub(super) fn way(
         &self,
-        tls: &Tls,
-        proxy: &Proxy,
-        reach: Reach,
-    ) -> Result<reqwest::Client, Failure> {
-        let kind = (tls.clone(), proxy.clone(), reach);
+        (tls, proxy, reach): (&Tls, &Proxy, Reach),
+        url: &Secret,
+    ) -> Result<Way, Failure> {
+        let mut url = reach.guarded(url)?;
+        let name = tls.server_name.as_ref().filter(|_| url.scheme() == "https");
+        let Some(name) = name else {
+            let client = self.get((tls.clone(), proxy.clone(), reach, None))?;
+            return Ok(Way { client, url, host: None });
+        };
+        let host = url.host_str().unwrap_or_default().to_owned();
+        let shown = url.port().map_or_else(|| host.clone(), |port| format!("{host}:{port}"));
+        let wrong = |_| Failure::for_good("server_name is no name".to_owned());
+        url.set_host(Some(name)).map_err(wrong)?;
+        let behind = Text::from(host.trim_matches(['[', ']']));
+        let client = self.get((tls.clone(), proxy.clone(), reach, Some(behind)))?;
+        Ok(Way { client, url, host: Some(value(&shown)?) })
+    }
+
+    fn get(&self, kind: Kind) -> Result<reqwest::Client, Failure> {
         let clients = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(client) = clients().get(&kind) {
             return Ok(client.clone());
         }
         // It may read certificates from the disk: nobody waits for that.
-        let client = make(tls, proxy, reach)?;
+        let client = make(&kind)?;
         let mut clients = clients();
         if clients.len() >= CLIENTS_MAX {
             clients.clear();
@@ -65,12 +105,17 @@ impl Clients {
     }
 }
 
-fn make(tls: &Tls, proxy: &Proxy, reach: Reach) -> Result<reqwest::Client, Failure> {
+fn make((tls, proxy, reach, behind): &Kind) -> Result<reqwest::Client, Failure> {
     let wrong = |error: reqwest::Error| Failure::for_good(format!("tls_config: {}", cause(&error)));
     let mut builder = reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
         .user_agent(concat!("throughline/", env!("CARGO_PKG_VERSION")));
-    if reach == Reach::Guarded {
+    if let Some(host) = behind {
+        // HTTP/2 would tell the other name as the host.
+        let host = Text::clone(host);
+        let resolver = address::Behind { host, is_guarded: *reach == Reach::Guarded };
+        builder = builder.http1_only().dns_resolver(Arc::new(resolver));
+    } else if *reach == Reach::Guarded {
         builder = builder.dns_resolver(Arc::new(address::Resolver));
     }
     if let Some(ca) = &tls.ca {
@@ -109,7 +154,7 @@ fn make(tls: &Tls, proxy: &Proxy, reach: Reach) -> Result<reqwest::Client, Failu
     builder.build().map_err(wrong)
 }
 
-fn connect_headers(written: &[(crate::signal::Text, Secret)]) -> Result<HeaderMap, Failure> {
+fn connect_headers(written: &[(Text, Secret)]) -> Result<HeaderMap, Failure> {
     let mut headers = HeaderMap::new();
     for (name, secret) in written {
         let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| {

@@ -10,9 +10,9 @@ use reqwest::header::{
 use ring::hmac;
 use serde_json::Value;
 
-use super::client::{Clients, Reach};
+use super::client::{Clients, Reach, Way};
 use super::oauth2::Tokens;
-use crate::notify::address::REFUSED;
+use super::trouble::unsent;
 use crate::notify::http_config::{Auth, Http, OAuth2};
 use crate::notify::notifiers::{Answer, HttpRequest};
 use crate::notify::secret::Secret;
@@ -40,7 +40,7 @@ pub(super) struct Door {
 
 /// A body and what is sent with it but for who we are.
 struct Parcel {
-    url: reqwest::Url,
+    way: Way,
     headers: HeaderMap,
     body: Vec<u8>,
 }
@@ -55,23 +55,24 @@ impl Door {
     ) -> Result<Option<Text>, Failure> {
         let http = &message.notifier.http;
         let reach = Reach::of(http);
-        let client = self.clients.get(&http.tls, &http.proxy, reach)?;
-        let url = reach.guarded(&request.url)?;
+        let way = self.clients.way((&http.tls, &http.proxy, reach), &request.url)?;
         let body = body(request);
         let headers = headers(request, http, message, (now, &body))?;
-        let parcel = Parcel { url, headers, body };
+        let parcel = Parcel { way, headers, body };
         let answer = match &http.auth {
             Some(Auth::OAuth2(oauth2)) if request.bearer.is_none() => {
-                self.post_with_token(&client, &parcel, (oauth2, reach), now).await?
+                self.post_with_token(&parcel, (oauth2, reach), now).await?
             }
-            _ => post(&client, &parcel, None).await?,
+            _ => post(&parcel, None).await?,
         };
         let status = answer.status();
         if !status.is_success() {
-            return Err(refused(status, retry_after(answer.headers(), now)));
+            let failure = refused(status, retry_after(answer.headers(), now));
+            let is_busy = request.answer == Answer::PagerDutyFirst && status.as_u16() == 403;
+            return Err(Failure { retryable: failure.retryable || is_busy, ..failure });
         }
         match request.answer {
-            Answer::Status => Ok(None),
+            Answer::Status | Answer::PagerDutyFirst => Ok(None),
             Answer::Slack | Answer::SlackUpdate => slack_answer(answer).await,
         }
     }
@@ -79,7 +80,6 @@ impl Door {
     /// A token that the other side no longer takes is asked for anew, once.
     async fn post_with_token(
         &self,
-        client: &reqwest::Client,
         parcel: &Parcel,
         (oauth2, reach): (&OAuth2, Reach),
         now: Timestamp,
@@ -90,25 +90,21 @@ impl Door {
             Some(token) => token,
             None => self.tokens.ask(&self.clients, oauth2, (reach, now)).await?,
         };
-        let answer = post(client, parcel, Some(&token)).await?;
+        let answer = post(parcel, Some(&token)).await?;
         if answer.status() != reqwest::StatusCode::UNAUTHORIZED || !was_kept {
             return Ok(answer);
         }
         let token = self.tokens.ask(&self.clients, oauth2, (reach, now)).await?;
-        post(client, parcel, Some(&token)).await
+        post(parcel, Some(&token)).await
     }
 }
 
-async fn post(
-    client: &reqwest::Client,
-    parcel: &Parcel,
-    token: Option<&Secret>,
-) -> Result<reqwest::Response, Failure> {
+async fn post(parcel: &Parcel, token: Option<&Secret>) -> Result<reqwest::Response, Failure> {
     let mut headers = parcel.headers.clone();
     if let Some(token) = token {
         headers.insert(AUTHORIZATION, value(token.expose())?);
     }
-    let request = client.post(parcel.url.clone()).headers(headers).body(parcel.body.clone());
+    let request = parcel.way.post().headers(headers).body(parcel.body.clone());
     request.send().await.map_err(|error| unsent(&error))
 }
 
@@ -198,57 +194,6 @@ pub(super) fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duratio
     }
     let at = jiff::fmt::rfc2822::parse(text).ok()?.timestamp().as_millisecond();
     Some(Timestamp::from_millis(at).since(now))
-}
-
-/// Not answered. The address is no part of the text: it may be a secret.
-pub(super) fn unsent(error: &reqwest::Error) -> Failure {
-    let cause = cause(error);
-    if cause.contains(REFUSED) {
-        return Failure::for_good(REFUSED.to_owned());
-    }
-    let what = if error.is_connect() { "cannot connect" } else { "the connection broke" };
-    Failure::for_now(format!("{what}: {cause}"))
-}
-
-/// The innermost error: what failed, without the address that the outer ones name.
-pub(super) fn cause(error: &reqwest::Error) -> String {
-    let mut at: &(dyn std::error::Error + 'static) = error;
-    while let Some(source) = at.source() {
-        at = source;
-    }
-    if std::ptr::addr_eq(at, error) {
-        return "the request failed".to_owned();
-    }
-    match of_tls(at) {
-        Some(rustls::Error::InvalidCertificate(error)) => bad_certificate(error).to_owned(),
-        _ => at.to_string(),
-    }
-}
-
-/// The error of TLS that errors of reading and writing are wrapped around.
-fn of_tls<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<&'e rustls::Error> {
-    let mut at = error;
-    loop {
-        if let Some(found) = at.downcast_ref::<rustls::Error>() {
-            return Some(found);
-        }
-        at = at.downcast_ref::<std::io::Error>()?.get_ref()?;
-    }
-}
-
-/// The library's own text names the host.
-fn bad_certificate(error: &rustls::CertificateError) -> &'static str {
-    use rustls::CertificateError as E;
-    match error {
-        E::NotValidForName | E::NotValidForNameContext { .. } => {
-            "the certificate is for another name"
-        }
-        E::Expired | E::ExpiredContext { .. } => "the certificate has ended",
-        E::NotValidYet | E::NotValidYetContext { .. } => "the certificate is not valid yet",
-        E::UnknownIssuer => "the certificate was signed by nobody that we trust (tls_config.ca)",
-        E::Revoked => "the certificate was revoked",
-        _ => "the certificate is refused",
-    }
 }
 
 /// `{"ok": true, "channel": "C1", "ts": "1.2"}` of the API; an incoming webhook answers `ok`.

@@ -12,8 +12,9 @@ use base64::engine::general_purpose::STANDARD;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
 use serde_json::Value;
 
-use super::client::{Clients, Reach};
+use super::client::{Clients, Reach, Way};
 use super::http;
+use super::trouble::unsent;
 use crate::notify::Failure;
 use crate::notify::http_config::OAuth2;
 use crate::notify::secret::Secret;
@@ -57,11 +58,11 @@ impl Tokens {
         oauth2: &OAuth2,
         (reach, now): (Reach, Timestamp),
     ) -> Result<Secret, Failure> {
-        let client = clients.get(&oauth2.tls, &oauth2.proxy, reach).map_err(|f| of_token(&f))?;
-        let url = reach.guarded(&oauth2.token_url).map_err(|failure| of_token(&failure))?;
-        let mut answer = question(&client, &url, oauth2, Says::InHeader).await?;
+        let way = clients.way((&oauth2.tls, &oauth2.proxy, reach), &oauth2.token_url);
+        let way = way.map_err(|failure| of_token(&failure))?;
+        let mut answer = question(&way, oauth2, Says::InHeader).await?;
         if matches!(answer.status().as_u16(), 400 | 401) {
-            answer = question(&client, &url, oauth2, Says::InBody).await?;
+            answer = question(&way, oauth2, Says::InBody).await?;
         }
         let status = answer.status();
         if !status.is_success() {
@@ -86,19 +87,13 @@ fn of_token(failure: &Failure) -> Failure {
     Failure { message: format!("oauth2: {}", failure.message).into(), ..failure.clone() }
 }
 
-async fn question(
-    client: &reqwest::Client,
-    url: &reqwest::Url,
-    oauth2: &OAuth2,
-    says: Says,
-) -> Result<reqwest::Response, Failure> {
+async fn question(way: &Way, oauth2: &OAuth2, says: Says) -> Result<reqwest::Response, Failure> {
     let OAuth2 { client_id, client_secret, scopes, params, .. } = oauth2;
     let scope = scopes.iter().map(|scope| &**scope).collect::<Vec<_>>().join(" ");
     let mut fields = vec![("grant_type", "client_credentials")];
     fields.extend((!scope.is_empty()).then_some(("scope", &*scope)));
     fields.extend(params.iter().map(|(name, value)| (&**name, value.expose())));
-    let mut request =
-        client.post(url.clone()).header(CONTENT_TYPE, "application/x-www-form-urlencoded");
+    let mut request = way.post().header(CONTENT_TYPE, "application/x-www-form-urlencoded");
     match says {
         Says::InHeader => {
             let encoded = gotmpl::url_encode;
@@ -113,7 +108,7 @@ async fn question(
     }
     let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(&fields).finish();
     let sent = request.body(body).send().await;
-    sent.map_err(|error| of_token(&http::unsent(&error)))
+    sent.map_err(|error| of_token(&unsent(&error)))
 }
 
 /// `{"access_token": "…", "token_type": "bearer", "expires_in": 3600}` (RFC 6749 5.1); some write the

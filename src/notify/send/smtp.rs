@@ -7,6 +7,7 @@ use lettre::transport::smtp::client::{
 use lettre::transport::smtp::extension::ClientId;
 use lettre::{AsyncSmtpTransport, AsyncTransport as _, Tokio1Executor};
 
+use super::trouble::innermost;
 use crate::notify::Failure;
 use crate::notify::address;
 use crate::notify::http_config::{Tls, TlsVersion};
@@ -45,8 +46,9 @@ pub(super) async fn send(mail: Mail, tls: &Tls) -> Result<(), Failure> {
 }
 
 fn parameters(mail: &Mail, tls: &Tls) -> Result<TlsParameters, lettre::transport::smtp::Error> {
-    let mut builder = TlsParameters::builder(mail.host.to_string())
-        .dangerous_accept_invalid_certs(tls.is_insecure);
+    let name = tls.server_name.as_ref().unwrap_or(&mail.host);
+    let mut builder =
+        TlsParameters::builder(name.to_string()).dangerous_accept_invalid_certs(tls.is_insecure);
     if tls.min == Some(TlsVersion::V13) {
         builder = builder.set_min_tls_version(Version::Tlsv13);
     }
@@ -67,10 +69,6 @@ fn failure(error: &lettre::transport::smtp::Error) -> Failure {
         let text = format!("the mail server answered {status}");
         return if error.is_permanent() { Failure::for_good(text) } else { Failure::for_now(text) };
     }
-    let mut at: &dyn std::error::Error = error;
-    while let Some(source) = at.source() {
-        at = source;
-    }
     let what = if error.is_tls() { "TLS failed" } else { "cannot send mail" };
-    Failure::for_now(format!("{what}: {at}"))
+    Failure::for_now(format!("{what}: {}", innermost(error)))
 }
