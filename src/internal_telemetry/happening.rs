@@ -327,12 +327,12 @@ impl MessageAttempted<'_> {
         let Self { receiver, id, failure } = self;
         match failure {
             None => {
-                metrics.messages.with_label_values(&["delivered"]).inc();
+                metrics.messages.with_label_values(&["delivered", receiver]).inc();
                 info!(event = "notify.message.delivered", receiver, id);
             }
             Some(failure) => {
                 let outcome = if failure.retryable { "failed" } else { "given_up" };
-                metrics.messages.with_label_values(&[outcome]).inc();
+                metrics.messages.with_label_values(&[outcome, receiver]).inc();
                 warn!(event = "notify.message.failed", receiver, id, error = %failure.message, retryable = failure.retryable);
             }
         }
@@ -347,7 +347,7 @@ pub struct LaneFilled<'a> {
 
 impl LaneFilled<'_> {
     pub fn emit(&self, metrics: &Metrics) {
-        metrics.messages.with_label_values(&["waiting"]).inc();
+        metrics.messages.with_label_values(&["waiting", self.receiver]).inc();
         debug!(event = "notify.lane.refused", receiver = self.receiver);
     }
 }

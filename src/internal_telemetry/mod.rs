@@ -100,7 +100,7 @@ impl Metrics {
             messages: counters(
                 "throughline_self_notify_attempts_total",
                 "Attempts to deliver a message",
-                &["outcome"],
+                &["outcome", "receiver"],
             )?,
             gaps: counters(
                 "throughline_self_gaps_found_total",

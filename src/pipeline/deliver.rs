@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 
 use super::state::Entry;
 use super::threads::Log;
+use super::troubles::Troubles;
 use crate::clock::Clock;
 use crate::internal_telemetry::Metrics;
 use crate::internal_telemetry::happening::{LaneFilled, MessageAttempted};
@@ -49,6 +50,7 @@ struct Means {
     log: Log,
     clock: Clock,
     metrics: Arc<Metrics>,
+    troubles: Troubles,
 }
 
 /// An attempt that ended.
@@ -73,8 +75,9 @@ pub(super) async fn run(
     log: Log,
     clock: Clock,
     metrics: Arc<Metrics>,
+    troubles: Troubles,
 ) {
-    let means = Means { sender: Arc::default(), log, clock, metrics };
+    let means = Means { sender: Arc::default(), log, clock, metrics, troubles };
     let mut lanes = Lanes::default();
     loop {
         tokio::select! {
@@ -138,10 +141,11 @@ impl Lanes {
 /// is offered again.
 #[tracing::instrument(name = "notify.attempt", skip_all, fields(receiver = %message.notice.receiver, id = %message.id))]
 async fn attempt(message: &Message, means: &Means) -> bool {
-    let Means { sender, log, clock, metrics } = means;
+    let Means { sender, log, clock, metrics, troubles } = means;
     let Outcome { failure, handle } = sender.send(message, clock.now()).await;
     let receiver = &message.notice.receiver;
     MessageAttempted { receiver, id: &message.id, failure: failure.as_ref() }.emit(metrics);
+    troubles.attempted(message, failure.as_ref(), clock.now());
     let is_delivered = failure.is_none();
     let receipt = Receipt { id: Text::clone(&message.id), at: clock.now(), failure, handle };
     let is_noted = log.write(Entry::Receipt(receipt), Priority::Essential).await.is_ok();

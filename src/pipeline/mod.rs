@@ -13,6 +13,7 @@ mod doors;
 mod erase;
 mod evaluation;
 mod evidence;
+mod failing;
 mod forwarding;
 mod recover;
 mod rehearsal;

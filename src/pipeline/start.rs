@@ -344,6 +344,7 @@ impl Core<'_> {
             log: log.clone(),
             clock: clock.clone(),
             metrics: Arc::clone(metrics),
+            troubles: troubles.clone(),
             skipped,
         };
         let (threads, sender) =
@@ -371,6 +372,7 @@ struct Workers {
     log: Log,
     clock: Clock,
     metrics: Arc<Metrics>,
+    troubles: Troubles,
     skipped: Skipped,
 }
 
@@ -381,7 +383,7 @@ impl Workers {
         records: std::sync::mpsc::Receiver<Committed<Item>>,
         external_url: String,
     ) -> std::io::Result<(Vec<JoinHandle<()>>, tokio::task::JoinHandle<()>)> {
-        let Self { state, log, clock, metrics, skipped } = self;
+        let Self { state, log, clock, metrics, troubles, skipped } = self;
         let (due, due_messages) = mpsc::channel(DUE_MAX);
         let (ticks, received_ticks) = std::sync::mpsc::sync_channel(1);
         let engine = EngineThread {
@@ -405,7 +407,7 @@ impl Workers {
             spawn("engine", move || engine.run())?,
             spawn("evaluator", move || evaluator.run())?,
         ];
-        Ok((threads, tokio::spawn(deliver::run(due_messages, log, clock, metrics))))
+        Ok((threads, tokio::spawn(deliver::run(due_messages, log, clock, metrics, troubles))))
     }
 }
 

@@ -1,17 +1,19 @@
-//! Troubles: what is wrong with the data directory or the clock while the daemon goes on.
+//! Troubles: what is wrong with the data directory, the clock or a notifier while the daemon goes on.
 //!
-//! What recovery found, the journal's health and the clock come in; findings and the reasons why the
+//! What recovery found, the journal's health, the clock and attempts to deliver come in; findings and the reasons why the
 //! daemon is not ready go out. Never is a trouble counted without being shown.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use super::failing::Failing;
 use super::threads::Log;
 use crate::clock::{Clock, Stopwatch};
 use crate::correlate::Finding;
 use crate::internal_telemetry::happening::TroubleFound;
 use crate::internal_telemetry::{JournalSeen, Metrics};
 use crate::journal;
+use crate::notify::{Failure, Message};
 use crate::signal::Timestamp;
 
 /// The wall clock may differ from the monotonic one by this much between two ticks before it counts as
@@ -72,6 +74,7 @@ pub(super) struct Troubles {
 struct Held {
     log: Option<Log>,
     found: Vec<Finding>,
+    failing: Failing,
     /// What the journal said when it was asked last.
     was_full: bool,
     snapshots_failed: u64,
@@ -132,9 +135,18 @@ impl Troubles {
         }
     }
 
+    /// An attempt to deliver a message ended.
+    pub(super) fn attempted(&self, message: &Message, failure: Option<&Failure>, at: Timestamp) {
+        let said = self.held().failing.attempted(message, failure, at);
+        if let Some(message) = said {
+            TroubleFound { kind: "notifier_fails", message: &message }.emit(&self.metrics);
+        }
+    }
+
     /// For `/api/findings`.
     pub(super) fn findings(&self) -> Vec<Finding> {
-        self.held().found.clone()
+        let held = self.held();
+        held.found.iter().cloned().chain(held.failing.findings()).collect()
     }
 
     /// Why no work can be taken; none: ready.
