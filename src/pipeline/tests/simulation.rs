@@ -4,11 +4,14 @@
 //! Nobody shares code with the oracle: it knows which batches were issued, which were acknowledged and what a
 //! notifier heard, and holds the books against that, after each crash and at the end.
 
+mod held;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use self::held::{Alerts, alerts, held};
 use super::super::evaluation::entries;
 use super::super::state::{Entry, State, read};
 use super::super::terms::Terms;
@@ -77,6 +80,8 @@ struct Oracle {
     heard: BTreeMap<String, BTreeSet<Text>>,
     n_crashes: usize,
     n_snapshots: usize,
+    /// Alerts that were there before and after a crash.
+    n_alerts: usize,
 }
 
 struct World {
@@ -89,6 +94,8 @@ struct World {
     /// Deliveries on their way, by the number of the batch; one may be there twice.
     packets: Vec<usize>,
     oracle: Oracle,
+    /// Alerts whose change was on its way to the disk when it failed.
+    in_doubt: BTreeSet<String>,
     trace: Vec<String>,
 }
 
@@ -111,6 +118,7 @@ impl World {
             daemon: None,
             packets: Vec::new(),
             oracle: Oracle::default(),
+            in_doubt: BTreeSet::new(),
             trace: Vec::new(),
         };
         world.start();
@@ -186,6 +194,7 @@ impl World {
 
     fn crash(&mut self, why: &str) {
         let Some(daemon) = self.daemon.take() else { return };
+        let before = alerts(&daemon.state);
         drop(daemon);
         self.oracle.n_crashes += 1;
         self.note(format!("crash: {why}"));
@@ -204,6 +213,18 @@ impl World {
                 self.disk.platter().cut_power(seed);
             }
         }
+        self.check_alerts(&before);
+    }
+
+    /// What was pending is pending, for as long, and what fired fires.
+    fn check_alerts(&mut self, before: &Alerts) {
+        let in_doubt = std::mem::take(&mut self.in_doubt);
+        let Some(daemon) = &self.daemon else { return };
+        let after = alerts(&daemon.state);
+        for (labels, alert) in before.iter().filter(|(labels, _)| !in_doubt.contains(*labels)) {
+            assert_eq!(after.get(labels), Some(alert), "a restart changed {labels}");
+        }
+        self.oracle.n_alerts += before.len();
     }
 
     fn power_goes_soon(&mut self, within: usize) {
@@ -307,7 +328,14 @@ impl World {
                     self.apply(&waiting, point);
                 }
             }
-            Err(Refused::Poisoned) => self.crash("the disk failed"),
+            Err(Refused::Poisoned) => {
+                let changed = group.iter().flat_map(|waiting| match &waiting.entry {
+                    Entry::Alerts { transitions, .. } => transitions.as_slice(),
+                    _ => &[],
+                });
+                self.in_doubt = changed.map(|transition| transition.labels.to_string()).collect();
+                self.crash("the disk failed");
+            }
             Err(Refused::DiskFull | Refused::Full) => self.refused(group),
         }
     }
@@ -490,28 +518,6 @@ impl World {
     }
 }
 
-/// Everything that the log alone decides, by its name.
-fn held(state: &State, last: Point) -> BTreeMap<String, String> {
-    let mut held = BTreeMap::new();
-    for section in state.save(last).unwrap().sections {
-        if ["terms", "measure", "dispatcher", "archive"]
-            .iter()
-            .any(|name| section.name.starts_with(name))
-        {
-            held.insert(section.name, format!("{:?}", section.bytes));
-        }
-    }
-    let all = RequestFilter { limit: 100_000, ..RequestFilter::default() };
-    let engine = read(&state.engine);
-    held.insert("requests".to_owned(), format!("{:?}", engine.requests(&all)));
-    held.insert("books".to_owned(), format!("{:?}", engine.ledger()));
-    let alerts = read(&state.evaluator).active().into_iter();
-    let alerts =
-        alerts.map(|alert| format!("{:?} {:?} {:?}", alert.labels, alert.state, alert.active_at));
-    held.insert("alerts".to_owned(), alerts.collect::<Vec<_>>().join("\n"));
-    held
-}
-
 /// What happened, step by step.
 fn run(seed: u64) -> Vec<String> {
     let mut world = World::new(seed);
@@ -532,8 +538,10 @@ fn run(seed: u64) -> Vec<String> {
     assert!(world.oracle.n_crashes >= CRASHES);
     assert!(!world.oracle.acked.is_empty(), "a vacuous run");
     let (crashes, snapshots) = (world.oracle.n_crashes, world.oracle.n_snapshots);
-    let acked = world.oracle.acked.len();
-    world.note(format!("{crashes} crashes, {snapshots} snapshots, {acked} acknowledged"));
+    let (acked, alerts) = (world.oracle.acked.len(), world.oracle.n_alerts);
+    world.note(format!(
+        "{crashes} crashes, {snapshots} snapshots, {acked} acknowledged, {alerts} alerts kept"
+    ));
     world.trace
 }
 
@@ -544,7 +552,7 @@ fn whatever_fails_nothing_acknowledged_is_lost_or_counted_twice() {
         Some(seed) => (seed, 1),
         None => (0, number("SIMULATED_RUNS").unwrap_or(RUNS)),
     };
-    let (mut n_crashes, mut n_acked, mut n_snapshots) = (0, 0, 0);
+    let (mut n_crashes, mut n_acked, mut n_snapshots, mut n_alerts) = (0, 0, 0, 0);
     for seed in first..first + n {
         let ran = std::panic::catch_unwind(|| run(seed));
         let trace = ran.unwrap_or_else(|panicked| {
@@ -557,11 +565,12 @@ fn whatever_fails_nothing_acknowledged_is_lost_or_counted_twice() {
         n_crashes += numbers[0];
         n_snapshots += numbers[1];
         n_acked += numbers[2];
+        n_alerts += numbers[3];
     }
     println!(
-        "{n} simulated runs, {n_crashes} crashes, {n_snapshots} snapshots, {n_acked} batches acknowledged"
+        "{n} simulated runs, {n_crashes} crashes, {n_snapshots} snapshots, {n_acked} batches acknowledged, {n_alerts} alerts kept"
     );
-    assert!(n == 1 || n_snapshots > 0);
+    assert!(n == 1 || (n_snapshots > 0 && n_alerts > 0));
 }
 
 #[test]
