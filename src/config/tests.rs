@@ -214,7 +214,7 @@ fn scrape_jobs_are_checked_with_their_places() {
             dir/c.yaml:2:72: `metrics` is not a path, as /metrics
                   - {job: a, targets: ['http://h:1'], timeout: 20s, scheme: ftp, path: metrics, preset: nats}
                                                                                        ^
-            dir/c.yaml:2:89: `nats` is not rabbitmq, kafka, redis, knative or openfaas
+            dir/c.yaml:2:89: `nats` is not rabbitmq, kafka, redis, knative, openfaas or pubsub
                   - {job: a, targets: ['http://h:1'], timeout: 20s, scheme: ftp, path: metrics, preset: nats}
                                                                                                         ^
             dir/c.yaml:3:64: `(` is no regular expression: regex parse error:

@@ -219,6 +219,10 @@ fn merge_message(into: &mut MessageRef, other: &MessageRef) {
     into.receive_count = into.receive_count.max(other.receive_count);
     into.dead_letter_source =
         into.dead_letter_source.take().or_else(|| other.dead_letter_source.clone());
+    into.group = match (into.group, other.group) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    };
     into.trace = into.trace.or(other.trace);
     into.failed |= other.failed;
 }

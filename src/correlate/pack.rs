@@ -254,6 +254,7 @@ impl<'a> Pen<'a> {
         self.option(message.sent.as_ref(), |pen, sent| pen.time(*sent));
         self.option(message.receive_count.as_ref(), |pen, n| pen.number(u64::from(*n)));
         self.option(message.dead_letter_source.as_ref(), Self::name);
+        self.option(message.group.as_ref(), |pen, n| pen.number(u64::from(*n)));
         self.option(message.trace.as_ref(), Self::context);
     }
 
@@ -456,6 +457,7 @@ impl<'a> Reader<'a> {
         message.sent = self.option(Self::time);
         message.receive_count = self.option(Self::small);
         message.dead_letter_source = self.option(Self::text);
+        message.group = self.option(Self::small).and_then(|n| u8::try_from(n).ok());
         message.trace = self.option(Self::context);
         message
     }

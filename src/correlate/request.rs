@@ -218,6 +218,8 @@ pub struct Invocation {
     /// An init came before it.
     pub cold_start: bool,
     pub billed: Option<Duration>,
+    /// Of the whole attempt, however many requests share it.
+    pub cost_usd: Option<f64>,
     pub memory_size_bytes: Option<u64>,
     pub memory_used_bytes: Option<u64>,
     /// The configured limit, where known.
@@ -266,7 +268,8 @@ pub struct Delivery {
     pub duplicate: bool,
     /// It was read from a dead-letter queue.
     pub dead_letter: Option<DeadLetter>,
-    /// The shard or partition that it was in, where its id names one.
+    /// The shard or partition that it was in, where its id names one; else the part that its message group
+    /// falls into, `group-00` to `group-63`.
     pub partition: Option<Text>,
     pub exemplar: Text,
     /// How many taking-ups alike it counts as.

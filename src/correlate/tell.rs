@@ -1,5 +1,6 @@
 //! An invocation and its messages as measuring counts them: once, however many requests share them.
 
+use super::cost;
 use super::fact::Age;
 use super::graph::Node;
 use super::hop::{init_of, lacks_end, own_attempt, own_outcome};
@@ -59,6 +60,7 @@ pub(super) fn invocation(ground: Ground<'_>, node: &Node) -> Invocation {
         init: init.map(|(from, to)| to.since(from)),
         cold_start: node.cold_start().unwrap_or(false),
         billed: known.billed,
+        cost_usd: cost::whole(known, ground.rules).map(cost::usd),
         memory_size_bytes: ground.rules.memory_bytes(known),
         memory_used_bytes: known.memory_used_bytes,
         timeout: ground.rules.timeout(&known.function),
@@ -89,8 +91,13 @@ fn caused_by(ground: Ground<'_>, node: &Node) -> Option<CausedBy> {
     Some(CausedBy { function: Text::clone(function), via })
 }
 
-/// Ids of streams name their place: `shardId-000000000006:4959…` of Kinesis, `orders-3:1041` of Kafka.
+/// Ids of streams name their place: `shardId-000000000006:4959…` of Kinesis, `orders-3:1041` of Kafka. Of
+/// messages in groups, which are taken up one after the other, it is the part that their group falls into.
 fn partition(message: &MessageRef) -> Option<Text> {
+    of_stream(message).or_else(|| message.group.map(|n| format!("group-{n:02}").into()))
+}
+
+fn of_stream(message: &MessageRef) -> Option<Text> {
     let (place, _) = message.id.rsplit_once(':').filter(|_| message.via == Via::Stream)?;
     let (name, number) = place.rsplit_once('-')?;
     let is_numbered = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());

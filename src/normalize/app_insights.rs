@@ -11,6 +11,7 @@ use std::num::NonZeroU32;
 use serde_json::Value;
 
 use super::azure_fields::{field, text};
+use super::azure_records::is_wrapper;
 use super::gather::{Speaker, Told};
 use super::json_facts::error_fact;
 use super::json_fields::{Object, Reader, count, id, millis, truth};
@@ -186,8 +187,11 @@ fn log(row: &Row<'_>) -> Told {
     };
     let mut fields = row.properties.clone();
     if let Some(kind) = text(record, "ExceptionType") {
-        fields.insert("errorType".to_owned(), Value::String(kind.to_owned()));
-        fields.insert("errorMessage".to_owned(), Value::String(line.message.to_owned()));
+        let inner = text(record, "InnermostType").filter(|_| is_wrapper(kind));
+        let message = text(record, "InnermostMessage").filter(|_| inner.is_some());
+        let message = message.unwrap_or(line.message);
+        fields.insert("errorType".to_owned(), Value::String(inner.unwrap_or(kind).to_owned()));
+        fields.insert("errorMessage".to_owned(), Value::String(message.to_owned()));
     }
     if let Some(count) = field(record, "ItemCount") {
         fields.insert("ItemCount".to_owned(), count.clone());

@@ -119,6 +119,7 @@ fn sqs(record: &Object) -> Option<Outer> {
         message.receive_count = system.get("ApproximateReceiveCount").and_then(read_count);
         message.dead_letter_source =
             text(system, "DeadLetterQueueSourceArn").and_then(resource_name).map(Text::from);
+        message.group = text(system, "MessageGroupId").map(MessageRef::group_of);
     }
     let attributes = first(record, &["messageAttributes", "MessageAttributes"]);
     message.trace = attributes.and_then(Value::as_object).and_then(carrier::read);

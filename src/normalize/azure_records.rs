@@ -22,8 +22,8 @@ use super::redact::Redactor;
 use super::shorten::shorten;
 use super::{Config, Normalized, Origin, Undecodable, app_insights, azure_metric};
 use crate::signal::{
-    Platform, PlatformStage, PlatformStatus, Receiver, Resource, Severity, SignalKind, Text,
-    Timestamp,
+    Labels, METRIC_NAME, MetricPoint, MetricValue, Platform, PlatformStage, PlatformStatus,
+    Receiver, Resource, Severity, SignalKind, Temporality, Text, Timestamp,
 };
 
 /// Envelopes inside envelopes; more than relays make.
@@ -157,18 +157,19 @@ fn function_log(record: &Object, properties: &Object, around: Around<'_>) -> Tol
         region: text(record, "location").map(Text::from),
         ..Speaker::default()
     };
-    match execution(properties, around.fallback) {
-        Some(event) => {
-            let stage = if event.stage == PlatformStage::Start { "started" } else { "completed" };
-            let event_key = EventKey { name: format!("azure {stage}"), time: event.time };
-            Told {
-                kind: SignalKind::Platform(Box::new(event)),
-                speaker,
-                event: Some(event_key),
-                points: Vec::new(),
-            }
-        }
-        None => log_record(record, properties, speaker, around),
+    let Some(event) = execution(properties, around.fallback) else {
+        let poison = moved_to_poison(properties, speaker.function.as_deref(), around.fallback);
+        let mut told = log_record(record, properties, speaker, around);
+        told.points.extend(poison);
+        return told;
+    };
+    let stage = if event.stage == PlatformStage::Start { "started" } else { "completed" };
+    let event_key = EventKey { name: format!("azure {stage}"), time: event.time };
+    Told {
+        kind: SignalKind::Platform(Box::new(event)),
+        speaker,
+        event: Some(event_key),
+        points: Vec::new(),
     }
 }
 
@@ -208,16 +209,64 @@ fn is_line(message: &str, verb: &str) -> bool {
 
 fn judge_failure(event: &mut Platform, properties: &Object) {
     let details = ["exceptionType", "exceptionMessage", "exceptionDetails"];
-    let words: Vec<&str> =
-        details.iter().take(2).filter_map(|name| text(properties, name)).collect();
     let is_timeout = details
         .iter()
         .any(|name| text(properties, name).is_some_and(|t| t.contains("FunctionTimeoutException")));
     event.status = Some(if is_timeout { PlatformStatus::Timeout } else { PlatformStatus::Failure });
-    let reason = words.join(": ");
+    let reason = reason(properties);
     if !reason.is_empty() {
         event.error_type = Some(Text::from(shorten(&reason, REASON_BYTES_MAX)));
     }
+}
+
+/// `TYPE: MESSAGE`. The host wraps what user code threw into an exception of its own, which says only that
+/// something was thrown; the details hold the inner one.
+fn reason(properties: &Object) -> String {
+    let kind = text(properties, "exceptionType");
+    let is_wrapped = kind.is_none_or(is_wrapper);
+    let inner = text(properties, "exceptionDetails").filter(|_| is_wrapped).and_then(innermost);
+    let words = || [kind, text(properties, "exceptionMessage")].into_iter().flatten();
+    inner.unwrap_or_else(|| words().collect::<Vec<_>>().join(": "))
+}
+
+/// `FunctionInvocationException` of the host, by whatever namespace.
+pub(super) fn is_wrapper(kind: &str) -> bool {
+    kind.rsplit('.').next() == Some("FunctionInvocationException")
+}
+
+/// The last of `OUTER : message ---> INNER : message`, as .NET writes exceptions, without where it was.
+fn innermost(details: &str) -> Option<String> {
+    let (_, inner) = details.rsplit_once("---> ")?;
+    let line = inner.lines().next().unwrap_or_default();
+    let line = line.split("   at ").next().unwrap_or(line).trim();
+    let line = line.replacen(" : ", ": ", 1);
+    (!line.is_empty()).then_some(line)
+}
+
+/// What the Functions host writes when it moves a message of a storage queue to the poison queue beside it:
+/// one arrival there. It names no message, so only the count is known.
+fn moved_to_poison(
+    properties: &Object,
+    function: Option<&str>,
+    time: Timestamp,
+) -> Option<MetricPoint> {
+    let is_users = |category: &str| category.ends_with(".User");
+    let message =
+        text(properties, "message")?.strip_prefix("Message has reached MaxDequeueCount of ")?;
+    if text(properties, "category").is_none_or(is_users) {
+        return None;
+    }
+    let (_, queue) = message.split_once("Moving message to queue '")?;
+    let (queue, _) = queue.split_once('\'')?;
+    let source = queue.strip_suffix("-poison").filter(|source| !source.is_empty())?;
+    let named = [
+        (METRIC_NAME, "throughline_dlq_arrivals_total"),
+        ("queue", queue),
+        ("source_queue", source),
+        ("faas_name", function.unwrap_or_default()),
+    ];
+    let value = MetricValue::Sum { value: 1.0, monotonic: true, temporality: Temporality::Delta };
+    Some(MetricPoint { labels: Labels::of(&named), time, start: None, value })
 }
 
 /// A log record: the properties are its fields, the envelope's own stay attributes.
@@ -232,6 +281,8 @@ fn log_record(record: &Object, properties: &Object, speaker: Speaker, around: Ar
             flat.entry(key.clone()).or_insert_with(|| value.clone());
         }
     }
+    let wrapped = text(properties, "exceptionType").filter(|kind| is_wrapper(kind));
+    let inner = wrapped.and_then(|_| innermost(text(properties, "exceptionDetails")?));
     let known = [
         ("exceptionType", "errorType"),
         ("exceptionMessage", "errorMessage"),
@@ -241,6 +292,10 @@ fn log_record(record: &Object, properties: &Object, speaker: Speaker, around: Ar
         if let Some(value) = field(properties, azure).and_then(id) {
             flat.insert(ours.to_owned(), Value::String(value.to_string()));
         }
+    }
+    if let Some((kind, message)) = inner.as_deref().and_then(|inner| inner.split_once(": ")) {
+        flat.insert("errorType".to_owned(), kind.into());
+        flat.insert("errorMessage".to_owned(), message.into());
     }
     let level = ["level", "Level"].iter().find_map(|name| text(properties, name));
     let level = level.or_else(|| text(record, "level"));

@@ -218,3 +218,38 @@ fn what_is_no_record_is_rejected_and_its_neighbours_are_unharmed() {
         &expect!["undecodable: JSON is cut off: EOF while parsing an object at line 1 column 13"],
     );
 }
+
+/// What user code threw, not what the host wrapped it in; .NET writes both.
+#[test]
+fn an_exception_that_the_host_wrapped_is_told_as_what_it_is() {
+    let failed = "Executed 'Functions.hello' (Failed, Id=g-1, Duration=25ms)";
+    let wrapper = "Microsoft.Azure.WebJobs.Host.FunctionInvocationException";
+    let details = format!(
+        "{wrapper} : Exception while executing function: Functions.hello ---> System.InvalidOperationException : no stock\n   at Shop.Hello.Run() in /src/Hello.cs:line 12\n   End of inner exception"
+    );
+    let thrown = json!({"exceptionType": wrapper, "exceptionMessage": "Exception while executing function: Functions.hello",
+        "exceptionDetails": details});
+    let mut logged = thrown.clone();
+    logged["category"] = "Host.Results".into();
+    let bare = json!({"exceptionType": wrapper, "exceptionMessage": "Exception while executing function: Functions.hello"});
+    check(
+        json!({"records": [host(failed, &thrown), host("it failed", &logged), host(failed, &bare)]}),
+        &expect![[r#""#]],
+    );
+}
+
+/// The host names the queue and the poison queue, and no message: one arrival.
+#[test]
+fn a_message_that_moves_to_the_poison_queue_is_an_arrival_there() {
+    let moved =
+        "Message has reached MaxDequeueCount of 5. Moving message to queue 'orders-poison'.";
+    check(
+        json!({"records": [
+            host(moved, &json!({"category": "Host.Triggers.Queues", "level": "Warning"})),
+            host(moved, &json!({"category": "Function.hello.User"})),
+            host("Message has reached MaxDequeueCount of 5. Moving message to queue 'odd'.",
+                &json!({"category": "Host.Triggers.Queues"})),
+        ]}),
+        &expect![[r#""#]],
+    );
+}

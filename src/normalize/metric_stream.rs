@@ -140,12 +140,14 @@ pub(crate) fn read_record(record: &MetricRecord, speaker: &Resource, gather: &mu
 /// Whether a queue is called as dead-letter queues are. It only adds a series of that name, so that alerts
 /// about dead letters need no configuration; which queue it serves, and that a message was dead-lettered, is
 /// never taken from a name.
-/// `orders-dlq`, `orders_dead_letter`, `OrdersDLQ.fifo`, `orders-dead-letter-queue`.
+/// `orders-dlq`, `orders_dead_letter`, `OrdersDLQ.fifo`, `orders-dead-letter-queue`, and the `orders-poison`
+/// that the Functions host makes beside a storage queue.
 pub fn is_dead_letter_name(queue: &str) -> bool {
     let name = queue.to_ascii_lowercase();
     let name = name.strip_suffix(".fifo").unwrap_or(&name);
     let letters: String = name.chars().filter(char::is_ascii_alphanumeric).collect();
     name.starts_with("dlq-")
+        || name.ends_with("-poison")
         || ["dlq", "deadletter", "deadletters", "deadletterqueue", "deadletterq"]
             .iter()
             .any(|suffix| letters.ends_with(suffix))
@@ -159,6 +161,7 @@ fn point(record: &MetricRecord, time: Timestamp) -> Option<MetricPoint> {
                 MetricValue::Sum { value: sum?, monotonic: true, temporality: Temporality::Delta }
             }
             Statistic::Max => MetricValue::Gauge(max?),
+            Statistic::MaxMillis => MetricValue::Gauge(max? / 1_000.0),
         };
         return Some(MetricPoint { labels: known.labels, time, start: None, value });
     }
@@ -171,6 +174,8 @@ fn point(record: &MetricRecord, time: Timestamp) -> Option<MetricPoint> {
 enum Statistic {
     Sum,
     Max,
+    /// Told in seconds.
+    MaxMillis,
 }
 
 struct KnownSeries {
@@ -201,6 +206,11 @@ fn known_series(record: &MetricRecord) -> Option<KnownSeries> {
         }
         ("AWS/SQS", "ApproximateAgeOfOldestMessage", "QueueName") => {
             max(of("throughline_queue_oldest_age_seconds", "queue"))
+        }
+        // Milliseconds that the last record read was old: how far the stream's consumers are behind.
+        ("AWS/Kinesis", "GetRecords.IteratorAgeMilliseconds", "StreamName") => {
+            let labels = of("throughline_queue_oldest_age_seconds", "queue");
+            Some(KnownSeries { labels, statistic: Statistic::MaxMillis })
         }
         _ => None,
     }

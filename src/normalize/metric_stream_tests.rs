@@ -30,6 +30,19 @@ fn check(records: &[String], expect: &Expect) {
 }
 
 #[test]
+fn the_age_of_a_stream_s_last_read_record_is_that_of_its_queue() {
+    let (stream, name) = (json!({"StreamName": "clicks"}), "GetRecords.IteratorAgeMilliseconds");
+    check(
+        &[record("AWS/Kinesis", name, &stream, "Milliseconds")],
+        &expect![[r#"
+            2026-11-25T09:59:00.000000000Z metric throughline_queue_oldest_age_seconds{queue="clicks"} gauge=0.004 account=123456789012 region=eu-west-1
+            1 signals, 0 rejected, 0 filtered
+        "#]],
+    );
+    assert!(is_dead_letter_name("orders-poison") && !is_dead_letter_name("poison-control"));
+}
+
+#[test]
 fn the_contracts_metrics_come_from_exactly_one_set_of_dimensions() {
     let function = json!({"FunctionName": "pay"});
     let alias = json!({"FunctionName": "pay", "Resource": "pay:live"});

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{SpanId, Text, Timestamp, TraceId};
+use super::{Fnv128, SpanId, Text, Timestamp, TraceId};
 
 /// Everything a signal says that matters for joining and judging. Empty where it says nothing.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -64,6 +64,9 @@ pub struct MessageRef {
     pub receive_count: Option<u32>,
     /// The queue that it fell out of, where it is read from a dead-letter queue.
     pub dead_letter_source: Option<Text>,
+    /// Which of [`MessageRef::GROUPS`] parts its message group or ordering key falls into: SQS
+    /// `MessageGroupId`. Groups are as many as customers; their parts are few enough to count.
+    pub group: Option<u8>,
     /// The trace context that the message itself carries.
     pub trace: Option<TraceContext>,
     /// True where this signal says that processing this very message failed.
@@ -71,6 +74,14 @@ pub struct MessageRef {
 }
 
 impl MessageRef {
+    pub const GROUPS: u8 = 64;
+
+    /// The part that a message group falls into: the same everywhere and always.
+    pub fn group_of(name: &str) -> u8 {
+        let [first, ..] = Fnv128::default().field(name.as_bytes()).finish().to_le_bytes();
+        first % Self::GROUPS
+    }
+
     pub fn new(id: impl Into<Text>, via: Via) -> Self {
         Self {
             id: id.into(),
@@ -79,6 +90,7 @@ impl MessageRef {
             sent: None,
             receive_count: None,
             dead_letter_source: None,
+            group: None,
             trace: None,
             failed: false,
         }
@@ -138,7 +150,8 @@ impl ErrorKind {
 
     /// Judges an error by its type and message, in the words that runtimes and SDKs use.
     pub fn of(text: &str) -> Self {
-        let text = text.to_ascii_lowercase();
+        // .NET's name for an object in the wrong state says nothing of its input.
+        let text = text.to_ascii_lowercase().replace("invalidoperationexception", "");
         let any = |words: &[&str]| words.iter().any(|word| text.contains(word));
         if any(&[
             "throttl",
@@ -159,6 +172,15 @@ impl ErrorKind {
             "signal: killed",
         ]) {
             Self::OutOfMemory
+        } else if any(&[
+            // More instances than the other side has connections for: PostgreSQL, MySQL, pools before them.
+            "too many connections",
+            "too many clients",
+            "connection slots",
+            "max_user_connections",
+            "no more connections allowed",
+        ]) {
+            Self::Connection
         } else if any(&["timed out", "timeout", "deadline exceeded", "deadlineexceeded"]) {
             Self::Timeout
         } else if any(&[
@@ -237,8 +259,13 @@ mod tests {
             ("ProvisionedThroughputExceededException", ErrorKind::Throttled),
             ("AccessDeniedException: User is not authorized", ErrorKind::AccessDenied),
             ("connect ECONNREFUSED 10.0.0.1:5432", ErrorKind::Connection),
+            ("FATAL: sorry, too many clients already", ErrorKind::Connection),
+            ("remaining connection slots are reserved", ErrorKind::Connection),
+            ("ER_CON_COUNT_ERROR: Too many connections", ErrorKind::Connection),
             ("ValidationException", ErrorKind::Validation),
             ("KeyError: 'id'", ErrorKind::Other),
+            ("System.InvalidOperationException: no stock", ErrorKind::Other),
+            ("System.InvalidOperationException: the request is invalid", ErrorKind::Validation),
         ] {
             assert_eq!(ErrorKind::of(text), kind, "{text}");
         }

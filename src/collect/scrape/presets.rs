@@ -26,6 +26,8 @@ pub enum Preset {
     Knative,
     /// The gateway and the JetStream queue worker.
     Openfaas,
+    /// prometheus-community/stackdriver_exporter with `--monitoring.metrics-prefixes=pubsub.googleapis.com/subscription`.
+    Pubsub,
 }
 
 /// How a value is read.
@@ -118,9 +120,25 @@ const OPENFAAS: &[Mapping] = &[
     }),
 ];
 
+const PUBSUB: &[Mapping] = &[
+    depth(
+        "stackdriver_pubsub_subscription_pubsub_googleapis_com_subscription_num_undelivered_messages",
+        PUBSUB_LABELS,
+    ),
+    Mapping {
+        from: "stackdriver_pubsub_subscription_pubsub_googleapis_com_subscription_oldest_unacked_message_age",
+        to: OLDEST_AGE,
+        reading: Reading::AsIs,
+        labels: PUBSUB_LABELS,
+        per_instance: false,
+    },
+];
+const PUBSUB_LABELS: &[(&str, &str)] =
+    &[("subscription_id", "queue"), ("project_id", "project_id")];
+
 impl Preset {
     /// The words of `preset`.
-    pub const NAMES: &str = "rabbitmq, kafka, redis, knative or openfaas";
+    pub const NAMES: &str = "rabbitmq, kafka, redis, knative, openfaas or pubsub";
 
     /// None for other words.
     pub fn of(word: &str) -> Option<Self> {
@@ -130,6 +148,7 @@ impl Preset {
             "redis" => Self::Redis,
             "knative" => Self::Knative,
             "openfaas" => Self::Openfaas,
+            "pubsub" => Self::Pubsub,
             _ => return None,
         })
     }
@@ -142,6 +161,7 @@ impl Preset {
             Self::Redis => REDIS,
             Self::Knative => KNATIVE,
             Self::Openfaas => OPENFAAS,
+            Self::Pubsub => PUBSUB,
         };
         let mapping = mappings.iter().find(|mapping| mapping.from == labels.name())?;
         Some((mapping.labels(labels)?, mapping.value(value, now)?))
@@ -181,6 +201,31 @@ mod tests {
         let found = preset.map(&Labels::of(labels), value, 1000.0);
         let found = found.map(|(labels, value)| (labels.to_string(), value));
         assert_eq!(found, expect.map(|(labels, value)| (labels.to_owned(), value)));
+    }
+
+    #[test]
+    fn subscriptions_tell_what_waits_and_for_how_long() {
+        let name = |metric: &str| {
+            format!("stackdriver_pubsub_subscription_pubsub_googleapis_com_subscription_{metric}")
+        };
+        let (depth, age) = (name("num_undelivered_messages"), name("oldest_unacked_message_age"));
+        let of = |name, id| [("__name__", name), ("subscription_id", id), ("project_id", "shop")];
+        for (name, id, expect) in [
+            (&depth, "orders", r#"throughline_queue_depth{project_id="shop", queue="orders"}"#),
+            (
+                &depth,
+                "orders-dlq",
+                r#"throughline_dlq_depth{project_id="shop", queue="orders-dlq"}"#,
+            ),
+            (
+                &age,
+                "orders",
+                r#"throughline_queue_oldest_age_seconds{project_id="shop", queue="orders"}"#,
+            ),
+        ] {
+            check(Preset::Pubsub, &of(name, id), 7.0, Some((expect, 7.0)));
+        }
+        check(Preset::Pubsub, &of(&name("sent_message_count"), "orders"), 7.0, None);
     }
 
     #[test]

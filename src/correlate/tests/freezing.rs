@@ -198,7 +198,17 @@ fn message() -> impl Strategy<Value = MessageRef> {
                 sent.map(|_| TraceContext { trace_id: trace(3), span_id: Some(span_id(4)) });
             let dead_letter_source = queue.clone();
             let via = if failed { Via::Queue } else { Via::Unknown };
-            MessageRef { id, queue, via, sent, receive_count, dead_letter_source, trace, failed }
+            let group = receive_count.and_then(|n| u8::try_from(n % 300).ok());
+            MessageRef {
+                queue,
+                sent,
+                receive_count,
+                dead_letter_source,
+                group,
+                trace,
+                failed,
+                ..MessageRef::new(id, via)
+            }
         },
     )
 }

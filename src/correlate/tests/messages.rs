@@ -155,14 +155,18 @@ fn a_message_id_that_everybody_uses_joins_nothing() {
 }
 
 #[test]
-fn a_message_of_a_stream_is_counted_in_its_shard_and_others_in_none() {
+fn a_message_is_counted_in_its_shard_or_the_part_of_its_group_and_others_in_none() {
     let via =
         |via: Via| move |facts: &mut Facts| facts.received.iter_mut().for_each(|m| m.via = via);
     let taken = |n: u8, id: &str, way: Via| {
         span("count", [n, 1, 0], i64::from(n), 100).received(id, "clicks").facts(via(way))
     };
     let mut world = World::new(Config::default());
+    let in_group = |facts: &mut Facts| {
+        facts.received.iter_mut().for_each(|m| m.group = Some(MessageRef::group_of("tenant-7")));
+    };
     world.hear(&[
+        span("count", [6, 1, 0], 6, 100).received("77", "clicks").facts(in_group),
         taken(1, "shardId-000000000006:4959", Via::Stream),
         taken(2, "clicks-3:1041", Via::Stream),
         taken(3, "orders-3:1041", Via::Stream),
@@ -173,5 +177,8 @@ fn a_message_of_a_stream_is_counted_in_its_shard_and_others_in_none() {
     let mut found: Vec<&Delivery> = world.deliveries.values().collect();
     found.sort_by_key(|delivery| delivery.taken_up);
     let partitions: Vec<Option<&str>> = found.iter().map(|d| d.partition.as_deref()).collect();
-    assert_eq!(partitions, [Some("shardId-000000000006"), Some("clicks-3"), None, None, None]);
+    let group = format!("group-{:02}", MessageRef::group_of("tenant-7"));
+    let expected =
+        [Some("shardId-000000000006"), Some("clicks-3"), None, None, None, Some(&*group)];
+    assert_eq!(partitions, expected);
 }

@@ -12,6 +12,9 @@ use super::{either, number, text};
 /// Most messages taken from one signal: Lambda's largest SQS batch (10,000).
 pub(crate) const MESSAGES_MAX: usize = 10_000;
 
+/// What ends the path of a dead-letter queue of Service Bus.
+const SERVICE_BUS_DLQ: &str = "/$deadletterqueue";
+
 /// The side of a message that a signal is on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Side {
@@ -33,6 +36,8 @@ pub(crate) struct Messaging<'a> {
     sent: Option<Timestamp>,
     receive_count: Option<u32>,
     dead_letter_source: Option<&'a str>,
+    /// Messages with one key are delivered one after the other.
+    ordering_key: Option<&'a str>,
 }
 
 impl<'a> Messaging<'a> {
@@ -60,6 +65,7 @@ impl<'a> Messaging<'a> {
             "gcp_pubsub.message.delivery_attempt" | "servicebus.message.delivery_count" => {
                 either(&mut self.receive_count, count(value));
             }
+            "gcp_pubsub.message.ordering_key" => self.ordering_key = text(value),
             "dead_letter.source" => self.dead_letter_source = text(value),
             _ => {}
         }
@@ -83,6 +89,18 @@ impl<'a> Messaging<'a> {
     /// The queue's own name, not its ARN or URL.
     pub(crate) fn queue(&self) -> Option<&'a str> {
         self.destination.or(self.destination_arn).map(own_name).filter(|name| !name.is_empty())
+    }
+
+    /// The queue that the messages fell out of, where they lie in a dead-letter queue. Service Bus has those
+    /// below the queue or subscription that they serve.
+    fn dead_letters_of(&self) -> Option<&'a str> {
+        let below = || {
+            let queue = self.queue()?;
+            let at = queue.len().checked_sub(SERVICE_BUS_DLQ.len())?;
+            let (source, end) = queue.split_at_checked(at)?;
+            end.eq_ignore_ascii_case(SERVICE_BUS_DLQ).then_some(source)
+        };
+        self.dead_letter_source.map(own_name).or_else(below)
     }
 
     /// The operation as the semantic conventions or the library call it.
@@ -134,7 +152,8 @@ impl<'a> Messaging<'a> {
                 queue: queue.clone(),
                 sent: self.sent,
                 receive_count: self.receive_count,
-                dead_letter_source: self.dead_letter_source.map(own_name).map(Text::from),
+                dead_letter_source: self.dead_letters_of().map(Text::from),
+                group: self.ordering_key.map(MessageRef::group_of),
                 ..MessageRef::new(id, via)
             })
         })
@@ -152,6 +171,7 @@ impl<'a> Messaging<'a> {
             destination: self.destination.or(self.destination_arn).or_else(|| span.queue()),
             sent: self.sent,
             dead_letter_source: self.dead_letter_source.or(span.dead_letter_source),
+            ordering_key: self.ordering_key.or(span.ordering_key),
             ..*self
         };
         let via = told.via(None);
@@ -233,6 +253,19 @@ mod tests {
             ("event_bus", Via::EventBus),
         ] {
             assert_eq!(via_of_system(system), via, "{system}");
+        }
+    }
+
+    #[test]
+    fn a_dead_letter_queue_of_service_bus_lies_below_what_it_serves() {
+        for (queue, source) in [
+            ("orders/$DeadLetterQueue", Some("orders")),
+            ("shop/subscriptions/mail/$deadletterqueue", Some("shop/subscriptions/mail")),
+            ("orders", None),
+            ("$deadletterqueue", None),
+        ] {
+            let messaging = Messaging { destination: Some(queue), ..Messaging::default() };
+            assert_eq!(messaging.dead_letters_of(), source, "{queue}");
         }
     }
 
