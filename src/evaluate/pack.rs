@@ -8,7 +8,7 @@ pub const PACK: &str = include_str!("../../alert-rules/throughline.rules.yaml");
 pub const DEMO_SLOS: &str = include_str!("../../alert-rules/slo/demo.yaml");
 
 /// (alert, page).
-const RUNBOOKS: [(&str, &str); 21] = [
+const RUNBOOKS: [(&str, &str); 22] = [
     ("QueueLagRising", include_str!("../../alert-rules/runbooks/QueueLagRising.md")),
     ("DlqGrew", include_str!("../../alert-rules/runbooks/DlqGrew.md")),
     ("DlqNotEmpty", include_str!("../../alert-rules/runbooks/DlqNotEmpty.md")),
@@ -29,6 +29,7 @@ const RUNBOOKS: [(&str, &str); 21] = [
     ("ConnectionErrors", include_str!("../../alert-rules/runbooks/ConnectionErrors.md")),
     ("AccessDenied", include_str!("../../alert-rules/runbooks/AccessDenied.md")),
     ("VersionRegression", include_str!("../../alert-rules/runbooks/VersionRegression.md")),
+    ("CostPerSuccess", include_str!("../../alert-rules/runbooks/CostPerSuccess.md")),
     ("CostSpike", include_str!("../../alert-rules/runbooks/CostSpike.md")),
     ("NoData", include_str!("../../alert-rules/runbooks/NoData.md")),
     ("DaemonTrouble", include_str!("../../alert-rules/runbooks/DaemonTrouble.md")),

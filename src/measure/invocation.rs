@@ -7,7 +7,7 @@ use crate::correlate::{Invocation, Outcome};
 use crate::number::{f64_from_u64, f64_from_usize};
 use crate::series::catalog::{
     BILLED_GB_SECONDS, COLD_STARTS, DEPENDENCY_CALLS, DEPENDENCY_DURATION, INIT_DURATION,
-    INVOCATION_DURATION, INVOCATION_ERRORS, INVOCATIONS, NEAR_TIMEOUTS, RETRIES,
+    INVOCATION_COST, INVOCATION_DURATION, INVOCATION_ERRORS, INVOCATIONS, NEAR_TIMEOUTS, RETRIES,
     SERVICE_GRAPH_FAILED, SERVICE_GRAPH_REQUESTS, SERVICE_GRAPH_SERVER, THROTTLES,
     UNCORRELATED_SIGNALS,
 };
@@ -44,6 +44,9 @@ pub(super) fn tally(invocation: &Invocation, tally: &mut Tally<'_>) {
     if let (Some(billed), Some(bytes)) = (invocation.billed, invocation.memory_size_bytes) {
         let gigabytes = f64_from_u64(bytes) / GIGABYTE;
         tally.add(BILLED_GB_SECONDS, &[name], billed.as_secs_f64() * gigabytes);
+    }
+    if let Some(cost) = invocation.cost_usd {
+        tally.add(INVOCATION_COST, &[name, ("outcome", invocation.outcome.as_str())], cost);
     }
     for resource in &invocation.throttled_by {
         tally.count(THROTTLES, &[name, ("resource", resource), ("source", "caller")]);

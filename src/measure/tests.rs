@@ -62,6 +62,7 @@ fn invocation(id: &str, outcome: Outcome, end_millis: i64) -> Invocation {
         init: Some(Duration::from_millis(310)),
         cold_start: true,
         billed: Some(Duration::from_millis(2800)),
+        cost_usd: Some(0.000_023_4),
         memory_size_bytes: Some(512 << 20),
         memory_used_bytes: Some(100),
         timeout: Some(Duration::from_secs(3)),

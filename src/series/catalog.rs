@@ -13,6 +13,7 @@ pub const REQUEST_COST: &str = "throughline_request_cost_usd_total";
 pub const REQUESTS_OPEN: &str = "throughline_requests_open";
 pub const INVOCATIONS: &str = "throughline_invocations_total";
 pub const INVOCATION_ERRORS: &str = "throughline_invocation_errors_total";
+pub const INVOCATION_COST: &str = "throughline_invocation_cost_usd_total";
 pub const INVOCATION_DURATION: &str = "throughline_invocation_duration_seconds";
 pub const INIT_DURATION: &str = "throughline_init_duration_seconds";
 pub const COLD_STARTS: &str = "throughline_cold_starts_total";
@@ -143,6 +144,14 @@ pub const METRICS: &[Metric] = &[
     counter(INVOCATIONS, "Attempts that ended, good and bad.").each("outcome", OUTCOMES),
     counter(INVOCATION_ERRORS, "Attempts that failed, by kind of error.")
         .each("error_kind", ERROR_KINDS),
+    Metric::new(
+        INVOCATION_COST,
+        MetricType::Counter,
+        "usd",
+        "Cost of attempts that ended, good and bad.",
+    )
+    .parts(PICO)
+    .each("outcome", OUTCOMES),
     seconds(INVOCATION_DURATION, "One attempt, without init.").each("outcome", OUTCOMES),
     seconds(INIT_DURATION, "Init of an execution environment."),
     counter(COLD_STARTS, "Attempts with an init before them.").with(&[RETRIES, NEAR_TIMEOUTS]),
@@ -190,7 +199,7 @@ mod tests {
             throughline_response_duration_seconds throughline_request_queue_wait_seconds \
             throughline_request_cost_usd_total throughline_requests_open \
             throughline_invocations_total throughline_invocation_errors_total \
-            throughline_invocation_duration_seconds throughline_init_duration_seconds \
+            throughline_invocation_cost_usd_total throughline_invocation_duration_seconds throughline_init_duration_seconds \
             throughline_cold_starts_total throughline_retries_total \
             throughline_near_timeouts_total throughline_memory_used_bytes \
             throughline_concurrency throughline_billed_gb_seconds_total \

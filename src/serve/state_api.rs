@@ -139,16 +139,17 @@ async fn findings(State(views): State<Views>) -> Json<Value> {
     Json(json!({"findings": findings}))
 }
 
-/// What a rule found out about one function, or one queue: the rules are the only place that has thresholds.
+/// What a rule found out about one function, queue or flow: the rules are the only place that has thresholds.
 fn of_function(alert: &ActiveAlert) -> Option<Value> {
     let named = |label: &str| alert.labels.get(label).filter(|name| !name.is_empty());
-    let (function, queue) = (named("faas_name"), named("queue"));
-    function.or(queue)?;
+    let (function, queue, flow) = (named("faas_name"), named("queue"), named("flow"));
+    function.or(queue).or(flow)?;
     let note = |name: &str| alert.annotations.get(name).map(|text| &**text);
     Some(json!({
         "kind": alert.labels.get("alertname"),
         "function": function,
         "queue": queue,
+        "flow": flow,
         "message": note("summary").unwrap_or(&alert.rule.name),
         "detail": note("description"),
         "runbook_url": note("runbook_url"),
