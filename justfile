@@ -26,6 +26,11 @@ mutants *NAMES:
 faults *NAMES:
     tests/faults/run {{NAMES}}
 
+# Change every payload of the catalog, and those that others wrote, a thousand times each.
+mutations:
+    CATALOG_MUTATIONS=1000 cargo test --lib event_test::mutation_tests -- --nocapture
+    MUTATIONS_SECONDS=3600 cargo test --test outside_data
+
 # Let libFuzzer choose inputs of a target (facts, promql_parse, promql_evaluate, remote_write) for a while.
 fuzz TARGET="facts" SECONDS="60":
     fuzz/run {{TARGET}} {{SECONDS}}

@@ -50,7 +50,7 @@ async fn life() {
     let url = format!("http://{}", destination.address);
     let extension = Extension::start(&environment, &url, &[]);
     environment.next(1).await;
-    println!("resident after init       {} KiB", extension.resident_kib());
+    println!("resident after init       {}", resident(&extension));
     let mut kept = Vec::new();
     for n in 0..N {
         let id = format!("invocation-{n}");
@@ -62,10 +62,19 @@ async fn life() {
         kept.push(environment.next(n + 2).await.duration_since(ended));
         environment.post(json!([report(&id)])).await;
     }
-    println!("resident after {N} invocations {} KiB", extension.resident_kib());
+    println!("resident after {N} invocations {}", resident(&extension));
     println!("kept after runtimeDone    {}", quantiles(kept));
     let n_posts = destination.accepted().len();
     println!("posts to the destination  {n_posts}");
+}
+
+/// All that is resident, and how much of it is the process's own: the rest are pages of the binary.
+fn resident(extension: &Extension) -> String {
+    let rollup = std::fs::read_to_string(format!("/proc/{}/smaps_rollup", extension.pid()));
+    let rollup = rollup.unwrap_or_default();
+    let own = rollup.lines().find_map(|line| line.strip_prefix("Anonymous:"));
+    let own = own.map(str::trim).unwrap_or("unknown");
+    format!("{} kB, of which its own {own}", extension.resident_kib())
 }
 
 fn quantiles(mut times: Vec<Duration>) -> String {

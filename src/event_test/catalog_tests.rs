@@ -25,7 +25,7 @@ const PATHS: [&str; 12] = [
     "/v1/traces",
 ];
 
-fn catalog() -> BTreeMap<PathBuf, String> {
+pub(super) fn catalog() -> BTreeMap<PathBuf, String> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(FOLDER);
     let entries =
         std::fs::read_dir(folder).expect("the folder").flatten().map(|entry| entry.path());

@@ -10,6 +10,8 @@ mod catalog_tests;
 mod compare;
 mod file;
 mod fill;
+#[cfg(test)]
+mod mutation_tests;
 mod of_request;
 mod packed;
 mod run;

@@ -322,9 +322,13 @@ impl Extension {
         Self { child, folder, started }
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.as_ref().expect("a process").id()
+    }
+
     /// Resident memory in KiB, now.
     pub(crate) fn resident_kib(&self) -> u64 {
-        let pid = self.child.as_ref().expect("a process").id();
+        let pid = self.pid();
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
         line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(0)

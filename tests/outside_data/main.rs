@@ -9,6 +9,8 @@ use std::process::ExitCode;
 mod alertmanager;
 #[path = "../dice/mod.rs"]
 mod dice;
+#[path = "../dice/garble.rs"]
+mod garble;
 mod mutations;
 mod promql;
 mod rules;

@@ -17,29 +17,10 @@ use throughline::signal::Timestamp;
 
 use crate::Report;
 use crate::dice::Dice;
+use crate::garble::garbled;
 use crate::samples::{CASES, Case, Outcome, normalize};
 
 const N_EACH: u64 = 1_000;
-/// What mutations put in.
-const WORDS: [&[u8]; 16] = [
-    b"{",
-    b"}",
-    b"[",
-    b"]",
-    b"\"",
-    b"null",
-    b"-1",
-    b"1e999",
-    b"\\u0000",
-    b"\xff",
-    b"0",
-    b"true",
-    b"\n",
-    b"99999999999999999999",
-    b"{\"type\":\"platform.report\"}",
-    b",",
-];
-
 /// Where the last panic was.
 static PLACE: Mutex<String> = Mutex::new(String::new());
 
@@ -102,7 +83,7 @@ fn mutated(case: &Case, samples: &Path, time: Duration) -> Result<u64, String> {
             return Ok(n);
         }
         let mut dice = dice_of(file, n);
-        let bytes = mutation(&body, &mut dice);
+        let bytes = garbled(&body, &mut dice);
         let run = || normalize(&bytes, *wire, &origin);
         let read = catch_unwind(AssertUnwindSafe(run))
             .map_err(|_| format!("mutation {n}: {}", place()))?;
@@ -144,35 +125,6 @@ fn judge(outcome: &Outcome) -> Result<(), String> {
         return Err("a signal of no resource".to_owned());
     }
     Ok(())
-}
-
-/// One to four changes.
-fn mutation(body: &[u8], dice: &mut Dice) -> Vec<u8> {
-    let mut bytes = body.to_vec();
-    for _ in 0..=dice.below(3) {
-        let at = dice.below(bytes.len());
-        let until = (at + 1 + dice.below(20)).min(bytes.len());
-        match dice.below(6) {
-            0 => bytes.truncate(at),
-            1 => drop(bytes.splice(at..until, [])),
-            2 => {
-                let part = bytes.get(at..until).unwrap_or_default().to_vec();
-                let to = dice.below(bytes.len());
-                drop(bytes.splice(to..to, part));
-            }
-            3 => {
-                if let Some(byte) = bytes.get_mut(at) {
-                    *byte ^= 1 << dice.below(8);
-                }
-            }
-            _ => {
-                let word = WORDS.get(dice.below(WORDS.len())).copied().unwrap_or_default();
-                let until = if dice.below(2) == 0 { at } else { until };
-                drop(bytes.splice(at..until, word.iter().copied()));
-            }
-        }
-    }
-    bytes
 }
 
 /// Other numbers for each mutation of each file.

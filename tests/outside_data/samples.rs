@@ -9,18 +9,35 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
+use throughline::normalize::otlp::OtlpSignal;
 use throughline::normalize::{
     Config, Normalized, Origin, Undecodable, azure_records, cloudflare, cloudwatch_logs, firehose,
-    json_log, lambda_telemetry, metric_stream, pubsub, show, vercel, xray,
+    json_log, lambda_telemetry, metric_stream, otlp, pubsub, show, vercel, xray,
 };
-use throughline::signal::Timestamp;
+use throughline::signal::{Receiver, Timestamp};
 
 use crate::Report;
 
+mod cases;
 mod otel_metrics;
 
+pub(crate) use cases::{CASES, Case};
+
 /// The folders whose every file is accounted for.
-const FOLDERS: [&str; 16] = [
+const FOLDERS: [&str; 30] = [
+    "../otel/awscloudwatch",
+    "../otel/awsfirehose/cwlogs",
+    "../otel/awsfirehose/cwmetricstream",
+    "../otel/awss3_event",
+    "../otel/azureeventhub/receiver",
+    "../otel/azureeventhub/translator_azure",
+    "../otel/countconnector",
+    "../otel/elastic_beats",
+    "../otel/gcp_logentry",
+    "../otel/jaeger",
+    "../otel/otlp_examples",
+    "../otel/servicegraphconnector",
+    "../otel/zipkin",
     "../otel/awsxray",
     "../otel/cloudflare",
     "../otel/vercel/logs",
@@ -37,6 +54,7 @@ const FOLDERS: [&str; 16] = [
     "metricstream",
     "powertools-logs",
     "telemetry-api",
+    "xray",
 ];
 
 /// More lines than this are shown as counts and their first [`HEAD_LINES`].
@@ -47,6 +65,8 @@ const DECOMPRESSED_MAX: usize = 16 << 20;
 /// How a file is to be read.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Wire {
+    /// `/v1/traces`, `/v1/logs`, `/v1/metrics`, in JSON.
+    Otlp(OtlpSignal),
     /// `/ingest/aws/xray`.
     Xray,
     /// `/ingest/cloudflare/logpush`.
@@ -79,221 +99,6 @@ pub(crate) enum Wire {
     /// Answers of the SQS API, as a consumer logs them: the messages anywhere in them.
     Received,
 }
-
-/// A file, how to read it, and when it arrived: shortly after what it tells of.
-pub(crate) struct Case(pub(crate) &'static str, pub(crate) Wire, pub(crate) &'static str);
-
-pub(crate) const CASES: &[Case] = &[
-    Case("../otel/awsxray/awsMissingAwsField.txt", Wire::Xray, "2020-08-05T20:00:00Z"),
-    Case("../otel/awsxray/awsValidAwsFields.txt", Wire::Xray, "2020-08-05T20:00:00Z"),
-    Case("../otel/awsxray/ddbSample.txt", Wire::Xray, "2020-08-05T20:00:00Z"),
-    Case(
-        "../otel/awsxray/indepSubsegmentWithContentLengthString.txt",
-        Wire::Xray,
-        "2020-08-05T20:00:00Z",
-    ),
-    Case(
-        "../otel/awsxray/indepSubsegmentWithInvalidSqlUrl.txt",
-        Wire::Xray,
-        "2020-08-05T20:00:00Z",
-    ),
-    Case("../otel/awsxray/indepSubsegmentWithSql.txt", Wire::Xray, "2020-08-05T20:00:00Z"),
-    Case("../otel/awsxray/invalidNamespace.txt", Wire::Xray, "2020-08-05T20:00:00Z"),
-    Case("../otel/awsxray/minCauseIsExceptionId.txt", Wire::Xray, "2020-08-05T20:00:00Z"),
-    Case("../otel/awsxray/minCauseIsInvalid.txt", Wire::Xray, "2020-08-05T20:00:00Z"),
-    Case("../otel/awsxray/minOtherFields.txt", Wire::Xray, "2020-08-05T20:00:00Z"),
-    Case("../otel/awsxray/serverSample.txt", Wire::Xray, "2020-08-05T20:00:00Z"),
-    Case("../otel/cloudflare/all_fields.txt", Wire::Cloudflare, "2023-03-03T05:30:00Z"),
-    Case("../otel/vercel/logs/logs.json", Wire::Vercel, "2019-11-15T11:30:00Z"),
-    Case(
-        "../otel/vercel/speed-insights/speed_insights.ndjson",
-        Wire::Vercel,
-        "2019-11-15T11:30:00Z",
-    ),
-    Case("azure/alloy_custom_payload_json.json", Wire::Eventhub, "2024-09-18T00:46:00Z"),
-    Case(
-        "azure/alloy_custom_payload_json_with_records_string.json",
-        Wire::Eventhub,
-        "2024-09-18T00:46:00Z",
-    ),
-    Case("azure/alloy_custom_payload_text.txt", Wire::Eventhub, "2024-09-18T00:46:00Z"),
-    Case("azure/alloy_logic_app_logs_message.json", Wire::Eventhub, "2023-03-17T08:45:00Z"),
-    Case("azure/alloy_message_with_invalid_time.json", Wire::Eventhub, "2023-03-17T08:45:00Z"),
-    Case(
-        "azure/alloy_message_without_time_with_time_stamp.json",
-        Wire::Eventhub,
-        "2024-09-18T00:46:00Z",
-    ),
-    Case("azure/dt_events.json", Wire::Eventhub, "2021-02-04T07:46:00Z"),
-    Case("azure/dt_not_known_category_record.json", Wire::Eventhub, "2021-02-04T07:46:00Z"),
-    Case("azure/logzio_sample_logs.json", Wire::Eventhub, "2025-05-08T11:00:00Z"),
-    Case("azure/otel_app-dependencies_first.json", Wire::Eventhub, "2023-04-18T09:04:00Z"),
-    Case("azure/otel_metrics-records_subset.json", Wire::Eventhub, "2023-04-18T09:04:00Z"),
-    Case(
-        "azure/otel_servicebus_application-metrics-log.json",
-        Wire::Eventhub,
-        "2021-01-01T20:41:00Z",
-    ),
-    Case("azure/sumo_activity_log_fixtures.json", Wire::Eventhub, "2018-03-07T14:25:00Z"),
-    Case("azure/sumo_metrics_fixtures.json", Wire::Eventhub, "2018-03-07T14:25:00Z"),
-    Case("aws-events/dd_api_gateway_rest_event.json", Wire::Event, "2020-03-04T19:15:20Z"),
-    Case("aws-events/dd_application_load_balancer.json", Wire::Event, "2025-04-30T18:30:00Z"),
-    Case("aws-events/dd_eventbridge_event.json", Wire::Event, "2024-11-09T08:22:20Z"),
-    Case("aws-events/dd_eventbridge_sns_event.json", Wire::Event, "2024-09-16T19:44:05Z"),
-    Case("aws-events/dd_eventbridge_sqs_event.json", Wire::Event, "2023-08-03T22:49:10Z"),
-    Case(
-        "aws-events/dd_eventbridge_sqs_java_header_event.json",
-        Wire::Event,
-        "2023-08-03T22:49:10Z",
-    ),
-    Case("aws-events/dd_kinesis_event.json", Wire::Event, "2022-01-31T14:13:50Z"),
-    Case("aws-events/dd_lambda_function_url_event.json", Wire::Event, "2021-11-17T17:17:30Z"),
-    Case("aws-events/dd_s3_event.json", Wire::Event, "2023-01-07T00:00:05Z"),
-    Case("aws-events/dd_sns_event.json", Wire::Event, "2022-01-31T14:13:45Z"),
-    Case("aws-events/dd_sqs_event.json", Wire::Event, "2018-04-09T00:00:05Z"),
-    Case("aws-events/dd_sqs_event_binary.json", Wire::Event, "2018-04-09T00:00:05Z"),
-    Case("aws-events/dd_step_function_nested_event.json", Wire::Event, "2024-08-29T21:49:00Z"),
-    Case("aws-events/ddpy_eventbridge-sqs.json", Wire::Event, "2023-08-03T22:49:10Z"),
-    Case("aws-events/ddpy_kinesis-batch.json", Wire::Event, "2022-01-31T14:13:50Z"),
-    Case("aws-events/ddpy_sqs-batch.json", Wire::Event, "2021-10-19T16:48:20Z"),
-    Case("aws-events/ddpy_sqs-java-upstream.json", Wire::Event, "2024-03-08T20:21:40Z"),
-    Case("aws-events/go_dynamodb-time-window-event.json", Wire::Event, "2016-12-02T01:27:05Z"),
-    Case("aws-events/go_kinesis-event.json", Wire::Event, "2016-12-04T08:52:10Z"),
-    Case("aws-events/go_kinesis-firehose-event.json", Wire::Event, "2017-10-05T15:33:50Z"),
-    Case("aws-events/go_sns-event.json", Wire::Event, "2015-06-03T17:43:30Z"),
-    Case("aws-events/go_sqs-event.json", Wire::Event, "2018-03-09T18:54:00Z"),
-    Case("aws-events/pt_dynamoStreamEvent.json", Wire::Event, "2023-09-06T10:46:00Z"),
-    Case("aws-events/pt_kinesisStreamEvent.json", Wire::Event, "2018-12-17T22:12:00Z"),
-    Case("aws-events/pt_lambdaFunctionUrlEvent.json", Wire::Event, "2022-08-05T08:14:45Z"),
-    Case("aws-events/pt_snsSqsEvent.json", Wire::Event, "2021-01-19T10:07:10Z"),
-    Case("aws-events/pt_snsSqsFifoEvent.json", Wire::Event, "2022-10-14T13:35:30Z"),
-    Case(
-        "aws-events/rust_example-cloudwatch-alarm-sns-payload-single-metric.json",
-        Wire::Event,
-        "2015-06-03T17:43:30Z",
-    ),
-    Case(
-        "aws-events/rust_example-kinesis-firehose-event.json",
-        Wire::Event,
-        "2017-10-05T15:33:50Z",
-    ),
-    Case(
-        "aws-events/rust_example-kinesis-firehose-response.json",
-        Wire::Event,
-        "2017-10-05T15:33:50Z",
-    ),
-    Case("aws-events/rust_example-sqs-event.json", Wire::Event, "2018-03-09T18:54:00Z"),
-    Case("aws-recorded/s3_to_sqs_xray.snapshot.json", Wire::Received, "2025-01-21T23:22:00Z"),
-    Case("aws-recorded/sns_to_sqs_xray.snapshot.json", Wire::Received, "2023-08-24T23:36:20Z"),
-    Case("aws-recorded/sqs_dlq.snapshot.json", Wire::Received, "2024-04-30T13:34:00Z"),
-    Case(
-        "cwlogs/dd_cloudwatch_customized_log_group_lambda_invocation.json",
-        Wire::CloudWatch,
-        "2020-03-05T16:31:00Z",
-    ),
-    Case("cwlogs/dd_cloudwatch_log.json", Wire::CloudWatch, "2015-08-24T19:04:00Z"),
-    Case("cwlogs/dd_cloudwatch_log_coldstart.json", Wire::CloudWatch, "2020-06-04T15:30:00Z"),
-    Case(
-        "cwlogs/dd_cloudwatch_log_lambda_invocation.json",
-        Wire::CloudWatch,
-        "2020-03-05T16:31:00Z",
-    ),
-    Case("cwlogs/dd_cloudwatch_log_timeout.json", Wire::CloudWatch, "2020-06-09T15:03:00Z"),
-    Case("cwlogs/dd_cloudwatch_logs.json", Wire::CloudWatch, "2020-03-05T16:31:00Z"),
-    Case("cwlogs/dd_step_functions_log.json", Wire::CloudWatch, "2022-11-10T15:53:00Z"),
-    Case("cwlogs/decoded_go_cloudwatch-logs-event.json", Wire::CloudWatch, "2015-08-24T19:04:00Z"),
-    Case("cwlogs/nr_entry_lambda_sam.json", Wire::CloudWatch, "2019-01-31T11:52:00Z"),
-    Case("cwlogs/nr_entry_lambda_timeout.json", Wire::CloudWatch, "2019-01-31T11:52:00Z"),
-    Case("cwlogs/otel_only_control.ndjson", Wire::CloudWatch, "2025-03-07T02:43:00Z"),
-    Case(
-        "cwlogs/pt_cloudWatchLogEventWithPolicyLevel.json",
-        Wire::CloudWatch,
-        "2015-08-24T19:04:00Z",
-    ),
-    Case(
-        "cwlogs/pt_kinesisStreamCloudWatchLogsEvent.json",
-        Wire::CloudWatch,
-        "2022-11-10T15:12:00Z",
-    ),
-    Case(
-        "cwlogs/rust_example-cloudwatch_logs-event.json",
-        Wire::CloudWatch,
-        "2015-08-24T19:04:00Z",
-    ),
-    Case("cwlogs/sumo_cwlfixtures.json", Wire::CloudWatch, "2017-12-18T09:36:00Z"),
-    Case("emf/py_add_metadata_output.json", Wire::Json, "2022-07-01T15:11:00Z"),
-    Case("emf/py_capture_cold_start_metric_output.json", Wire::Json, "2022-07-01T14:59:00Z"),
-    Case("emf/ts_addMetadataLog.json", Wire::Json, "2020-06-15T15:30:00Z"),
-    Case("emf/ts_dimensionSetsLog.json", Wire::Json, "2025-11-17T22:15:00Z"),
-    Case("emf/ts_multiValueMetricsLog.json", Wire::Json, "2020-06-15T15:30:00Z"),
-    Case("firehose/cw_logs_control_and_bad_records.json", Wire::Firehose, "2023-05-18T15:35:00Z"),
-    Case("firehose/cw_logs_mixed.json", Wire::Firehose, "2023-05-18T15:35:00Z"),
-    Case("firehose/cw_logs_with_only_data_messages.json", Wire::Firehose, "2023-05-18T15:35:00Z"),
-    Case(
-        "firehose/decoded_cw_logs_with_only_data_messages.json",
-        Wire::CloudWatchList,
-        "2023-05-18T15:35:00Z",
-    ),
-    Case("firehose/dt_kinesis_request.json", Wire::Firehose, "2021-02-04T11:45:00Z"),
-    Case("firehose/dt_kinesis_request_SNS_failure.json", Wire::Firehose, "2021-07-20T11:26:00Z"),
-    Case(
-        "firehose/dt_kinesis_request_record_data_decoded.txt",
-        Wire::CloudWatchInProse,
-        "2021-04-12T09:38:00Z",
-    ),
-    Case("gcp/alloy_pubsub_push_decoded_logentry.json", Wire::Pubsub, "2022-09-06T18:08:00Z"),
-    Case("gcp/ce_binary_MessagePublishedData-complex.json", Wire::Pubsub, "2021-02-05T04:07:00Z"),
-    Case("gcp/ce_structured_MessagePublishedData.json", Wire::Pubsub, "2021-02-05T04:07:00Z"),
-    Case("gcp/dt_cloud_function_debug_text_record.json", Wire::Pubsub, "2021-04-13T10:28:00Z"),
-    Case("gcp/dt_cloud_function_error_proto_record.json", Wire::Pubsub, "2021-04-13T10:28:00Z"),
-    Case("gcp/dt_cloud_function_notice_json_record.json", Wire::Pubsub, "2021-04-13T10:28:00Z"),
-    Case("gcp/dt_cloud_run_job_record.json", Wire::Pubsub, "2021-04-13T10:28:00Z"),
-    Case("gcp/dt_cloudfunction_logentry.json", Wire::Pubsub, "2021-03-29T10:26:00Z"),
-    Case(
-        "gcp/dt_cloudfunction_logentry_invalid_timestamp.json",
-        Wire::Pubsub,
-        "2021-03-29T10:26:00Z",
-    ),
-    Case("gcp/ffc_legacy_pubsub-cloudevent-output.json", Wire::Pubsub, "2020-09-29T11:33:00Z"),
-    Case("lambda-json-logs/lpt_json_log.ndjson", Wire::Json, "2024-02-09T08:43:00Z"),
-    Case("lambda-json-logs/lpt_json_mixed_invalid.txt", Wire::Json, "2024-02-09T08:43:00Z"),
-    Case("lambda-json-logs/lpt_json_mixed_with_plain.txt", Wire::Json, "2024-02-09T08:43:00Z"),
-    Case("lambda-text-logs/dd_report_lines.json", Wire::NamedLines, "2024-02-09T08:43:00Z"),
-    Case(
-        "metricstream/cwstream_otel10_decoded.json",
-        Wire::MetricStreamOtel,
-        "2025-01-14T14:45:00Z",
-    ),
-    Case(
-        "metricstream/otel_cwmetricstream_records_subset.ndjson",
-        Wire::MetricStream,
-        "2022-02-03T19:34:00Z",
-    ),
-    Case(
-        "powertools-logs/py_bring_your_own_formatter_output.json",
-        Wire::Json,
-        "2021-12-30T13:42:00Z",
-    ),
-    Case(
-        "powertools-logs/py_inject_lambda_context_output.json",
-        Wire::Json,
-        "2021-05-03T11:48:00Z",
-    ),
-    Case("powertools-logs/py_logging_stacktrace_output.json", Wire::Json, "2023-10-09T17:48:00Z"),
-    Case("powertools-logs/py_sampling_debug_logs_output.json", Wire::Json, "2021-05-03T11:48:00Z"),
-    Case(
-        "powertools-logs/py_setting_utc_timestamp_output.json",
-        Wire::Json,
-        "2023-10-09T21:34:00Z",
-    ),
-    Case("powertools-logs/ts_correlationIdOutput.json", Wire::Json, "2021-05-03T11:48:00Z"),
-    Case("powertools-logs/ts_logEventOutput.json", Wire::Json, "2024-08-14T10:09:00Z"),
-    Case("telemetry-api/dd_bottlecap_batch.json", Wire::Telemetry, "2022-10-21T14:06:00Z"),
-    Case("telemetry-api/dd_bottlecap_events.ndjson", Wire::Telemetry, "2022-10-21T14:06:00Z"),
-    Case("telemetry-api/elastic_logsapi_client.json", Wire::Telemetry, "2021-02-04T20:01:00Z"),
-    Case("telemetry-api/pyrepr_batch_invalid_json.txt", Wire::Telemetry, "2022-09-13T15:43:00Z"),
-    Case("telemetry-api/rust_runtime_events.ndjson", Wire::Telemetry, "2022-10-21T14:06:00Z"),
-];
 
 /// Runs every case, and accounts for every file.
 pub(crate) fn run(shared: &Path) -> Report {
@@ -371,6 +176,14 @@ pub(crate) fn normalize(body: &[u8], wire: Wire, origin: &Origin) -> Result<Outc
             .map(|delivery| delivery.normalized)
     };
     Ok(match wire {
+        Wire::Otlp(signal) => {
+            let (encoding, receiver) = (otlp::Encoding::Json, Receiver::OtlpHttp);
+            otlp::normalize(
+                &otlp::Body { bytes: body, signal, encoding, receiver },
+                origin,
+                &config,
+            )
+        }
         Wire::Xray => xray::normalize(body, origin, &config),
         Wire::Cloudflare => cloudflare::normalize(body, origin, &config),
         Wire::Vercel => vercel::normalize(body, origin, &config),
