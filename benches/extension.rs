@@ -73,7 +73,7 @@ fn resident(extension: &Extension) -> String {
     let rollup = std::fs::read_to_string(format!("/proc/{}/smaps_rollup", extension.pid()));
     let rollup = rollup.unwrap_or_default();
     let own = rollup.lines().find_map(|line| line.strip_prefix("Anonymous:"));
-    let own = own.map(str::trim).unwrap_or("unknown");
+    let own = own.map_or("unknown", str::trim);
     format!("{} kB, of which its own {own}", extension.resident_kib())
 }
 

@@ -218,6 +218,12 @@ impl Said {
         Self(headers.chain([body]).map(essence).collect::<Vec<_>>().join(" "))
     }
 
+    /// A Worker's event without a ray is named by a hash of it, which nothing says.
+    fn invocation(&self, id: &str) -> Result<(), String> {
+        let is_hash = id.strip_prefix("event-").is_some_and(|hash| hash.len() == 32);
+        if is_hash { Ok(()) } else { self.told("invocation", id) }
+    }
+
     /// An id that is made of several, such as a shard and a number, is told part by part.
     fn told(&self, what: &str, name: &str) -> Result<(), String> {
         let mut parts = name.split([':', '/']).map(essence);
@@ -249,7 +255,7 @@ impl Said {
                 SignalKind::Log(record) => self.facts(&record.facts)?,
                 SignalKind::Platform(event) => {
                     let id = event.invocation_id.as_ref();
-                    id.map_or(Ok(()), |id| self.told("invocation", id))?;
+                    id.map_or(Ok(()), |id| self.invocation(id))?;
                 }
                 SignalKind::Metric(_) => {}
             }
@@ -258,8 +264,8 @@ impl Said {
     }
 
     fn facts(&self, facts: &Facts) -> Result<(), String> {
-        let ids = facts.invocation_id.iter().map(|id| ("invocation", id));
-        let ids = ids.chain(facts.function.iter().map(|name| ("function", name)));
+        facts.invocation_id.as_ref().map_or(Ok(()), |id| self.invocation(id))?;
+        let ids = facts.function.iter().map(|name| ("function", name));
         let mut ids = ids.chain(facts.correlation_ids.iter().map(|id| ("correlation", id)));
         ids.try_for_each(|(what, id)| self.told(what, id))?;
         let mut messages = facts.sent.iter().chain(&facts.received);

@@ -199,21 +199,22 @@ fn what_sampling_left_out_counts_and_is_taken_back_with_what_it_kept() {
     check(
         &[boxed(kept), Change::Invocation(Box::new(attempt)), boxed(corrected)],
         expect![[r#"
-        throughline_billed_gb_seconds_total{faas_name="checkout"} 5.6
-        throughline_cold_starts_total{faas_name="checkout"} 4
-        throughline_init_duration_seconds{faas_name="checkout", faas_version="42"} count 4 sum 1.24
-        throughline_invocation_duration_seconds{faas_name="checkout", faas_version="42", outcome="ok"} count 4 sum 11.2
-        throughline_invocations_total{faas_name="checkout", faas_version="42", outcome="ok"} 4
-        throughline_memory_used_bytes{faas_name="checkout"} 100
-        throughline_near_timeouts_total{faas_name="checkout"} 4
-        throughline_request_cost_usd_total{flow="POST /orders", outcome="error"} 0.0000126
-        throughline_request_duration_seconds{flow="POST /orders", outcome="error"} count 3 sum 4.5
-        throughline_request_queue_wait_seconds{flow="POST /orders"} count 3 sum 2.7
-        throughline_requests_total{flow="POST /orders", outcome="error"} 3
-        throughline_response_duration_seconds{flow="POST /orders", outcome="error"} count 3 sum 1.2
-        throughline_retries_total{faas_name="checkout"} 4
-        throughline_uncorrelated_signals_total{faas_name="checkout"} 12
-    "#]],
+            throughline_billed_gb_seconds_total{faas_name="checkout"} 5.6
+            throughline_cold_starts_total{faas_name="checkout"} 4
+            throughline_init_duration_seconds{faas_name="checkout", faas_version="42"} count 4 sum 1.24
+            throughline_invocation_cost_usd_total{faas_name="checkout", outcome="ok"} 0.0000936
+            throughline_invocation_duration_seconds{faas_name="checkout", faas_version="42", outcome="ok"} count 4 sum 11.2
+            throughline_invocations_total{faas_name="checkout", faas_version="42", outcome="ok"} 4
+            throughline_memory_used_bytes{faas_name="checkout"} 100
+            throughline_near_timeouts_total{faas_name="checkout"} 4
+            throughline_request_cost_usd_total{flow="POST /orders", outcome="error"} 0.0000126
+            throughline_request_duration_seconds{flow="POST /orders", outcome="error"} count 3 sum 4.5
+            throughline_request_queue_wait_seconds{flow="POST /orders"} count 3 sum 2.7
+            throughline_requests_total{flow="POST /orders", outcome="error"} 3
+            throughline_response_duration_seconds{flow="POST /orders", outcome="error"} count 3 sum 1.2
+            throughline_retries_total{faas_name="checkout"} 4
+            throughline_uncorrelated_signals_total{faas_name="checkout"} 12
+        "#]],
     );
 }
 
@@ -234,6 +235,7 @@ fn an_invocation_counts_for_its_function_and_its_edges() {
             throughline_dependency_duration_seconds{faas_name="checkout", operation="GetItem", outcome="ok", peer="dynamodb"} count 1 sum 0.005
             throughline_dependency_duration_seconds{faas_name="checkout", operation="PutItem", outcome="error", peer="dynamodb"} count 1 sum 0.005
             throughline_init_duration_seconds{faas_name="checkout", faas_version="42"} count 1 sum 0.31
+            throughline_invocation_cost_usd_total{faas_name="checkout", outcome="error"} 0.0000234
             throughline_invocation_duration_seconds{faas_name="checkout", faas_version="42", outcome="error"} count 1 sum 2.8
             throughline_invocation_errors_total{error_kind="connection", faas_name="checkout"} 1
             throughline_invocations_total{faas_name="checkout", faas_version="42", outcome="error"} 1

@@ -234,7 +234,11 @@ fn an_exception_that_the_host_wrapped_is_told_as_what_it_is() {
     let bare = json!({"exceptionType": wrapper, "exceptionMessage": "Exception while executing function: Functions.hello"});
     check(
         json!({"records": [host(failed, &thrown), host("it failed", &logged), host(failed, &bare)]}),
-        &expect![[r#""#]],
+        &expect![[r#"
+            2026-11-25T09:59:59.000000000Z platform Report invocation=g-1 status=Failure error_type=System.InvalidOperationException: no stock duration=25ms function=shop/hello service=shop account=s region=eastus2
+            2026-11-25T09:59:59.000000000Z log severity=Info invocation=g-1 body="it failed" attributes=appName,category,errorMessage,errorType,exceptionDetails,exceptionMessage,exceptionType,functionInvocationId,hostInstanceId,location,resourceId function=shop/hello service=shop account=s region=eastus2 anonymous
+            2026-11-25T09:59:59.000000000Z platform Report invocation=g-1 status=Failure error_type=Microsoft.Azure.WebJobs.Host.FunctionInvocationException: Exception while executing function: Functions.hello duration=25ms function=shop/hello service=shop account=s region=eastus2
+            3 signals, 0 rejected, 0 filtered"#]],
     );
 }
 
@@ -250,6 +254,11 @@ fn a_message_that_moves_to_the_poison_queue_is_an_arrival_there() {
             host("Message has reached MaxDequeueCount of 5. Moving message to queue 'odd'.",
                 &json!({"category": "Host.Triggers.Queues"})),
         ]}),
-        &expect![[r#""#]],
+        &expect![[r#"
+            2026-11-25T09:59:59.000000000Z log severity=Warn invocation=g-1 body="Message has reached MaxDequeueCount of 5"… attributes=appName,category,functionInvocationId,hostInstanceId,location,resourceId function=shop/hello service=shop account=s region=eastus2 anonymous
+            2026-11-25T09:59:59.000000000Z metric throughline_dlq_arrivals_total{faas_name="shop/hello", job="shop/hello", queue="orders-poison", source_queue="orders"} sum=1 temporality=Delta function=shop/hello service=shop account=s region=eastus2 anonymous
+            2026-11-25T09:59:59.000000000Z log severity=Info invocation=g-1 body="Message has reached MaxDequeueCount of 5"… attributes=appName,category,functionInvocationId,hostInstanceId,location,resourceId function=shop/hello service=shop account=s region=eastus2 anonymous
+            2026-11-25T09:59:59.000000000Z log severity=Info invocation=g-1 body="Message has reached MaxDequeueCount of 5"… attributes=appName,category,functionInvocationId,hostInstanceId,location,resourceId function=shop/hello service=shop account=s region=eastus2 anonymous
+            4 signals, 0 rejected, 0 filtered"#]],
     );
 }

@@ -36,8 +36,7 @@ fn the_age_of_a_stream_s_last_read_record_is_that_of_its_queue() {
         &[record("AWS/Kinesis", name, &stream, "Milliseconds")],
         &expect![[r#"
             2026-11-25T09:59:00.000000000Z metric throughline_queue_oldest_age_seconds{queue="clicks"} gauge=0.004 account=123456789012 region=eu-west-1
-            1 signals, 0 rejected, 0 filtered
-        "#]],
+            1 signals, 0 rejected, 0 filtered"#]],
     );
     assert!(is_dead_letter_name("orders-poison") && !is_dead_letter_name("poison-control"));
 }

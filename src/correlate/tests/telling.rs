@@ -140,6 +140,9 @@ fn an_invocation_is_told_once_with_all_that_is_known() {
             billed: Some(
                 200ms,
             ),
+            cost_usd: Some(
+                2.86668e-6,
+            ),
             memory_size_bytes: Some(
                 1073741824,
             ),

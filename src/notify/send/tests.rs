@@ -163,7 +163,7 @@ async fn an_address_that_nobody_answers_or_that_is_forbidden_fails_without_being
         &urls,
         &expect![[r"
             closed: try again: cannot connect: Connection refused (os error 111)
-            tls: try again: cannot connect: received corrupt message of type InvalidContentType
+            tls: try again: cannot connect: the other side does not speak TLS here; is its address one of http://, or another port?
             metadata: give up: a link-local or cloud metadata address is refused
             metadata-as-a-number: give up: a link-local or cloud metadata address is refused
             link-local: give up: a link-local or cloud metadata address is refused

@@ -114,7 +114,12 @@ fn bad_certificate(error: &Certificate) -> Cow<'static, str> {
         Certificate::Revoked => "the certificate was revoked; the other side needs a new one",
         Certificate::InvalidPurpose | Certificate::InvalidPurposeContext { .. } => NOT_FOR_SERVERS,
         Certificate::Other(other) => return refused(&other.to_string()).into(),
-        _ => "the certificate is refused",
+        other => {
+            // The name of the variant; what it holds may be the host's.
+            let name = format!("{other:?}");
+            let name = name.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default();
+            return format!("the certificate is refused ({name})").into();
+        }
     };
     text.into()
 }

@@ -113,10 +113,14 @@ async fn a_certificate_that_is_not_right_is_said_and_tried_again() {
     expect![[r"
         trusted: delivered 
         of somebody unknown: try again: cannot connect: the certificate is refused
-        of another name: try again: cannot connect: the certificate is for another name
-        ended: try again: cannot connect: the certificate has ended
+        of another name: try again: cannot connect: the certificate is for another name; write one that it has into the address, or into tls_config.server_name
+        of the name that is named: delivered 
+        of the name behind a number: delivered 
+        of a name that is not named: try again: cannot connect: the certificate is for another name; write one that it has into the address, or into tls_config.server_name
+        an authority's own: try again: cannot connect: the certificate is an authority's own (CA:TRUE), which no server may use; let it sign one for the server, and name it in tls_config.ca_file
+        ended: try again: cannot connect: the certificate has ended; the other side needs a new one
         ended, any is good: delivered 
-        1.2 where 1.3 is wanted: try again: cannot connect
+        1.2 where 1.3 is wanted: try again: cannot connect: the other side speaks no version of TLS that is allowed (tls_config: min_version, max_version)
         1.2: delivered "]]
     .assert_eq(&lines.join("\n"));
 }
