@@ -63,7 +63,7 @@ pub(crate) const CASES: &[Case] = &[
         Wire::Eventhub,
         "2022-11-11T04:49:00Z",
     ),
-    Case("../otel/gcp_logentry/real_log.json", Wire::Pubsub, "2025-08-01T00:00:00Z"),
+    Case("../otel/gcp_logentry/real_log.json", Wire::Pubsub, "2024-05-05T10:32:20Z"),
     Case(
         "../otel/jaeger/example_trace.json",
         Wire::Otlp(OtlpSignal::Traces),
