@@ -36,8 +36,11 @@ impl Drop for Guard {
 /// Starts logging to stderr from `level` on (`RUST_LOG` overrides it) and, where
 /// `OTEL_EXPORTER_OTLP_ENDPOINT` names an endpoint other than `own_ingest`, exporting own traces.
 pub fn start(format: LogFormat, level: &str, own_ingest: &str) -> Guard {
-    let filter = EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| EnvFilter::new(format!("{level},fjall=warn,lsm_tree=warn")));
+    // What the verifier of certificates finds wrong is told where it is handled, without the host's name.
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| {
+        let quiet = "fjall=warn,lsm_tree=warn,rustls_platform_verifier=off";
+        EnvFilter::new(format!("{level},{quiet}"))
+    });
     let json = match format {
         LogFormat::Auto => !std::io::stderr().is_terminal(),
         LogFormat::Text => false,
