@@ -8,6 +8,7 @@
 
 use std::path::Path;
 
+use base64::Engine as _;
 use serde_json::Value;
 
 use super::catalog_tests::catalog;
@@ -77,10 +78,7 @@ impl Plain {
 
     fn whole(&self) -> Changed {
         match self {
-            Self::Lines(lines) => Changed {
-                said: lines.iter().map(Value::to_string).collect(),
-                body: written(lines.clone()),
-            },
+            Self::Lines(lines) => Changed { said: said(lines), body: written(lines.clone()) },
             Self::Bytes(bytes) => Changed { body: bytes.clone(), said: String::new() },
         }
     }
@@ -91,10 +89,29 @@ impl Plain {
                 let mut lines = lines.clone();
                 let at = dice.below(lines.len());
                 change(&mut lines[at], dice);
-                Changed { said: lines.iter().map(Value::to_string).collect(), body: written(lines) }
+                Changed { said: said(&lines), body: written(lines) }
             }
             plain => Changed { body: garbled(&plain.whole().body, dice), said: String::new() },
         }
+    }
+}
+
+/// All text of a body, and what lies packed in it as base64.
+fn said(lines: &[Value]) -> String {
+    let mut said: String = lines.iter().map(Value::to_string).collect();
+    lines.iter().for_each(|line| unpack(line, &mut said));
+    said
+}
+
+fn unpack(value: &Value, said: &mut String) {
+    match value {
+        Value::String(text) => {
+            let bytes = base64::engine::general_purpose::STANDARD.decode(text);
+            said.extend(bytes.ok().map(|bytes| String::from_utf8_lossy(&bytes).into_owned()));
+        }
+        Value::Array(items) => items.iter().for_each(|item| unpack(item, said)),
+        Value::Object(map) => map.values().for_each(|item| unpack(item, said)),
+        _ => {}
     }
 }
 

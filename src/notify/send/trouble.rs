@@ -108,8 +108,10 @@ fn bad_certificate(error: &Certificate) -> Cow<'static, str> {
         Certificate::UnknownIssuer => {
             "the certificate was signed by nobody that is trusted here; name its authority's file in tls_config.ca_file"
         }
-        Certificate::BadSignature => {
-            "the certificate was not signed by the authority that it names; tls_config.ca_file may hold an older one"
+        Certificate::BadSignature
+        | Certificate::UnsupportedSignatureAlgorithmContext { .. }
+        | Certificate::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
+            "the certificate was not signed by the authority that it names, or in a way that is not known; tls_config.ca_file may hold an older one"
         }
         Certificate::Revoked => "the certificate was revoked; the other side needs a new one",
         Certificate::InvalidPurpose | Certificate::InvalidPurposeContext { .. } => NOT_FOR_SERVERS,
