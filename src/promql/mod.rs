@@ -74,6 +74,10 @@ pub struct Range {
     pub step: i64,
 }
 
+/// Steps of all subqueries of a query, and the samples found at each: work that no limit of samples read
+/// knows of, since subqueries within subqueries multiply.
+const SUBQUERY_STEPS_TOTAL_MAX: usize = 1_000_000_000;
+
 #[derive(Clone, Debug)]
 pub struct Options {
     /// How far back an instant selector looks. Prometheus's default: 5 min.
@@ -83,7 +87,7 @@ pub struct Options {
     /// Series that its selectors may find together.
     pub series_max: usize,
     /// Steps that its subqueries may take together, and samples that these give: subqueries within
-    /// subqueries hold few samples and still multiply the work. A billion takes some ten seconds.
+    /// subqueries hold few samples and still multiply the work.
     pub subquery_steps_max: usize,
     /// Ends it from outside.
     pub interrupt: Interrupt,
@@ -97,7 +101,7 @@ impl Default for Options {
             lookback: Duration::from_mins(5),
             samples_max: 50_000_000,
             series_max: usize::MAX,
-            subquery_steps_max: 1_000_000_000,
+            subquery_steps_max: SUBQUERY_STEPS_TOTAL_MAX,
             interrupt: Interrupt::default(),
             pool: Pool::new(usize::MAX),
         }
@@ -147,7 +151,7 @@ pub enum EvalError {
     #[error("the query selects more than {max} series; narrow its selectors")]
     TooManySeries { max: usize },
     #[error(
-        "the subqueries of the query would take more than {max} steps; widen their steps or narrow their ranges"
+        "the subqueries of the query would take more than {max} steps, counted with the samples at each; widen their steps or narrow their ranges"
     )]
     TooManySteps { max: usize },
     #[error(

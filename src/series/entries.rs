@@ -18,7 +18,8 @@ const PAGE: u64 = 512;
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Entries {
-    pages: BTreeMap<u64, Vec<Option<Entry>>>,
+    /// A place takes eight bytes, so a page in which one lives on costs little.
+    pages: BTreeMap<u64, Vec<Option<Box<Entry>>>>,
     n: usize,
 }
 
@@ -29,12 +30,12 @@ fn place(id: SeriesId) -> (u64, usize) {
 impl Entries {
     pub(super) fn get(&self, id: SeriesId) -> Option<&Entry> {
         let (page, at) = place(id);
-        self.pages.get(&page)?.get(at)?.as_ref()
+        self.pages.get(&page)?.get(at)?.as_deref()
     }
 
     pub(super) fn get_mut(&mut self, id: SeriesId) -> Option<&mut Entry> {
         let (page, at) = place(id);
-        self.pages.get_mut(&page)?.get_mut(at)?.as_mut()
+        self.pages.get_mut(&page)?.get_mut(at)?.as_deref_mut()
     }
 
     pub(super) fn insert(&mut self, entry: Entry) {
@@ -43,7 +44,7 @@ impl Entries {
         if page.len() <= at {
             page.resize_with(at + 1, || None);
         }
-        let before = page.get_mut(at).and_then(|slot| slot.replace(entry));
+        let before = page.get_mut(at).and_then(|slot| slot.replace(Box::new(entry)));
         debug_assert!(before.is_none(), "an id is given once");
         self.n += usize::from(before.is_none());
     }
@@ -53,11 +54,11 @@ impl Entries {
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Entry> {
-        self.pages.values().flatten().flatten()
+        self.pages.values().flatten().flatten().map(|entry| &**entry)
     }
 
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Entry> {
-        self.pages.values_mut().flatten().flatten()
+        self.pages.values_mut().flatten().flatten().map(|entry| &mut **entry)
     }
 
     /// Those with an id in the range, which is of a few hundred.

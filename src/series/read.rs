@@ -135,7 +135,7 @@ impl Series {
 
     /// Label sets of all series that match and have a sample in `[start, end]` (milliseconds).
     pub fn label_sets(&self, matchers: &[Matcher], start: i64, end: i64) -> Vec<Labels> {
-        label_sets(Access::Held(self), matchers, (start, end))
+        label_sets(Access::Held(self), matchers, (start, end), &|| true)
     }
 
     pub(super) fn has_in(&self, entry: &Entry, start: i64, end: i64) -> bool {
@@ -184,19 +184,28 @@ pub(super) fn was_merged_away(access: Access<'_>, error: &SelectError) -> bool {
     }
 }
 
-/// As [`Series::label_sets`], in short looks.
+/// As [`Series::label_sets`], in short looks, and not to the end where `goes_on` says no.
 pub fn label_sets_shared(
     series: &RwLock<Series>,
     matchers: &[Matcher],
-    (start, end): (i64, i64),
+    range: (i64, i64),
+    goes_on: &dyn Fn() -> bool,
 ) -> Vec<Labels> {
-    label_sets(Access::Shared(series), matchers, (start, end))
+    label_sets(Access::Shared(series), matchers, range, goes_on)
 }
 
-fn label_sets(access: Access<'_>, matchers: &[Matcher], (start, end): (i64, i64)) -> Vec<Labels> {
+fn label_sets(
+    access: Access<'_>,
+    matchers: &[Matcher],
+    (start, end): (i64, i64),
+    goes_on: &dyn Fn() -> bool,
+) -> Vec<Labels> {
     let wanted = Conditions::new(matchers);
     let mut sets = Vec::new();
     access.each(&access.candidates(&wanted), |series, ids| {
+        if !goes_on() {
+            return;
+        }
         let mut forms = series.forms(&wanted, "");
         for entry in ids.iter().filter_map(|id| series.table.get(*id)) {
             let views = series.views(entry, &wanted, &mut forms);

@@ -324,18 +324,18 @@ fn a_store_that_is_looked_at_briefly_gives_what_one_that_is_held_gives() {
             "{name} {value}"
         );
         assert_eq!(select_shared(&shared, &selection), Ok(held.clone()), "{name} {value}");
-        let sets = label_sets_shared(&shared, &matchers, (27_900_001, 29_100_000));
+        let sets = label_sets_shared(&shared, &matchers, (27_900_001, 29_100_000), &|| true);
         let labels: Vec<Labels> = held.into_iter().map(|one| one.labels).collect();
         assert_eq!(sets, labels, "{name} {value}");
     }
     for range in [(0, 30_000_000), (40_000_000, 50_000_000)] {
-        let sets = label_sets_shared(&shared, &[], range);
-        let names = label_names_shared(&shared, &[], range);
+        let sets = label_sets_shared(&shared, &[], range, &|| true);
+        let names = label_names_shared(&shared, &[], range, &|| true);
         let all: std::collections::BTreeSet<&str> =
             sets.iter().flat_map(|set| set.iter().map(|(name, _)| name)).collect();
         assert!(names.iter().map(|name| &**name).eq(all.iter().copied()), "{names:?}");
         for label in ["i", "flow", "le", METRIC_NAME, "none"] {
-            let values = label_values_shared(&shared, label, &[], range);
+            let values = label_values_shared(&shared, label, &[], range, &|| true);
             let all: std::collections::BTreeSet<&str> =
                 sets.iter().filter_map(|set| set.get(label)).collect();
             assert!(values.iter().map(|value| &**value).eq(all), "{label}: {values:?}");

@@ -2,7 +2,7 @@
 //!
 //! In: conditions, a range of time. Out: what series with a sample in it are labelled with, ascending.
 //! Without conditions the index answers, and of each value one series is looked at where the first is
-//! alive; a store of many series then costs no more than one of few. Never true: a value that only
+//! alive; a store of many series then costs no more than one of few. Who asks may end it early. Never true: a value that only
 //! series without a sample in the range have.
 
 use std::collections::{BTreeSet, HashSet};
@@ -23,9 +23,10 @@ pub fn label_values_shared(
     label: &str,
     matchers: &[Matcher],
     range: (i64, i64),
+    goes_on: &dyn Fn() -> bool,
 ) -> Vec<Text> {
     if !matchers.is_empty() || label == METRIC_NAME || label == LE {
-        let sets = label_sets_shared(series, matchers, range);
+        let sets = label_sets_shared(series, matchers, range, goes_on);
         let values: HashSet<&str> = sets.iter().filter_map(|set| set.get(label)).collect();
         let mut values: Vec<Text> = values.into_iter().map(Text::from).collect();
         values.sort();
@@ -36,7 +37,7 @@ pub fn label_values_shared(
         access.look(|series| series.table.values_of(label).cloned().collect());
     values.sort();
     let mut alive = Vec::with_capacity(values.len());
-    for values in values.chunks(LOOK) {
+    for values in values.chunks(LOOK).take_while(|_| goes_on()) {
         access.look(|series| {
             let is_alive =
                 |value: &&Text| any_in(series, series.table.ids_labelled(label, value), range);
@@ -51,12 +52,13 @@ pub fn label_names_shared(
     series: &RwLock<Series>,
     matchers: &[Matcher],
     range: (i64, i64),
+    goes_on: &dyn Fn() -> bool,
 ) -> Vec<Text> {
     let mut names: BTreeSet<Text> = BTreeSet::new();
     if matchers.is_empty() {
         let access = Access::Shared(series);
         let labels: Vec<Text> = access.look(|series| series.table.label_names().cloned().collect());
-        for label in labels {
+        for label in labels.into_iter().take_while(|_| goes_on()) {
             let is_alive = access.look(|series| {
                 let values = series.table.values_of(&label);
                 let mut ids = values.map(|value| series.table.ids_labelled(&label, value));
@@ -72,7 +74,7 @@ pub fn label_names_shared(
         names.extend(has_bounds.then(|| Text::from(LE)));
         return names.into_iter().collect();
     }
-    for set in label_sets_shared(series, matchers, range) {
+    for set in label_sets_shared(series, matchers, range, goes_on) {
         for (name, _) in set.pairs() {
             if !names.contains(name) {
                 names.insert(Text::clone(name));

@@ -243,10 +243,9 @@ fn limited<T: serde::Serialize>(mut list: Vec<T>, params: &Params) -> Result<Jso
 async fn labels(State(views): State<Views>, params: Params) -> Result<Json<Value>, Failure> {
     let Selected { selectors, range } = selected(&params, NeedsMatch::No)?;
     let found = views.compute(None, move |asking| {
-        let of_one = |matchers: &Vec<Matcher>| {
-            series::label_names_shared(&asking.views.series, matchers, range)
-        };
-        united(asking, &selectors, of_one)
+        united(asking, &selectors, |matchers, goes_on| {
+            series::label_names_shared(&asking.views.series, matchers, range, goes_on)
+        })
     });
     limited(found.await.flatten()?, &params)
 }
@@ -259,24 +258,24 @@ async fn label_values(
     let name = unescape(&name);
     let Selected { selectors, range } = selected(&params, NeedsMatch::No)?;
     let found = views.compute(None, move |asking| {
-        let of_one = |matchers: &Vec<Matcher>| {
-            series::label_values_shared(&asking.views.series, &name, matchers, range)
-        };
-        united(asking, &selectors, of_one)
+        united(asking, &selectors, |matchers, goes_on| {
+            series::label_values_shared(&asking.views.series, &name, matchers, range, goes_on)
+        })
     });
     limited(found.await.flatten()?, &params)
 }
 
-/// What is found for any of the selectors, ascending, each once.
+/// What is found for any of the selectors, ascending, each once; an error where the time was over before
+/// all was found.
 fn united<T: Ord>(
     asking: &Asking<'_>,
     selectors: &[Vec<Matcher>],
-    of_one: impl Fn(&Vec<Matcher>) -> Vec<T>,
+    of_one: impl Fn(&[Matcher], &dyn Fn() -> bool) -> Vec<T>,
 ) -> Result<Vec<T>, QueryError> {
     let mut found = BTreeSet::new();
     for matchers in selectors {
+        found.extend(of_one(matchers, &|| asking.goes_on().is_ok()));
         asking.goes_on()?;
-        found.extend(of_one(matchers));
     }
     Ok(found.into_iter().collect())
 }
@@ -305,10 +304,9 @@ fn unescape(name: &str) -> String {
 async fn all_series(State(views): State<Views>, params: Params) -> Result<Json<Value>, Failure> {
     let Selected { selectors, range } = selected(&params, NeedsMatch::Yes)?;
     let found = views.compute(None, move |asking| {
-        let of_one = |matchers: &Vec<Matcher>| {
-            series::label_sets_shared(&asking.views.series, matchers, range)
-        };
-        united(asking, &selectors, of_one)
+        united(asking, &selectors, |matchers, goes_on| {
+            series::label_sets_shared(&asking.views.series, matchers, range, goes_on)
+        })
     });
     limited(found.await.flatten()?, &params)
 }
