@@ -76,11 +76,11 @@ impl Slowest {
     }
 
     pub(super) fn judge(&mut self, line: &FinalLine<'_>, config: &Config) -> Verdict {
-        if !self.wants(line, config) {
-            return Verdict::Leave;
-        }
         if is_kept_anyway(line, config) {
             return Verdict::Keep;
+        }
+        if !self.wants(line, config) {
+            return Verdict::Leave;
         }
         let flows = self.hours.entry(hour_of(line)).or_default();
         let flow = flows.entry(Text::clone(line.flow)).or_default();

@@ -183,7 +183,11 @@ impl Reader<'_> {
         Some(QueueConfig {
             name: name.into(),
             dlq: self.text(&raw.value.dlq).map(Into::into),
-            max_receive_count: self.parse(&raw.value.max_receive_count, "a whole number"),
+            max_receive_count: self.parse_with(
+                &raw.value.max_receive_count,
+                "a whole number above 0",
+                |text| text.parse().ok().filter(|n| *n > 0),
+            ),
             visibility_timeout: self.duration(&raw.value.visibility_timeout),
             starts_request: self.parse(&raw.value.starts_request, "true or false").unwrap_or(false),
         })

@@ -53,6 +53,23 @@ impl Default for Config {
     }
 }
 
+/// A message that can be seen again is taken up by then: a consumer polls for 20 s at most.
+const POLLING_SLACK: Duration = Duration::from_secs(30);
+
+impl Config {
+    /// How long a failed receive from a queue waits for the next one.
+    pub fn retry_after_of(&self, queue: Option<&QueueConfig>) -> Duration {
+        let hidden = queue.and_then(|queue| queue.visibility_timeout);
+        hidden.map_or(self.retry_after, |hidden| hidden.saturating_add(POLLING_SLACK))
+    }
+
+    /// The longest that a failed attempt waits for the next one.
+    pub fn retry_after_max(&self) -> Duration {
+        let queues = self.queues.iter().map(|queue| self.retry_after_of(Some(queue)));
+        queues.fold(self.retry_after, Duration::max)
+    }
+}
+
 /// Prices in USD; defaults are AWS Lambda's in us-east-1 (`facts` of 2025).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -91,7 +108,7 @@ pub enum Architecture {
 pub struct QueueConfig {
     pub name: Text,
     pub dlq: Option<Text>,
-    /// After so many failed receives nothing is waited for: the message goes to the dead-letter queue.
+    /// After so many failed receives the message goes to the dead-letter queue.
     pub max_receive_count: Option<u32>,
     /// How long a message stays hidden after a failed receive; `retry_after` where it is not known.
     pub visibility_timeout: Option<Duration>,

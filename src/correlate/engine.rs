@@ -460,14 +460,7 @@ impl Engine {
         let held = self.held.requests.get(&entry)?;
         let mut request = view::request(self.ground(), entry, &held.reach, standing)?;
         let is_final = request.state == State::Final;
-        request.state = State::Finished;
-        let said = Some(self.digests.of(&request));
-        let held = self.held.requests.get_mut(&entry)?;
-        held.summary.outcome = request.outcome;
-        held.summary.start = request.start;
-        held.summary.end = request.end;
-        if held.said != said {
-            held.said = said;
+        if self.is_news(entry, &mut request) {
             if !is_final {
                 changes.push(Change::Request(Box::new(request)));
                 return None;
@@ -475,6 +468,17 @@ impl Engine {
             changes.push(Change::Request(Box::new(request.clone())));
         }
         is_final.then_some((entry, request))
+    }
+
+    /// Whether a request that is over differs from what was said of it; from now on it does not.
+    pub(super) fn is_news(&mut self, entry: NodeId, request: &mut Request) -> bool {
+        request.state = State::Finished;
+        let said = Some(self.digests.of(request));
+        let Some(held) = self.held.requests.get_mut(&entry) else { return false };
+        held.summary.outcome = request.outcome;
+        held.summary.start = request.start;
+        held.summary.end = request.end;
+        std::mem::replace(&mut held.said, said) != said
     }
 
     /// Works out where a request stands. It is put together only once it is over, or somebody asks.

@@ -202,10 +202,9 @@ impl Engine {
         let (mut first, mut newest) = (Timestamp::MAX, Age::ZERO);
         let cells: Vec<&Cell> = joined.cells.iter().collect();
         for &id in &joined.nodes {
-            let keys = self.held.graph.nodes.get(&id).map(|node| Graph::keys_of(node).to_vec());
             let Some(node) = self.held.graph.take(id) else { continue };
-            let cell = cells.binary_search(&&node.cell).unwrap_or(0);
-            contents.frozen.push(FrozenInvocation::of(&node, keys.unwrap_or_default(), cell));
+            let cell = cells.binary_search(&&node.cell).ok();
+            contents.frozen.push(FrozenInvocation::of(&node, cell));
             let known = node.known;
             (first, newest) = (first.min(known.start), newest.max(known.news));
             starts.extend(self.held.environments.freeze(id, &known));
@@ -222,7 +221,15 @@ impl Engine {
         let bytes = contents.write(frozen, first, newest);
         let (lines, keys) = (lines.into(), keys.into());
         let starts = starts.into_iter().collect();
-        frozen.add(Block { bytes, lines, keys, starts, due, is_back: false });
+        frozen.add(Block {
+            bytes,
+            lines,
+            keys,
+            starts,
+            due,
+            is_back: false,
+            is_of_other_settings: false,
+        });
     }
 
     fn lines(&mut self, joined: &Joined) -> Vec<Line> {

@@ -1,8 +1,8 @@
 //! Requests that are over and can still be corrected: held as bytes, found by what may correct them.
 //!
-//! Blocks of facts come in with the keys that lead to them; a signal that names one of the keys, or the
-//! end of lateness, brings the facts back. Everything else about a request is worked out from its
-//! facts anew, so nothing else is held. A block is whole: nothing in it is joined to what is not.
+//! Blocks of facts come in with the keys that lead to them; a signal that names one of the keys brings
+//! the facts back, and everything about a request is worked out from them anew. What it leaves behind
+//! once it is final lies beside them. A block is whole: nothing in it is joined to what is not.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -113,6 +113,8 @@ pub(super) struct Block {
     pub(super) due: Age,
     /// Its facts are back; it is shown until the next tick has worked them out.
     pub(super) is_back: bool,
+    /// Settings changed since it was put away: it may look different now.
+    pub(super) is_of_other_settings: bool,
 }
 
 impl Block {
@@ -187,9 +189,8 @@ pub(super) struct Frozen {
     pub(super) sources: Sources,
     /// Estimate of what all of it costs.
     pub(super) bytes: u64,
-    /// Digest of the settings, and the last block that was put away under others.
+    /// Digest of the settings.
     settings: u64,
-    of_other_settings: BlockId,
 }
 
 impl Frozen {
@@ -242,16 +243,9 @@ impl Frozen {
 
     /// What is put away from now on is under these settings.
     pub(super) fn set_settings(&mut self, settings: u64) {
-        if self.settings != settings {
-            self.settings = settings;
-            self.of_other_settings = self.next;
+        if std::mem::replace(&mut self.settings, settings) != settings {
+            self.blocks.values_mut().for_each(|block| block.is_of_other_settings = true);
         }
-    }
-
-    /// Whether settings changed since a block was put away.
-    pub(super) const fn is_of_other_settings(&self, id: BlockId) -> bool {
-        // Numbers begin anew some day.
-        self.of_other_settings.wrapping_sub(id) < BlockId::MAX / 2
     }
 
     pub(super) fn get(&self, id: BlockId) -> Option<&Block> {

@@ -4,7 +4,8 @@
 //! Those in the graph tell it when they go. Those that are frozen told it when they were put away, so a
 //! block goes without being put together.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::dedup::{record_key, run_key, span_key};
 use super::engine::Engine;
@@ -34,8 +35,8 @@ pub(super) struct InvocationLegacy {
 }
 
 impl InvocationLegacy {
-    pub(super) fn of(node: Node, keys: Vec<WeakKey>) -> Self {
-        let known = &node.known;
+    pub(super) fn of(node: Node) -> Self {
+        let (known, keys) = (&node.known, Graph::keys_of(&node).to_vec());
         Self {
             run: Run::of(known),
             has_init: node.environment_init.is_some(),
@@ -50,8 +51,10 @@ impl InvocationLegacy {
 /// By what something later may still continue a request.
 #[derive(Debug, Default)]
 pub(super) struct Tokens {
-    /// Messages that nobody took up, and executions of workflows.
-    pub(super) pending: Vec<Text>,
+    /// Messages that nobody took up.
+    pub(super) messages: Vec<Text>,
+    /// Workflows that it is part of.
+    pub(super) executions: Vec<Text>,
     pub(super) traces: Vec<TraceId>,
 }
 
@@ -65,20 +68,19 @@ impl Tokens {
                 let is_ours = sent.under.as_ref().is_none_or(|under| owner.labels.has(under));
                 let point = graph.messages.get(&sent.id);
                 if is_ours && point.is_none_or(|point| point.receivers.is_empty()) {
-                    tokens.pending.push(Text::clone(&sent.id));
+                    tokens.messages.push(Text::clone(&sent.id));
                 }
             }
-            // What means nothing among the living means nothing later.
-            let tells = |key: &WeakKey| !graph.quarantined.contains_key(key);
             let execution = known.workflow.as_ref().map(|workflow| &workflow.execution_id);
-            let execution = execution.filter(|id| tells(&WeakKey::Execution(Text::clone(id))));
-            tokens.pending.extend(execution.cloned());
-            for trace in &known.traces {
-                if !tokens.traces.contains(trace) && tells(&WeakKey::Trace(*trace)) {
-                    tokens.traces.push(*trace);
-                }
-            }
+            tokens.executions.extend(execution.cloned());
+            tokens.traces.extend(&known.traces);
         }
+        for texts in [&mut tokens.messages, &mut tokens.executions] {
+            texts.sort_unstable();
+            texts.dedup();
+        }
+        tokens.traces.sort_unstable();
+        tokens.traces.dedup();
         tokens
     }
 }
@@ -91,13 +93,13 @@ pub(super) struct FrozenInvocation {
     start: Timestamp,
     last: Timestamp,
     /// The place of its cell in the block.
-    cell: usize,
+    cell: Option<usize>,
     places: Vec<(TraceId, SpanId)>,
     keys: Vec<WeakKey>,
 }
 
 impl FrozenInvocation {
-    pub(super) fn of(node: &Node, keys: Vec<WeakKey>, cell: usize) -> Self {
+    pub(super) fn of(node: &Node, cell: Option<usize>) -> Self {
         let known = &node.known;
         Self {
             function: Text::clone(&known.function),
@@ -106,7 +108,7 @@ impl FrozenInvocation {
             last: known.end.unwrap_or(known.last).max(known.last),
             cell,
             places: known.places.iter().map(|place| (place.trace, place.span)).collect(),
-            keys,
+            keys: Graph::keys_of(node).to_vec(),
         }
     }
 
@@ -117,10 +119,11 @@ impl FrozenInvocation {
         mut sources: impl Iterator<Item = &'a Source>,
     ) {
         pen.name(&self.function);
-        pen.length(sources.position(|source| source.instance == self.instance).unwrap_or(0));
+        let source = sources.position(|source| source.instance == self.instance);
+        pen.option(source.as_ref(), |pen, source| pen.length(*source));
         pen.time(self.start);
         pen.time(self.last);
-        pen.length(self.cell);
+        pen.option(self.cell.as_ref(), |pen, cell| pen.length(*cell));
         pen.list(&self.places, |pen, (trace, span)| {
             pen.trace_id(*trace);
             pen.span_id(*span);
@@ -141,15 +144,16 @@ impl FrozenInvocation {
         });
     }
 
-    pub(super) fn read(reader: &mut Reader<'_>, sources: &[std::sync::Arc<Source>]) -> Self {
+    pub(super) fn read(reader: &mut Reader<'_>, sources: &[Arc<Source>]) -> Self {
         let function = reader.text();
-        let source = sources.get(usize_from_u32(reader.small()));
+        let source = reader.option(Reader::small);
+        let source = source.and_then(|source| sources.get(usize_from_u32(source)));
         Self {
             function,
             instance: source.and_then(|source| source.instance.clone()),
             start: reader.time(),
             last: reader.time(),
-            cell: usize_from_u32(reader.small()),
+            cell: reader.option(Reader::small).map(usize_from_u32),
             places: reader.list(|reader| (reader.trace_id(), reader.span_id())),
             keys: reader.list(|reader| match reader.number() {
                 0 => WeakKey::Correlation(reader.text()),
@@ -170,14 +174,17 @@ pub(super) struct FrozenRequest {
 impl FrozenRequest {
     pub(super) fn write(&self, pen: &mut Pen<'_>) {
         pen.duration(self.due);
-        pen.list(&self.tokens.pending, Pen::id);
+        pen.list(&self.tokens.messages, Pen::id);
+        pen.list(&self.tokens.executions, Pen::id);
         pen.list(&self.tokens.traces, |pen, trace| pen.trace_id(*trace));
     }
 
     pub(super) fn read(reader: &mut Reader<'_>) -> Self {
         let due = reader.duration();
-        let pending = reader.list(Reader::text);
-        Self { due, tokens: Tokens { pending, traces: reader.list(Reader::trace_id) } }
+        let messages = reader.list(Reader::text);
+        let executions = reader.list(Reader::text);
+        let traces = reader.list(Reader::trace_id);
+        Self { due, tokens: Tokens { messages, executions, traces } }
     }
 }
 
@@ -214,7 +221,7 @@ impl Engine {
         let Some(block) = frozen.get(id) else { return true };
         let contents = Contents::read(&block.bytes, frozen);
         let age = self.held.age;
-        if frozen.is_of_other_settings(id) || contents.left.iter().any(|left| left.due > age) {
+        if block.is_of_other_settings || contents.left.iter().any(|left| left.due > age) {
             return false;
         }
         let shown = if block.lines.iter().any(|line| is_kept(&final_line(line))) {
@@ -222,8 +229,11 @@ impl Engine {
         } else {
             Vec::new()
         };
-        let mut shown: std::collections::BTreeMap<Text, Request> =
+        let mut shown: BTreeMap<Text, Request> =
             shown.into_iter().map(|request| (Text::clone(&request.id), request)).collect();
+        if !shown.is_empty() && contents.requests.iter().any(|(id, _)| !shown.contains_key(id)) {
+            return false;
+        }
         for ((id, _), left) in contents.requests.iter().zip(&contents.left) {
             self.leave_tokens(&left.tokens, id);
             changes.push(match shown.remove(id) {
@@ -238,7 +248,7 @@ impl Engine {
             self.held.memory.seal_anew(identity, hash, age);
         }
         for ((id, told), own) in contents.invocations.into_iter().zip(contents.frozen) {
-            let cell = contents.cells.get(own.cell).map(|facts| &facts.cell);
+            let cell = own.cell.and_then(|cell| Some(&contents.cells.get(cell)?.cell));
             let (key, has_request_id) = match cell {
                 Some(Cell::Run(id)) => (Some(run_key(id)), true),
                 Some(Cell::Records(function, key)) => (Some(record_key(function, key)), false),

@@ -311,6 +311,7 @@ pub enum Change {
 }
 
 impl Request {
+    /// What decides whether it is kept.
     pub fn line(&self) -> FinalLine<'_> {
         FinalLine {
             id: &self.id,

@@ -16,9 +16,6 @@ const LEARNED_MAX: usize = 10_000;
 /// A platform's own deadline is up: what is not told by then is lost.
 const TIMEOUT_SLACK: Duration = Duration::from_secs(30);
 
-/// A message that can be seen again is taken up by then: a consumer polls for 20 s at most.
-const POLLING_SLACK: Duration = Duration::from_secs(30);
-
 /// Checked settings with their indexes.
 #[derive(Debug)]
 pub(super) struct Rules {
@@ -98,15 +95,13 @@ impl Rules {
         Some(DeadLetter { queue, source_queue, function: Text::default() })
     }
 
-    /// How long the n-th failed receive of a message waits for the next one. None where it was the last
-    /// that the queue allows: the broker moves the message to its dead-letter queue.
-    pub(super) fn retry_after(&self, queue: Option<&Text>, n: u32) -> Option<Duration> {
-        let queue = queue.and_then(|queue| self.queues.get(queue));
-        if queue.and_then(|queue| queue.max_receive_count).is_some_and(|most| n >= most) {
-            return None;
-        }
-        let hidden = queue.and_then(|queue| queue.visibility_timeout);
-        Some(hidden.map_or(self.config.retry_after, |hidden| hidden.saturating_add(POLLING_SLACK)))
+    pub(super) fn queue(&self, name: &Text) -> Option<&QueueConfig> {
+        self.queues.get(name)
+    }
+
+    /// How long a failed receive of a message waits for the next one.
+    pub(super) fn retry_after(&self, queue: Option<&QueueConfig>) -> Duration {
+        self.config.retry_after_of(queue)
     }
 
     /// Whether a message on this queue has a consumer to wait for.

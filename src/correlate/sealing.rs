@@ -6,10 +6,11 @@
 use super::dedup::REMEMBERED;
 use super::engine::{Engine, Quiet};
 use super::fact::{Age, SignalId};
-use super::graph::{Graph, NodeId};
+use super::graph::NodeId;
 use super::legacy::{InvocationLegacy, Tokens};
 use super::request::{Change, Request, State};
 use super::runs::SAME_START;
+use super::weak::WeakKey;
 use crate::signal::Text;
 
 /// Blocks of frozen requests that come back together to make room.
@@ -42,16 +43,24 @@ impl Engine {
         }
     }
 
-    /// What comes later with one of these tokens continues a request that is final.
+    /// What comes later with one of these tokens continues a request that is final. What means nothing
+    /// among the living means nothing later.
     pub(super) fn leave_tokens(&mut self, tokens: &Tokens, request: &Text) {
         let age = self.held.age;
         let pending = age.saturating_add(self.rules.config.pending_max);
-        for token in &tokens.pending {
-            self.held.stubs.leave(Text::clone(token), request, pending);
+        let (graph, stubs) = (&self.held.graph, &mut self.held.stubs);
+        let tells = |key: &WeakKey| !graph.quarantined.contains_key(key);
+        for message in &tokens.messages {
+            stubs.leave(Text::clone(message), request, pending);
         }
-        for trace in &tokens.traces {
+        for execution in &tokens.executions {
+            if tells(&WeakKey::Execution(Text::clone(execution))) {
+                stubs.leave(Text::clone(execution), request, pending);
+            }
+        }
+        for trace in tokens.traces.iter().filter(|trace| tells(&WeakKey::Trace(**trace))) {
             let token = trace.to_string().into();
-            self.held.stubs.leave(token, request, age.saturating_add(REMEMBERED));
+            stubs.leave(token, request, age.saturating_add(REMEMBERED));
         }
     }
 
@@ -68,8 +77,7 @@ impl Engine {
             let weight = u64::from(mark.bytes) + super::intake::HOLDING_BYTES;
             self.held.bytes = self.held.bytes.saturating_sub(weight);
         }
-        let keys = Graph::keys_of(&node).to_vec();
-        let legacy = InvocationLegacy::of(*node, keys);
+        let legacy = InvocationLegacy::of(*node);
         if legacy.has_init {
             self.held.environments.seal(id, &legacy.run);
         } else {
@@ -123,7 +131,7 @@ impl Engine {
             let (_, least) = self.held.notes.early.get_or_insert((self.held.now, lateness));
             *least = (*least).min(lateness);
             if let Some(request) = self.view_of(entry) {
-                self.seal(vec![(entry, request)], changes);
+                self.seal_early(entry, request, changes);
             }
         }
     }
@@ -148,9 +156,16 @@ impl Engine {
                 let left = self.held.age.saturating_sub(news).min(lateness);
                 let (_, least) = self.held.notes.early.get_or_insert((self.held.now, left));
                 *least = (*least).min(left);
-                self.seal(vec![(entry, request)], changes);
+                self.seal_early(entry, request, changes);
             }
         }
+    }
+
+    fn seal_early(&mut self, entry: NodeId, mut request: Request, changes: &mut Vec<Change>) {
+        if self.is_news(entry, &mut request) {
+            changes.push(Change::Request(Box::new(request.clone())));
+        }
+        self.seal(vec![(entry, request)], changes);
     }
 
     /// When the last fact of a request came.

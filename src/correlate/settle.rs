@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::config::QueueConfig;
 use super::fact::Age;
 use super::graph::{Graph, Node, NodeId};
 use super::known::{Ending, Known};
@@ -165,15 +166,13 @@ impl Waits<'_> {
     fn retries(&mut self, node: &Node) -> bool {
         let known = &node.known;
         let mut is_message_failed = false;
+        let mut longest = None;
         for message in &known.received {
-            let Some(life) = self.failed_life(node, message) else { continue };
+            let Some((life, idx)) = self.failed_life(node, message) else { continue };
             is_message_failed = true;
-            let (life, idx) = life;
-            let queue = life.takings.get(idx).and_then(|taking| taking.queue.as_ref());
-            if let Some(wait) = self.ground.rules.retry_after(queue, life.attempt(idx)) {
-                self.found.push(retry(known, wait));
-            }
+            longest = longest.max(self.next_receive(&life, idx));
         }
+        self.found.extend(longest.map(|wait| retry(known, wait)));
         if is_message_failed {
             return false;
         }
@@ -190,6 +189,20 @@ impl Waits<'_> {
         if last == Some(&known.run) {
             self.found.push(retry(known, self.ground.rules.config.retry_after));
         }
+    }
+
+    /// How long a failed receive waits for the next one: again from its queue or, after the last that the
+    /// queue allows, from the dead-letter queue, where somebody takes from that.
+    fn next_receive(&self, life: &Life, idx: usize) -> Option<Age> {
+        let (rules, learned) = (self.ground.rules, self.ground.learned);
+        let taking = life.takings.get(idx)?;
+        let queue = taking.dead_letter.as_ref().map(|letter| &letter.queue);
+        let queue = queue.or(taking.queue.as_ref()).and_then(|queue| rules.queue(queue));
+        let is_last = |queue: &QueueConfig| {
+            queue.max_receive_count.is_some_and(|most| life.attempt(idx) >= most)
+                && queue.dlq.as_ref().is_none_or(|dlq| !rules.has_consumer(learned, dlq))
+        };
+        (!queue.is_some_and(is_last)).then(|| rules.retry_after(queue))
     }
 
     /// The life of a message that failed in this invocation, and this try of it, where nothing came after.

@@ -69,8 +69,8 @@ impl Engine {
         Progress::default()
     }
 
-    /// The next part's changes; None once the tick is over. Of final requests that lie frozen only those
-    /// are shown that are to be kept.
+    /// The next part's changes; None once the tick is over. Of final requests that lie frozen only
+    /// those are shown that are to be kept, and what lies in one block with them.
     pub fn next_part(
         &mut self,
         progress: &mut Progress,

@@ -162,8 +162,7 @@ impl Measure {
                 self.remember(Subject::Request, &request.id, counted, store);
             }
             Change::RequestFinal(request) => {
-                let counted = self.of_request(request);
-                replace(self.requests.remove(&Id::of(&request.id)), &counted, store);
+                self.requests.remove(&Id::of(&request.id));
             }
             Change::Invocation(invocation) => {
                 let counted = self.of_invocation(invocation);

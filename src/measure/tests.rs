@@ -311,12 +311,15 @@ fn objectives_count_good_and_all_events_at_their_own_threshold() {
 }
 
 #[test]
-fn what_is_final_is_counted_and_forgotten() {
+fn what_is_final_is_forgotten_and_counts_as_it_was_said() {
     let mut measure = Measure::new();
     let mut series = Series::new(crate::series::Config::default());
+    measure.apply(&[boxed(request("a", Outcome::Error, 10_000))], &mut series, at(11_000));
+    // An objective that came later counts what comes later, whether or not somebody keeps the request.
+    let (slo, service, sli) = ("up".into(), "shop".into(), Sli::Availability { flow: None });
+    measure.set_objectives(vec![Objective { slo, service, sli }]);
     let last = Request { state: State::Final, ..request("a", Outcome::Error, 10_000) };
     let changes = [
-        boxed(request("a", Outcome::Ok, 10_000)),
         Change::RequestFinal(Box::new(last)),
         Change::Invocation(Box::new(invocation("i", Outcome::Ok, 10_000))),
         Change::InvocationFinal("i".into()),
@@ -327,7 +330,7 @@ fn what_is_final_is_counted_and_forgotten() {
     assert_eq!(measure.n_correctable(), 0);
     let requests: Vec<String> = totals(&series)
         .lines()
-        .filter(|line| line.starts_with(catalog::REQUESTS))
+        .filter(|line| line.starts_with(catalog::REQUESTS) || line.contains("slo_events"))
         .map(ToOwned::to_owned)
         .collect();
     assert_eq!(requests, [r#"throughline_requests_total{flow="POST /orders", outcome="error"} 1"#]);

@@ -121,7 +121,7 @@ impl Replay {
     /// Lets time pass behind the last batch until no request is open, for as long as one may wait.
     pub fn settle(&mut self) {
         let correlate = self.rehearsal.state().terms().correlate;
-        let patience = correlate.incomplete_after + correlate.retry_after;
+        let patience = correlate.incomplete_after + correlate.retry_after_max();
         let begin = self.rehearsal.now();
         let (quiet, end) =
             (begin.saturating_add(correlate.settle_after + TICK), begin.saturating_add(patience));
