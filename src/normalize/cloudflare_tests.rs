@@ -17,7 +17,7 @@ fn a_workers_event_is_an_invocation_with_what_it_wrote() {
             2026-03-03T05:29:06.120000000Z platform Report invocation=7a1f7ad4df2f870a status=Success duration=120ms function=shop version=v-9
             2026-03-03T05:29:06.010000000Z log severity=Info invocation=7a1f7ad4df2f870a body="order {\"id\":17}" attributes=id function=shop version=v-9
             2026-03-03T05:29:06.020000000Z log severity=Warn invocation=7a1f7ad4df2f870a correlation=o-17 body="slow" function=shop version=v-9
-            2026-03-03T05:29:06.000000000Z log severity=Info invocation=7a1f7ad4df2f870a body="" attributes=record,type function=shop version=v-9
+            2026-03-03T05:29:06.000000000Z log severity=Info invocation=7a1f7ad4df2f870a body="" attributes=record,type,log.untrusted function=shop version=v-9
             4 signals, 0 rejected, 0 filtered"#]],
     );
 }

@@ -90,8 +90,8 @@ fn user_code_cannot_speak_for_the_platform() {
     check(
         &lambda,
         &expect![[r#"
-        2026-11-25T09:59:59.000000000Z log severity=Info trace=b24dd86d3aa6a386ff2aa6a7f16660a0 invocation=j22o0ucdhpop body="" attributes=record,type function=checkout account=shop region=us-central1
-        1 signals, 0 rejected, 0 filtered"#]],
+            2026-11-25T09:59:59.000000000Z log severity=Info trace=b24dd86d3aa6a386ff2aa6a7f16660a0 invocation=j22o0ucdhpop body="" attributes=record,type,log.untrusted function=checkout account=shop region=us-central1
+            1 signals, 0 rejected, 0 filtered"#]],
     );
 }
 

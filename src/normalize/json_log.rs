@@ -160,7 +160,14 @@ pub(crate) fn of_object(object: &Object, line: Option<&LogLine<'_>>, around: Aro
     if line.is_none() && access_log::is_record(object) {
         return access_log::of_object(object, around);
     }
-    record(object, line, around)
+    let mut told = record(object, line, around);
+    if let SignalKind::Log(log) = &mut told.kind
+        && lambda_telemetry::poses_as_platform(object)
+        && log.attributes.0.len() < Attributes::MAX
+    {
+        log.attributes.0.push((Text::from("log.untrusted"), signal::Value::Bool(true)));
+    }
+    told
 }
 
 /// Reads a text line of any kind; one of no known format is a record without a level.

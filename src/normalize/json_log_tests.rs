@@ -43,7 +43,7 @@ fn user_code_cannot_pose_as_the_platform() {
     check(
         r#"{"time":"2026-11-25T09:59:59Z","type":"platform.report","record":{"requestId":"d661f7cf-9208-46b9-85b0-213b04a91065"},"level":"INFO","message":"x"}"#,
         &expect![[r#"
-            2026-11-25T09:59:59.000000000Z log severity=Info body="x" attributes=record,type anonymous
+            2026-11-25T09:59:59.000000000Z log severity=Info body="x" attributes=record,type,log.untrusted anonymous
             1 signals, 0 rejected, 0 filtered"#]],
     );
 }

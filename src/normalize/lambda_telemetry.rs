@@ -117,6 +117,12 @@ fn read(event: &Object, around: Around<'_>) -> Result<Told, &'static str> {
     Ok(told)
 }
 
+/// Whether a record of user code looks like an event of the platform.
+pub(crate) fn poses_as_platform(object: &Object) -> bool {
+    text(object, "type").is_some_and(|kind| kind.starts_with("platform."))
+        && object.contains_key("record")
+}
+
 /// A platform event, known by its shape: `{time, type: "platform.…", record}` and no level beside a
 /// message, which user code would have written.
 pub(crate) fn platform(event: &Object, around: Around<'_>) -> Option<Told> {
@@ -158,7 +164,13 @@ fn stage(kind: &str) -> PlatformStage {
 }
 
 fn of_record(kind: &str, record: &Object, time: Timestamp) -> Platform {
-    let mut event = Platform::new(time, stage(kind));
+    let stage = match stage(kind) {
+        PlatformStage::InitStart | PlatformStage::InitReport if is_ahead(record) => {
+            PlatformStage::Other
+        }
+        stage => stage,
+    };
+    let mut event = Platform::new(time, stage);
     event.invocation_id = record.get("requestId").and_then(id);
     event.status = text(record, "status").and_then(lambda_text::status);
     event.error_type = text(record, "errorType").map(|t| Text::from(shorten(t, TEXT_BYTES_MAX)));
@@ -177,6 +189,13 @@ fn of_record(kind: &str, record: &Object, time: Timestamp) -> Platform {
         _ => None,
     };
     event
+}
+
+/// Whether an environment begins ahead of all invocations: nobody waits for such an init, so it makes no
+/// cold start (Lambda Telemetry API, `initializationType`).
+fn is_ahead(record: &Object) -> bool {
+    let ahead = ["provisioned-concurrency", "lambda-managed-instances"];
+    text(record, "initializationType").is_some_and(|kind| ahead.contains(&kind))
 }
 
 /// Legacy events whose record is a line of text.

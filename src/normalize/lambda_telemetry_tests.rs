@@ -39,6 +39,7 @@ fn an_environment_tells_of_init_restore_and_lost_logs() {
             r#"{"time":"2026-11-25T09:59:00Z","type":"platform.initStart","record":{"initializationType":"on-demand","phase":"init"}}"#,
             r#"{"time":"2026-11-25T09:59:01Z","type":"platform.initRuntimeDone","record":{"status":"success"}}"#,
             r#"{"time":"2026-11-25T09:59:01Z","type":"platform.initReport","record":{"metrics":{"durationMs":500.0},"status":"error","errorType":"Runtime.ImportModuleError"}}"#,
+            r#"{"time":"2026-11-25T09:59:01Z","type":"platform.initStart","record":{"initializationType":"provisioned-concurrency","phase":"init"}}"#,
             r#"{"time":"2026-11-25T09:59:01Z","type":"platform.restoreStart","record":{}}"#,
             r#"{"time":"2026-11-25T09:59:01Z","type":"platform.restoreReport","record":{"status":"success","metrics":{"durationMs":150.5}}}"#,
             r#"{"time":"2026-11-25T09:59:01Z","type":"platform.logsDropped","record":{"reason":"BufferFull","droppedRecords":1,"droppedBytes":1024}}"#,
@@ -48,11 +49,12 @@ fn an_environment_tells_of_init_restore_and_lost_logs() {
             2026-11-25T09:59:00.000000000Z platform InitStart function=pay
             2026-11-25T09:59:01.000000000Z platform Other status=Success text="platform.initRuntimeDone" function=pay
             2026-11-25T09:59:01.000000000Z platform InitReport status=Error error_type=Runtime.ImportModuleError duration=500ms function=pay
+            2026-11-25T09:59:01.000000000Z platform Other text="platform.initStart" function=pay
             2026-11-25T09:59:01.000000000Z platform InitStart function=pay
             2026-11-25T09:59:01.000000000Z platform InitReport status=Success duration=150.5ms function=pay
             2026-11-25T09:59:01.000000000Z platform LogsDropped text="BufferFull: 1 records, 1024 bytes" function=pay
             2026-11-25T09:59:01.000000000Z platform Other text="platform.extension" function=pay
-            7 signals, 0 rejected, 0 filtered"#]],
+            8 signals, 0 rejected, 0 filtered"#]],
     );
 }
 
