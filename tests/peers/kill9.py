@@ -45,6 +45,8 @@ with Daemon() as daemon:
         stop.set()
         [client.join() for client in clients]
         vacuous += acknowledged - before < BATCHES_MIN * 10
+    # What is acknowledged is on disk; the engine takes it up right after.
+    wait_for(lambda: daemon.ledger("json").get("applied", 0) >= acknowledged, "everything acknowledged is applied")
     wait_for(lambda: daemon.ledger("json").get("pending", 0) == 0, "quiet")
     books = daemon.ledger("json")
     check(vacuous == 0, f"{KILLS} kills, each under load")
