@@ -14,7 +14,7 @@ use std::fs::File;
 use std::path::Path;
 
 use self::carried::Carried;
-use super::recover::{self, blocks};
+use super::recover::{self, Return, blocks};
 use super::skipped::Skipped;
 use super::state::{Entry, State, read, write};
 use crate::config::Config;
@@ -106,25 +106,17 @@ pub(super) fn recovered(config: &Config) -> Result<(State, Point), String> {
     }
     let state = recover::state(config, archive);
     let (blocks, skipped) = (blocks(&config.data_dir), Skipped::read(&config.data_dir)?);
-    let has_begun = std::cell::Cell::new(false);
-    let mut back = journal::Back {
-        restore: &mut |snapshot| {
-            state.restore(&snapshot, &blocks)?;
-            has_begun.set(true);
-            Ok(())
-        },
+    let back = Return::of(&state, &blocks);
+    let mut told = journal::Back {
+        restore: &mut |snapshot| back.restore(&snapshot),
         replay: &mut |replayed| {
-            if !has_begun.replace(true) {
-                state.begin_anew(&blocks)?;
-            }
+            back.begin()?;
             if skipped.is_left_out(replayed.seq) { Ok(()) } else { state.replay(replayed) }
         },
     };
-    let end = renewal::read(&config.data_dir.join("journal"), &mut back).map_err(text)?;
+    let end = renewal::read(&config.data_dir.join("journal"), &mut told).map_err(text)?;
     forget_unfinished(&config.data_dir)?;
-    if !has_begun.get() {
-        state.begin_anew(&blocks)?;
-    }
+    back.begin()?;
     Ok((state, end))
 }
 

@@ -3,6 +3,7 @@
 //! The newest good snapshot and the log behind it come in; the state goes out, with what was found
 //! wrong. What the log makes again is removed before it is made, so nothing is there twice.
 
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::SyncSender;
 
@@ -16,7 +17,7 @@ use crate::archive::{self, Archive};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::internal_telemetry::happening::JournalReplayed;
-use crate::journal::{self, Committed, Journal, Recovery, repair};
+use crate::journal::{self, Committed, Journal, Recovery, Snapshot, repair};
 use crate::notify;
 use crate::series::Series;
 
@@ -83,6 +84,31 @@ impl State {
     }
 }
 
+/// A state that comes back: from the newest good snapshot, else from nothing.
+#[derive(Debug)]
+pub(super) struct Return<'a> {
+    state: &'a State,
+    blocks: &'a Path,
+    has_begun: Cell<bool>,
+}
+
+impl<'a> Return<'a> {
+    pub(super) const fn of(state: &'a State, blocks: &'a Path) -> Self {
+        Self { state, blocks, has_begun: Cell::new(false) }
+    }
+
+    pub(super) fn restore(&self, snapshot: &Snapshot) -> Result<(), String> {
+        self.state.restore(snapshot, self.blocks)?;
+        self.has_begun.set(true);
+        Ok(())
+    }
+
+    /// Before a record is applied, and once there are no more.
+    pub(super) fn begin(&self) -> Result<(), String> {
+        if self.has_begun.replace(true) { Ok(()) } else { self.state.begin_anew(self.blocks) }
+    }
+}
+
 /// Brings the state to where the log ends, off the runtime's threads.
 pub(super) async fn recover(
     config: &Config,
@@ -99,17 +125,11 @@ pub(super) async fn recover(
     let (clock, state, data_dir) = (clock.clone(), state.clone(), config.data_dir.clone());
     let opened = tokio::task::spawn_blocking(move || {
         let stopwatch = Clock::stopwatch();
-        let has_begun = std::cell::Cell::new(false);
-        let mut back = journal::Back {
-            restore: &mut |snapshot| {
-                state.restore(&snapshot, &blocks)?;
-                has_begun.set(true);
-                Ok(())
-            },
+        let back = Return::of(&state, &blocks);
+        let mut told = journal::Back {
+            restore: &mut |snapshot| back.restore(&snapshot),
             replay: &mut |replayed| {
-                if !has_begun.replace(true) {
-                    state.begin_anew(&blocks)?;
-                }
+                back.begin()?;
                 if left_out.is_left_out(replayed.seq) {
                     return Ok(());
                 }
@@ -117,12 +137,10 @@ pub(super) async fn recover(
             },
         };
         let on_commit = move |committed| drop(records.send(committed));
-        let (journal, recovery) = Journal::open(journal_config, clock, &mut back, on_commit)
+        let (journal, recovery) = Journal::open(journal_config, clock, &mut told, on_commit)
             .map_err(|error| error.to_string())?;
         erase::forget_unfinished(&data_dir)?;
-        if !has_begun.get() {
-            state.begin_anew(&blocks)?;
-        }
+        back.begin()?;
         let replayed = JournalReplayed { records: recovery.records, took: stopwatch.elapsed() };
         let mut troubles = troubles(&recovery);
         let told = left_out.told();

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use self::held::{Alerts, alerts, held};
 use super::super::evaluation::entries;
+use super::super::recover::Return;
 use super::super::state::{Entry, State, read};
 use super::super::terms::Terms;
 use crate::archive::Archive;
@@ -140,24 +141,16 @@ impl World {
         let terms = Terms::of(&self.config);
         let state = State::new(&terms, self.config.notify.clone(), archive);
         let blocks = dir.join("series");
-        let has_begun = std::cell::Cell::new(false);
-        let mut back = Back {
-            restore: &mut |snapshot| {
-                state.restore(&snapshot, &blocks)?;
-                has_begun.set(true);
-                Ok(())
-            },
+        let back = Return::of(&state, &blocks);
+        let mut told = Back {
+            restore: &mut |snapshot| back.restore(&snapshot),
             replay: &mut |replayed| {
-                if !has_begun.replace(true) {
-                    state.begin_anew(&blocks)?;
-                }
+                back.begin()?;
                 state.replay(replayed)
             },
         };
-        let rig = Rig::open(&self.disk, Clock::by_hand(Arc::clone(&self.hand)), &mut back);
-        if !has_begun.get() {
-            state.begin_anew(&blocks).unwrap();
-        }
+        let rig = Rig::open(&self.disk, Clock::by_hand(Arc::clone(&self.hand)), &mut told);
+        back.begin().unwrap();
         let rig = match rig {
             Ok(rig) => rig,
             Err(error) => {
