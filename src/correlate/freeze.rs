@@ -446,7 +446,8 @@ impl Contents {
         });
         let invocations = reader.list(|reader| (reader.hash(), read_told(reader)));
         let requests = reader.list(|reader| (reader.hash(), u64::from_be_bytes(reader.raw())));
-        let own = invocations.iter().map(|_| FrozenInvocation::read(&mut reader, &sources));
+        let own =
+            invocations.iter().map(|(id, _)| FrozenInvocation::read(&mut reader, id, &sources));
         let frozen = own.collect();
         let left = requests.iter().map(|_| FrozenRequest::read(&mut reader)).collect();
         Self { cells, invocations, frozen, requests, left }

@@ -128,6 +128,11 @@ impl Known {
         (self.start, &self.id)
     }
 
+    /// Its end, or its last fact.
+    pub(super) fn over(&self) -> Timestamp {
+        self.end.unwrap_or(self.last).max(self.last)
+    }
+
     pub(super) fn has_place(&self, place: (TraceId, SpanId)) -> bool {
         self.places.binary_search_by_key(&place, |own| (own.trace, own.span)).is_ok()
     }

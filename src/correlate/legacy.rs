@@ -40,7 +40,7 @@ impl InvocationLegacy {
         Self {
             run: Run::of(known),
             has_init: node.environment_init.is_some(),
-            last: known.end.unwrap_or(known.last).max(known.last),
+            last: known.over(),
             has_request_id: known.invocation_id.is_some(),
             said: node.said,
             keys,
@@ -88,9 +88,7 @@ impl Tokens {
 /// What a frozen invocation leaves, beside what was said of it.
 #[derive(Debug)]
 pub(super) struct FrozenInvocation {
-    function: Text,
-    instance: Option<Text>,
-    start: Timestamp,
+    run: Run,
     last: Timestamp,
     /// The place of its cell in the block.
     cell: Option<usize>,
@@ -102,26 +100,24 @@ impl FrozenInvocation {
     pub(super) fn of(node: &Node, cell: Option<usize>) -> Self {
         let known = &node.known;
         Self {
-            function: Text::clone(&known.function),
-            instance: known.instance.clone(),
-            start: known.start,
-            last: known.end.unwrap_or(known.last).max(known.last),
+            run: Run::of(known),
+            last: known.over(),
             cell,
             places: known.places.iter().map(|place| (place.trace, place.span)).collect(),
             keys: Graph::keys_of(node).to_vec(),
         }
     }
 
-    /// Its instance is that of one of the block's sources.
+    /// Its id stands beside what was said of it, its instance is that of one of the block's sources.
     pub(super) fn write<'a>(
         &self,
         pen: &mut Pen<'_>,
         mut sources: impl Iterator<Item = &'a Source>,
     ) {
-        pen.name(&self.function);
-        let source = sources.position(|source| source.instance == self.instance);
+        pen.name(&self.run.function);
+        let source = sources.position(|source| source.instance == self.run.instance);
         pen.option(source.as_ref(), |pen, source| pen.length(*source));
-        pen.time(self.start);
+        pen.time(self.run.start);
         pen.time(self.last);
         pen.option(self.cell.as_ref(), |pen, cell| pen.length(*cell));
         pen.list(&self.places, |pen, (trace, span)| {
@@ -144,14 +140,13 @@ impl FrozenInvocation {
         });
     }
 
-    pub(super) fn read(reader: &mut Reader<'_>, sources: &[Arc<Source>]) -> Self {
+    pub(super) fn read(reader: &mut Reader<'_>, id: &Text, sources: &[Arc<Source>]) -> Self {
         let function = reader.text();
         let source = reader.option(Reader::small);
         let source = source.and_then(|source| sources.get(usize_from_u32(source)));
+        let instance = source.and_then(|source| source.instance.clone());
         Self {
-            function,
-            instance: source.and_then(|source| source.instance.clone()),
-            start: reader.time(),
+            run: Run { function, instance, start: reader.time(), id: Text::clone(id) },
             last: reader.time(),
             cell: reader.option(Reader::small).map(usize_from_u32),
             places: reader.list(|reader| (reader.trace_id(), reader.span_id())),
@@ -247,19 +242,19 @@ impl Engine {
         for (identity, hash) in marks.filter_map(|mark| Some((mark.identity?, mark.hash))) {
             self.held.memory.seal_anew(identity, hash, age);
         }
-        for ((id, told), own) in contents.invocations.into_iter().zip(contents.frozen) {
+        for ((_, told), own) in contents.invocations.into_iter().zip(contents.frozen) {
             let cell = own.cell.and_then(|cell| Some(&contents.cells.get(cell)?.cell));
             let (key, has_request_id) = match cell {
                 Some(Cell::Run(id)) => (Some(run_key(id)), true),
                 Some(Cell::Records(function, key)) => (Some(record_key(function, key)), false),
                 Some(Cell::Trace(_)) | None => (None, false),
             };
-            let FrozenInvocation { function, instance, start, last, keys, .. } = own;
+            let FrozenInvocation { run, last, keys, .. } = own;
             for key in &keys {
-                self.held.graph.count_retired(key, &function);
+                self.held.graph.count_retired(key, &run.function);
             }
             let legacy = InvocationLegacy {
-                run: Run { function, instance, start, id },
+                run,
                 said: told.said,
                 has_init: told.init.is_some(),
                 last,
