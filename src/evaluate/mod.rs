@@ -34,7 +34,7 @@ use self::round::{Done, Job};
 use self::rule::Group;
 use self::slo::Slo;
 use crate::measure::Objective;
-use crate::series::{MatchOp, RawSeries, STALE_NAN_BITS, SelectError, Selection};
+use crate::series::{MatchOp, Matcher, RawSeries, STALE_NAN_BITS, SelectError, Selection};
 use crate::signal::{Diagnostic, Labels, METRIC_NAME, Text, Timestamp};
 
 /// Reads the series of one selection; the daemon locks its store inside, tests bring their own.
@@ -486,6 +486,8 @@ pub struct RuleFilter {
     pub groups: Vec<String>,
     pub files: Vec<String>,
     pub exclude_alerts: bool,
+    /// The labels, as they are configured, meet one of these; all do where there is none.
+    pub selectors: Vec<Vec<Matcher>>,
 }
 
 /// One alert as pages and APIs show it.

@@ -7,6 +7,7 @@ use super::evaluation::RuleState;
 use super::rule::{Group, Kind, Rule};
 use super::template::Template;
 use super::{AlertState, Evaluator, RuleFilter};
+use crate::series::Matcher;
 use crate::signal::{Labels, Text, Timestamp, format_duration};
 use crate::template::go_number::scientific;
 
@@ -33,7 +34,8 @@ pub(super) fn rules(evaluator: &Evaluator, filter: &RuleFilter) -> Value {
 }
 
 fn group_json(evaluator: &Evaluator, group: &Group, filter: &RuleFilter) -> Option<Value> {
-    let is_filtered = filter.kind.is_some() || !filter.rule_names.is_empty();
+    let is_filtered =
+        filter.kind.is_some() || !filter.rule_names.is_empty() || !filter.selectors.is_empty();
     let rules: Vec<Value> = group
         .rules
         .iter()
@@ -65,7 +67,15 @@ fn is_wanted(rule: &Rule, filter: &RuleFilter) -> bool {
         Kind::Record => "record",
     };
     let is_kind = filter.kind.as_deref().is_none_or(|wanted| wanted == kind);
-    is_kind && (filter.rule_names.is_empty() || filter.rule_names.iter().any(|n| **n == *rule.name))
+    let is_named = || filter.rule_names.iter().any(|name| **name == *rule.name);
+    let label = |name: &str| {
+        let own = rule.labels.iter().find(|(own, _)| **own == *name);
+        own.map_or("", |(_, template)| template.text())
+    };
+    let meets = |matchers: &Vec<Matcher>| matchers.iter().all(|m| m.matches(label(&m.name)));
+    is_kind
+        && (filter.rule_names.is_empty() || is_named())
+        && (filter.selectors.is_empty() || filter.selectors.iter().any(meets))
 }
 
 fn rule_json(rule: &Rule, held: Option<&RuleState>, filter: &RuleFilter) -> Value {

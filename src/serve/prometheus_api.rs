@@ -338,32 +338,20 @@ async fn rules(State(views): State<Views>, params: Params) -> Result<Json<Value>
         groups: texts("rule_group[]"),
         files: texts("file[]"),
         exclude_alerts: params.get("exclude_alerts") == Some("true"),
+        selectors: selected(&params, NeedsMatch::No)?.selectors,
     };
-    let selectors = selected(&params, NeedsMatch::No)?.selectors;
     let mut shown = views
         .evaluator
         .read()
         .unwrap_or_else(std::sync::PoisonError::into_inner)
         .rules_json(&filter);
     if let Some(Value::Array(groups)) = shown.get_mut("groups") {
-        groups.retain_mut(|group| has_rules_like(group, &selectors));
         let next = cut_page(groups, &params)?;
         if let Some(token) = next {
             shown["groupNextToken"] = json!(token);
         }
     }
     Ok(success(shown))
-}
-
-/// Leaves the rules of a group whose labels, as they are configured, meet one of the selectors.
-fn has_rules_like(group: &mut Value, selectors: &[Vec<Matcher>]) -> bool {
-    let Some(Value::Array(rules)) = group.get_mut("rules") else { return false };
-    rules.retain(|rule| {
-        let label = |name: &str| rule["labels"].get(name).and_then(Value::as_str).unwrap_or("");
-        let is_met = |matchers: &Vec<Matcher>| matchers.iter().all(|m| m.matches(label(&m.name)));
-        selectors.iter().any(is_met)
-    });
-    !rules.is_empty()
 }
 
 /// Leaves `group_limit` groups from the one that `group_next_token` names on; gives the name of the one
