@@ -57,9 +57,10 @@ fn is_kept_anyway(line: &FinalLine<'_>, config: &Config) -> bool {
 impl Slowest {
     /// Whether a request would be kept.
     pub(super) fn wants(&self, line: &FinalLine<'_>, config: &Config) -> bool {
-        if is_kept_anyway(line, config) {
-            return true;
-        }
+        is_kept_anyway(line, config) || self.is_slow_enough(line, config)
+    }
+
+    fn is_slow_enough(&self, line: &FinalLine<'_>, config: &Config) -> bool {
         let hour = hour_of(line);
         let is_over = self.hours.len() >= HOURS_MAX
             && self.hours.first_key_value().is_some_and(|(oldest, _)| hour < *oldest);
@@ -79,7 +80,7 @@ impl Slowest {
         if is_kept_anyway(line, config) {
             return Verdict::Keep;
         }
-        if !self.wants(line, config) {
+        if !self.is_slow_enough(line, config) {
             return Verdict::Leave;
         }
         let flows = self.hours.entry(hour_of(line)).or_default();

@@ -73,9 +73,11 @@ impl<'q> Evaluator<'q> {
     /// Groups in the order of their first elements.
     fn groups(&self, elements: Vec<Element>, aggregate: &Aggregate) -> Vec<Group> {
         if aggregate.grouping == Grouping::All {
+            if elements.is_empty() {
+                return Vec::new();
+            }
             let drop_name = elements.iter().any(|element| element.drop_name);
-            let all = Group { labels: Arc::default(), drop_name, elements };
-            return Some(all).filter(|all| !all.elements.is_empty()).into_iter().collect();
+            return vec![Group { labels: Arc::default(), drop_name, elements }];
         }
         let mut places: HashMap<Arc<Labels>, usize, RandomState> = HashMap::default();
         let mut groups: Vec<Group> = Vec::new();
