@@ -3,11 +3,15 @@
 //!
 //! `THROUGHLINE_SEEDS` says how many seeds; bytes that failed once join the regressions.
 
+#[path = "../dice/mod.rs"]
+mod dice;
 mod facts;
 mod promql;
 mod remote_write;
 
 use std::fs;
+
+use dice::Dice;
 
 /// Seeds of an ordinary run.
 const SEEDS: u64 = 150;
@@ -19,23 +23,6 @@ const REGRESSIONS: [u64; 0] = [];
 const QUERIES: &str = include_str!("seeds/queries.txt");
 /// Queries that once failed.
 const QUERY_REGRESSIONS: [&str; 0] = [];
-
-/// splitmix64.
-struct Dice(u64);
-
-impl Dice {
-    fn draw(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, n: usize) -> usize {
-        let n = u64::try_from(n.max(1)).expect("small");
-        usize::try_from(self.draw() % n).expect("small")
-    }
-}
 
 fn bytes(seed: u64) -> Vec<u8> {
     let mut dice = Dice(seed);
