@@ -169,14 +169,13 @@ pub struct SnapshotTaken {
     pub pause: Duration,
     /// The last record that it holds.
     pub seq: u64,
-    pub bytes: usize,
 }
 
 impl SnapshotTaken {
     pub fn emit(&self, metrics: &Metrics) {
-        let Self { pause, seq, bytes } = *self;
+        let Self { pause, seq } = *self;
         metrics.data_dir.snapshot_pause.observe(pause.as_secs_f64());
-        info!(event = "journal.snapshot.started", seq, bytes, pause_ms = millis(pause));
+        info!(event = "journal.snapshot.started", seq, pause_ms = millis(pause));
     }
 }
 

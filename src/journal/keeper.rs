@@ -1,7 +1,7 @@
 //! The keeper: a thread beside the committer that writes snapshots, cuts the log behind them, and keeps
 //! spare files and the reserve ready.
 //!
-//! Snapshots come in; fewer files go out. Never is a record removed that the older of two snapshots on
+//! Snapshots come in, not yet in bytes; fewer files go out. Never is a record removed that the older of two snapshots on
 //! disk does not hold.
 
 use std::io::ErrorKind;
@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::disk::Disk;
-use super::snapshot::{self, Snapshot};
+use super::snapshot::{self, Point, Snapshot};
 use super::{Status, segment};
 use crate::number::u64_from_usize;
 
@@ -31,9 +31,15 @@ const SPARES_MAX: usize = 2;
 const SPACE_POLL: Duration = Duration::from_secs(2);
 static ZEROS: [u8; 1 << 16] = [0; 1 << 16];
 
+/// Gives a snapshot; called on the keeper's thread, so it holds its own of all that it needs.
+pub(super) type Make = Box<dyn FnOnce() -> std::io::Result<Snapshot> + Send>;
+
 /// A snapshot on its way to the disk.
 pub struct Taken {
-    pub snapshot: Snapshot,
+    /// Behind which record it was taken.
+    pub point: Point,
+    /// Turns what was taken into bytes, beside the work.
+    pub make: Make,
     /// Brings what the snapshot speaks of to disk; an error means that there is no snapshot.
     pub before: Box<dyn FnOnce() -> std::io::Result<()> + Send>,
     /// Called when it is on disk and only one of those before it is kept.
@@ -42,7 +48,16 @@ pub struct Taken {
 
 impl std::fmt::Debug for Taken {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Taken").field("point", &self.snapshot.point).finish_non_exhaustive()
+        f.debug_struct("Taken").field("point", &self.point).finish_non_exhaustive()
+    }
+}
+
+impl From<Snapshot> for Taken {
+    /// One that is in bytes already, and speaks of nothing outside of it.
+    fn from(snapshot: Snapshot) -> Self {
+        let point = snapshot.point;
+        let make = Box::new(|| Ok(snapshot));
+        Self { point, make, before: Box::new(|| Ok(())), after: Box::new(|| ()) }
     }
 }
 
@@ -117,8 +132,9 @@ impl<D: Disk> Keeper<D> {
 
     /// Writes one snapshot and removes what it makes needless.
     pub(super) fn keep(&mut self, taken: Taken) {
-        let Taken { snapshot, before, after } = taken;
-        match before().and_then(|()| snapshot::write(&mut self.disk, &snapshot)) {
+        let Taken { make, before, after, .. } = taken;
+        let made = before().and_then(|()| make());
+        match made.and_then(|snapshot| snapshot::write(&mut self.disk, &snapshot)) {
             Ok(bytes) => {
                 self.status.snapshots.fetch_add(1, Ordering::Relaxed);
                 self.status.snapshot_bytes.store(bytes, Ordering::Relaxed);

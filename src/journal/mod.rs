@@ -380,7 +380,7 @@ impl<T: Send + 'static> Journal<T> {
     /// another is not taken.
     pub fn keep(&self, taken: Taken) {
         let status = &self.shared.status;
-        let now = taken.snapshot.point.log_time.as_nanos();
+        let now = taken.point.log_time.as_nanos();
         status.snapshot_busy.store(true, Ordering::Release);
         let sender = self.shared.snapshots.lock().unwrap_or_else(PoisonError::into_inner);
         if sender.as_ref().is_some_and(|sender| sender.try_send(taken).is_ok()) {

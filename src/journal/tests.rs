@@ -100,7 +100,7 @@ impl Session {
         let bytes = postcard::to_stdvec(&self.state).unwrap();
         let sections = vec![Section { name: "records".to_owned(), bytes }];
         let snapshot = Snapshot { point: self.point, sections };
-        self.keeper.keep(Taken { snapshot, before: Box::new(|| Ok(())), after: Box::new(|| ()) });
+        self.keeper.keep(Taken::from(snapshot));
         self.status.snapshots.load(Ordering::Relaxed) > before
     }
 
@@ -398,7 +398,7 @@ fn at_its_size_a_snapshot_is_due_and_makes_room() {
         assert!(soon(|| journal.is_snapshot_due(now)), "snapshot {n}");
         let point = told.try_iter().last().unwrap();
         let snapshot = Snapshot { point, sections: Vec::new() };
-        journal.keep(Taken { snapshot, before: Box::new(|| Ok(())), after: Box::new(|| ()) });
+        journal.keep(Taken::from(snapshot));
     }
     assert!(soon(|| append(&journal, &[b'x'; 50], Priority::Batch).is_ok()));
     journal.close();

@@ -1,9 +1,10 @@
 //! The state as sections of a snapshot, and back.
 //!
-//! Each stage writes its own bytes. Never is a part of a snapshot taken without the rest: everything is
-//! read before anything is replaced.
+//! Each stage writes its own bytes, or gives what becomes bytes later, beside the work. Never is a part of
+//! a snapshot taken without the rest: everything is read before anything is replaced.
 
 use std::fmt::Write as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use super::state::{State, evaluator, read, write};
@@ -30,6 +31,51 @@ const GAPS: &str = "gaps.1";
 
 /// One stage's bytes, or why there are none.
 type Saved = Result<Vec<u8>, String>;
+
+/// What a stage was at one moment: gives its sections wherever it is called, and shares nothing with the
+/// stage that either would change for the other.
+type Part = Box<dyn FnOnce() -> Result<Vec<Section>, String> + Send>;
+
+/// The state of one moment, of which not all is in bytes yet.
+pub struct Moment {
+    point: Point,
+    parts: Vec<Part>,
+}
+
+impl std::fmt::Debug for Moment {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Moment").field("point", &self.point).finish_non_exhaustive()
+    }
+}
+
+impl Moment {
+    /// Turns what is left into bytes, one stage after the other.
+    ///
+    /// # Errors
+    /// Which stage could not be saved.
+    pub fn encode(self) -> Result<Snapshot, String> {
+        let mut sections = Vec::new();
+        for part in self.parts {
+            // A stage that panics costs a snapshot, not the thread that keeps them.
+            let panicked = |_panic| Err("a stage could not be saved".to_owned());
+            sections.extend(catch_unwind(AssertUnwindSafe(part)).unwrap_or_else(panicked)?);
+        }
+        Ok(Snapshot { point: self.point, sections })
+    }
+}
+
+/// A part of one section, which is made later.
+fn later(name: &'static str, save: impl FnOnce() -> Saved + Send + 'static) -> Part {
+    Box::new(move || {
+        let bytes = save().map_err(|error| format!("{name}: {error}"))?;
+        Ok(vec![Section { name: name.to_owned(), bytes }])
+    })
+}
+
+/// A part that is in bytes already.
+fn ready(name: &'static str, bytes: Saved) -> Part {
+    later(name, || bytes)
+}
 
 fn text(error: impl std::fmt::Display) -> String {
     error.to_string()
@@ -63,8 +109,9 @@ fn print(value: &impl std::fmt::Debug) -> u128 {
 }
 
 /// The engine's pieces, each a section: nobody puts them together while the engine waits.
-fn pieces(engine: Vec<Vec<u8>>) -> impl Iterator<Item = Section> {
-    engine.into_iter().enumerate().map(|(n, bytes)| Section { name: piece(n), bytes })
+fn pieces(engine: Vec<Vec<u8>>) -> Vec<Section> {
+    let sections = engine.into_iter().enumerate();
+    sections.map(|(n, bytes)| Section { name: piece(n), bytes }).collect()
 }
 
 fn piece(n: usize) -> String {
@@ -96,34 +143,39 @@ impl State {
     }
 
     /// The state behind `point`. Blocks until all of it is in memory: nothing may change meanwhile.
+    ///
+    /// # Errors
+    /// Which stage could not be saved.
     pub fn save(&self, point: Point) -> Result<Snapshot, String> {
-        // The three that are large are written side by side.
-        let failed = |_panicked| Err("a stage could not be saved".to_owned());
-        let (engine, [measure, series]) = std::thread::scope(|scope| {
+        self.moment(point)?.encode()
+    }
+
+    /// The state behind `point`, for [`Moment::encode`] to turn into bytes when the stages are at work
+    /// again. Blocks until it is taken: nothing may change meanwhile.
+    ///
+    /// # Errors
+    /// That a stage could not be saved.
+    pub fn moment(&self, point: Point) -> Result<Moment, String> {
+        // The two that are large and written at once are written side by side.
+        let (engine, measure) = std::thread::scope(|scope| {
             let engine = scope.spawn(|| read(&self.engine).save());
-            let measure = scope.spawn(|| self.measure().save().map_err(text));
-            let series: Saved = read(&self.series).save().map_err(text);
-            (engine.join(), [measure.join().unwrap_or_else(failed), series])
+            let measure = self.measure().save().map_err(text);
+            (engine.join(), measure)
         });
         let engine = engine.map_err(|_panicked| format!("{ENGINE}: it could not be saved"))?;
-        let terms = serde_json::to_vec(&self.terms()).map_err(text);
-        let exported = self.exported().save().map_err(text);
-        let sections = [
-            (TERMS, terms),
-            (MEASURE, measure),
-            (SERIES, series),
-            (EXPORTED, exported),
-            (EVALUATOR, read(&self.evaluator).save().map_err(text)),
-            (DISPATCHER, Ok(read(&self.dispatcher).save())),
-            (ARCHIVE, self.archive.save().map_err(text)),
-            (GAPS, self.gaps().save().map_err(text)),
+        let series = read(&self.series).frozen();
+        let parts = vec![
+            Box::new(|| Ok(pieces(engine))),
+            ready(TERMS, serde_json::to_vec(&self.terms()).map_err(text)),
+            ready(MEASURE, measure),
+            later(SERIES, move || series.encode().map_err(text)),
+            ready(EXPORTED, self.exported().save().map_err(text)),
+            ready(EVALUATOR, read(&self.evaluator).save().map_err(text)),
+            ready(DISPATCHER, Ok(read(&self.dispatcher).save())),
+            ready(ARCHIVE, self.archive.save().map_err(text)),
+            ready(GAPS, self.gaps().save().map_err(text)),
         ];
-        let sections = sections.into_iter().map(|(name, bytes)| {
-            let bytes = bytes.map_err(|error| format!("{name}: {error}"))?;
-            Ok(Section { name: name.to_owned(), bytes })
-        });
-        let sections = sections.collect::<Result<Vec<_>, String>>()?;
-        Ok(Snapshot { point, sections: pieces(engine).chain(sections).collect() })
+        Ok(Moment { point, parts })
     }
 
     /// Takes the state of a snapshot. `blocks` is the folder of the series' blocks.

@@ -92,14 +92,14 @@ impl Log {
             return;
         }
         let stopwatch = Clock::stopwatch();
-        match state.save(point) {
-            Ok(snapshot) => {
-                let bytes = snapshot.sections.iter().map(|section| section.bytes.len()).sum();
-                SnapshotTaken { pause: stopwatch.elapsed(), seq: point.seq, bytes }.emit(metrics);
+        match state.moment(point) {
+            Ok(moment) => {
+                SnapshotTaken { pause: stopwatch.elapsed(), seq: point.seq }.emit(metrics);
                 let archive = Arc::clone(&state.archive);
                 let series = Arc::clone(&state.series);
                 self.journal.keep(Taken {
-                    snapshot,
+                    point,
+                    make: Box::new(|| moment.encode().map_err(std::io::Error::other)),
                     before: Box::new(move || archive.persist().map_err(std::io::Error::other)),
                     after: Box::new(move || {
                         series.write().unwrap_or_else(PoisonError::into_inner).snapshot_kept();

@@ -73,9 +73,6 @@ pub(crate) struct Blocks {
     /// A snapshot may name what is there, so files must wait.
     #[serde(skip)]
     is_named: AtomicBool,
-    /// Blocks before this one are on disk whatever happens.
-    #[serde(skip)]
-    synced_to: AtomicU64,
 }
 
 /// The way to what blocks hold, for readers that hold no lock of the store. A block that they know of may
@@ -87,6 +84,8 @@ pub(crate) struct Disk {
     cache: Cache,
     /// Blocks that were found damaged by readers, for the next tick to take away.
     suspects: Mutex<Vec<u64>>,
+    /// Blocks before this one are on disk whatever happens.
+    synced_to: AtomicU64,
 }
 
 impl Blocks {
@@ -177,17 +176,28 @@ impl Blocks {
         });
     }
 
-    /// From now on a snapshot may name the files; brings all of them to disk.
-    pub(crate) fn sync(&self) -> std::io::Result<()> {
+    /// The blocks as they are now, for a snapshot: from now on it may name the files.
+    pub(crate) fn frozen(&self) -> Self {
         self.is_named.store(true, Ordering::Relaxed);
+        Self {
+            list: self.list.clone(),
+            retired: self.retired.clone(),
+            disk: Arc::clone(&self.disk),
+            is_named: AtomicBool::new(true),
+            ..*self
+        }
+    }
+
+    /// Brings all files to disk.
+    pub(crate) fn sync(&self) -> std::io::Result<()> {
         let Some(folder) = &self.disk.folder else { return Ok(()) };
-        let from = self.synced_to.load(Ordering::Relaxed);
+        let from = self.disk.synced_to.load(Ordering::Relaxed);
         let fresh = self.list.iter().filter(|block| block.seq >= from);
         for block in fresh {
             File::open(folder.join(block.file_name()))?.sync_all()?;
         }
         File::open(folder)?.sync_all()?;
-        self.synced_to.store(self.next_seq, Ordering::Relaxed);
+        self.disk.synced_to.fetch_max(self.next_seq, Ordering::Relaxed);
         Ok(())
     }
 
@@ -195,7 +205,7 @@ impl Blocks {
     pub(crate) fn settle(&mut self) -> std::io::Result<Vec<String>> {
         let Some(folder) = self.disk.folder.clone() else { return Ok(Vec::new()) };
         self.is_named.store(true, Ordering::Relaxed);
-        self.synced_to.store(self.next_seq, Ordering::Relaxed);
+        self.disk.synced_to.store(self.next_seq, Ordering::Relaxed);
         let mut lost = Vec::new();
         for block in &self.list {
             let path = folder.join(block.file_name());

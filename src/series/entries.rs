@@ -2,10 +2,12 @@
 //! what a sample is appended to is found in a step or two, however many series there are.
 //!
 //! In: entries with ascending ids, each new one behind all others; ids that go. Out: entries by id, and in
-//! the order of their ids. Never true: two entries of one id.
+//! the order of their ids. A copy costs a pointer a page: pages and entries are shared until one changes.
+//! Never true: two entries of one id; a change of one copy that another sees.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::Arc;
 
 use serde::ser::SerializeMap as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -19,9 +21,11 @@ const PAGE: u64 = 512;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Entries {
     /// A place takes eight bytes, so a page in which one lives on costs little.
-    pages: BTreeMap<u64, Vec<Option<Box<Entry>>>>,
+    pages: BTreeMap<u64, Arc<Page>>,
     n: usize,
 }
+
+type Page = Vec<Option<Arc<Entry>>>;
 
 fn place(id: SeriesId) -> (u64, usize) {
     (id / PAGE, usize_from_u64(id % PAGE))
@@ -35,16 +39,17 @@ impl Entries {
 
     pub(super) fn get_mut(&mut self, id: SeriesId) -> Option<&mut Entry> {
         let (page, at) = place(id);
-        self.pages.get_mut(&page)?.get_mut(at)?.as_deref_mut()
+        let slot = Arc::make_mut(self.pages.get_mut(&page)?).get_mut(at)?;
+        slot.as_mut().map(Arc::make_mut)
     }
 
     pub(super) fn insert(&mut self, entry: Entry) {
         let (page, at) = place(entry.id);
-        let page = self.pages.entry(page).or_default();
+        let page = Arc::make_mut(self.pages.entry(page).or_default());
         if page.len() <= at {
             page.resize_with(at + 1, || None);
         }
-        let before = page.get_mut(at).and_then(|slot| slot.replace(Box::new(entry)));
+        let before = page.get_mut(at).and_then(|slot| slot.replace(Arc::new(entry)));
         debug_assert!(before.is_none(), "an id is given once");
         self.n += usize::from(before.is_none());
     }
@@ -54,11 +59,22 @@ impl Entries {
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Entry> {
-        self.pages.values().flatten().flatten().map(|entry| &**entry)
+        self.pages.values().flat_map(|page| page.iter()).flatten().map(|entry| &**entry)
     }
 
-    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Entry> {
-        self.pages.values_mut().flatten().flatten().map(|entry| &mut **entry)
+    /// Changes those of which `wants` says that they would change: what does not stays shared.
+    pub(super) fn change(
+        &mut self,
+        wants: impl Fn(&Entry) -> bool,
+        mut change: impl FnMut(&mut Entry),
+    ) {
+        for page in self.pages.values_mut() {
+            let some = |entry: &Arc<Entry>| wants(entry);
+            if page.iter().flatten().any(some) {
+                let entries = Arc::make_mut(page).iter_mut().flatten();
+                entries.filter(|entry| wants(entry)).for_each(|entry| change(Arc::make_mut(entry)));
+            }
+        }
     }
 
     /// Those with an id in the range, which is of a few hundred.
@@ -67,10 +83,15 @@ impl Entries {
     }
 
     pub(super) fn retain(&mut self, keep: impl Fn(&Entry) -> bool) {
-        for slot in self.pages.values_mut().flatten() {
-            if slot.as_ref().is_some_and(|entry| !keep(entry)) {
-                *slot = None;
-                self.n -= 1;
+        for page in self.pages.values_mut() {
+            if page.iter().flatten().all(|entry| keep(entry)) {
+                continue;
+            }
+            for slot in Arc::make_mut(page) {
+                if slot.as_ref().is_some_and(|entry| !keep(entry)) {
+                    *slot = None;
+                    self.n -= 1;
+                }
             }
         }
         self.pages.retain(|_, page| page.iter().any(Option::is_some));

@@ -6,18 +6,19 @@
 use std::collections::BTreeSet;
 
 use super::Series;
-use super::table::Data;
+use super::table::{Data, Entry};
 use crate::signal::{Labels, Text};
 
 impl Series {
     /// Takes out exemplars of these traces and requests. Gives how many.
     pub fn forget_exemplars(&mut self, ids: &BTreeSet<Text>) -> usize {
         let mut n = self.remarks.forget(ids);
-        for entry in self.table.iter_mut() {
+        let may_know = |entry: &Entry| matches!(entry.data, Data::Distribution(..));
+        self.table.change(may_know, |entry| {
             if let Data::Distribution(_, exemplars) = &mut entry.data {
                 n += exemplars.forget(ids);
             }
-        }
+        });
         n
     }
 

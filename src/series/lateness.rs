@@ -1,6 +1,7 @@
 //! How late what reaches a metric is: p99 over 15 minutes of applied minus event time.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -16,9 +17,12 @@ const PER_POWER: f64 = 256.0;
 /// Metrics that are watched; further ones have no history, so their lateness is zero.
 const METRICS_MAX: usize = 4096;
 
-/// Counts by metric, minute and log bucket of milliseconds.
+/// Counts by minute and log bucket of milliseconds.
+type Minutes = BTreeMap<u64, BTreeMap<u16, u64>>;
+
+/// Of each metric; shared with snapshots until the metric has news.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Lateness(BTreeMap<Text, BTreeMap<u64, BTreeMap<u16, u64>>>);
+pub(crate) struct Lateness(BTreeMap<Text, Arc<Minutes>>);
 
 impl Lateness {
     pub(crate) fn note(&mut self, metric: &str, late: Duration, now: Timestamp) {
@@ -26,16 +30,19 @@ impl Lateness {
             if self.0.len() >= METRICS_MAX {
                 return;
             }
-            self.0.insert(metric.into(), BTreeMap::new());
+            self.0.insert(metric.into(), Arc::default());
         }
         let Some(minutes) = self.0.get_mut(metric) else { return };
+        let minutes = Arc::make_mut(minutes);
         *minutes.entry(now.as_secs() / 60).or_default().entry(bucket(late)).or_default() += 1;
     }
 
     pub(crate) fn forget(&mut self, now: Timestamp) {
         let oldest = (now.as_secs() / 60).saturating_sub(MINUTES - 1);
         self.0.retain(|_, minutes| {
-            *minutes = minutes.split_off(&oldest);
+            if minutes.first_key_value().is_some_and(|(minute, _)| *minute < oldest) {
+                *minutes = Arc::new(Arc::make_mut(minutes).split_off(&oldest));
+            }
             !minutes.is_empty()
         });
     }

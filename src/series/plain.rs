@@ -148,7 +148,8 @@ impl Plain {
         taken
     }
 
-    fn first(&self) -> Option<i64> {
+    /// When the first sample was.
+    pub(crate) fn first(&self) -> Option<i64> {
         let float = self.closed.first().map(|chunk| chunk.first).or_else(|| self.open.first());
         float.into_iter().chain(self.histograms.first()).min()
     }

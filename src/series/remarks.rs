@@ -16,7 +16,7 @@ const EXEMPLARS_MAX: u64 = 20_000;
 /// Exemplars of one series, so that one cannot push out all others.
 const EXEMPLARS_PER_SERIES_MAX: usize = 100;
 
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Remarks {
     metrics: BTreeMap<Text, MetricMetadata>,
     exemplars: BTreeMap<Labels, Vec<Exemplar>>,

@@ -228,9 +228,14 @@ impl<D: Delta> Slots<D> {
         packed.chain(self.open.iter().cloned()).skip_while(|(key, _)| *key <= second).collect()
     }
 
+    /// Whether [`Slots::coarsen`] has something to look at.
+    pub(crate) fn may_coarsen(&self, zones: &Zones) -> bool {
+        self.first().is_some_and(|first| first < zones.fine_from())
+    }
+
     /// Merges what has grown older than its zone.
     pub(crate) fn coarsen(&mut self, zones: &Zones) {
-        if self.first().is_some_and(|first| first < zones.fine_from()) {
+        if self.may_coarsen(zones) {
             self.set(joined(self.all(), |key| zones.key(key)));
         }
     }

@@ -45,8 +45,22 @@ impl Series {
     /// # Errors
     /// Where blocks cannot be brought to disk.
     pub fn save(&self) -> Result<Vec<u8>, SnapshotError> {
-        self.blocks.sync()?;
-        Ok(postcard::to_extend(self, vec![VERSION])?)
+        self.frozen().encode()
+    }
+
+    /// The store as it is now, for a snapshot: what the series hold is shared with it until they change.
+    pub fn frozen(&self) -> Frozen {
+        Frozen(Self {
+            config: self.config.clone(),
+            table: self.table.frozen(),
+            bounds: self.bounds.clone(),
+            lateness: self.lateness.clone(),
+            dropped: self.dropped,
+            blocks: self.blocks.frozen(),
+            sealing: self.sealing.clone(),
+            remarks: self.remarks.clone(),
+            ..*self
+        })
     }
 
     /// A snapshot with what [`Series::save`] gave last is on disk, and of those before it one is kept:
@@ -73,6 +87,21 @@ impl Series {
         let lost = series.blocks.settle()?;
         series.note_damaged(lost);
         Ok(series)
+    }
+}
+
+/// A store of one moment. Nothing changes it, and it answers no queries.
+#[derive(Debug)]
+pub struct Frozen(Series);
+
+impl Frozen {
+    /// What [`Series::restore`] makes the store of again. The blocks that it names are on disk then.
+    ///
+    /// # Errors
+    /// Where blocks cannot be brought to disk.
+    pub fn encode(self) -> Result<Vec<u8>, SnapshotError> {
+        self.0.blocks.sync()?;
+        Ok(postcard::to_extend(&self.0, vec![VERSION])?)
     }
 }
 

@@ -115,14 +115,14 @@ impl Dropped {
 /// All series: the newest in memory, what is older in blocks, with bounds.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Series {
-    config: Config,
+    pub(super) config: Config,
     pub(super) table: Table,
     pub(super) zones: Zones,
     pub(super) bounds: Bounds,
     /// The last tick.
     pub(super) now: Timestamp,
-    lateness: Lateness,
-    bytes: u64,
+    pub(super) lateness: Lateness,
+    pub(super) bytes: u64,
     pub(super) dropped: Dropped,
     pub(super) blocks: Blocks,
     pub(super) sealing: Sealing,
@@ -328,25 +328,32 @@ impl Series {
 
     fn age(&mut self, is_older: bool) {
         let horizon = self.now.saturating_sub(self.config.retention);
-        for entry in self.table.iter_mut() {
-            match &mut entry.data {
-                Data::Counter(counter) => {
-                    if is_older {
-                        counter.slots.coarsen(&self.zones);
-                    }
-                    counter.drop_before(second(horizon));
-                }
-                Data::Distribution(held, _) => {
-                    if is_older {
-                        held.slots.coarsen(&self.zones);
-                    }
-                    held.drop_before(second(horizon));
-                }
-                Data::Plain(plain) => {
-                    plain.take_before(horizon.as_millis());
-                }
+        let (from, zones) = (second(horizon), self.zones);
+        let is_aged = |first: Option<i64>, may_coarsen: bool| {
+            (is_older && may_coarsen) || first.is_some_and(|first| first < from)
+        };
+        let ages = |entry: &Entry| match &entry.data {
+            Data::Counter(held) => is_aged(held.slots.first(), held.slots.may_coarsen(&zones)),
+            Data::Distribution(held, _) => {
+                is_aged(held.slots.first(), held.slots.may_coarsen(&zones))
             }
-        }
+            Data::Plain(plain) => plain.first().is_some_and(|first| first < horizon.as_millis()),
+        };
+        self.table.change(ages, |entry| match &mut entry.data {
+            Data::Counter(counter) => {
+                if is_older {
+                    counter.slots.coarsen(&zones);
+                }
+                counter.drop_before(from);
+            }
+            Data::Distribution(held, _) => {
+                if is_older {
+                    held.slots.coarsen(&zones);
+                }
+                held.drop_before(from);
+            }
+            Data::Plain(plain) => drop(plain.take_before(horizon.as_millis())),
+        });
         self.table.sweep(second(self.now));
         self.bytes = self.count_bytes();
     }
@@ -373,11 +380,16 @@ impl Series {
             _ => Vec::new(),
         });
         if let Some(t) = cutoff(samples, excess(self.bytes), 60_000) {
-            for entry in self.table.iter_mut() {
+            let is_old = |entry: &Entry| match &entry.data {
+                Data::Plain(plain) => plain.first().is_some_and(|first| first < t),
+                _ => false,
+            };
+            let dropped = &mut self.dropped;
+            self.table.change(is_old, |entry| {
                 if let Data::Plain(plain) = &mut entry.data {
-                    self.dropped.samples += u64_from_usize(plain.take_before(t).len());
+                    dropped.samples += u64_from_usize(plain.take_before(t).len());
                 }
-            }
+            });
         }
         self.bytes = self.count_bytes();
         if self.bytes <= max {
@@ -395,13 +407,15 @@ impl Series {
     }
 
     fn fold_before(&mut self, to: i64) {
-        for entry in self.table.iter_mut() {
-            self.dropped.slots += u64_from_usize(match &mut entry.data {
+        let dropped = &mut self.dropped;
+        let is_derived = |entry: &Entry| entry.data.kind() != Kind::Plain;
+        self.table.change(is_derived, |entry| {
+            dropped.slots += u64_from_usize(match &mut entry.data {
                 Data::Counter(counter) => counter.drop_before(to),
                 Data::Distribution(held, _) => held.drop_before(to),
                 Data::Plain(_) => 0,
             });
-        }
+        });
     }
 }
 

@@ -323,8 +323,25 @@ impl Table {
         self.entries.iter()
     }
 
-    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Entry> {
-        self.entries.iter_mut()
+    /// Changes the series of which `wants` says that they would change.
+    pub(crate) fn change(
+        &mut self,
+        wants: impl Fn(&Entry) -> bool,
+        change: impl FnMut(&mut Entry),
+    ) {
+        self.entries.change(wants, change);
+    }
+
+    /// What a snapshot holds, shared with this table until either changes.
+    pub(crate) fn frozen(&self) -> Self {
+        Self {
+            entries: self.entries.clone(),
+            next: self.next,
+            overflowing: self.overflowing.clone(),
+            overflowed: self.overflowed,
+            mismatched: self.mismatched,
+            ..Self::default()
+        }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -373,9 +390,10 @@ impl Table {
         self.postings.clear();
         self.texts.clear();
         self.histograms.clear();
-        let mut entries = std::mem::take(&mut self.entries);
-        for entry in entries.iter_mut() {
-            entry.labels = entry.labels.shared(&mut self.texts);
+        let entries = std::mem::take(&mut self.entries);
+        for entry in entries.iter() {
+            let texts = entry.labels.pairs().iter().flat_map(|(name, value)| [name, value]);
+            self.texts.extend(texts.cloned());
             self.index(entry.id, &entry.labels, entry.data.kind());
         }
         self.entries = entries;
@@ -419,6 +437,9 @@ impl<'de> Deserialize<'de> for Table {
         let Saved { entries, next, overflowing, overflowed, mismatched } = Saved::deserialize(d)?;
         let mut table = Self { entries, next, overflowing, ..Self::default() };
         (table.overflowed, table.mismatched) = (overflowed, mismatched);
+        let mut texts = HashSet::new();
+        let share = |entry: &mut Entry| entry.labels = entry.labels.shared(&mut texts);
+        table.entries.change(|_| true, share);
         table.reindex();
         Ok(table)
     }

@@ -408,6 +408,30 @@ fn a_snapshot_reads_back_as_the_same_store() {
 }
 
 #[test]
+fn a_frozen_store_is_of_its_moment() {
+    let happened = |second: u32| {
+        format!(
+            "add throughline_invocations_total,faas_name=f,outcome=ok {second} 1
+             observe throughline_queue_lag_seconds,queue=q {second} 0.3 2
+             append g {second} 1
+             append g,new={second} {second} 1
+             tick {second}"
+        )
+    };
+    let mut series = Series::new(Config::default());
+    apply(&mut series, &happened(10));
+    series.note_lateness("g", std::time::Duration::from_secs(1), at(10.0));
+    let saved = series.save().unwrap();
+    let frozen = series.frozen();
+    for second in [11, 30, 4000, 90_000] {
+        apply(&mut series, &happened(second));
+        series.note_lateness("g", std::time::Duration::from_secs(1), at(10.0));
+    }
+    assert_eq!(frozen.encode().unwrap(), saved);
+    assert_ne!(series.save().unwrap(), saved);
+}
+
+#[test]
 fn findings_say_what_is_full_lost_or_less_exact() {
     let mut series = Series::new(Config { series_per_metric_max: 2, ..Config::default() });
     apply(

@@ -77,7 +77,7 @@ fn written(dir: &Path) -> Config {
             let snapshot = state.save(point).unwrap();
             let kept = Arc::clone(&state.archive);
             let before = Box::new(move || kept.persist().map_err(std::io::Error::other));
-            journal.keep(Taken { snapshot, before, after: Box::new(|| ()) });
+            journal.keep(Taken { before, ..Taken::from(snapshot) });
         }
     }
     journal.close();

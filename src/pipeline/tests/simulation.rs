@@ -420,11 +420,12 @@ impl World {
         if daemon.last == Point::default() {
             return;
         }
-        let snapshot = daemon.state.save(daemon.last).unwrap();
+        let moment = daemon.state.moment(daemon.last).unwrap();
         let (archive, series) =
             (Arc::clone(&daemon.state.archive), Arc::clone(&daemon.state.series));
         let is_kept = daemon.rig.keep(Taken {
-            snapshot,
+            point: daemon.last,
+            make: Box::new(|| moment.encode().map_err(std::io::Error::other)),
             before: Box::new(move || archive.persist().map_err(std::io::Error::other)),
             after: Box::new(move || super::super::state::write(&series).snapshot_kept()),
         });
