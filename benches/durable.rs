@@ -6,8 +6,11 @@
 //!   and how soon a single sender is served as before.
 //! - Recovery: kill -9, then the time until ready, for what the log then holds; for 100,000 open requests, with
 //!   the pause and the size of the snapshot that holds them; and for a minute of 20,000 signals a second.
+//! - Memory: 200,000 new requests as fast as they go into little memory; what is refused, what is dropped.
+//! - Sizing: some rates of signals for a while; memory, disk, effective lateness.
 //!
-//! `DURABLE_SECONDS` is the length of each part. Nothing here fails for being slow.
+//! `DURABLE_SECONDS` is the length of each part, `DURABLE_PARTS` names some of `senders`, `open`, `minute`,
+//! `short`, `flood`, `sizing`. Nothing here fails for being slow.
 
 #![expect(
     clippy::as_conversions,
@@ -41,23 +44,49 @@ fn main() {
     let dir = std::env::current_dir().expect("a folder").join("target/durable-bench");
     let _ = std::fs::remove_dir_all(&dir);
     std::fs::create_dir_all(&dir).expect("a writable folder");
-    let mut daemon = Daemon::start(&dir, &[]);
+    let parts = std::env::var("DURABLE_PARTS").unwrap_or_default();
+    let is_asked = |part: &str| parts.is_empty() || parts.split(',').any(|one| one == part);
+    if is_asked("senders") {
+        senders(&dir, span);
+    }
+    if is_asked("open") {
+        open_requests(&dir);
+    }
+    if is_asked("minute") {
+        a_minute_of_signals(&dir);
+    }
+    if is_asked("short") {
+        short_of_memory(&dir, span);
+    }
+    if is_asked("flood") {
+        for memory in ["256MiB", "512MiB"] {
+            flood(&dir, memory);
+        }
+    }
+    if is_asked("sizing") {
+        println!(
+            "\n| signals/s sent | taken | memory | log | effective lateness |\n|---|---|---|---|---|"
+        );
+        for rate in [1_000, 5_000, 20_000] {
+            sizing(&dir, rate);
+        }
+    }
+    let _ = std::fs::remove_dir_all(&dir);
+}
+
+fn senders(dir: &Path, span: Duration) {
+    let mut daemon = Daemon::start(dir, &[]);
     println!("| senders | batches/s | p50 ms | p99 ms | raw group commit/s | p50 ms | p99 ms |");
     println!("|---|---|---|---|---|---|---|");
     let mut capacity = 0.0_f64;
     for n in SENDERS {
-        let raw = raw(&dir, n, span);
+        let raw = raw(dir, n, span);
         let ours = daemon.load(n, span).acked;
         capacity = capacity.max(ours.a_second(span));
         println!("| {n} | {} | {} |", ours.row(span), raw.row(span));
     }
     overload(&daemon, capacity, span);
     recovery(&mut daemon);
-    drop(daemon);
-    open_requests(&dir);
-    a_minute_of_signals(&dir);
-    short_of_memory(&dir, span);
-    let _ = std::fs::remove_dir_all(&dir);
 }
 
 /// How long each of many things took.
@@ -450,4 +479,123 @@ fn short_of_memory(dir: &Path, span: Duration) {
         }
     }
     println!("six minutes later there are refusals still");
+}
+
+/// 200,000 requests, each of one record, as fast as sixteen senders get them out; who is refused waits for 50 ms.
+fn flood(dir: &Path, memory: &str) {
+    const N: u64 = 200_000;
+    const EACH: u64 = 500;
+    let dir = dir.join(format!("flood-{memory}"));
+    std::fs::create_dir_all(&dir).expect("a writable folder");
+    let daemon = Daemon::start(&dir, &[&format!("memory_max={memory}")]);
+    let (next, begun) = (AtomicU64::new(0), Instant::now());
+    let told = std::thread::scope(|scope| {
+        let send = || {
+            let (mut acked, mut refused) = (Vec::new(), Vec::new());
+            let mut client = Client::connect(daemon.ingest).expect("the daemon");
+            loop {
+                let n = next.fetch_add(1, Ordering::Relaxed);
+                if n >= N / EACH {
+                    return (acked, refused);
+                }
+                let record = |i| {
+                    format!(
+                        r#"{{"level":"INFO","function_name":"bench","requestId":"r-{n}-{i}","correlation_id":"c-{n}-{i:032x}","message":"what a function says"}}"#
+                    )
+                };
+                let body = (0..EACH).map(record).collect::<Vec<_>>().join("\n");
+                while begun.elapsed() < Duration::from_mins(1) {
+                    let asked = Instant::now();
+                    let status = client.send(n | 1 << 33, &body);
+                    if matches!(status, Ok(200)) {
+                        acked.push(asked.elapsed());
+                        break;
+                    }
+                    match status {
+                        Ok(_) => refused.push(asked.elapsed()),
+                        Err(_) => client = Client::connect(daemon.ingest).expect("the daemon"),
+                    }
+                    std::thread::sleep(Duration::from_millis(50));
+                }
+            }
+        };
+        let threads: Vec<_> = (0..16).map(|_| scope.spawn(send)).collect();
+        threads.into_iter().map(|one| one.join().expect("a sender")).collect::<Vec<_>>()
+    });
+    let took = begun.elapsed();
+    let (acked, refused): (Vec<_>, Vec<_>) = told.into_iter().unzip();
+    let (acked, refused) = (Times::of(&acked), Times::of(&refused));
+    std::thread::sleep(Duration::from_secs(12));
+    let ledger = daemon.get("/api/ledger");
+    let dropped = ledger.split("\"dropped\":").filter_map(|rest| rest.split('}').next());
+    println!(
+        "memory_max {memory}, {N} requests: {} taken in {:.0} s; {} refusals, p50 {:.1} ms, p99 {:.1} ms; peak {} MiB; dropped {}",
+        acked.0.len() as u64 * EACH,
+        took.as_secs_f64(),
+        refused.0.len(),
+        refused.millis(50),
+        refused.millis(99),
+        daemon.mebibytes("VmHWM"),
+        dropped.map(|one| format!("{one}}}")).collect::<Vec<_>>().join(" "),
+    );
+    println!("{}", daemon.lateness());
+}
+
+/// A rate of signals, ten a request, for twenty seconds more than a request is open.
+fn sizing(dir: &Path, rate: u64) {
+    const EACH: u64 = 100;
+    const SECONDS: u64 = 40;
+    let dir = dir.join(format!("sizing-{rate}"));
+    std::fs::create_dir_all(&dir).expect("a writable folder");
+    let daemon = Daemon::start(&dir, &[]);
+    let (begun, idle) = (Instant::now(), daemon.mebibytes("VmRSS"));
+    let next = AtomicU64::new(0);
+    let taken = AtomicU64::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                let mut client = Client::connect(daemon.ingest).expect("the daemon");
+                loop {
+                    let n = next.fetch_add(1, Ordering::Relaxed);
+                    let due = Duration::from_secs_f64((n * EACH) as f64 / rate as f64);
+                    if due > Duration::from_secs(SECONDS) {
+                        return;
+                    }
+                    std::thread::sleep(due.saturating_sub(begun.elapsed()));
+                    let record = |i| {
+                        format!(
+                            r#"{{"level":"INFO","function_name":"bench","requestId":"r-{n}-{}","correlation_id":"c-{n}-{:032x}","message":"what a function says"}}"#,
+                            i / 10,
+                            i / 10
+                        )
+                    };
+                    let body = (0..EACH).map(record).collect::<Vec<_>>().join("\n");
+                    match client.send(n | 1 << 34, &body) {
+                        Ok(200) => drop(taken.fetch_add(EACH, Ordering::Relaxed)),
+                        Ok(_) => {}
+                        Err(_) => client = Client::connect(daemon.ingest).expect("the daemon"),
+                    }
+                }
+            });
+        }
+    });
+    let log = bytes_of(&daemon.dir, ".journal") + bytes_of(&daemon.dir, ".snapshot");
+    println!(
+        "| {rate} | {} | {} MiB, idle {idle} | {:.1} MiB | {} |",
+        taken.load(Ordering::Relaxed) / SECONDS,
+        daemon.mebibytes("VmRSS"),
+        log as f64 / f64::from(1 << 20),
+        daemon.lateness(),
+    );
+}
+
+impl Daemon {
+    /// What the daemon says of its memory.
+    fn lateness(&self) -> String {
+        let findings = self.get("/api/findings");
+        let texts = findings.split("\"message\":\"").skip(1);
+        let texts = texts.filter_map(|rest| rest.split('"').next());
+        let texts: Vec<_> = texts.filter(|text| text.contains("memory")).collect();
+        if texts.is_empty() { "as configured".to_owned() } else { texts.join("; ") }
+    }
 }

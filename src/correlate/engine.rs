@@ -32,8 +32,8 @@ const TICK_MAX: Duration = Duration::from_secs(1);
 /// What an invocation in the graph takes beside its facts, and a request beside its invocations, about: a
 /// daemon with 100,000 open requests of one record each held 3.4 KiB for each, and 4.5 where each had a
 /// correlation id of its own.
-const INVOCATION_BYTES: u64 = 2_000;
-const REQUEST_BYTES: u64 = 1_300;
+pub(super) const INVOCATION_BYTES: u64 = 2_000;
+pub(super) const REQUEST_BYTES: u64 = 1_300;
 
 /// Holds everything that is open or correctable.
 #[derive(Debug)]
@@ -541,7 +541,7 @@ impl Engine {
     }
 
     /// Estimate of the memory that facts and what is worked out from them take.
-    pub(super) fn bytes(&self) -> u64 {
+    pub fn bytes(&self) -> u64 {
         let invocations = u64_from_usize(self.held.graph.nodes.len()) * INVOCATION_BYTES;
         let requests = u64_from_usize(self.held.requests.len()) * REQUEST_BYTES;
         self.held.bytes + self.held.frozen.bytes + invocations + requests
@@ -549,6 +549,11 @@ impl Engine {
 
     pub fn ledger(&self) -> &Ledger {
         &self.held.ledger
+    }
+
+    /// What facts and what is worked out from them may take.
+    pub fn bytes_max(&self) -> u64 {
+        self.rules.config.memory_max_bytes
     }
 
     /// Whether memory is short: right after a tick this means that open requests alone take three

@@ -435,7 +435,7 @@ impl PlatformFact {
 }
 
 /// What several are likely to share weighs as much as a share of it.
-fn weight(facts: Option<&Facts>) -> usize {
+pub(super) fn weight(facts: Option<&Facts>) -> usize {
     facts.map_or(0, |facts| {
         if is_common(facts) {
             return size_of::<Facts>() / 4;

@@ -59,5 +59,6 @@ mod tests;
 pub use config::Config;
 pub use engine::{Applied, Engine, Finding, Lookup, RequestFilter};
 pub use erase::Erased;
+pub use precedence::room_for;
 pub use request::{Change, Delivery, FinalLine, Hop, Invocation, Outcome, Request, State};
 pub use tick::Progress;

@@ -3,8 +3,67 @@
 //! A batch comes in before it is on disk; whether it is mostly of work that is known goes out. Nothing is
 //! changed: what the batch says is judged when it is applied.
 
-use super::engine::Engine;
-use crate::signal::{Batch, Facts, SignalKind, TraceId};
+use super::engine::{Engine, INVOCATION_BYTES, REQUEST_BYTES};
+use super::fact::{SpanFact, weight};
+use super::intake::HOLDING_BYTES;
+use crate::number::u64_from_usize;
+use crate::signal::{Batch, Facts, Signal, SignalKind, SpanKind, Text, TraceId};
+
+/// What begins an invocation that nobody knows, and a request of its own.
+const NEWCOMER_BYTES: u64 = INVOCATION_BYTES + REQUEST_BYTES;
+
+/// What holding a batch takes at the most, about, once it is worked out; where all of it is new.
+pub fn room_for(batch: &Batch) -> u64 {
+    let (mut facts, mut n_newcomers, mut last) = (0, 0, None);
+    for signal in &batch.signals {
+        let Some(held) = weight_of(signal) else { continue };
+        facts += u64_from_usize(held) + HOLDING_BYTES;
+        // Signals of one invocation follow one another.
+        let begun = begun_by(&signal.kind, last);
+        n_newcomers += u64::from(begun.is_one);
+        last = begun.invocation.or(last);
+    }
+    // A span whose parent came before, or comes later, is of an invocation of its resource.
+    let n_least = if facts == 0 { 0 } else { u64_from_usize(batch.resources.len()) };
+    facts.saturating_add(n_newcomers.max(n_least).saturating_mul(NEWCOMER_BYTES))
+}
+
+/// None: the engine holds nothing of it.
+fn weight_of(signal: &Signal) -> Option<usize> {
+    let own = size_of::<SpanFact>();
+    match &signal.kind {
+        SignalKind::Metric(_) => None,
+        SignalKind::Platform(event) => event.invocation_id.as_ref().map(|_id| size_of_val(event)),
+        SignalKind::Span(span) => {
+            Some(own + size_of_val(span.links.as_slice()) + weight(Some(&span.facts)))
+        }
+        SignalKind::Log(record) => Some(own + weight(Some(&record.facts))),
+    }
+}
+
+/// What a signal says of its invocation.
+struct Begun<'a> {
+    /// It may be the first of it.
+    is_one: bool,
+    invocation: Option<&'a Text>,
+}
+
+fn begun_by<'a>(kind: &'a SignalKind, last: Option<&Text>) -> Begun<'a> {
+    let (invocation, is_root) = match kind {
+        SignalKind::Metric(_) => (None, false),
+        SignalKind::Platform(event) => (event.invocation_id.as_ref(), false),
+        SignalKind::Span(span) => {
+            let begins = matches!(span.kind, SpanKind::Server | SpanKind::Consumer);
+            (span.facts.invocation_id.as_ref(), begins || span.parent_id.is_none())
+        }
+        SignalKind::Log(record) => {
+            let invocation = record.facts.invocation_id.as_ref();
+            (invocation, invocation.is_none())
+        }
+    };
+    let is_other = invocation.is_some_and(|id| Some(id) != last);
+    Begun { is_one: is_root || is_other, invocation }
+}
 
 impl Engine {
     /// Whether most of what a batch joins by is held already. Points of metrics and records that name

@@ -39,6 +39,21 @@ impl BatchRefused {
     }
 }
 
+/// Batches that were refused before they were decoded.
+#[derive(Debug)]
+pub struct BatchesTurnedAway {
+    pub n: u64,
+}
+
+impl BatchesTurnedAway {
+    pub fn emit(&self, metrics: &Metrics) {
+        if self.n > 0 {
+            metrics.refusals.with_label_values(&["overloaded"]).inc_by(self.n);
+            debug!(event = "receive.batches.refused", cause = "overloaded", n = self.n);
+        }
+    }
+}
+
 /// New connections see another certificate.
 #[derive(Debug)]
 pub struct CertificateChanged;

@@ -3,7 +3,6 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -20,17 +19,19 @@ use super::reload::Reload;
 use super::skipped::Skipped;
 use super::state::{Entry, State};
 use super::terms::Terms;
-use super::threads::{EngineThread, EvaluatorThread, Item, Log};
+use super::threads::{EngineThread, EvaluatorThread, Item, Load, Log};
 use super::ticker;
 use super::troubles::{Kind, Trouble, Troubles};
 use crate::clock::Clock;
 use crate::config::{Config, Listen};
+use crate::correlate::room_for;
 use crate::evaluate::Evaluator;
 use crate::forward::alertmanagers;
 use crate::internal_telemetry::Metrics;
 use crate::internal_telemetry::happening::{BatchAccepted, BatchRefused, JournalFailed};
 use crate::journal::{Committed, Refused};
 use crate::listen::{Listening, descriptors};
+use crate::receive::room::{Claim, Promise};
 use crate::receive::{self, Delivery, Receivers, Refusal};
 use crate::serve::{self, Views};
 use crate::signal::{Batch, Diagnostic};
@@ -172,7 +173,13 @@ impl Pipeline {
 
         let (accepted, deliveries) = mpsc::channel(DELIVERIES_MAX);
         let (access, clock_of_receivers) = (Arc::clone(&doors.receive), clock.clone());
-        let shared = receive::Shared { normalize, access, clock: clock_of_receivers, accepted };
+        let shared = receive::Shared {
+            normalize,
+            access,
+            clock: clock_of_receivers,
+            accepted,
+            room: Arc::clone(&admitting.room),
+        };
         let receivers = Receivers::bind(doors.receivers(config.listen), shared.clone());
         let receivers = receivers.await.map_err(|error| one(&error))?;
         let forwarder =
@@ -493,18 +500,19 @@ async fn forward(
     let mut answers = JoinSet::new();
     while let Some(Delivery { batch, weight, answer }) = deliveries.recv().await {
         let (receiver, log, metrics) = (batch.receiver, log.clone(), Arc::clone(&metrics));
-        let crowded = state.crowded.load(Ordering::Relaxed).then(|| state.clone());
+        let state = state.clone();
         answers.spawn(async move {
-            let batch = match crowded {
-                None => Ok(batch),
-                Some(state) => first(state, batch).await,
+            let bytes = room_for(&batch);
+            let promise = match state.room.promise(bytes, Claim::New) {
+                Some(promise) => Some(promise),
+                None => first(&state, &batch, bytes).await,
             };
-            let Ok(batch) = batch else {
+            let Some(promise) = promise else {
                 BatchRefused { cause: "memory" }.emit(&metrics);
                 let _ = answer.send(Err(Refusal::Overloaded));
                 return;
             };
-            let outcome = log.write_batch(batch, weight).await;
+            let outcome = log.write_batch(batch, Load::new(weight, promise)).await;
             match &outcome {
                 Ok(payload_bytes) => {
                     BatchAccepted { receiver, payload_bytes: *payload_bytes }.emit(&metrics);
@@ -519,16 +527,16 @@ async fn forward(
     while answers.join_next().await.is_some() {}
 }
 
-/// The batch back if it goes first. A refusal does not wait for a long tick.
-async fn first(state: State, batch: Batch) -> Result<Batch, Refusal> {
+/// Room for a batch that goes on with what is held. A refusal does not wait for a long tick.
+async fn first(state: &State, batch: &Batch, bytes: u64) -> Option<Promise> {
     for _ in 0..ASKS_MAX {
-        match state.goes_first(&batch) {
-            Some(true) => return Ok(batch),
+        match state.goes_first(batch) {
+            Some(true) => return state.room.promise(bytes, Claim::OfHeld),
             Some(false) => break,
             None => tokio::time::sleep(ASK_PAUSE).await,
         }
     }
-    Err(Refusal::Overloaded)
+    None
 }
 
 /// The label of `throughline_self_receive_refusals_total`.

@@ -3,7 +3,6 @@
 //! The same [`State::apply`] runs live, right after a record is on disk, and at recovery. It does no
 //! I/O but for the archive, which replay makes anew.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError,
 };
@@ -20,6 +19,7 @@ use crate::internal_telemetry::happening::AlertChanged;
 use crate::measure::{Measure, depth};
 use crate::notify::{self, Command, Dispatcher, Message, Receipt};
 use crate::number::f64_from_u64;
+use crate::receive::room::{Room, Told};
 use crate::series::export::HighWater;
 use crate::series::{STALE_NAN_BITS, Sample, SampleValue, Series};
 use crate::signal::{Batch, Labels, METRIC_NAME, SignalKind, Text, Timestamp, source_queues};
@@ -76,9 +76,9 @@ pub struct State {
     terms: Arc<Mutex<InForce>>,
     /// Where messages go, as configured today: no record holds it.
     pub routing: Arc<ArcSwap<notify::Config>>,
-    /// Open requests alone fill the engine's memory: until a tick says otherwise, new deliveries are
-    /// refused but for those that go on with what is held.
-    pub crowded: Arc<AtomicBool>,
+    /// What the engine's memory still takes: short of it, deliveries are refused but for those that go on
+    /// with what is held.
+    pub room: Arc<Room>,
 }
 
 /// A panic while a record is applied ends the process; one of a reader changes nothing.
@@ -123,7 +123,7 @@ impl State {
             exported: Arc::default(),
             terms: Arc::new(Mutex::new(InForce { terms: terms.clone(), is_recorded: false })),
             routing: Arc::new(ArcSwap::from_pointee(routing)),
-            crowded: Arc::default(),
+            room: Arc::new(Room::new(terms.correlate.memory_max_bytes)),
         }
     }
 
@@ -238,7 +238,7 @@ impl State {
             let applied = engine.apply(batch, log_time);
             if engine.is_nearly_full() {
                 // What comes until the next tick would be dropped, and it was acknowledged.
-                self.crowded.store(true, Ordering::Relaxed);
+                self.room.is_nearly_full();
             }
             applied
         };
@@ -268,6 +268,7 @@ impl State {
     }
 
     fn tick(&self, log_time: Timestamp) {
+        let worked = self.room.begin_tick();
         let mut progress = write(&self.engine).begin_tick(log_time);
         loop {
             // Readers get in between two parts.
@@ -278,7 +279,12 @@ impl State {
         }
         let open = {
             let engine = read(&self.engine);
-            self.crowded.store(engine.is_crowded(), Ordering::Relaxed);
+            let told = Told {
+                held: engine.bytes(),
+                bytes_max: engine.bytes_max(),
+                is_crowded: engine.is_crowded(),
+            };
+            self.room.end_tick(worked, told);
             engine.open_by_flow()
         };
         let alert_series = write(&self.evaluator).tick(log_time);

@@ -2,6 +2,7 @@
 //! comes back is what a replay from its start gives, byte for byte.
 
 mod corruption;
+mod room;
 mod simulation;
 
 use std::path::Path;

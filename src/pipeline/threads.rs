@@ -14,13 +14,14 @@ use crate::clock::Clock;
 use crate::gaps;
 use crate::internal_telemetry::Metrics;
 use crate::internal_telemetry::happening::{
-    EvaluationMissed, GapFound, RecordApplied, RulesEvaluated, SeriesHeld, SnapshotFailed,
-    SnapshotTaken, TroubleFound,
+    BatchesTurnedAway, EvaluationMissed, GapFound, RecordApplied, RulesEvaluated, SeriesHeld,
+    SnapshotFailed, SnapshotTaken, TroubleFound,
 };
 use crate::journal::{self, Committed, Journal, Point, Priority, Refused, Taken};
 use crate::notify::Message;
 use crate::number::{f64_from_u64, u64_from_usize};
 use crate::receive::Weight;
+use crate::receive::room::Promise;
 use crate::series::{Sample, SampleValue};
 use crate::signal::{Batch, Labels, METRIC_NAME, Text, Timestamp};
 
@@ -32,9 +33,23 @@ const OWN_METRICS_EVERY: Duration = Duration::from_secs(15);
 pub(super) struct Item {
     entry: Entry,
     applied: Option<SyncSender<()>>,
-    /// Given back once it is applied.
+    /// What it was admitted with.
+    load: Load,
+}
+
+/// What a batch holds until it is applied.
+#[derive(Debug, Default)]
+pub(super) struct Load {
     #[expect(dead_code, reason = "held for its drop")]
     weight: Weight,
+    /// Kept, and not given back, once it is applied.
+    promise: Option<Promise>,
+}
+
+impl Load {
+    pub(super) const fn new(weight: Weight, promise: Promise) -> Self {
+        Self { weight, promise: Some(promise) }
+    }
 }
 
 /// The way into the journal. Cheap to clone.
@@ -50,23 +65,23 @@ impl Log {
 
     /// Resolves when the record is on disk, with its length in bytes before compression.
     pub(super) async fn write(&self, entry: Entry, priority: Priority) -> Result<u64, Refused> {
-        self.write_weighed(entry, Weight::default(), priority).await
+        self.write_loaded(entry, Load::default(), priority).await
     }
 
     /// The same of a delivery, which keeps what it was admitted with until it is applied.
-    pub(super) async fn write_batch(&self, batch: Batch, weight: Weight) -> Result<u64, Refused> {
-        self.write_weighed(Entry::Batch(Box::new(batch)), weight, Priority::Batch).await
+    pub(super) async fn write_batch(&self, batch: Batch, load: Load) -> Result<u64, Refused> {
+        self.write_loaded(Entry::Batch(Box::new(batch)), load, Priority::Batch).await
     }
 
-    async fn write_weighed(
+    async fn write_loaded(
         &self,
         entry: Entry,
-        weight: Weight,
+        load: Load,
         priority: Priority,
     ) -> Result<u64, Refused> {
         let payload = entry.encode().map_err(|_too_large| Refused::Full)?;
         let bytes = u64_from_usize(payload.len());
-        let item = Item { entry, applied: None, weight };
+        let item = Item { entry, applied: None, load };
         let durable = self.journal.append(payload, item, priority)?;
         durable.await.map_err(|_gone| Refused::Poisoned)?.map(|_seq| bytes)
     }
@@ -75,7 +90,7 @@ impl Log {
     pub(super) fn write_and_wait(&self, entry: Entry) -> Result<(), Refused> {
         let payload = entry.encode().map_err(|_too_large| Refused::Full)?;
         let (applied, done) = std::sync::mpsc::sync_channel(1);
-        let item = Item { entry, applied: Some(applied), weight: Weight::default() };
+        let item = Item { entry, applied: Some(applied), load: Load::default() };
         let durable = self.journal.append(payload, item, Priority::Essential)?;
         durable.blocking_recv().map_err(|_gone| Refused::Poisoned)??;
         done.recv().map_err(|_gone| Refused::Poisoned)
@@ -146,6 +161,9 @@ impl EngineThread {
                 tracing::error!(event = "pipeline.record.failed", seq = point.seq, error);
                 std::process::abort()
             });
+            if let Some(promise) = item.load.promise {
+                promise.keep();
+            }
             RecordApplied { lag: self.clock.now().since(log_time) }.emit(&self.metrics);
             if !messages.is_empty() && self.due.blocking_send(messages).is_err() {
                 tracing::debug!(
@@ -162,6 +180,7 @@ impl EngineThread {
                     EvaluationMissed.emit(&self.metrics);
                 }
                 self.tell_of_gaps();
+                BatchesTurnedAway { n: self.state.room.take_turned_away() }.emit(&self.metrics);
                 self.log.snapshot(&self.state, point, &self.metrics);
             }
             if let Some(applied) = item.applied {

@@ -54,7 +54,11 @@ pub(super) struct Place<'a> {
 impl Place<'_> {
     pub(super) fn admit(self, bytes: usize) -> Result<Admitted, Failure> {
         let admitted = self.desk.admission.admit(self.sender, bytes);
-        admitted.ok_or(Failure::Refused(Refusal::Overloaded))
+        admitted.ok_or_else(|| self.overloaded())
+    }
+
+    fn overloaded(self) -> Failure {
+        Failure::Refused(self.desk.shared.room.overloaded())
     }
 
     /// What a body became, beside the bytes that are admitted for it, until the engine has it: its texts,
@@ -62,7 +66,7 @@ impl Place<'_> {
     pub(super) fn admit_signals(self, n_signals: usize, held: Size) -> Result<Weight, Failure> {
         let bytes = n_signals.saturating_mul(SIGNAL_BYTES).saturating_add(held.plain);
         let admitted = self.desk.admission.admit_more(self.sender, bytes, held.admitted);
-        let admitted = admitted.ok_or(Failure::Refused(Refusal::Overloaded))?;
+        let admitted = admitted.ok_or_else(|| self.overloaded())?;
         Ok(Weight { admitted: Some(admitted) })
     }
 }
@@ -111,14 +115,29 @@ pub(super) async fn read(
         Some("snappy") => Packing::Snappy,
         Some(other) => return Err(Failure::Encoding(other.to_owned())),
     };
-    let reading = stream(place, body, announced.map_or(0, usize_from_u64));
-    let (bytes, admitted) = tokio::time::timeout(limits.body_timeout, reading)
+    let held = gather(place, body, announced.map_or(0, usize_from_u64)).await?;
+    Ok(Held { packing, ..held })
+}
+
+/// All bytes of a body as they come, of which so many are announced.
+pub(super) async fn gather(
+    place: Place<'_>,
+    body: Body,
+    announced: usize,
+) -> Result<Held, Failure> {
+    let reading = stream(place, body, announced);
+    let (bytes, admitted) = tokio::time::timeout(place.desk.limits.body_timeout, reading)
         .await
         .map_err(|_elapsed| Failure::TooSlow)??;
-    Ok(Held { bytes, packing, admitted })
+    Ok(Held { bytes, packing: Packing::Plain, admitted })
 }
 
 impl Held {
+    /// What a body carries, under the same right.
+    pub(super) fn with(self, bytes: Bytes, packing: Packing) -> Self {
+        Self { bytes, packing, ..self }
+    }
+
     /// The plain bytes.
     pub(super) async fn unpack(&self, place: Place<'_>) -> Result<Held, Failure> {
         let (raw, max, packing) =
@@ -143,8 +162,11 @@ impl Held {
             let bytes = unpack(&raw, packing, &mut Growth { max, room: &mut room })?;
             Ok((bytes, admitted))
         });
-        let (bytes, admitted) =
-            unpacking.await.map_err(|_panicked| Failure::Refused(Refusal::Overloaded))??;
+        let unpacked = unpacking.await.map_err(|_panicked| place.overloaded())?;
+        let (bytes, admitted) = unpacked.map_err(|failure| match failure {
+            Failure::Refused(_) => place.overloaded(),
+            other => other,
+        })?;
         Ok(Held { bytes, packing: Packing::Plain, admitted })
     }
 }

@@ -18,6 +18,13 @@ use crate::signal::Receiver;
 /// Bodies from here on are decoded off the async threads.
 const INLINE_BYTES_MAX: usize = 64 * 1024;
 
+/// Large bodies that are decoded at once: as many as there are processors, since more are no sooner done.
+/// A body of nothing but tiny records grows two-hundredfold before its signals can be weighed, to the 250,000
+/// that one may hold.
+pub(super) fn large_decodes_max() -> usize {
+    std::thread::available_parallelism().map_or(2, std::num::NonZero::get)
+}
+
 /// What a body is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Endpoint {
@@ -68,6 +75,7 @@ pub(super) async fn decode(
     origin: Origin,
 ) -> Result<Decoded, Failure> {
     let large = bytes.len() > INLINE_BYTES_MAX;
+    let turn = if large { desk.large_decodes.acquire().await.ok() } else { None };
     let desk = Arc::clone(desk);
     let run = move || {
         let config = desk.shared.normalize.load();
@@ -76,6 +84,7 @@ pub(super) async fn decode(
     };
     let outcome =
         if large { tokio::task::spawn_blocking(run).await.unwrap_or(Err(())) } else { run() };
+    drop(turn);
     match outcome {
         Ok(Ok(decoded)) => Ok(decoded),
         Ok(Err(Undecodable { offset, message })) => Err(Failure::Undecodable { offset, message }),

@@ -1,28 +1,33 @@
-//! OTLP over gRPC: the three Export methods, with a codec that hands raw messages to our own decoder.
+//! OTLP over gRPC: the three Export methods, read and answered by hand ("gRPC over HTTP2", Requests and
+//! Responses), so that a message is admitted and unpacked as every other body is.
 
-use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::convert::Infallible;
+use std::sync::Arc;
 
 use axum::Router;
-use axum::body::{Body, HttpBody};
+use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::response::{IntoResponse, Response};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
-use bytes::{Buf as _, BufMut as _, Bytes};
-use http_body::Frame;
-use tonic::codec::{Codec, CompressionEncoding, DecodeBuf, Decoder, EncodeBuf, Encoder};
-use tonic::server::{Grpc, UnaryService};
+use bytes::{BufMut as _, Bytes, BytesMut};
+use http_body_util::{BodyExt as _, Full};
 
-use super::admission::Admitted;
 use super::answer::Failure;
-use super::body::{Place, Size};
+use super::body::{Held, Packing, Place, gather};
 use super::credential::{Principal, bearer};
 use super::decode::{Endpoint, decode};
-use super::{Desk, Refusal, declared, http};
+use super::{Desk, declared, http};
 use crate::normalize::Origin;
 use crate::normalize::otlp::{Encoding, OtlpSignal};
+use crate::number::{u32_from_usize, usize_from_u32};
 use crate::signal::Receiver;
+
+/// Before each message: whether it is packed, and its length.
+const PREFIX_BYTES: usize = 5;
+const STATUS: HeaderName = HeaderName::from_static("grpc-status");
+const ENCODING: &str = "grpc-encoding";
+const KIND: HeaderValue = HeaderValue::from_static("application/grpc");
 
 pub(super) fn router(desk: &Arc<Desk>) -> Router {
     let method = |path: &str, signal| {
@@ -40,151 +45,109 @@ pub(super) fn router(desk: &Arc<Desk>) -> Router {
         router = router.route(&path, export);
     }
     router
-        .fallback(|| async {
-            tonic::Status::unimplemented("no such method").into_http::<Body>().into_response()
-        })
+        .fallback(|| async { failed(tonic::Status::unimplemented("no such method")) })
         .with_state(Arc::clone(desk))
 }
 
+fn failed(status: tonic::Status) -> Response {
+    status.into_http::<Body>().into_response()
+}
+
+#[tracing::instrument(name = "receive.delivery", skip_all, fields(receiver = ?Receiver::OtlpGrpc))]
 async fn export(desk: Arc<Desk>, signal: OtlpSignal, request: Request) -> Response {
     let access = desk.shared.access.load_full();
     let token = access.token(bearer(request.headers()));
     let Some(principal) = token.or_else(|| access.certified(request.extensions())) else {
-        return Failure::Unauthorized.grpc().into_http::<Body>().into_response();
+        return failed(Failure::Unauthorized.grpc());
     };
-    let held = Arc::new(Mutex::new(Vec::new()));
-    let (desk_of_body, sender) = (Arc::clone(&desk), principal.clone());
-    let kept = Arc::clone(&held);
-    let request = request.map(|body| Weighed { body, desk: desk_of_body, sender, held: kept });
-    let mut grpc = Grpc::new(RawCodec)
-        .accept_compressed(CompressionEncoding::Gzip)
-        .accept_compressed(CompressionEncoding::Zstd)
-        .apply_max_message_size_config(Some(desk.limits.body_bytes_max), None);
-    grpc.unary(Export { desk, signal, principal, held }, request).await.into_response()
-}
-
-/// A body whose frames are admitted as they come: nothing is gathered for a client that has no room.
-struct Weighed {
-    body: Body,
-    desk: Arc<Desk>,
-    sender: Principal,
-    held: Arc<Mutex<Vec<Admitted>>>,
-}
-
-impl HttpBody for Weighed {
-    type Data = Bytes;
-    type Error = tonic::Status;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, tonic::Status>>> {
-        let Some(frame) = std::task::ready!(Pin::new(&mut self.body).poll_frame(cx)) else {
-            return Poll::Ready(None);
-        };
-        let frame = frame.map_err(|error| Failure::Broken(error.to_string()).grpc())?;
-        let bytes = frame.data_ref().map_or(0, Bytes::len);
-        let admitted = self.desk.admission.admit(&self.sender, bytes);
-        let admitted = admitted.ok_or_else(|| Failure::Refused(Refusal::Overloaded).grpc())?;
-        self.held.lock().unwrap_or_else(PoisonError::into_inner).push(admitted);
-        Poll::Ready(Some(Ok(frame)))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+    let (parts, body) = request.into_parts();
+    let Some(packing) = packing(&parts.headers) else { return unknown_encoding() };
+    let call = Call { signal, packing, headers: parts.headers, principal };
+    match take(&desk, &call, body).await {
+        Ok(message) => success(&message),
+        Err(failure) => failed(failure.grpc()),
     }
 }
 
-/// One call.
-struct Export {
-    desk: Arc<Desk>,
+/// One call, but for its body.
+struct Call {
     signal: OtlpSignal,
+    /// Of a message that says that it is packed.
+    packing: Packing,
+    headers: HeaderMap,
     principal: Principal,
-    /// What the body was admitted with; given back once the message is.
-    held: Arc<Mutex<Vec<Admitted>>>,
 }
 
-impl UnaryService<Bytes> for Export {
-    type Response = Bytes;
-    type Future =
-        Pin<Box<dyn Future<Output = Result<tonic::Response<Bytes>, tonic::Status>> + Send>>;
-
-    fn call(&mut self, request: tonic::Request<Bytes>) -> Self::Future {
-        let (desk, signal, principal) =
-            (Arc::clone(&self.desk), self.signal, self.principal.clone());
-        self.held.lock().unwrap_or_else(PoisonError::into_inner).clear();
-        Box::pin(async move {
-            let id = request
-                .metadata()
-                .get("idempotency-key")
-                .and_then(|id| id.to_str().ok())
-                .map(str::to_owned);
-            let delivery = Sent { bytes: request.into_inner(), id, principal };
-            let answered = take(&desk, signal, delivery).await;
-            answered.map(tonic::Response::new).map_err(|failure| failure.grpc())
-        })
+/// None where the name is not known.
+fn packing(headers: &HeaderMap) -> Option<Packing> {
+    let Some(name) = headers.get(ENCODING) else { return Some(Packing::Plain) };
+    match name.as_bytes() {
+        b"identity" => Some(Packing::Plain),
+        b"gzip" | b"zstd" | b"deflate" => Some(Packing::Stream),
+        _ => None,
     }
 }
 
-/// A message, its declared id, and who sent it.
-struct Sent {
-    bytes: Bytes,
-    id: Option<String>,
-    principal: Principal,
+/// A client that hears of what is taken sends that from then on ("Compression", section 3).
+fn unknown_encoding() -> Response {
+    let mut response = failed(tonic::Status::unimplemented("this grpc-encoding is not known"));
+    let taken = HeaderValue::from_static("identity,gzip,zstd,deflate");
+    response.headers_mut().insert("grpc-accept-encoding", taken);
+    response
 }
 
-#[tracing::instrument(name = "receive.delivery", skip_all, fields(receiver = ?Receiver::OtlpGrpc))]
-async fn take(desk: &Arc<Desk>, signal: OtlpSignal, sent: Sent) -> Result<Bytes, Failure> {
-    let Sent { bytes, id, principal } = sent;
-    let place = Place { desk, sender: &principal };
-    let _admitted = place.admit(bytes.len())?;
+async fn take(desk: &Arc<Desk>, call: &Call, body: Body) -> Result<Bytes, Failure> {
+    desk.shared.room.enter().map_err(Failure::Refused)?;
+    let place = Place { desk, sender: &call.principal };
+    let raw = message(gather(place, body, 0).await?, call.packing)?;
+    let _trial = desk.shared.room.trial().map_err(Failure::Refused)?;
     let receiver = Receiver::OtlpGrpc;
-    let endpoint = Endpoint::Otlp { signal, encoding: Encoding::Protobuf, receiver };
+    let held = desk.booked(receiver, &raw.bytes, raw.unpack(place).await).await?;
+    let endpoint = Endpoint::Otlp { signal: call.signal, encoding: Encoding::Protobuf, receiver };
     let origin = Origin { arrived: desk.shared.clock.now(), ..Origin::default() };
-    let outcome = decode(desk, endpoint, bytes.clone(), origin).await;
-    let decoded = desk.booked(receiver, &bytes, outcome).await?.normalized;
+    let outcome = decode(desk, endpoint, held.bytes.clone(), origin).await;
+    let decoded = desk.booked(receiver, &held.bytes, outcome).await?.normalized;
     let mut batch = decoded.batch;
-    let size = Size { plain: bytes.len(), admitted: bytes.len() };
-    let weight = place.admit_signals(batch.signals.len(), size)?;
-    batch.declared_id = id.map(|id| declared(&principal, receiver, &id));
+    let weight = place.admit_signals(batch.signals.len(), raw.size_with(&held))?;
+    let id = call.headers.get("idempotency-key").and_then(|id| id.to_str().ok());
+    batch.declared_id = id.map(|id| declared(&call.principal, receiver, id));
     desk.deliver(batch, weight).await.map_err(Failure::Refused)?;
-    Ok(http::export_bytes(signal, &decoded.rejections).into())
+    Ok(http::export_bytes(call.signal, &decoded.rejections).into())
 }
 
-/// Messages as their bytes.
-#[derive(Clone, Copy, Debug, Default)]
-struct RawCodec;
-
-impl Codec for RawCodec {
-    type Encode = Bytes;
-    type Decode = Bytes;
-    type Encoder = Self;
-    type Decoder = Self;
-
-    fn encoder(&mut self) -> Self {
-        Self
+/// The one message of a call.
+fn message(held: Held, packing: Packing) -> Result<Held, Failure> {
+    let Some((prefix, message)) = held.bytes.split_first_chunk::<PREFIX_BYTES>() else {
+        return Err(Failure::Broken("the call ended before its message".to_owned()));
+    };
+    let [flag, length @ ..] = *prefix;
+    let length = usize_from_u32(u32::from_be_bytes(length));
+    if message.len() < length {
+        return Err(Failure::Broken("the call ended in the middle of its message".to_owned()));
     }
-
-    fn decoder(&mut self) -> Self {
-        Self
+    let wrong = |message: &str| Failure::Undecodable { offset: 0, message: message.to_owned() };
+    if message.len() > length {
+        return Err(wrong("a call has one message"));
     }
+    let packing = match flag {
+        0 => Packing::Plain,
+        // An empty message may be said to be packed.
+        1 if length == 0 => Packing::Plain,
+        1 if packing == Packing::Stream => packing,
+        1 => return Err(wrong("the message is packed and `grpc-encoding` does not say how")),
+        _ => return Err(wrong("the message is neither plain nor packed")),
+    };
+    let bytes = held.bytes.slice(PREFIX_BYTES..);
+    Ok(held.with(bytes, packing))
 }
 
-impl Encoder for RawCodec {
-    type Item = Bytes;
-    type Error = tonic::Status;
-
-    fn encode(&mut self, item: Bytes, out: &mut EncodeBuf<'_>) -> Result<(), tonic::Status> {
-        out.put(item);
-        Ok(())
-    }
-}
-
-impl Decoder for RawCodec {
-    type Item = Bytes;
-    type Error = tonic::Status;
-
-    fn decode(&mut self, bytes: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, tonic::Status> {
-        Ok(Some(bytes.copy_to_bytes(bytes.remaining())))
-    }
+fn success(message: &Bytes) -> Response {
+    let mut framed = BytesMut::with_capacity(PREFIX_BYTES + message.len());
+    framed.put_u8(0);
+    framed.put_u32(u32_from_usize(message.len()));
+    framed.put_slice(message);
+    let trailers = HeaderMap::from_iter([(STATUS, HeaderValue::from_static("0"))]);
+    let trailers = std::future::ready(Some(Ok::<_, Infallible>(trailers)));
+    let body = Full::new(framed.freeze()).with_trailers(trailers);
+    ([(header::CONTENT_TYPE, KIND)], Body::new(body)).into_response()
 }

@@ -182,11 +182,13 @@ async fn delivered(
         Endpoint::RemoteWrite(_) => Packing::Snappy,
         _ => Packing::Plain,
     };
+    desk.shared.room.enter().map_err(Failure::Refused)?;
     let sender = claim.sender();
     let place = body::Place { desk, sender: &sender };
     let raw = body::read(place, headers, body, unsaid).await?;
     let signed_id = claim.id();
     let principal = access.prove(claim, &raw.bytes).ok_or(Failure::Unauthorized)?;
+    let _trial = desk.shared.room.trial().map_err(Failure::Refused)?;
     let receiver = endpoint.receiver();
     let held = desk.booked(receiver, &raw.bytes, raw.unpack(place).await).await?;
     let origin = origin(desk.shared.clock.now(), endpoint, headers);

@@ -15,6 +15,7 @@ mod grpc;
 mod http;
 pub mod pubsub_oidc;
 mod remote_write;
+pub mod room;
 pub mod signature;
 #[cfg(test)]
 mod tests;
@@ -25,7 +26,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use sha2::{Digest, Sha256};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::clock::Clock;
 use crate::listen::{BindError, Door, Listening};
@@ -35,6 +36,7 @@ use admission::Admission;
 use answer::Failure;
 use credential::Principal;
 use pubsub_oidc::PubsubOidc;
+use room::Room;
 use signature::Signer;
 
 /// Where to listen and whom to let in.
@@ -135,6 +137,8 @@ pub struct Shared {
     pub access: Arc<ArcSwap<Access>>,
     pub clock: Clock,
     pub accepted: mpsc::Sender<Delivery>,
+    /// What the engine's memory still takes.
+    pub room: Arc<Room>,
 }
 
 /// What every request handler works with.
@@ -143,6 +147,7 @@ struct Desk {
     shared: Shared,
     limits: Limits,
     admission: Admission,
+    large_decodes: Semaphore,
 }
 
 /// Both listeners, accepting.
@@ -160,6 +165,7 @@ impl Receivers {
             shared,
             limits,
             admission: Admission::new(limits.in_flight_bytes_max),
+            large_decodes: Semaphore::new(decode::large_decodes_max()),
         });
         Ok(Self {
             otlp_grpc: Listening::start(otlp_grpc, grpc::router(&desk), door.clone()).await?,

@@ -1,5 +1,7 @@
 //! Tests of the answers, over real sockets on loopback.
 
+mod grpc;
+
 use std::io::Write as _;
 use std::sync::{Arc, Mutex};
 
@@ -10,6 +12,7 @@ use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use prost::Message as _;
 use tokio::sync::mpsc;
 
+use super::room::Room;
 use super::signature::{Scheme, Signer};
 use super::{Access, Config, Delivery, Limits, Receivers, Refusal, Shared, Token, Weight};
 use crate::clock::Clock;
@@ -62,6 +65,7 @@ async fn desk_with(
         access: Arc::new(ArcSwap::from_pointee(access)),
         clock: Clock::wall(),
         accepted,
+        room: Arc::new(Room::new(u64::MAX)),
     };
     Desk { receivers: Receivers::bind(config, shared).await.expect("free ports"), batches, waiting }
 }
@@ -274,11 +278,6 @@ async fn what_is_in_flight_has_a_bound() {
     let answer = ask_bytes(&desk, &["/ingest/json"], many.clone()).await;
     assert!(answer.starts_with("200 "), "alone it goes on: {answer}");
     assert_eq!(desk.batches.lock().expect("not poisoned").len(), 2);
-    // A gRPC message is refused while it comes, not once it is there.
-    let (status, _) = call(&desk, "trace.v1.TraceService", None, &vec![0; 20_000]).await;
-    assert_eq!(status.as_deref(), Some("14 with details"), "UNAVAILABLE with RetryInfo");
-    let (status, _) = call(&desk, "trace.v1.TraceService", None, &traces(1)).await;
-    assert_eq!(status, None, "room comes back");
 }
 
 /// An answer is sent when a batch is on disk; the engine may be behind.
@@ -422,76 +421,6 @@ async fn remote_write_is_answered_by_its_specification() {
     let batches = desk.batches.lock().expect("not poisoned");
     let good: usize = batches.iter().map(|batch| batch.signals.len()).sum();
     assert_eq!(good, 2, "what is good in a request with bad samples is stored");
-}
-
-/// A gRPC call by hand: one length-prefixed message over HTTP/2.
-async fn call(
-    desk: &Desk,
-    method: &str,
-    encoding: Option<&str>,
-    message: &[u8],
-) -> (Option<String>, Vec<u8>) {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let client = reqwest::Client::builder().http2_prior_knowledge().build().expect("a client");
-    let mut body = vec![u8::from(encoding.is_some())];
-    body.extend_from_slice(&u32::try_from(message.len()).expect("short").to_be_bytes());
-    body.extend_from_slice(message);
-    let mut request = client
-        .post(format!(
-            "http://{}/opentelemetry.proto.collector.{method}/Export",
-            desk.receivers.otlp_grpc()
-        ))
-        .header("content-type", "application/grpc")
-        .header("te", "trailers")
-        .body(body);
-    if let Some(encoding) = encoding {
-        request = request.header("grpc-encoding", encoding);
-    }
-    let answer = request.send().await.expect("an answer");
-    let header = |name: &str| {
-        answer.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
-    };
-    let status = header("grpc-status").map(|status| {
-        let details =
-            if header("grpc-status-details-bin").is_some() { " with details" } else { "" };
-        format!("{status}{details}")
-    });
-    (status, answer.bytes().await.expect("a body").to_vec())
-}
-
-#[tokio::test]
-async fn grpc_takes_every_encoding_and_answers_by_the_matrix() {
-    let good = desk(Ok(()), &[], Limits::default()).await;
-    let packed = zstd::bulk::compress(&traces(2), 1).expect("memory");
-    for (encoding, message) in [(None, traces(2)), (Some("zstd"), packed)] {
-        let (status, body) = call(&good, "trace.v1.TraceService", encoding, &message).await;
-        assert_eq!(
-            (status, body),
-            (None, vec![0; 5]),
-            "an empty response message, its status in the trailers"
-        );
-    }
-    assert_eq!(
-        good.batches
-            .lock()
-            .expect("not poisoned")
-            .iter()
-            .map(|batch| batch.signals.len())
-            .sum::<usize>(),
-        4
-    );
-    let (status, _) = call(&good, "trace.v1.TraceService", None, b"\xff\xff").await;
-    assert_eq!(status.as_deref(), Some("3"), "INVALID_ARGUMENT");
-    let (status, _) = call(&good, "profiles.v1.ProfilesService", None, b"").await;
-    assert_eq!(status.as_deref(), Some("12"), "UNIMPLEMENTED");
-
-    let refusing = desk(Err(Refusal::DiskFull), &[], Limits::default()).await;
-    let (status, _) = call(&refusing, "trace.v1.TraceService", None, &traces(1)).await;
-    assert_eq!(status.as_deref(), Some("14 with details"), "UNAVAILABLE with RetryInfo");
-
-    let closed = desk(Ok(()), &["s3cret"], Limits::default()).await;
-    let (status, _) = call(&closed, "trace.v1.TraceService", None, &traces(1)).await;
-    assert_eq!(status.as_deref(), Some("16"), "UNAUTHENTICATED");
 }
 
 #[tokio::test]

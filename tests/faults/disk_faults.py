@@ -32,7 +32,7 @@ def failed_sync(row):
                 ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=fdatasync", "-e", f"inject=fdatasync:error=EIO:when={when}+1", "-p", str(daemon.process.pid)],
                 stderr=subprocess.DEVNULL,
             )
-            code = daemon.process.wait(60)
+            code = daemon.process.wait(180)
             tracer.wait(10)
             row.runs += 1
             if code != 74:

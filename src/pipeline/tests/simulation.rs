@@ -33,7 +33,7 @@ const SECOND: u64 = 1_000_000_000;
 /// Things that happen between two crashes.
 const STEPS: usize = 60;
 const CRASHES: usize = 3;
-/// Runs of every build; `SIMULATED_RUNS` asks for more.
+/// Runs of every build; `SIMULATED_RUNS` asks for more, from the seed `SIMULATED_SEED` on.
 const RUNS: u64 = 40;
 
 const RULES: &str = "\
@@ -542,9 +542,10 @@ fn run(seed: u64) -> Vec<String> {
 #[test]
 fn whatever_fails_nothing_acknowledged_is_lost_or_counted_twice() {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
-    let (first, n) = match number("SIMULATED_SEED") {
-        Some(seed) => (seed, 1),
-        None => (0, number("SIMULATED_RUNS").unwrap_or(RUNS)),
+    // A seed alone is run again; with a number of runs it is the first of them.
+    let (first, n) = match (number("SIMULATED_SEED"), number("SIMULATED_RUNS")) {
+        (Some(seed), n) => (seed, n.unwrap_or(1)),
+        (None, n) => (0, n.unwrap_or(RUNS)),
     };
     let (mut n_crashes, mut n_acked, mut n_snapshots, mut n_alerts) = (0, 0, 0, 0);
     for seed in first..first + n {
