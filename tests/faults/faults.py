@@ -12,7 +12,7 @@ from process_faults import alerts, clock_step, erasures, kill9, messages, reload
 
 # Name: what stages it, and the mutants that the tests beside it catch.
 FAULTS = {
-    "simulated disk": (simulated_disk, ["acknowledged_before_the_sync", "no_dirsync", "retry_fsync", "cut_behind_the_newest", "snapshot_not_synced", "stale_recycled_segment"]),
+    "simulated disk": (simulated_disk, ["no_fsync", "no_dirsync", "retry_fsync", "cut_behind_the_newest", "snapshot_not_synced", "stale_recycled_segment"]),
     "simulated pipeline": (simulated_whole, ["receipts_not_replayed", "pending_begins_anew"]),
     "kill -9": (kill9, ["repeats_counted", "declared_ids_forgotten", "dedup_off", "seal_then_replay_twice"]),
     "power cut": (power_cut, ["no_dirsync"]),
