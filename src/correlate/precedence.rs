@@ -7,7 +7,7 @@ use super::engine::{Engine, INVOCATION_BYTES, REQUEST_BYTES};
 use super::fact::{SpanFact, weight};
 use super::intake::HOLDING_BYTES;
 use crate::number::u64_from_usize;
-use crate::signal::{Batch, Facts, Signal, SignalKind, SpanKind, Text, TraceId};
+use crate::signal::{Batch, Facts, LogRecord, Signal, SignalKind, SpanKind, Text, TraceId};
 
 /// What begins an invocation that nobody knows, and a request of its own.
 const NEWCOMER_BYTES: u64 = INVOCATION_BYTES + REQUEST_BYTES;
@@ -37,8 +37,20 @@ fn weight_of(signal: &Signal) -> Option<usize> {
         SignalKind::Span(span) => {
             Some(own + size_of_val(span.links.as_slice()) + weight(Some(&span.facts)))
         }
+        SignalKind::Log(record) if names_nothing(record) => None,
         SignalKind::Log(record) => Some(own + weight(Some(&record.facts))),
     }
+}
+
+/// It joins nothing: it counts for its function and is held nowhere.
+fn names_nothing(record: &LogRecord) -> bool {
+    let facts = &record.facts;
+    record.trace.is_none()
+        && facts.invocation_id.is_none()
+        && facts.correlation_ids.is_empty()
+        && facts.workflow.is_none()
+        && facts.sent.is_empty()
+        && facts.received.is_empty()
 }
 
 /// What a signal says of its invocation.
@@ -95,14 +107,7 @@ impl Engine {
             SignalKind::Log(record) => {
                 let is_held = record.trace.is_some_and(|trace| self.holds_trace(&trace.trace_id))
                     || self.holds_named(&record.facts);
-                let facts = &record.facts;
-                let names_nothing = record.trace.is_none()
-                    && facts.invocation_id.is_none()
-                    && facts.correlation_ids.is_empty()
-                    && facts.workflow.is_none()
-                    && facts.sent.is_empty()
-                    && facts.received.is_empty();
-                (!names_nothing).then_some(is_held)
+                (!names_nothing(record)).then_some(is_held)
             }
         }
     }

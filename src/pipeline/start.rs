@@ -172,14 +172,8 @@ impl Pipeline {
         let forwarding = forwarding.start(&config);
 
         let (accepted, deliveries) = mpsc::channel(DELIVERIES_MAX);
-        let (access, clock_of_receivers) = (Arc::clone(&doors.receive), clock.clone());
-        let shared = receive::Shared {
-            normalize,
-            access,
-            clock: clock_of_receivers,
-            accepted,
-            room: Arc::clone(&admitting.room),
-        };
+        let (access, room) = (Arc::clone(&doors.receive), Arc::clone(&admitting.room));
+        let shared = receive::Shared { normalize, access, clock: clock.clone(), accepted, room };
         let receivers = Receivers::bind(doors.receivers(config.listen), shared.clone());
         let receivers = receivers.await.map_err(|error| one(&error))?;
         let forwarder =

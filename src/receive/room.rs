@@ -14,7 +14,7 @@ use super::Refusal;
 
 /// Deliveries that are decoded at once to tell whether they go on with what is held, while memory is short.
 /// More are refused as they come: to read them all would take the time in which a refusal is quick.
-const TRIALS_MAX: usize = 16;
+const TRIALS_MAX: usize = 4;
 
 /// What the engine holds and what it is to hold. A tick says anew what is true.
 #[derive(Debug)]
@@ -68,10 +68,6 @@ pub struct Told {
     pub is_crowded: bool,
 }
 
-/// What was applied when a tick began.
-#[derive(Debug)]
-pub struct Worked(u64);
-
 impl Room {
     pub fn new(bytes_max: u64) -> Self {
         Self {
@@ -114,19 +110,22 @@ impl Room {
         promised.ok().map(|_before| Promise { room: Arc::clone(self), bytes })
     }
 
-    /// Before anything of a delivery is read: nothing is taken, whatever it is.
+    /// Before anything of a delivery is read: nothing is taken, whatever it is, or it would not be tried.
     pub(super) fn enter(&self) -> Result<(), Refusal> {
-        if self.taken() < self.bound(Claim::OfHeld) {
-            return Ok(());
+        let is_full = self.taken() >= self.bound(Claim::OfHeld);
+        if is_full || (self.is_short() && self.trials.available_permits() == 0) {
+            return self.turn_away();
         }
-        self.turn_away()
+        Ok(())
+    }
+
+    fn is_short(&self) -> bool {
+        self.is_crowded.load(Ordering::Relaxed) || self.taken() >= self.bound(Claim::New)
     }
 
     /// Before a delivery is decoded, and until it is judged: None where memory is not short.
     pub(super) fn trial(&self) -> Result<Option<SemaphorePermit<'_>>, Refusal> {
-        let is_short =
-            self.is_crowded.load(Ordering::Relaxed) || self.taken() >= self.bound(Claim::New);
-        if !is_short {
+        if !self.is_short() {
             return Ok(None);
         }
         self.trials.try_acquire().map(Some).or_else(|_none| self.turn_away())
@@ -147,17 +146,17 @@ impl Room {
         self.turned_away.swap(0, Ordering::Relaxed)
     }
 
-    /// From here on a tick works out what is applied.
-    pub fn begin_tick(&self) -> Worked {
-        Worked(self.applied.swap(0, Ordering::AcqRel))
+    /// From here on a tick works out what is applied: so many of the bytes that are promised.
+    pub fn begin_tick(&self) -> u64 {
+        self.applied.swap(0, Ordering::AcqRel)
     }
 
-    /// The engine's own weight holds it now.
-    pub fn end_tick(&self, worked: Worked, told: Told) {
+    /// The engine's own weight holds now what the tick began with.
+    pub fn end_tick(&self, worked: u64, told: Told) {
         self.bytes_max.store(told.bytes_max, Ordering::Relaxed);
         self.is_crowded.store(told.is_crowded, Ordering::Relaxed);
         self.held.store(told.held, Ordering::Release);
-        self.promised.fetch_sub(worked.0, Ordering::AcqRel);
+        self.promised.fetch_sub(worked, Ordering::AcqRel);
     }
 
     /// Between two ticks: what comes until the next would find no place.
@@ -236,7 +235,8 @@ mod tests {
         tick(&room, 600);
         let trials: Vec<_> = std::iter::repeat_with(|| room.trial()).take(TRIALS_MAX + 1).collect();
         assert_eq!(trials.iter().filter(|trial| trial.is_ok()).count(), TRIALS_MAX);
+        assert_eq!(room.enter(), Err(Refusal::Overloaded), "it would not be tried");
         drop(trials);
-        assert!(room.trial().is_ok());
+        assert!(room.enter().is_ok() && room.trial().is_ok());
     }
 }

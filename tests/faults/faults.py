@@ -8,7 +8,7 @@ from disk_faults import corruption, corruption_in_process, failed_sync, failed_w
 from hostile_faults import cardinality, malformed, resets
 from network_faults import bombs, connections, half_open, partitions
 from oracle import SEED, WORK, Row
-from process_faults import alerts, clock_step, erasures, kill9, messages, reloads, restarts, storm
+from process_faults import alerts, clock_step, erasures, kill9, messages, reloads, restarts, storm, upgrades
 
 # Name: what stages it, and the mutants that the tests beside it catch.
 FAULTS = {
@@ -18,6 +18,7 @@ FAULTS = {
     "power cut": (power_cut, ["no_dirsync"]),
     "restarts": (restarts, ["tail_left_out_at_a_start"]),
     "restart storm": (storm, ["pending_begins_anew"]),
+    "upgrades": (upgrades, []),
     "reloads": (reloads, ["reload_begins_alerts_anew"]),
     "alerts over kills": (alerts, ["notify_before_durable", "silences_not_in_the_snapshot", "keep_firing_forgotten"]),
     "messages over kills": (messages, ["receipt_forgotten", "message_made_anew", "notify_before_durable"]),
@@ -34,8 +35,8 @@ FAULTS = {
     "partitions": (partitions, ["bytes_not_given_back", "declared_ids_forgotten"]),
     "bombs": (bombs, ["bombs_unpack"]),
     "malformed inputs": (malformed, ["bad_record_takes_its_neighbours"]),
-    "reset streams": (resets, []),
-    "series and ids": (cardinality, ["quarantine_off"]),
+    "reset streams": (resets, ["streams_reset_for_ever"]),
+    "series and ids": (cardinality, ["quarantine_off", "promises_forgotten", "newcomers_weigh_nothing"]),
 }
 
 

@@ -63,6 +63,37 @@ def restarts(row):
         row.judge(daemon, load)
 
 
+def upgrades(row):
+    """A build of before (OLD_BINARY) is killed under load and this one opens its directory, again and again: what
+    was acknowledged by either is there once, and where it is run under the other it goes on or refuses intact."""
+    old, new = os.environ.get("OLD_BINARY"), os.environ["BINARY"]
+    if not old:
+        row.note = "left out: OLD_BINARY names no earlier build"
+        return
+    try:
+        for _ in range(times(3, 20)):
+            os.environ["BINARY"] = old
+            with Daemon(*SMALL) as daemon:
+                load = Load(daemon)
+                # With and without a snapshot of the old build's layout.
+                if row.runs % 2:
+                    wait_for(lambda: snapshots(daemon), "a snapshot", 120)
+                acknowledged(load, load.acked)
+                daemon.kill()
+                os.environ["BINARY"] = new
+                daemon.start()
+                acknowledged(load, load.acked)
+                row.runs += 1
+                load.end()
+                row.judge(daemon, load)
+                daemon.stop()
+                left = subprocess.run([new, "verify", daemon.data_dir], capture_output=True, text=True)
+                if left.returncode:
+                    row.wrong.append(f"verify: {left.stdout[-300:]}")
+    finally:
+        os.environ["BINARY"] = new
+
+
 def reloads(row):
     """The configuration changes under load, good and bad: nothing is refused for it, nothing lost."""
     path = os.path.join(WORK, "reloaded.yaml")

@@ -20,8 +20,11 @@ fn spans(each: usize, kind: usize) -> Batch {
     let start = at(0).as_nanos();
     let span = |n: usize| {
         let (trace, root) = (n / each + 1, n / each * each + 1);
-        let parent =
-            if n % each == 0 { String::new() } else { format!(r#""parentSpanId":"{root:016x}","#) };
+        let parent = if n.is_multiple_of(each) {
+            String::new()
+        } else {
+            format!(r#""parentSpanId":"{root:016x}","#)
+        };
         format!(
             r#"{{"traceId":"{trace:032x}","spanId":"{:016x}",{parent}"kind":{kind},"name":"s","startTimeUnixNano":"{start}","endTimeUnixNano":"{}"}}"#,
             n + 1,
