@@ -222,6 +222,17 @@ fn load(
     (spent, ticks)
 }
 
+/// What a snapshot costs who waits for it, and who writes it.
+fn snapshot(series: &RwLock<Series>) {
+    let begun = Instant::now();
+    let frozen = series.read().expect("no thread panicked").frozen();
+    let paused = begun.elapsed().as_secs_f64() * 1e3;
+    let begun = Instant::now();
+    let bytes = frozen.encode().expect("a whole disk").len() as f64;
+    let took = begun.elapsed().as_secs_f64() * 1e3;
+    println!("snapshot: a pause of {paused:.2} ms; {:.1} MiB in {took:.0} ms", bytes / MIB);
+}
+
 fn main() {
     if std::env::args().any(|arg| arg == "--list") {
         return;
@@ -256,6 +267,7 @@ fn main() {
     let resident = resident() - before;
     println!("memory: {:.1} MiB resident, {:.1} MiB by its own count", resident / MIB, held / MIB);
     sizes(&series, folder.path(), n_samples);
+    snapshot(&series);
     println!("\n| query, nothing else at work | p50 ms | p99 ms |\n|---|---|---|");
     for asked in &QUERIES {
         println!("| {} | {} |", asked.what, times(&series, asked, end));

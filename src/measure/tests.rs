@@ -137,6 +137,7 @@ fn read(series: &Series) -> Vec<RawSeries> {
         end: i64::MAX,
         samples_max: usize::MAX,
         windows: None,
+        only_newest: false,
     };
     series.select(&selection).unwrap()
 }

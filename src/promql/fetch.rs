@@ -26,6 +26,8 @@ pub(super) struct Wanted<'q> {
     reads: Reads,
     /// Where only the ends of windows matter.
     windows: Option<Windows>,
+    /// Where a selector is looked at once.
+    only_newest: bool,
 }
 
 /// What selectors below an expression are wanted for.
@@ -60,8 +62,21 @@ impl<'q> Evaluator<'q> {
             let start = self.shifted(&selector.shift, times.0)?.saturating_sub(back);
             let matchers = Cow::Borrowed(selector.matchers.as_slice());
             let drops_stale = is_window || selector.edges == Edges::Smoothed;
+            // Looked at once, at `end`.
+            let only_newest = !is_window
+                && selector.edges == Edges::Within
+                && end.checked_sub(start) == Some(back);
             let (id, windows) = (expr.id, None);
-            wanted.push(Wanted { id, matchers, start, end, drops_stale, reads, windows });
+            wanted.push(Wanted {
+                id,
+                matchers,
+                start,
+                end,
+                drops_stale,
+                reads,
+                windows,
+                only_newest,
+            });
             return Ok(());
         }
         if let Kind::Call { function, args } = &expr.kind
@@ -71,8 +86,17 @@ impl<'q> Evaluator<'q> {
             let start = self.info_time(args, times.0)?.saturating_sub(self.lookback);
             let end = self.info_time(args, times.1)?;
             let (drops_stale, reads) = (false, Reads::Everything);
-            let (id, windows) = (expr.id, None);
-            wanted.push(Wanted { id, matchers, start, end, drops_stale, reads, windows });
+            let (id, windows, only_newest) = (expr.id, None, false);
+            wanted.push(Wanted {
+                id,
+                matchers,
+                start,
+                end,
+                drops_stale,
+                reads,
+                windows,
+                only_newest,
+            });
             return args.first().map_or(Ok(()), |arg| self.collect(arg, scope, wanted));
         }
         let mut within = Scope { reads: super::stats::reads(expr, reads), ..scope };
@@ -109,6 +133,7 @@ impl<'q> Evaluator<'q> {
             end: wanted.end,
             samples_max: own.min(room),
             windows: wanted.windows.as_ref(),
+            only_newest: wanted.only_newest,
         };
         let found = select(&selection)
             .map_err(|error| if room < own { EvalError::Crowded } else { error.into() })?;

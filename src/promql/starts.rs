@@ -60,7 +60,10 @@ impl Starts {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{Options, Output, Query};
     use super::*;
+    use crate::series::{RawSeries, SampleValue, Selection};
+    use crate::signal::{Labels, METRIC_NAME, Timestamp};
 
     fn is_reset(before: (i64, i64), now: (i64, i64)) -> bool {
         let told = |(start, t)| Told { start, t };
@@ -83,5 +86,31 @@ mod tests {
         assert!(!is_reset((0, 20), (20, 30)));
         assert!(!is_reset((20, 20), (20, 30)));
         assert!(!is_reset((21, 20), (20, 30)));
+    }
+
+    /// At 30 s, over the 32 s before, of a counter that was 5, 7 and 9, each 10 s after the other.
+    fn asked(function: &str, starts: &[i64]) -> String {
+        let sample = |(t, value)| Sample { t, value: SampleValue::Float(value) };
+        let samples = [(10_000, 5.0), (20_000, 7.0), (30_000, 9.0)].map(sample).to_vec();
+        let labels = Labels::of(&[(METRIC_NAME, "c_total")]);
+        let held = RawSeries { starts: starts.to_vec(), ..RawSeries::new(labels, samples) };
+        let select = |_: &Selection<'_>| Ok(vec![held.clone()]);
+        let query = Query::parse(&format!("{function}(c_total[32s])")).unwrap();
+        let at = Timestamp::from_millis(30_000);
+        let answer = query.instant(at, &Options::default(), &select).unwrap();
+        let Output::Vector(series) = answer.output else { return String::new() };
+        match series[0].samples[0].value {
+            SampleValue::Float(x) => x.to_string(),
+            SampleValue::Histogram(_) => String::new(),
+        }
+    }
+
+    #[test]
+    fn a_start_makes_the_first_increment_count_and_tells_of_a_reset_without_a_fall() {
+        let shown = |starts: &[i64]| ["resets", "increase", "rate"].map(|f| asked(f, starts));
+        assert_eq!(shown(&[]), ["0", "5", "0.15625"], "nobody knows");
+        assert_eq!(shown(&[5_000, 5_000, 5_000]), ["0", "9", "0.28125"], "from nothing at 5 s");
+        assert_eq!(shown(&[5_000, 5_000, 25_000]), ["1", "16", "0.5"], "and again at 25 s");
+        assert_eq!(shown(&[0, 0, 25_000]), ["1", "13.75", "0.4296875"], "the first is not known");
     }
 }

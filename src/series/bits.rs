@@ -30,13 +30,11 @@ impl BitWriter {
             self.free -= take;
             left -= take;
         }
-        for byte in rest.to_be_bytes() {
-            if left == 0 {
-                return;
-            }
-            self.bytes.push(byte);
-            self.free = 8_u8.saturating_sub(left);
-            left = left.saturating_sub(8);
+        if left > 0 {
+            let n_bytes = left.div_ceil(8);
+            let bytes = rest.to_be_bytes();
+            self.bytes.extend_from_slice(bytes.get(..usize::from(n_bytes)).unwrap_or(&bytes));
+            self.free = n_bytes * 8 - left;
         }
     }
 

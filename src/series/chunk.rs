@@ -80,8 +80,9 @@ impl OpenChunk {
         for (ones, width) in (1_u8..).zip(WIDTHS) {
             let half = 1_i64 << (width - 1);
             if (-half..half).contains(&change) {
-                self.out.push((1 << (ones + 1)) - 2, ones + 1);
-                return self.out.push(change.cast_unsigned(), width);
+                let unused = 64 - width;
+                let low = change.cast_unsigned() << unused >> unused;
+                return self.out.push((((1 << (ones + 1)) - 2) << width) | low, ones + 1 + width);
             }
         }
         self.out.push(0b1111, 4);
@@ -100,10 +101,9 @@ impl OpenChunk {
             return self.out.push(xor >> held.trailing(), held.width);
         }
         self.window = Window { leading, width: 64 - leading - trailing };
-        self.out.push(0b11, 2);
-        self.out.push(u64::from(leading), 5);
         // 64 significant bits are written as 0, which never occurs.
-        self.out.push(u64::from(self.window.width % 64), 6);
+        let head = (0b11 << 11) | (u64::from(leading) << 6) | u64::from(self.window.width % 64);
+        self.out.push(head, 13);
         self.out.push(xor >> trailing, self.window.width);
     }
 
@@ -117,6 +117,11 @@ impl OpenChunk {
 
     pub(crate) fn last(&self) -> Option<i64> {
         (self.n > 0).then_some(self.last)
+    }
+
+    /// The last sample, without reading the others.
+    pub(crate) fn newest(&self) -> Option<Point> {
+        (self.n > 0).then(|| Point { t: self.last, value: f64::from_bits(self.bits) })
     }
 
     pub(crate) fn points(&self) -> Points<'_> {

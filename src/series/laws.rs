@@ -50,8 +50,14 @@ fn store(deltas: &[Delta], now: i64) -> Series {
 
 fn read(series: &Series, start: i64, end: i64) -> Vec<RawSeries> {
     let matchers = [Matcher::new(METRIC_NAME, MatchOp::Regex, ".+").unwrap()];
-    let selection =
-        Selection { matchers: &matchers, start, end, samples_max: usize::MAX, windows: None };
+    let selection = Selection {
+        matchers: &matchers,
+        start,
+        end,
+        samples_max: usize::MAX,
+        windows: None,
+        only_newest: false,
+    };
     series.select(&selection).unwrap()
 }
 

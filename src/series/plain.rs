@@ -34,10 +34,11 @@ impl Plain {
 
     fn insert_float(&mut self, point: Point) {
         if self.last_float().is_none_or(|last| last < point.t) {
-            self.open.push(point);
+            // A full one is closed by what comes next: the newest sample is always in the open one.
             if self.open.n() == SAMPLES_MAX {
                 self.closed.push(std::mem::take(&mut self.open).close());
             }
+            self.open.push(point);
             return;
         }
         self.edit(point.t, |points| match points.binary_search_by_key(&point.t, |other| other.t) {
@@ -89,6 +90,13 @@ impl Plain {
 
     pub(crate) fn has_in(&self, start: i64, end: i64) -> bool {
         self.floats(start, end).next().is_some() || self.histograms.has_in(start, end)
+    }
+
+    /// The newest sample, where that is a float in `[start, end]` and can be told without unpacking others.
+    pub(crate) fn newest(&self, start: i64, end: i64) -> Option<Sample> {
+        let Point { t, value } = self.open.newest()?;
+        let is_it = (start..=end).contains(&t) && self.histograms.is_empty();
+        is_it.then_some(Sample { t, value: SampleValue::Float(value) })
     }
 
     /// What holds all samples in `[start, end]`, for reading without the store's lock: packed samples are
@@ -200,6 +208,10 @@ mod tests {
                 held.map(|(t, value)| Sample { t: *t, value: value.clone() }).collect()
             };
             prop_assert_eq!(plain.samples(range.0, range.1), read(&naive, range.0, range.1));
+            let newest = read(&naive, 0, 900).pop();
+            prop_assert_eq!(plain.newest(0, 900), newest.clone());
+            let is_in = |sample: &Sample| sample.t >= range.0 && sample.t <= range.1;
+            prop_assert_eq!(plain.newest(range.0, range.1), newest.filter(is_in));
             prop_assert_eq!(plain.take_before(cut), read(&naive, i64::MIN, cut - 1));
             prop_assert_eq!(plain.samples(i64::MIN, i64::MAX), read(&naive, cut, i64::MAX));
         }

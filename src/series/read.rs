@@ -18,7 +18,7 @@ use super::sealed::{Detail, Reach};
 use super::slots::{Delta, GRID_MAX, Slot, last_of};
 use super::store::second;
 use super::table::{Data, Entry, Table};
-use super::taken::{Access, Head, Taken};
+use super::taken::{Access, Head, Seen, Taken};
 use super::{
     Histogram, MatchOp, Matcher, RawSeries, Sample, SampleValue, SelectError, Selection, Series,
 };
@@ -106,6 +106,10 @@ impl<'a> Conditions<'a> {
 
     pub(super) fn accept_le(&self, value: &str) -> bool {
         self.le.iter().all(|matcher| matcher.matches(value))
+    }
+
+    pub(super) fn accept_le_of(&self, labels: &Labels) -> bool {
+        self.le.is_empty() || self.accept_le(labels.get(LE).unwrap_or_default())
     }
 
     pub(super) fn accept_others(&self, labels: &Labels) -> bool {
@@ -227,9 +231,11 @@ fn select(access: Access<'_>, selection: &Selection<'_>) -> Result<Vec<RawSeries
     let reading = Reading { selection, bounds: &bounds, disk: &disk, n_read: &n_read };
     let mut selected = Vec::new();
     for ids in ids.chunks(TAKEN_AT_ONCE) {
-        let mut taken = Vec::new();
-        access.each(ids, |series, ids| series.take(ids, &wanted, selection, &mut taken));
-        selected.extend(reading.all(&taken)?);
+        let mut seen = Seen::default();
+        access.each(ids, |series, ids| series.take(ids, &wanted, selection, &mut seen));
+        reading.spend(seen.newest.len())?;
+        selected.append(&mut seen.newest);
+        selected.extend(reading.all(&seen.taken)?);
     }
     put_in_order(&mut selected);
     Ok(selected)
@@ -257,6 +263,15 @@ struct Reading<'a> {
 }
 
 impl Reading<'_> {
+    fn spend(self, n: usize) -> Result<(), SelectError> {
+        let before = self.n_read.fetch_add(n, Ordering::Relaxed);
+        let max = self.selection.samples_max;
+        if before.saturating_add(n) > max {
+            return Err(SelectError::TooManySamples { max });
+        }
+        Ok(())
+    }
+
     /// Decodes on as many threads as pay.
     fn all(self, taken: &[Taken]) -> Result<Vec<RawSeries>, SelectError> {
         let span = self.selection.end.saturating_sub(self.selection.start).max(0);
@@ -337,7 +352,7 @@ impl Reader<'_> {
         let mut samples = taken.sealed_samples(self.shared.disk, (start, end))?;
         plain.append_to(&mut samples, start, end);
         let samples = payload::latest(samples);
-        self.spend(samples.len())?;
+        self.shared.spend(samples.len())?;
         Ok(samples)
     }
 
@@ -423,24 +438,15 @@ impl Reader<'_> {
     ) -> Result<Arc<[i64]>, SelectError> {
         let windows = self.shared.selection.windows;
         let Some(windows) = windows.filter(|_| later.iter().all(|(_, d)| d.is_rise())) else {
-            self.spend(grid.len())?;
+            self.shared.spend(grid.len())?;
             return Ok(Arc::clone(grid));
         };
         let key = (first(grid), last(grid), grid.len());
         let kept = self.kept.entry(key).or_insert_with(|| windows.ends(grid));
         let kept = Arc::clone(kept);
         windows.note(labels, grid);
-        self.spend(kept.len())?;
+        self.shared.spend(kept.len())?;
         Ok(kept)
-    }
-
-    fn spend(&self, n: usize) -> Result<(), SelectError> {
-        let before = self.shared.n_read.fetch_add(n, Ordering::Relaxed);
-        let max = self.shared.selection.samples_max;
-        if before.saturating_add(n) > max {
-            return Err(SelectError::TooManySamples { max });
-        }
-        Ok(())
     }
 }
 

@@ -58,7 +58,23 @@ fn read(series: &Series, start: i64, end: i64) -> Result<Vec<RawSeries>, SelectE
         end,
         samples_max: usize::MAX,
         windows: None,
+        only_newest: false,
     })
+}
+
+/// The last sample of each series.
+fn newest(series: &Series, start: i64, end: i64, only_newest: bool) -> Vec<(Labels, Sample)> {
+    let matchers = [Matcher::new(METRIC_NAME, MatchOp::Regex, ".+").unwrap()];
+    let selection = Selection {
+        matchers: &matchers,
+        start,
+        end,
+        samples_max: usize::MAX,
+        windows: None,
+        only_newest,
+    };
+    let selected = series.select(&selection).unwrap().into_iter();
+    selected.map(|mut held| (held.labels, held.samples.pop().unwrap())).collect()
 }
 
 fn files(folder: &Path) -> Vec<std::path::PathBuf> {
@@ -98,6 +114,7 @@ proptest! {
         }
         for (start, end) in [(0, i64::MAX), (range.0 * 1000, (range.0 + range.1) * 1000)] {
             prop_assert_eq!(read(&sealed, start, end), read(&whole, start, end));
+            prop_assert_eq!(newest(&sealed, start, end, true), newest(&whole, start, end, false));
         }
         for series in [&mut sealed, &mut whole] {
             settle(series, 300_000 + age);
@@ -265,14 +282,15 @@ fn a_block_that_was_merged_away_while_it_was_read_is_no_damage() {
         end: 7_000_000,
         samples_max: usize::MAX,
         windows: None,
+        only_newest: false,
     };
-    let mut taken = Vec::new();
-    sealed.take(&[0, 1, 2, 3], &read::Conditions::new(&matchers), &selection, &mut taken);
+    let mut seen = taken::Seen::default();
+    sealed.take(&[0, 1, 2, 3], &read::Conditions::new(&matchers), &selection, &mut seen);
     // No snapshot names the old files, so the merge deletes them.
     settle(&mut sealed, 300_000);
     assert!(before.iter().any(|path| !path.exists()), "{before:?}");
     let disk = std::sync::Arc::new(blocks::Disk::elsewhere(folder.path()));
-    let damaged = taken[0].sealed_samples(&disk, (0, 7_000_000)).unwrap_err();
+    let damaged = seen.taken[0].sealed_samples(&disk, (0, 7_000_000)).unwrap_err();
     assert!(before.iter().any(|path| path.ends_with(&damaged.name)));
     let held = sealed.block_files().remove(0).0;
     let shared = std::sync::RwLock::new(sealed);
@@ -317,6 +335,7 @@ fn a_store_that_is_looked_at_briefly_gives_what_one_that_is_held_gives() {
             end: 29_100_000,
             samples_max: usize::MAX,
             windows: None,
+            only_newest: false,
         };
         let held = shared.read().unwrap().select(&selection).unwrap();
         assert!(

@@ -59,6 +59,9 @@ pub struct Selection<'a> {
     pub samples_max: usize,
     /// Only the ends of these windows are looked at, and only of counters.
     pub windows: Option<&'a Windows>,
+    /// Only the newest sample of each series is looked at: of those that are kept as they are, others need
+    /// not be given.
+    pub only_newest: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

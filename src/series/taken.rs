@@ -17,7 +17,7 @@ use super::plain::Plain;
 use super::read::{Conditions, View};
 use super::slots::Zones;
 use super::table::{Data, Entry, SeriesId};
-use super::{Selection, Series};
+use super::{RawSeries, Sample, Selection, Series};
 use crate::signal::{Labels, METRIC_NAME, Text};
 
 /// Series of one look: a millisecond or two. Each look waits for its turn with those who add, so many
@@ -115,6 +115,14 @@ pub(super) struct Taken {
     pub(super) blocks: Arc<[Block]>,
 }
 
+/// What a look at some series gives.
+#[derive(Default)]
+pub(super) struct Seen {
+    pub(super) taken: Vec<Taken>,
+    /// Of which all that is asked for was at hand.
+    pub(super) newest: Vec<RawSeries>,
+}
+
 pub(super) enum Head {
     Counter(Counter),
     Distribution(Box<Distribution>),
@@ -137,7 +145,7 @@ impl Series {
         ids: &[SeriesId],
         wanted: &Conditions<'_>,
         selection: &Selection<'_>,
-        taken: &mut Vec<Taken>,
+        seen: &mut Seen,
     ) {
         let mut forms = self.forms(wanted, "");
         // From what is needed of slots on: what is later adds up.
@@ -145,6 +153,14 @@ impl Series {
         let end = selection.end.div_euclid(1000).saturating_add(1);
         let mut blocks: HashMap<(u64, bool), Arc<[Block]>> = HashMap::new();
         for entry in ids.iter().filter_map(|id| self.table.get(*id)) {
+            if selection.only_newest
+                && let Some(sample) = newest(entry, selection)
+            {
+                if self.is_wanted(entry, wanted, &mut forms) {
+                    seen.newest.push(RawSeries::new(entry.labels.clone(), vec![sample]));
+                }
+                continue;
+            }
             let views = self.views(entry, wanted, &mut forms);
             if views.is_empty() {
                 continue;
@@ -159,7 +175,7 @@ impl Series {
             let (shard, is_plain) = (entry.id / SHARD, matches!(head, Head::Plain(_)));
             let to = if is_plain { end } else { i64::MAX };
             let of_shard = || self.blocks.of_shard(shard, (first, to));
-            taken.push(Taken {
+            seen.taken.push(Taken {
                 id: entry.id,
                 views,
                 parts: entry.parts,
@@ -172,6 +188,14 @@ impl Series {
         }
     }
 
+    /// Whether a series is wanted under its own labels.
+    fn is_wanted(&self, entry: &Entry, wanted: &Conditions<'_>, forms: &mut Forms) -> bool {
+        if *forms.name != *entry.labels.name() {
+            *forms = self.forms(wanted, entry.labels.name());
+        }
+        forms.is_own && wanted.accept_le_of(&entry.labels) && wanted.accept_others(&entry.labels)
+    }
+
     /// The labels under which a series is wanted, and how it is looked at for each.
     pub(super) fn views(
         &self,
@@ -179,17 +203,11 @@ impl Series {
         wanted: &Conditions<'_>,
         forms: &mut Forms,
     ) -> Vec<(Labels, View)> {
-        if *forms.name != *entry.labels.name() {
-            *forms = self.forms(wanted, entry.labels.name());
-        }
-        if !wanted.accept_others(&entry.labels) {
-            return Vec::new();
-        }
         let mut views = Vec::new();
-        if forms.is_own && wanted.accept_le(entry.labels.get(super::read::LE).unwrap_or_default()) {
+        if self.is_wanted(entry, wanted, forms) {
             views.push((entry.labels.clone(), View::AsIs));
         }
-        if matches!(entry.data, Data::Distribution(..)) {
+        if matches!(entry.data, Data::Distribution(..)) && wanted.accept_others(&entry.labels) {
             views.extend(forms.views.iter().map(|(view, name, bound)| {
                 let labels = entry.labels.with(METRIC_NAME, name).with(super::read::LE, bound);
                 (labels, *view)
@@ -214,4 +232,11 @@ impl Series {
         }
         forms
     }
+}
+
+/// The newest sample of the selection, where it is at hand and nothing in blocks is newer.
+fn newest(entry: &Entry, selection: &Selection<'_>) -> Option<Sample> {
+    let Data::Plain(plain) = &entry.data else { return None };
+    let sample = plain.newest(selection.start.saturating_add(1), selection.end)?;
+    entry.sealed.is_none_or(|span| span.last < sample.t).then_some(sample)
 }

@@ -62,7 +62,14 @@ fn show(value: &SampleValue) -> String {
 }
 
 fn select(series: &Series, matchers: &[Matcher], start: i64, end: i64) -> String {
-    let selection = Selection { matchers, start, end, samples_max: 1_000_000, windows: None };
+    let selection = Selection {
+        matchers,
+        start,
+        end,
+        samples_max: 1_000_000,
+        windows: None,
+        only_newest: false,
+    };
     let mut text = String::new();
     for found in series.select(&selection).unwrap() {
         text += &found.labels.to_string();
@@ -215,8 +222,14 @@ fn a_staleness_marker_keeps_its_bits() {
     let stale = SampleValue::Float(f64::from_bits(STALE_NAN_BITS));
     series.append(&named("g"), Sample { t: 5, value: stale });
     let matchers = [Matcher::equal(METRIC_NAME, "g")];
-    let selection =
-        Selection { matchers: &matchers, start: 0, end: 9, samples_max: 9, windows: None };
+    let selection = Selection {
+        matchers: &matchers,
+        start: 0,
+        end: 9,
+        samples_max: 9,
+        windows: None,
+        only_newest: false,
+    };
     let read = series.select(&selection).unwrap();
     let SampleValue::Float(value) = read[0].samples[0].value else { panic!("a float") };
     assert_eq!(value.to_bits(), STALE_NAN_BITS);
@@ -293,8 +306,14 @@ fn a_query_reads_no_more_than_it_may() {
     let mut series = Series::new(Config::default());
     apply(&mut series, "add c 10 1\ntick 1000");
     let matchers = [Matcher::equal(METRIC_NAME, "c")];
-    let selection =
-        Selection { matchers: &matchers, start: 0, end: i64::MAX, samples_max: 900, windows: None };
+    let selection = Selection {
+        matchers: &matchers,
+        start: 0,
+        end: i64::MAX,
+        samples_max: 900,
+        windows: None,
+        only_newest: false,
+    };
     assert_eq!(series.select(&selection), Err(SelectError::TooManySamples { max: 900 }));
 }
 
@@ -309,6 +328,7 @@ fn a_month_is_read_in_about_eleven_thousand_samples() {
         end: i64::MAX,
         samples_max: 50_000,
         windows: None,
+        only_newest: false,
     };
     let read = series.select(&selection).unwrap();
     let n = read[0].samples.len();

@@ -224,8 +224,14 @@ fn read(counter: &Counter, (start, end): (i64, i64), select: &Select<'_>) -> Vec
     let labels = counter.labels.iter().map(|(name, value)| Matcher::equal(name, value));
     let matchers: Vec<Matcher> =
         labels.chain([Matcher::equal(METRIC_NAME, counter.metric)]).collect();
-    let selection =
-        Selection { matchers: &matchers, start, end, samples_max: SAMPLES_MAX, windows: None };
+    let selection = Selection {
+        matchers: &matchers,
+        start,
+        end,
+        samples_max: SAMPLES_MAX,
+        windows: None,
+        only_newest: false,
+    };
     select(&selection).unwrap_or_default()
 }
 
