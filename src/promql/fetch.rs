@@ -66,15 +66,14 @@ impl<'q> Evaluator<'q> {
             let only_newest = !is_window
                 && selector.edges == Edges::Within
                 && end.checked_sub(start) == Some(back);
-            let (id, windows) = (expr.id, None);
             wanted.push(Wanted {
-                id,
+                id: expr.id,
                 matchers,
                 start,
                 end,
                 drops_stale,
                 reads,
-                windows,
+                windows: None,
                 only_newest,
             });
             return Ok(());
@@ -86,16 +85,15 @@ impl<'q> Evaluator<'q> {
             let start = self.info_time(args, times.0)?.saturating_sub(self.lookback);
             let end = self.info_time(args, times.1)?;
             let (drops_stale, reads) = (false, Reads::Everything);
-            let (id, windows, only_newest) = (expr.id, None, false);
             wanted.push(Wanted {
-                id,
+                id: expr.id,
                 matchers,
                 start,
                 end,
                 drops_stale,
                 reads,
-                windows,
-                only_newest,
+                windows: None,
+                only_newest: false,
             });
             return args.first().map_or(Ok(()), |arg| self.collect(arg, scope, wanted));
         }

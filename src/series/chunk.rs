@@ -102,8 +102,8 @@ impl OpenChunk {
         }
         self.window = Window { leading, width: 64 - leading - trailing };
         // 64 significant bits are written as 0, which never occurs.
-        let head = (0b11 << 11) | (u64::from(leading) << 6) | u64::from(self.window.width % 64);
-        self.out.push(head, 13);
+        let opening = (0b11 << 11) | (u64::from(leading) << 6) | u64::from(self.window.width % 64);
+        self.out.push(opening, 13);
         self.out.push(xor >> trailing, self.window.width);
     }
 
