@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 use super::Config;
 use super::cells::Cells;
 use super::dedup::{Memory, Seen};
+use super::digest::digest;
 use super::environment::Environments;
-use super::fact::{Age, Digests, Tellings, encode};
+use super::fact::{Age, Tellings, encode};
 use super::freeze::Back;
 use super::frozen::{Absent, Frozen};
 use super::graph::{Graph, Node, NodeId, Touched};
@@ -40,7 +41,6 @@ pub(super) const REQUEST_BYTES: u64 = 1_300;
 pub struct Engine {
     pub(super) rules: Arc<Rules>,
     pub(super) held: Held,
-    pub(super) digests: Digests,
     pub(super) tellings: Tellings,
     /// Keys that bring no frozen request back, since the last tick.
     pub(super) absent: Absent,
@@ -170,12 +170,11 @@ impl Engine {
     }
 
     fn of(rules: Arc<Rules>, held: Held) -> Self {
-        let (digests, tellings) = (Digests::default(), Tellings::default());
-        Self { rules, held, digests, tellings, absent: Absent::default() }
+        Self { rules, held, tellings: Tellings::default(), absent: Absent::default() }
     }
 
     fn note_settings(&mut self) {
-        let settings = self.digests.of(&self.rules.config);
+        let settings = digest(&self.rules.config);
         self.held.frozen.set_settings(settings);
     }
 
@@ -473,7 +472,7 @@ impl Engine {
     /// Whether a request that is over differs from what was said of it; from now on it does not.
     pub(super) fn is_news(&mut self, entry: NodeId, request: &mut Request) -> bool {
         request.state = State::Finished;
-        let said = Some(self.digests.of(request));
+        let said = Some(digest(request));
         let Some(held) = self.held.requests.get_mut(&entry) else { return false };
         held.summary.outcome = request.outcome;
         held.summary.start = request.start;
@@ -523,7 +522,7 @@ impl Engine {
         let deliveries = tell::deliveries(ground, node);
         let Some(node) = self.held.graph.nodes.get_mut(&id) else { return };
         if let Some(invocation) = invocation {
-            let said = Some(self.digests.of(&invocation));
+            let said = Some(digest(&invocation));
             if node.said.invocation != said {
                 node.said.invocation = said;
                 changes.push(Change::Invocation(Box::new(invocation)));
@@ -531,7 +530,7 @@ impl Engine {
         }
         let mut gone = std::mem::take(&mut node.said.deliveries);
         for delivery in deliveries {
-            let said = self.digests.of(&delivery);
+            let said = digest(&delivery);
             node.said.deliveries.insert(Text::clone(&delivery.id), said);
             if gone.remove(&delivery.id) != Some(said) {
                 changes.push(Change::Delivery(Box::new(delivery)));

@@ -7,7 +7,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use postcard::ser_flavors::ExtendFlavor;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -448,27 +447,4 @@ pub(super) fn weight(facts: Option<&Facts>) -> usize {
 /// Postcard never fails on these types: it has no unsized sequences to guess and writes to memory.
 pub(super) fn encode<T: Serialize>(value: &T) -> Vec<u8> {
     postcard::to_allocvec(value).unwrap_or_default()
-}
-
-/// Digests of values; the buffer is kept from one to the next.
-#[derive(Default)]
-pub(super) struct Digests {
-    scratch: Vec<u8>,
-}
-
-impl std::fmt::Debug for Digests {
-    /// What the buffer still holds is no state: engines that differ in nothing else are shown alike.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Digests").finish_non_exhaustive()
-    }
-}
-
-impl Digests {
-    /// A hash of the whole content that is the same in every run and version (XXH3).
-    pub(super) fn of<T: Serialize>(&mut self, value: &T) -> u64 {
-        self.scratch.clear();
-        let into = ExtendFlavor::new(std::mem::take(&mut self.scratch));
-        self.scratch = postcard::serialize_with_flavor(value, into).unwrap_or_default();
-        xxh3_64(&self.scratch)
-    }
 }

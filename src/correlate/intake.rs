@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::cells::Fact;
 use super::dedup::{Seen, identity_of, record_key, run_key, span_key};
+use super::digest::digest;
 use super::engine::{Applied, Engine};
 use super::fact::{LogFact, Mark, PlatformFact, Source, SpanFact, Tellings};
 use super::graph::Cell;
@@ -42,7 +43,7 @@ impl Engine {
             .iter()
             .map(|resource| {
                 let source = Source::of(resource);
-                Speaker { hash: self.digests.of(&source), source: Arc::new(source) }
+                Speaker { hash: digest(&source), source: Arc::new(source) }
             })
             .collect();
         let nobody = Speaker { source: Arc::new(Source::default()), hash: 0 };
@@ -65,7 +66,7 @@ impl Engine {
             self.wake_for(&signal.kind, &speaker.source);
         }
         let identity = identity_of(signal.identity, &signal.kind);
-        let hash = self.digests.of(&signal.kind) ^ speaker.hash.rotate_left(17);
+        let hash = digest(&signal.kind) ^ speaker.hash.rotate_left(17);
         let age = self.held.age;
         let lateness = self.rules.config.allowed_lateness;
         let seen = match (&signal.kind, identity) {

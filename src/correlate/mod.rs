@@ -21,6 +21,7 @@ mod freeze;
 mod legacy;
 // from signals to facts
 mod fact;
+mod digest;
 mod dedup;
 mod intake;
 mod precedence;

@@ -1,19 +1,22 @@
 //! What one subject adds to the series, in a form that can be taken back.
 
 use std::collections::HashMap;
-use std::hash::BuildHasher;
+use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 
 use serde::{Deserialize, Serialize};
 
-use crate::series::{Address, Observation, Series};
+use crate::series::{Address, Lateness, Observation, Series};
 use crate::signal::{Labels, METRIC_NAME, Text, Timestamp, TraceId};
 
 /// Label sets that are shared between contributions; at the bound the cache begins anew, which costs
 /// time and nothing else.
 const LABEL_SETS_MAX: usize = 100_000;
+
+/// Room for the parts of a subject.
+const PARTS_USUAL: usize = 16;
 
 /// An id. Those that are a hash in hex digits, as nearly all are, take no memory of their own.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -57,11 +60,13 @@ pub(super) enum Kind {
 pub(super) struct Target {
     address: Address,
     kind: Kind,
+    /// Empty where it was only restored: what is given is counted anew.
+    metric: &'static str,
 }
 
 impl Target {
-    fn new(labels: Labels, kind: Kind) -> Self {
-        Self { address: Address::new(labels), kind }
+    fn new(labels: Labels, kind: Kind, metric: &'static str) -> Self {
+        Self { address: Address::new(labels), kind, metric }
     }
 
     fn labels(&self) -> &Labels {
@@ -84,7 +89,7 @@ impl Serialize for Target {
 impl<'de> Deserialize<'de> for Target {
     fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
         let (labels, kind) = Deserialize::deserialize(d)?;
-        Ok(Self::new(labels, kind))
+        Ok(Self::new(labels, kind, ""))
     }
 }
 
@@ -146,17 +151,23 @@ impl Contributions {
     }
 
     /// Gives all but the first `n_same`, and notes how late they are.
-    pub(super) fn give(&self, n_same: usize, series: &mut Series, now: Timestamp) {
-        let mut noted = "";
+    pub(super) fn give(&self, n_same: usize, store: &mut Store<'_>) {
+        if n_same == self.parts.len() {
+            return;
+        }
+        let Store { series, now, latenesses } = store;
+        let late = Lateness::of(now.since(self.at));
         let exemplar = self.exemplar.text();
+        let mut noted = "";
         for part in self.parts.iter().skip(n_same) {
-            match part.target.kind {
-                Kind::Add => series.add_to(&part.target.address, self.at, self.weighed(part)),
+            let Target { address, kind, metric } = &*part.target;
+            match kind {
+                Kind::Add => series.add_to(address, self.at, self.weighed(part)),
                 Kind::Observe => self.observe(part, 1, &exemplar, series),
             }
-            if part.target.labels().name() != noted {
-                noted = part.target.labels().name();
-                series.note_lateness(noted, now.since(self.at), now);
+            if !std::ptr::eq(noted, *metric) {
+                noted = metric;
+                *latenesses.entry((metric, late)).or_default() += 1;
             }
         }
     }
@@ -173,6 +184,16 @@ impl Contributions {
     }
 }
 
+/// How late what was counted was, by metric: how often.
+pub(super) type Latenesses = HashMap<(&'static str, Lateness), u64, RandomState>;
+
+/// Where contributions go, and the log time at which they do.
+pub(super) struct Store<'a> {
+    pub(super) series: &'a mut Series,
+    pub(super) now: Timestamp,
+    pub(super) latenesses: Latenesses,
+}
+
 /// Collects the contributions of one version of a subject.
 #[derive(Debug)]
 pub(super) struct Tally<'a> {
@@ -185,7 +206,13 @@ pub(super) struct Tally<'a> {
 
 impl<'a> Tally<'a> {
     pub(super) fn new(labels: &'a mut LabelCache, at: Timestamp, exemplar: &Text) -> Self {
-        Self { labels, at, exemplar: Id::of(exemplar), times: 1, parts: Vec::new() }
+        Self {
+            labels,
+            at,
+            exemplar: Id::of(exemplar),
+            times: 1,
+            parts: Vec::with_capacity(PARTS_USUAL),
+        }
     }
 
     /// The subject stands for so many alike.
@@ -236,8 +263,27 @@ impl<'a> Tally<'a> {
 /// Shares equal label sets, so that a contribution holds a pointer and no text.
 #[derive(Debug, Default)]
 pub(super) struct LabelCache {
-    sets: HashMap<u64, Arc<Target>, RandomState>,
+    sets: HashMap<u64, Cached, RandomState>,
     hasher: RandomState,
+}
+
+/// A target, and what was asked for when it was made.
+#[derive(Debug)]
+struct Cached {
+    labels: Box<[(&'static str, Text)]>,
+    target: Arc<Target>,
+}
+
+impl Cached {
+    fn is_of(&self, metric: &str, kind: Kind, labels: &[(&'static str, &str)]) -> bool {
+        let is_same = |((name, value), asked): (&(&str, Text), &(&str, &str))| {
+            (std::ptr::eq(*name, asked.0) || *name == asked.0) && **value == *asked.1
+        };
+        self.target.kind == kind
+            && self.target.metric == metric
+            && self.labels.len() == labels.len()
+            && self.labels.iter().zip(labels).all(is_same)
+    }
 }
 
 impl LabelCache {
@@ -247,24 +293,22 @@ impl LabelCache {
         kind: Kind,
         labels: &[(&'static str, &str)],
     ) -> Arc<Target> {
-        let hash = self.hasher.hash_one((metric, kind, labels));
-        let is_in = |held: &Labels| {
-            held.name() == metric
-                && labels.iter().all(|(name, value)| held.get(name).unwrap_or_default() == *value)
-        };
-        if let Some(held) = self.sets.get(&hash)
-            && held.kind == kind
-            && is_in(held.labels())
-        {
-            return Arc::clone(held);
+        // The same metric has the same label names: which are asked for is seen when they are compared.
+        let mut hasher = self.hasher.build_hasher();
+        hasher.write(metric.as_bytes());
+        labels.iter().for_each(|(_, value)| hasher.write(value.as_bytes()));
+        let hash = hasher.finish();
+        if let Some(held) = self.sets.get(&hash).filter(|held| held.is_of(metric, kind, labels)) {
+            return Arc::clone(&held.target);
         }
         let pairs = labels.iter().map(|(name, value)| (Text::from(*name), Text::from(*value)));
-        let labels = Labels::new(pairs.chain([(METRIC_NAME.into(), metric.into())]));
-        let made = Arc::new(Target::new(labels, kind));
+        let set = Labels::new(pairs.chain([(METRIC_NAME.into(), metric.into())]));
+        let target = Arc::new(Target::new(set, kind, metric));
         if self.sets.len() >= LABEL_SETS_MAX {
             self.sets.clear();
         }
-        self.sets.insert(hash, Arc::clone(&made));
-        made
+        let labels = labels.iter().map(|(name, value)| (*name, Text::from(*value))).collect();
+        self.sets.insert(hash, Cached { labels, target: Arc::clone(&target) });
+        target
     }
 }

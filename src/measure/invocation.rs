@@ -1,7 +1,5 @@
 //! What an invocation adds, at its end: once for its function, however many requests share it.
 
-use std::collections::BTreeMap;
-
 use super::contribution::Tally;
 use crate::correlate::{Invocation, Outcome};
 use crate::number::{f64_from_u64, f64_from_usize};
@@ -11,7 +9,7 @@ use crate::series::catalog::{
     SERVICE_GRAPH_FAILED, SERVICE_GRAPH_REQUESTS, SERVICE_GRAPH_SERVER, THROTTLES,
     UNCORRELATED_SIGNALS,
 };
-use crate::signal::{Text, Via};
+use crate::signal::Via;
 
 /// Share of its limit beyond which an attempt is near its timeout.
 const NEAR_TIMEOUT: f64 = 0.9;
@@ -68,16 +66,17 @@ fn is_near_timeout(invocation: &Invocation) -> bool {
 
 fn tally_calls(invocation: &Invocation, tally: &mut Tally<'_>) {
     let name: (&str, &str) = ("faas_name", &invocation.function);
-    let mut calls: BTreeMap<&Text, usize> = BTreeMap::new();
     for call in &invocation.calls {
-        *calls.entry(&call.peer).or_default() += 1;
         let outcome = if call.ok { "ok" } else { "error" };
         let labels =
             [name, ("peer", &*call.peer), ("operation", &*call.operation), ("outcome", outcome)];
         tally.observe(DEPENDENCY_DURATION, &labels, call.duration.as_secs_f64());
     }
-    for (peer, n_calls) in calls {
-        tally.observe(DEPENDENCY_CALLS, &[name, ("peer", peer)], f64_from_usize(n_calls));
+    let mut peers: Vec<&str> = invocation.calls.iter().map(|call| &*call.peer).collect();
+    peers.sort_unstable();
+    for calls in peers.chunk_by(|a, b| a == b) {
+        let peer = calls.first().map_or("", |peer| peer);
+        tally.observe(DEPENDENCY_CALLS, &[name, ("peer", peer)], f64_from_usize(calls.len()));
     }
 }
 

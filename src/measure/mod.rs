@@ -19,13 +19,13 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize, Serializer};
 
-use self::contribution::{Contributions, Id, LabelCache, Tally};
+use self::contribution::{Contributions, Id, LabelCache, Latenesses, Store, Tally};
 use self::memory_use::MemoryUse;
 use self::point::Accumulator;
 use crate::correlate::{Change, Delivery, Invocation, Request, State};
 use crate::number::f64_from_u64;
-use crate::series::Series;
 use crate::series::catalog::{SLO_EVENTS, SLO_GOOD, UNCORRELATED_SIGNALS};
+use crate::series::{Lateness, Series};
 use crate::signal::{MetricPoint, Text, Timestamp};
 
 /// Subjects of one kind that can be corrected. The engine bounds what is correctable by memory long
@@ -50,6 +50,9 @@ pub struct Measure {
     accumulator: Accumulator,
     #[serde(skip)]
     labels: LabelCache,
+    /// How late what was counted since the last tick was, by metric.
+    #[serde(skip)]
+    latenesses: Latenesses,
     /// Subjects that found no room to be remembered.
     uncorrectable: u64,
 }
@@ -144,18 +147,23 @@ impl Measure {
 
     /// Applies some of a tick's changes to the store; [`Measure::show`] is to follow the last of them.
     pub fn count(&mut self, changes: &[Change], series: &mut Series, now: Timestamp) {
+        let latenesses = std::mem::take(&mut self.latenesses);
+        let mut store = Store { series, now, latenesses };
         for change in changes {
-            self.apply_one(change, series, now);
+            self.apply_one(change, &mut store);
         }
+        self.latenesses = store.latenesses;
     }
 
-    /// Shows the gauges of a tick.
+    /// Shows the gauges of a tick, and how late what it counted was.
     pub fn show(&mut self, series: &mut Series, now: Timestamp) {
+        for ((metric, late), n) in self.latenesses.drain() {
+            series.note_lateness(metric, late, n, now);
+        }
         self.memory_use.show(series, now);
     }
 
-    fn apply_one(&mut self, change: &Change, series: &mut Series, now: Timestamp) {
-        let store = &mut Store { series, now };
+    fn apply_one(&mut self, change: &Change, store: &mut Store<'_>) {
         match change {
             Change::Request(request) => {
                 let counted = self.of_request(request);
@@ -194,14 +202,15 @@ impl Measure {
             Change::Uncorrelated { function, count, at } => {
                 let mut tally = Tally::new(&mut self.labels, *at, &Text::default());
                 tally.add(UNCORRELATED_SIGNALS, &[("faas_name", function)], f64_from_u64(*count));
-                tally.finish().give(0, store.series, store.now);
+                tally.finish().give(0, store);
             }
         }
     }
 
     /// Stores one pushed or platform metric point.
     pub fn point(&mut self, point: &MetricPoint, series: &mut Series, now: Timestamp) {
-        series.note_lateness(point.labels.name(), now.since(point.time), now);
+        let late = Lateness::of(now.since(point.time));
+        series.note_lateness(point.labels.name(), late, 1, now);
         self.accumulator.point(point, series);
     }
 
@@ -282,15 +291,9 @@ enum Subject {
     Delivery,
 }
 
-/// Where contributions go, and the log time at which they do.
-struct Store<'a> {
-    series: &'a mut Series,
-    now: Timestamp,
-}
-
 fn replace(old: Option<Contributions>, new: &Contributions, store: &mut Store<'_>) {
     let old = old.unwrap_or_default();
     let same = old.common_with(new);
     old.take_back(same, store.series);
-    new.give(same, store.series, store.now);
+    new.give(same, store);
 }

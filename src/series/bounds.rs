@@ -62,13 +62,16 @@ impl Bounds {
 
     /// The class of an observation that happened in `second`.
     pub(crate) fn class(&self, value: f64, second: i64) -> u16 {
-        self.0
-            .iter()
-            .enumerate()
+        let classic = CLASSIC.partition_point(|bound| *bound < value);
+        let least = CLASSIC.get(classic).map(|bound| (classic, *bound));
+        let thresholds = self.0.iter().enumerate().skip(CLASSIC.len());
+        let least = thresholds
             .filter(|(_, bound)| bound.from <= second && value <= bound.value)
-            .min_by(|(_, a), (_, b)| a.value.total_cmp(&b.value))
-            .and_then(|(class, _)| u16::try_from(class).ok())
-            .unwrap_or(INFINITE)
+            .fold(least, |least, (class, bound)| match least {
+                Some((_, value)) if value <= bound.value => least,
+                _ => Some((class, bound.value)),
+            });
+        least.and_then(|(class, _)| u16::try_from(class).ok()).unwrap_or(INFINITE)
     }
 
     /// Whether what is filed under `class` lies at or below `bound`.

@@ -4,7 +4,8 @@
 //! by 2.2 %) and the classic bound above it. Either view is a sum over cells.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::btree_map::Entry;
+use std::sync::{Arc, LazyLock};
 
 use serde::{Deserialize, Serialize};
 
@@ -13,7 +14,7 @@ use super::counter::{cumulative, from_parts, to_parts};
 use super::payload::SealedCounts;
 use super::slots::{Delta, Slot, Slots};
 use super::{CounterReset, Histogram};
-use crate::number::{f64_from_i64, i32_from_f64};
+use crate::number::{f64_from_i64, f64_from_usize, i64_from_u64, u64_from_usize};
 
 /// 32 buckets a power of two.
 pub(crate) const SCHEMA: i8 = 5;
@@ -26,6 +27,10 @@ pub(crate) const BUCKETS_MAX: usize = 320;
 const ZERO_THRESHOLD: f64 = 2.938_735_877_055_719e-39;
 /// The bucket of values at or below the zero threshold.
 const ZERO: i16 = i16::MIN;
+/// Where the exponent of a double lies, that of one half, and what is no exponent (IEEE 754).
+const EXPONENT_AT: u32 = 52;
+const HALF_EXPONENT: i64 = 1022;
+const FRACTION: u64 = (1 << EXPONENT_AT) - 1;
 /// Sums are exact to the nanosecond (or billionth of whatever the unit is).
 const SUM_PARTS: i64 = 1_000_000_000;
 
@@ -44,7 +49,22 @@ pub(crate) struct Counts {
     cells: Vec<(Cell, i64)>,
 }
 
+/// Observations of one value.
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    cell: Cell,
+    /// Negative: taken away.
+    n: i64,
+    sum: i64,
+}
+
 impl Counts {
+    fn observe(&mut self, seen: &Seen) {
+        self.count = self.count.saturating_add(seen.n);
+        self.sum = self.sum.saturating_add(seen.sum);
+        self.add(seen.cell, seen.n);
+    }
+
     fn add(&mut self, cell: Cell, n: i64) {
         match self.cells.binary_search_by_key(&cell, |(at, _)| *at) {
             Ok(at) => {
@@ -101,22 +121,37 @@ pub(crate) struct Totals {
 }
 
 impl Totals {
-    /// Adds or (`sign` -1) takes away; gives whether a cell is new.
-    fn apply(&mut self, counts: &Counts, sign: i64) -> bool {
+    /// Adds or (`sign` -1) takes away.
+    fn apply(&mut self, counts: &Counts, sign: i64) {
         self.count += i128::from(counts.count) * i128::from(sign);
         self.sum += i128::from(counts.sum) * i128::from(sign);
-        let mut is_new = false;
         for (cell, n) in &counts.cells {
-            let held = self.cells.entry(*cell).or_insert_with(|| {
-                is_new = true;
-                0
-            });
-            *held = held.saturating_add(n.saturating_mul(sign));
-            if *held == 0 {
-                self.cells.remove(cell);
+            self.add(*cell, n.saturating_mul(sign));
+        }
+    }
+
+    /// Gives whether the cell is new.
+    fn observe(&mut self, seen: &Seen) -> bool {
+        self.count += i128::from(seen.n);
+        self.sum += i128::from(seen.sum);
+        self.add(seen.cell, seen.n)
+    }
+
+    /// Gives whether the cell is new.
+    fn add(&mut self, cell: Cell, n: i64) -> bool {
+        match self.cells.entry(cell) {
+            Entry::Vacant(place) => {
+                place.insert(n);
+                return n != 0;
+            }
+            Entry::Occupied(mut held) => {
+                *held.get_mut() = held.get().saturating_add(n);
+                if *held.get() == 0 {
+                    held.remove();
+                }
             }
         }
-        is_new
+        false
     }
 
     fn halve(&mut self) {
@@ -185,13 +220,13 @@ impl Distribution {
         for _ in self.schema..SCHEMA {
             bucket = halved_bucket(bucket);
         }
-        let counts = Counts {
-            count: n,
+        let seen = Seen {
+            cell: Cell { bucket, class },
+            n,
             sum: to_parts(value, SUM_PARTS).saturating_mul(n),
-            cells: vec![(Cell { bucket, class }, n)],
         };
-        self.slots.add(key, &counts);
-        if self.total.apply(&counts, 1) {
+        self.slots.change(key, |counts| counts.observe(&seen));
+        if self.total.observe(&seen) {
             self.keep_budget();
         }
     }
@@ -300,21 +335,27 @@ impl Distribution {
     }
 }
 
-/// The schema-5 bucket of a value: `i` covers `(2^((i-1)/32), 2^(i/32)]`.
+/// Borders of the buckets of one power of two, from one half on.
+static BORDERS: LazyLock<[f64; 1 << SCHEMA]> = LazyLock::new(|| {
+    std::array::from_fn(|idx| (f64_from_usize(idx) / f64::from(1 << SCHEMA) - 1.0).exp2())
+});
+
+/// The schema-5 bucket of a value: `i` covers `(2^((i-1)/32), 2^(i/32)]`. Found by its power of two and
+/// its place among the borders within one, since the logarithm may be off by its last digit at a border.
 fn bucket_of(value: f64) -> i16 {
     if value <= ZERO_THRESHOLD {
         return ZERO;
     }
-    let per_power = f64::from(1_i32 << SCHEMA);
-    // The logarithm may be off by its last digit at a border; the power decides.
-    let mut bucket = i32_from_f64((value.log2() * per_power).ceil());
-    let upper = |bucket: i32| (f64::from(bucket) / per_power).exp2();
-    if value > upper(bucket) {
-        bucket += 1;
-    } else if value <= upper(bucket - 1) {
-        bucket -= 1;
+    if value.is_infinite() {
+        return i16::MAX;
     }
-    i16::try_from(bucket.clamp(-i32::from(i16::MAX), i32::from(i16::MAX))).unwrap_or(ZERO)
+    // Above the zero threshold no number is subnormal: the exponent of its half is in its bits.
+    let bits = value.to_bits();
+    let power = i64_from_u64(bits >> EXPONENT_AT) - HALF_EXPONENT;
+    let fraction = f64::from_bits(bits & FRACTION | 0.5_f64.to_bits());
+    let place = BORDERS.partition_point(|border| *border < fraction);
+    let bucket = ((power - 1) << SCHEMA) + i64_from_u64(u64_from_usize(place));
+    i16::try_from(bucket).unwrap_or(i16::MAX)
 }
 
 fn halved_bucket(bucket: i16) -> i16 {
@@ -348,7 +389,9 @@ mod tests {
 
     #[test]
     fn a_value_lies_within_the_borders_of_its_bucket() {
-        for value in [1e-9, 0.005, 0.1, 0.5, 1.0, 1.000_001, 2.0, 3.7, 900.0, 1e30] {
+        let borders = (-64..64).map(|n| (f64::from(n) / 32.0).exp2());
+        let beside = borders.flat_map(|border| [border.next_down(), border, border.next_up()]);
+        for value in beside.chain([1e-9, 0.005, 0.1, 1.000_001, 3.7, 900.0, 1e30]) {
             let bucket = f64::from(bucket_of(value));
             assert!(value <= (bucket / 32.0).exp2(), "{value}");
             assert!(value > ((bucket - 1.0) / 32.0).exp2(), "{value}");

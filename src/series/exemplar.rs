@@ -28,17 +28,18 @@ impl Exemplars {
         {
             return;
         }
-        let seen = Exemplar { trace_id: trace_id.into(), others: Labels::default(), value, t };
+        let seen = || Exemplar { trace_id: trace_id.into(), others: Labels::default(), value, t };
         match self.0.get_mut(&minute) {
             None => {
+                let seen = seen();
                 self.0.insert(minute, Minute { slowest: seen.clone(), newest: seen });
             }
             Some(held) => {
                 if value > held.slowest.value {
-                    held.slowest = seen.clone();
+                    held.slowest = seen();
                 }
                 if t >= held.newest.t {
-                    held.newest = seen;
+                    held.newest = seen();
                 }
             }
         }

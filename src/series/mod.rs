@@ -44,6 +44,7 @@ mod seal_tests;
 #[cfg(test)]
 mod tests;
 
+pub use lateness::Lateness;
 pub use matcher::{MatchOp, Matcher};
 pub use read::{label_sets_shared, select_shared};
 pub use sample::{

@@ -181,9 +181,14 @@ impl<D> Default for Slots<D> {
 impl<D: Delta> Slots<D> {
     /// Merges `delta` into the slot named `key`; the slot goes when nothing is left in it.
     pub(crate) fn add(&mut self, key: i64, delta: &D) {
+        self.change(key, |slot| slot.merge(delta));
+    }
+
+    /// Changes the slot named `key`; the slot goes when nothing is left in it.
+    pub(crate) fn change(&mut self, key: i64, change: impl Fn(&mut D)) {
         let at = self.packed.partition_point(|run| run.last < key);
         let Some(run) = self.packed.get(at) else {
-            add_to(&mut self.open, key, delta);
+            change_slot(&mut self.open, key, change);
             if self.open.len() > 2 * RUN {
                 let newest = self.open.split_off(RUN);
                 self.packed.extend(Run::of(&self.open));
@@ -192,7 +197,7 @@ impl<D: Delta> Slots<D> {
             return;
         };
         let mut slots = run.slots();
-        add_to(&mut slots, key, delta);
+        change_slot(&mut slots, key, change);
         self.packed.splice(at..=at, runs(&slots));
     }
 
@@ -275,7 +280,7 @@ impl<D: Delta> Slots<D> {
     }
 }
 
-fn add_to<D: Delta>(slots: &mut Vec<Slot<D>>, key: i64, delta: &D) {
+fn change_slot<D: Delta>(slots: &mut Vec<Slot<D>>, key: i64, change: impl Fn(&mut D)) {
     let at = match slots.last() {
         Some((last, _)) if *last >= key => slots.partition_point(|(k, _)| *k < key),
         _ => slots.len(),
@@ -284,7 +289,7 @@ fn add_to<D: Delta>(slots: &mut Vec<Slot<D>>, key: i64, delta: &D) {
         slots.insert(at, (key, D::default()));
     }
     let slot = &mut slots[at].1;
-    slot.merge(delta);
+    change(slot);
     if slot.is_zero() {
         slots.remove(at);
     }

@@ -10,7 +10,7 @@ use super::blocks::Blocks;
 use super::bounds::Bounds;
 use super::catalog::METRICS;
 use super::counter::to_parts;
-use super::lateness::Lateness;
+use super::lateness::{Lateness, Latenesses};
 use super::remarks::Remarks;
 use super::seal::Sealing;
 use super::slots::Zones;
@@ -124,7 +124,7 @@ pub struct Series {
     pub(super) bounds: Bounds,
     /// The last tick.
     pub(super) now: Timestamp,
-    pub(super) lateness: Lateness,
+    pub(super) lateness: Latenesses,
     pub(super) bytes: u64,
     pub(super) dropped: Dropped,
     pub(super) blocks: Blocks,
@@ -140,7 +140,7 @@ impl Series {
             zones: Zones::default(),
             bounds: Bounds::default(),
             now: Timestamp::EPOCH,
-            lateness: Lateness::default(),
+            lateness: Latenesses::default(),
             bytes: 0,
             dropped: Dropped::default(),
             blocks: Blocks::default(),
@@ -274,9 +274,9 @@ impl Series {
         base.map_or(Duration::ZERO, |base| self.lateness.p99(base, self.now))
     }
 
-    /// Notes how late something of this metric was applied.
-    pub fn note_lateness(&mut self, metric: &str, late: Duration, now: Timestamp) {
-        self.lateness.note(metric, late, now);
+    /// Notes how late something of this metric was applied, `n` times.
+    pub fn note_lateness(&mut self, metric: &str, late: Lateness, n: u64, now: Timestamp) {
+        self.lateness.note(metric, late, n, now);
     }
 
     /// Contributions that found their metric full: they are in its overflow series, or for gauges
