@@ -1,7 +1,10 @@
 //! From cells that changed to the graph: invocations that are new, different or gone.
 
+use std::collections::BTreeSet;
+
 use super::engine::Engine;
-use super::environment::Run;
+use super::environment::{Rivals, Run};
+use super::frozen::BlockId;
 use super::graph::{Cell, NodeId, Touched};
 use super::known::Known;
 use super::request::Change;
@@ -10,9 +13,23 @@ use super::traces::TraceCell;
 use crate::signal::Text;
 
 impl Engine {
-    /// Works out the invocations of all dirty cells. Traces come first: they feed the runs.
+    /// Works out the invocations of all dirty cells, and of frozen ones from which an init goes to another.
     pub(super) fn derive(&mut self, changes: &mut Vec<Change>) -> Touched {
         let mut touched = Touched::default();
+        loop {
+            self.derive_dirty(&mut touched, changes);
+            let rivals = self.held.environments.assign(&mut self.held.graph, &mut touched);
+            let started = |one: &Rivals| self.held.frozen.started(one.from, one.until);
+            let blocks: BTreeSet<BlockId> = rivals.iter().flat_map(started).collect();
+            if blocks.is_empty() {
+                return touched;
+            }
+            blocks.into_iter().for_each(|block| self.wake(block));
+        }
+    }
+
+    /// Traces come first: they feed the runs.
+    fn derive_dirty(&mut self, touched: &mut Touched, changes: &mut Vec<Change>) {
         let (traces, others): (Vec<Cell>, Vec<Cell>) = std::mem::take(&mut self.held.cells.dirty)
             .into_iter()
             .partition(|cell| matches!(cell, Cell::Trace(_)));
@@ -21,7 +38,7 @@ impl Engine {
             let Cell::Trace(trace) = cell else { continue };
             self.held.cells.settle(&cell);
             let known = self.held.cells.derive_trace(trace);
-            self.update(&cell, known, &mut touched, changes);
+            self.update(&cell, known, touched, changes);
         }
         let gap = self.rules.config.settle_after;
         for cell in std::mem::take(&mut self.held.cells.dirty) {
@@ -33,10 +50,8 @@ impl Engine {
                     self.held.cells.derive_records(&(Text::clone(function), Text::clone(key)), gap)
                 }
             };
-            self.update(&cell, known, &mut touched, changes);
+            self.update(&cell, known, touched, changes);
         }
-        self.held.environments.assign(&mut self.held.graph, &mut touched);
-        touched
     }
 
     fn nodes_of(&mut self, cell: &Cell) -> Option<&mut Vec<(Text, NodeId)>> {

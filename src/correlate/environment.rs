@@ -159,36 +159,59 @@ impl Environments {
         }
     }
 
-    /// Gives every init of the environments that changed to its invocation.
-    pub(super) fn assign(&mut self, graph: &mut Graph, touched: &mut Touched) {
+    /// Gives every init of the environments that changed to its invocation. Gives where those lie that
+    /// may have had one which now is another's.
+    pub(super) fn assign(&mut self, graph: &mut Graph, touched: &mut Touched) -> Vec<Rivals> {
+        let mut rivals = Vec::new();
         for place in std::mem::take(&mut self.dirty) {
             let Some(environment) = self.places.get(&place) else { continue };
-            if environment.starts.is_empty() && environment.events.is_empty() {
-                self.places.remove(&place);
+            if environment.events.is_empty() {
+                if environment.starts.is_empty() {
+                    self.places.remove(&place);
+                }
                 continue;
             }
             let owners: BTreeMap<NodeId, Init> =
                 environment.owned().into_iter().map(|(id, told)| (id, told.init)).collect();
-            for &(_, _, id) in &environment.starts {
+            for &(start, _, id) in &environment.starts {
                 let Some(node) = graph.nodes.get_mut(&id) else { continue };
                 let init = owners.get(&id).copied();
                 if node.environment_init != init {
+                    if node.environment_init.is_none() {
+                        let place = place_of(&place.0, place.1.as_ref());
+                        let until = start.saturating_add(BEFORE_MAX);
+                        rivals.push(Rivals { from: Start { place, time: start }, until });
+                    }
                     node.environment_init = init;
                     touched.views.extend(node.owners.keys());
                     touched.told.insert(id);
                 }
             }
         }
+        rivals
     }
 
-    /// Forgets events that no invocation can still follow.
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.places.is_empty()
+    }
+
+    /// Forgets events that no invocation can still follow. One that an invocation follows is looked at
+    /// again: the invocation takes it along when it goes.
     pub(super) fn expire(&mut self, age: Age, kept: Duration) {
-        while let Some((at, _, _)) = self.order.front() {
-            if age.saturating_sub(*at) < kept && self.order.len() <= EVENTS_MAX {
+        for _ in 0..self.order.len() {
+            let is_full = self.order.len() > EVENTS_MAX;
+            if !is_full
+                && self.order.front().is_none_or(|(at, _, _)| age.saturating_sub(*at) < kept)
+            {
                 break;
             }
             let Some((_, place, event)) = self.order.pop_front() else { break };
             if let Some(environment) = self.places.get_mut(&place) {
+                if !is_full && environment.has_given(&event) {
+                    self.order.push_back((age, place, event));
+                    continue;
+                }
                 environment.events.remove(&event);
                 if environment.starts.is_empty() && environment.events.is_empty() {
                     self.places.remove(&place);
@@ -196,6 +219,13 @@ impl Environments {
             }
         }
     }
+}
+
+/// Invocations of one place that began within these times.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rivals {
+    pub(super) from: Start,
+    pub(super) until: Timestamp,
 }
 
 /// Where nothing names the environment, an init of another one would be taken for the run's own; there
@@ -231,6 +261,12 @@ impl Environment {
             }
         }
         owned
+    }
+
+    /// Whether an invocation follows the init that this event tells of.
+    fn has_given(&self, event: &Event) -> bool {
+        self.events.contains(event)
+            && self.owned().iter().any(|(_, told)| told.events.contains(event))
     }
 
     /// A report tells an init with its start, if that is known; a start without a report one that is

@@ -139,6 +139,31 @@ fn a_retry_is_waited_for_as_the_queue_is_set_up() {
 }
 
 #[test]
+fn an_init_is_kept_for_as_long_as_its_run_waits() {
+    let orders = QueueConfig {
+        name: "orders".into(),
+        dlq: None,
+        max_receive_count: None,
+        visibility_timeout: Some(Duration::from_hours(2)),
+        starts_request: false,
+    };
+    let of_instance = |mut told: Told| {
+        told.resource.instance = Some(Text::from("i1"));
+        told
+    };
+    let init = event("fulfil", "", PlatformStage::InitReport, 490)
+        .platform(|event| event.duration = Some(Duration::from_millis(300)));
+    let failed = span("fulfil", [1, 1, 0], 500, 800).received("m1", "orders").failed("KeyError");
+    let mut world = World::new(Config { queues: vec![orders], ..Config::default() });
+    world.hear(&[of_instance(init), of_instance(failed)]).wait(3_600);
+    world.hear(&[of_instance(span("fulfil", [2, 1, 0], 3_600_500, 3_600_800))]).wait(1);
+    let cold = world.invocations.values().filter(|one| one.cold_start);
+    assert_eq!(cold.map(|one| offset(one.start)).collect::<Vec<_>>(), [500.0]);
+    world.wait(2 * 3_600 + 1_200);
+    assert!(world.engine.held.environments.is_empty());
+}
+
+#[test]
 fn attempts_that_reuse_a_request_id_are_told_apart_by_time() {
     let failed = |told: Told| told.status(PlatformStatus::Failure);
     check(

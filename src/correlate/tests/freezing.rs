@@ -169,6 +169,28 @@ fn a_late_init_finds_its_frozen_run() {
 }
 
 #[test]
+fn a_late_run_that_began_first_takes_the_init_of_a_frozen_one() {
+    let of_instance = |mut told: Told| {
+        told.resource.instance = Some(Text::from("i1"));
+        told
+    };
+    let init = event("checkout", "", PlatformStage::InitReport, -10)
+        .platform(|event| event.duration = Some(Duration::from_millis(300)));
+    let run = |name: &str, at: i64| of_instance(report("checkout", name, at + 100, 100));
+    let mut world = World::new(Config::default());
+    world.hear(&[of_instance(init), run("second", 2_000)]).wait(20);
+    assert_eq!(n_frozen(&world), 1);
+    let cold = |world: &World| {
+        let cold = world.invocations.values().filter(|one| one.cold_start);
+        cold.map(|one| offset(one.start)).collect::<Vec<_>>()
+    };
+    assert_eq!(cold(&world), [2_000.0]);
+    world.hear(&[run("first", 0)]).wait(20);
+    assert_eq!(cold(&world), [0.0]);
+    assert_eq!(n_frozen(&world), 2);
+}
+
+#[test]
 fn a_snapshot_holds_what_is_frozen() {
     let mut world = World::new(Config::default());
     world.hear(&calls()).wait(20);
