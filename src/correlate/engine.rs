@@ -46,7 +46,10 @@ pub struct Engine {
     pub(super) absent: Absent,
 }
 
-/// All state that must survive a restart. [`Engine::save`] writes the fields in this order.
+/// Part of a snapshot: gives its bytes wherever it is called.
+pub type Piece = Box<dyn FnOnce() -> Vec<u8> + Send>;
+
+/// All state that must survive a restart. [`Engine::moment`] writes the fields in this order.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Held {
     pub(super) age: Age,
@@ -194,28 +197,43 @@ impl Engine {
         }
     }
 
-    /// All state, for a snapshot, in pieces that follow one another: the large ones are written side by side.
-    /// [`Engine::restore`] reads them back as one.
-    pub fn save(&self) -> Vec<Vec<u8>> {
+    /// All state of this moment in pieces that follow one another, some of them in bytes only once they
+    /// are called for. What is frozen is shared with them and copied where it changes; what is open is
+    /// written at once, the large parts side by side. [`Engine::restore`] reads all of them as one.
+    pub fn moment(&self) -> Vec<Piece> {
         let held = &self.held;
-        std::thread::scope(|scope| {
+        let (first, cells, graph, requests) = std::thread::scope(|scope| {
             let cells = scope.spawn(|| encode(&(&held.cells, &held.environments)));
             let graph = scope.spawn(|| encode(&(&held.graph, &held.learned, &held.stubs)));
             let first = encode(&(held.age, held.last_tick, held.now, &held.ledger, &held.memory));
-            let frozen = encode(&(&held.frozen, &held.back, &held.requests, &held.due));
-            let last = encode(&(
-                &held.unsure,
-                &held.orphans,
-                &held.uncorrelated,
-                &held.retired,
-                held.bytes,
-                &held.notes,
-            ));
+            let requests = encode(&(&held.back, &held.requests, &held.due));
             let joined = |panicked| std::panic::resume_unwind(panicked);
             let (cells, graph) =
                 (cells.join().unwrap_or_else(joined), graph.join().unwrap_or_else(joined));
-            vec![first, cells, graph, frozen, last]
-        })
+            (first, cells, graph, requests)
+        });
+        let frozen = held.frozen.shared();
+        let last = encode(&(
+            &held.unsure,
+            &held.orphans,
+            &held.uncorrelated,
+            &held.retired,
+            held.bytes,
+            &held.notes,
+        ));
+        vec![
+            Box::new(|| first),
+            Box::new(|| cells),
+            Box::new(|| graph),
+            Box::new(move || encode(&frozen)),
+            Box::new(|| requests),
+            Box::new(|| last),
+        ]
+    }
+
+    /// As [`Engine::moment`], in bytes.
+    pub fn save(&self) -> Vec<Vec<u8>> {
+        self.moment().into_iter().map(|piece| piece()).collect()
     }
 
     /// An engine as it was saved.

@@ -102,7 +102,7 @@ pub(super) struct Line {
     pub(super) marks: u64,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Block {
     #[serde(with = "as_bytes")]
     pub(super) bytes: Box<[u8]>,
@@ -174,7 +174,8 @@ impl Leads {
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Frozen {
     next: BlockId,
-    blocks: Table<BlockId, Block>,
+    /// Shared with a snapshot that is being written.
+    blocks: Table<BlockId, Arc<Block>>,
     #[serde(skip)]
     keys: Leads,
     #[serde(skip)]
@@ -210,7 +211,21 @@ impl Frozen {
         let id = self.next;
         self.bytes += block.weight();
         self.index(id, &block);
-        self.blocks.insert(id, block);
+        self.blocks.insert(id, Arc::new(block));
+    }
+
+    /// What a snapshot writes, as it is now.
+    pub(super) fn shared(&self) -> Self {
+        Self {
+            next: self.next,
+            blocks: self.blocks.clone(),
+            back: self.back.clone(),
+            names: self.names.clone(),
+            sources: self.sources.clone(),
+            bytes: self.bytes,
+            settings: self.settings,
+            ..Self::default()
+        }
     }
 
     fn index(&mut self, id: BlockId, block: &Block) {
@@ -244,17 +259,18 @@ impl Frozen {
     /// What is put away from now on is under these settings.
     pub(super) fn set_settings(&mut self, settings: u64) {
         if std::mem::replace(&mut self.settings, settings) != settings {
-            self.blocks.values_mut().for_each(|block| block.is_of_other_settings = true);
+            let blocks = self.blocks.values_mut().map(Arc::make_mut);
+            blocks.for_each(|block| block.is_of_other_settings = true);
         }
     }
 
     pub(super) fn get(&self, id: BlockId) -> Option<&Block> {
-        self.blocks.get(&id)
+        self.blocks.get(&id).map(|block| &**block)
     }
 
     /// All blocks, in no order.
     pub(super) fn iter(&self) -> impl Iterator<Item = (BlockId, &Block)> {
-        self.blocks.iter().map(|(&id, block)| (id, block))
+        self.blocks.iter().map(|(&id, block)| (id, &**block))
     }
 
     /// The blocks that something of this key belongs to.
@@ -293,6 +309,7 @@ impl Frozen {
     pub(super) fn wake(&mut self, id: BlockId) {
         let Some(block) = self.blocks.get_mut(&id) else { return };
         if !block.is_back {
+            let block = Arc::make_mut(block);
             block.is_back = true;
             self.due.remove(&(block.due, id));
             self.bytes = self.bytes.saturating_sub(block.weight());
@@ -323,14 +340,14 @@ impl Frozen {
 }
 
 /// Who spoke, each once for as long as a block names it.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Sources {
     numbers: Table<Arc<Source>, u32>,
     held: Vec<Option<Held>>,
     free: Vec<u32>,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Held {
     source: Arc<Source>,
     n_uses: u64,

@@ -58,7 +58,7 @@ mod query;
 mod tests;
 
 pub use config::Config;
-pub use engine::{Applied, Engine, Finding, Lookup, RequestFilter};
+pub use engine::{Applied, Engine, Finding, Lookup, Piece, RequestFilter};
 pub use erase::Erased;
 pub use precedence::room_for;
 pub use request::{Change, Delivery, FinalLine, Hop, Invocation, Outcome, Request, State};

@@ -24,7 +24,7 @@ const NAMES_MAX: usize = 100_000;
 const NAME_BYTES_MAX: usize = 128;
 
 /// Names of functions, queues, operations: each once, never forgotten.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Names {
     numbers: Table<Text, u32>,
     names: Vec<Text>,

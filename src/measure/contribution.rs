@@ -114,7 +114,8 @@ pub(super) struct Contributions {
     exemplar: Id,
     /// How many alike the subject stands for; every part counts so often.
     times: u32,
-    parts: Box<[Contribution]>,
+    /// Shared with a snapshot that is being written.
+    parts: Arc<[Contribution]>,
 }
 
 impl Contributions {
@@ -124,12 +125,12 @@ impl Contributions {
         if !is_alike || self.exemplar != other.exemplar {
             return 0;
         }
-        self.parts.iter().zip(&other.parts).take_while(|(a, b)| a == b).count()
+        self.parts.iter().zip(&*other.parts).take_while(|(a, b)| a == b).count()
     }
 
     /// Holds each label set once, with all others that go through here.
     pub(super) fn share_labels(&mut self, shared: &mut HashMap<(Labels, Kind), Arc<Target>>) {
-        for part in &mut self.parts {
+        for part in Arc::make_mut(&mut self.parts) {
             let key = (part.target.labels().clone(), part.target.kind);
             part.target = Arc::clone(shared.entry(key).or_insert_with(|| Arc::clone(&part.target)));
         }

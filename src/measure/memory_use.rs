@@ -17,10 +17,10 @@ const REPEAT_SECS: u64 = 60;
 /// Functions with a gauge; further ones have none.
 const FUNCTIONS_MAX: usize = 10_000;
 
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct MemoryUse(BTreeMap<Text, Recent>);
 
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Recent {
     /// The largest use by minute of the attempt's end.
     by_minute: BTreeMap<u64, u64>,

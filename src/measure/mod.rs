@@ -99,6 +99,21 @@ impl Measure {
         Self::default()
     }
 
+    /// What a snapshot writes, as it is now: [`Measure::save`] gives the same bytes whenever it is called.
+    #[must_use]
+    pub fn shared(&self) -> Self {
+        Self {
+            objectives: self.objectives.clone(),
+            requests: self.requests.clone(),
+            invocations: self.invocations.clone(),
+            deliveries: self.deliveries.clone(),
+            memory_use: self.memory_use.clone(),
+            accumulator: self.accumulator.clone(),
+            uncorrectable: self.uncorrectable,
+            ..Self::default()
+        }
+    }
+
     /// All of it, for a snapshot.
     ///
     /// # Errors

@@ -20,7 +20,7 @@ const SCHEMA_MAX: i32 = 8;
 const SCHEMA_MIN: i32 = -4;
 
 /// Adds up what senders give as deltas of native histograms; everything else the store adds up.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Accumulator {
     histograms: BTreeMap<Labels, (i64, Histogram)>,
     unsupported: u64,

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use super::state::{State, evaluator, read, write};
 use super::terms::Terms;
-use crate::correlate::Engine;
+use crate::correlate::{Engine, Piece};
 use crate::gaps::Gaps;
 use crate::journal::{Point, Section, Snapshot};
 use crate::measure::Measure;
@@ -108,10 +108,10 @@ fn print(value: &impl std::fmt::Debug) -> u128 {
     sum.sum
 }
 
-/// The engine's pieces, each a section: nobody puts them together while the engine waits.
-fn pieces(engine: Vec<Vec<u8>>) -> Vec<Section> {
+/// The engine's pieces, each a section: nobody puts them together.
+fn pieces(engine: Vec<Piece>) -> Vec<Section> {
     let sections = engine.into_iter().enumerate();
-    sections.map(|(n, bytes)| Section { name: piece(n), bytes }).collect()
+    sections.map(|(n, bytes)| Section { name: piece(n), bytes: bytes() }).collect()
 }
 
 fn piece(n: usize) -> String {
@@ -156,10 +156,9 @@ impl State {
     /// # Errors
     /// That a stage could not be saved.
     pub fn moment(&self, point: Point) -> Result<Moment, String> {
-        // The two that are large and written at once are written side by side.
         let (engine, measure) = std::thread::scope(|scope| {
-            let engine = scope.spawn(|| read(&self.engine).save());
-            let measure = self.measure().save().map_err(text);
+            let engine = scope.spawn(|| read(&self.engine).moment());
+            let measure = self.measure().shared();
             (engine.join(), measure)
         });
         let engine = engine.map_err(|_panicked| format!("{ENGINE}: it could not be saved"))?;
@@ -167,7 +166,7 @@ impl State {
         let parts = vec![
             Box::new(|| Ok(pieces(engine))),
             ready(TERMS, serde_json::to_vec(&self.terms()).map_err(text)),
-            ready(MEASURE, measure),
+            later(MEASURE, move || measure.save().map_err(text)),
             later(SERIES, move || series.encode().map_err(text)),
             ready(EXPORTED, self.exported().save().map_err(text)),
             ready(EVALUATOR, read(&self.evaluator).save().map_err(text)),

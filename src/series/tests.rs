@@ -440,12 +440,12 @@ fn a_frozen_store_is_of_its_moment() {
     };
     let mut series = Series::new(Config::default());
     apply(&mut series, &happened(10));
-    series.note_lateness("g", std::time::Duration::from_secs(1), at(10.0));
+    series.note_lateness("g", Lateness::of(std::time::Duration::from_secs(1)), 1, at(10.0));
     let saved = series.save().unwrap();
     let frozen = series.frozen();
     for second in [11, 30, 4000, 90_000] {
         apply(&mut series, &happened(second));
-        series.note_lateness("g", std::time::Duration::from_secs(1), at(10.0));
+        series.note_lateness("g", Lateness::of(std::time::Duration::from_secs(1)), 1, at(10.0));
     }
     assert_eq!(frozen.encode().unwrap(), saved);
     assert_ne!(series.save().unwrap(), saved);
