@@ -307,7 +307,7 @@ const TELLINGS: usize = 1 << 12;
 pub(super) struct Tellings(Vec<Option<Arc<Facts>>>);
 
 impl std::fmt::Debug for Tellings {
-    /// No state, as [`Digests`].
+    /// No state: nothing depends on what is found here.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Tellings").finish_non_exhaustive()
     }

@@ -15,6 +15,8 @@ use crate::signal::{
 /// Series of exponential histograms with delta temporality that are added up; further ones are
 /// dropped and counted.
 const ACCUMULATED_MAX: usize = 2000;
+/// Series of a summary that count.
+const SUMMARY_TOTALS: usize = 2;
 /// The schemas of Prometheus's native histograms.
 const SCHEMA_MAX: i32 = 8;
 const SCHEMA_MIN: i32 = -4;
@@ -36,8 +38,11 @@ impl Accumulator {
         let float = |value| Sample { t, value: SampleValue::Float(value) };
         match &point.value {
             MetricValue::Gauge(value)
-            | MetricValue::Sum { value, temporality: Temporality::Cumulative, .. } => {
+            | MetricValue::Sum { value, temporality: Temporality::Cumulative, monotonic: false } => {
                 series.append(&point.labels, float(*value));
+            }
+            MetricValue::Sum { value, temporality: Temporality::Cumulative, .. } => {
+                series.append_since(&point.labels, point.start, float(*value));
             }
             MetricValue::Sum { value, temporality: Temporality::Delta, .. } => {
                 series.add(&point.labels, point.time, *value);
@@ -47,14 +52,22 @@ impl Accumulator {
             }
             MetricValue::Native(histogram) => {
                 let value = SampleValue::Histogram(Arc::new(pushed(histogram)));
-                series.append(&point.labels, Sample { t, value });
+                let counts = histogram.reset != ResetHint::Gauge;
+                series.append_since(
+                    &point.labels,
+                    point.start.filter(|_| counts),
+                    Sample { t, value },
+                );
             }
             MetricValue::Histogram { point: histogram, temporality } => {
                 self.histogram(point, histogram, *temporality, series);
             }
             MetricValue::Summary(summary) => {
-                for (labels, value) in summary_series(&point.labels, summary) {
-                    series.append(&labels, float(value));
+                for (idx, (labels, value)) in
+                    summary_series(&point.labels, summary).into_iter().enumerate()
+                {
+                    let start = point.start.filter(|_| idx < SUMMARY_TOTALS);
+                    series.append_since(&labels, start, float(value));
                 }
             }
         }
@@ -83,6 +96,7 @@ impl Accumulator {
             return;
         };
         let mut t = point.time.as_millis();
+        let start = point.start.filter(|_| temporality == Temporality::Cumulative);
         if temporality == Temporality::Delta {
             let is_held = self.histograms.contains_key(&point.labels);
             if !is_held && self.histograms.len() >= ACCUMULATED_MAX {
@@ -97,7 +111,7 @@ impl Accumulator {
             self.histograms.insert(point.labels.clone(), (t, native.clone()));
         }
         let value = SampleValue::Histogram(Arc::new(native));
-        series.append(&point.labels, Sample { t, value });
+        series.append_since(&point.labels, start, Sample { t, value });
     }
 }
 
@@ -112,7 +126,8 @@ fn store(
         Temporality::Delta => series.add(labels, point.time, value),
         Temporality::Cumulative => {
             let t = point.time.as_millis();
-            series.append(labels, Sample { t, value: SampleValue::Float(value) });
+            let sample = Sample { t, value: SampleValue::Float(value) };
+            series.append_since(labels, point.start, sample);
         }
     }
 }
@@ -130,7 +145,7 @@ fn classic(labels: &Labels, bounds: &[f64], counts: &[u64]) -> Vec<(Labels, f64)
     bounds.zip(counts).map(bucket).collect()
 }
 
-/// The series of a summary, as Prometheus's text format has them.
+/// The series of a summary, as Prometheus's text format has them: totals, then quantiles.
 fn summary_series(labels: &Labels, summary: &SummaryPoint) -> Vec<(Labels, f64)> {
     let total = |end: &str| labels.with(METRIC_NAME, &format!("{}{end}", labels.name()));
     let quantiles = summary.quantiles.iter();

@@ -429,6 +429,55 @@ fn pushed_points_keep_their_names_and_deltas_add_up() {
 }
 
 #[test]
+fn a_counter_that_tells_since_when_it_counts_was_zero_then() {
+    let sum = |value, monotonic| MetricValue::Sum {
+        value,
+        monotonic,
+        temporality: Temporality::Cumulative,
+    };
+    let since = |start, point| MetricPoint { start: Some(at(start)), ..point };
+    let far = 16 * 60_000;
+    let points = [
+        since(500, point("counter", 1_000, sum(7.0, true))),
+        since(500, point("counter", 2_000, sum(9.0, true))),
+        // A restart that no fall of the value shows.
+        since(2_500, point("counter", 3_000, sum(10.0, true))),
+        // Since the sample before, which is what it was then.
+        since(3_000, point("counter", 4_000, sum(12.0, true))),
+        since(500, point("gauge", 1_000, MetricValue::Gauge(3.0))),
+        since(500, point("falls", 1_000, sum(3.0, false))),
+        since(1_000, point("since_now", 1_000, sum(3.0, true))),
+        since(1_000, point("long_ago", 1_000 + far, sum(3.0, true))),
+        point("untold", 1_000, sum(3.0, true)),
+    ];
+    let stored = |points: &[MetricPoint]| {
+        let mut measure = Measure::new();
+        let mut series = Series::new(crate::series::Config::default());
+        points.iter().for_each(|point| measure.point(point, &mut series, at(10_000)));
+        let line = |found: &RawSeries| {
+            let samples = found.samples.iter().map(|sample| {
+                let SampleValue::Float(value) = sample.value else { panic!("a float") };
+                format!(" {value}@{}", sample.t)
+            });
+            format!("{}{}\n", found.labels.name(), samples.collect::<String>())
+        };
+        read(&series).iter().map(line).collect::<String>()
+    };
+    let told = stored(&points);
+    expect![[r"
+        counter 0@500 7@1000 9@2000 0@2500 10@3000 12@4000
+        falls 3@1000
+        gauge 3@1000
+        long_ago 3@961000
+        since_now 3@1000
+        untold 3@1000
+    "]]
+    .assert_eq(&told);
+    let backwards: Vec<MetricPoint> = points.iter().rev().cloned().collect();
+    assert_eq!(stored(&backwards), told);
+}
+
+#[test]
 fn explicit_histograms_become_classic_series() {
     let explicit = || HistogramPoint::Explicit {
         count: 6,

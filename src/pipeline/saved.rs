@@ -150,7 +150,7 @@ impl State {
         self.moment(point)?.encode()
     }
 
-    /// The state behind `point`, for [`Moment::encode`] to turn into bytes when the stages are at work
+    /// The state behind `point`, for the keeper to turn into bytes when the stages are at work
     /// again. Blocks until it is taken: nothing may change meanwhile.
     ///
     /// # Errors

@@ -39,6 +39,26 @@ pub enum SampleValue {
     Histogram(Arc<Histogram>),
 }
 
+impl SampleValue {
+    /// What counted nothing yet, in the same buckets.
+    pub(crate) fn zero(&self) -> Self {
+        match self {
+            Self::Float(_) => Self::Float(0.0),
+            Self::Histogram(held) => Self::Histogram(Arc::new(Histogram {
+                counter_reset: CounterReset::Unknown,
+                schema: held.schema,
+                zero_threshold: held.zero_threshold,
+                zero_count: 0.0,
+                count: 0.0,
+                sum: 0.0,
+                positive: Vec::new(),
+                negative: Vec::new(),
+                custom_bounds: Arc::clone(&held.custom_bounds),
+            })),
+        }
+    }
+}
+
 /// A native histogram with float counts, as PromQL computes with it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Histogram {

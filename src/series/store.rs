@@ -222,6 +222,22 @@ impl Series {
         }
     }
 
+    /// As [`Series::append`], of a counter that counts since `start`: it was zero there, so that its first
+    /// value counts, and a restart shows. Of a start that is older than `allowed_lateness` nothing follows.
+    /// Where a sample is told for that very time, that is what it was.
+    pub fn append_since(&mut self, labels: &Labels, start: Option<Timestamp>, sample: Sample) {
+        let oldest = Timestamp::from_millis(sample.t).saturating_sub(self.config.allowed_lateness);
+        if let Some(start) = start.filter(|start| *start >= oldest).map(Timestamp::as_millis)
+            && start < sample.t
+            && let Some(Entry { data: Data::Plain(plain), .. }) =
+                self.resolve(labels, Kind::Plain, APPEND_BYTES)
+            && !plain.has_in(start, start)
+        {
+            plain.insert(Sample { t: start, value: sample.value.zero() });
+        }
+        self.append(labels, sample);
+    }
+
     fn resolve_at(&mut self, address: &Address, kind: Kind, bytes: usize) -> Option<&mut Entry> {
         if let Some(id) = address.known(&self.table, kind) {
             self.bytes += u64_from_usize(bytes);

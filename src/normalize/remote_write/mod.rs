@@ -21,7 +21,8 @@ use super::{Config, Normalized, Origin, Rejection, Undecodable};
 use crate::number::u32_from_usize;
 use crate::signal::{
     Attributes, Batch, Exemplar, Fnv128, Labels, MetricMetadata, MetricPoint, MetricType,
-    MetricValue, Receiver, Remark, Resource, STALE_NAN_BITS, Signal, SignalKind, Text, Timestamp,
+    MetricValue, Receiver, Remark, Resource, STALE_NAN_BITS, Signal, SignalKind, Temporality, Text,
+    Timestamp,
 };
 use message::{Label, MetadataV1, SeriesV1, SeriesV2};
 
@@ -357,12 +358,19 @@ impl Gather {
         };
         let fingerprint = labels.fingerprint();
         for sample in &told.samples {
-            let value = if sample.value.to_bits() == STALE_NAN_BITS {
-                MetricValue::Stale
-            } else {
-                MetricValue::Gauge(sample.value)
-            };
             let times = self.times(sample.timestamp, [sample.start_timestamp, told.created]);
+            let counts = times.as_ref().is_ok_and(|times| times.start.is_some());
+            let value = sample.value;
+            let value = match value.to_bits() {
+                STALE_NAN_BITS => MetricValue::Stale,
+                // What tells since when it counts is a counter.
+                _ if counts => MetricValue::Sum {
+                    value,
+                    monotonic: true,
+                    temporality: Temporality::Cumulative,
+                },
+                _ => MetricValue::Gauge(value),
+            };
             if self.point(&labels, fingerprint, times, Ok(value))? {
                 self.written.samples += 1;
             }

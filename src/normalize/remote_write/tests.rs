@@ -142,11 +142,11 @@ fn version_2_reads_texts_by_reference_wherever_they_stand() {
         &body,
         Version::V2,
         &expect![[r#"
-        2026-09-21T14:13:20.000000000Z metric a_seconds_count{b="c"} gauge=3
-        1 signals, 0 rejected, 0 filtered
-        a_seconds Histogram "Help." "seconds"
-        a_seconds_count{b="c"} x {} 2@1790000000000
-        Written { samples: 1, histograms: 0, exemplars: 1 }"#]],
+            2026-09-21T14:13:20.000000000Z metric a_seconds_count{b="c"} sum=3 temporality=Cumulative
+            1 signals, 0 rejected, 0 filtered
+            a_seconds Histogram "Help." "seconds"
+            a_seconds_count{b="c"} x {} 2@1790000000000
+            Written { samples: 1, histograms: 0, exemplars: 1 }"#]],
     );
     let read = read(&body, Version::V2).unwrap();
     let SignalKind::Metric(point) = &read.normalized.batch.signals[0].kind else { panic!() };
