@@ -11,7 +11,7 @@ use super::cells::Cells;
 use super::dedup::{Memory, Seen};
 use super::digest::digest;
 use super::environment::Environments;
-use super::fact::{Age, Tellings, encode};
+use super::fact::{Age, Tellings};
 use super::freeze::Back;
 use super::frozen::{Absent, Frozen};
 use super::graph::{Graph, Node, NodeId, Touched};
@@ -46,14 +46,11 @@ pub struct Engine {
     pub(super) absent: Absent,
 }
 
-/// Part of a snapshot: gives its bytes wherever it is called.
-pub type Piece = Box<dyn FnOnce() -> Vec<u8> + Send>;
-
 /// All state that must survive a restart. [`Engine::moment`] writes the fields in this order.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Held {
     pub(super) age: Age,
-    last_tick: Option<Timestamp>,
+    pub(super) last_tick: Option<Timestamp>,
     /// Log time as last told.
     pub(super) now: Timestamp,
     pub(super) ledger: Ledger,
@@ -166,7 +163,7 @@ impl Engine {
         Self::with(config, Held::default())
     }
 
-    fn with(config: Config, held: Held) -> Self {
+    pub(super) fn with(config: Config, held: Held) -> Self {
         let mut engine = Self::of(Arc::new(Rules::new(config)), held);
         engine.note_settings();
         engine
@@ -195,55 +192,6 @@ impl Engine {
         for id in all {
             self.look_at(id, self.held.age);
         }
-    }
-
-    /// All state of this moment in pieces that follow one another, some of them in bytes only once they
-    /// are called for. What is frozen is shared with them and copied where it changes; what is open is
-    /// written at once, the large parts side by side. [`Engine::restore`] reads all of them as one.
-    pub fn moment(&self) -> Vec<Piece> {
-        let held = &self.held;
-        let (first, cells, graph, requests) = std::thread::scope(|scope| {
-            let cells = scope.spawn(|| encode(&(&held.cells, &held.environments)));
-            let graph = scope.spawn(|| encode(&(&held.graph, &held.learned, &held.stubs)));
-            let first = encode(&(held.age, held.last_tick, held.now, &held.ledger, &held.memory));
-            let requests = encode(&(&held.back, &held.requests, &held.due));
-            let joined = |panicked| std::panic::resume_unwind(panicked);
-            let (cells, graph) =
-                (cells.join().unwrap_or_else(joined), graph.join().unwrap_or_else(joined));
-            (first, cells, graph, requests)
-        });
-        let frozen = held.frozen.shared();
-        let last = encode(&(
-            &held.unsure,
-            &held.orphans,
-            &held.uncorrelated,
-            &held.retired,
-            held.bytes,
-            &held.notes,
-        ));
-        vec![
-            Box::new(|| first),
-            Box::new(|| cells),
-            Box::new(|| graph),
-            Box::new(move || encode(&frozen)),
-            Box::new(|| requests),
-            Box::new(|| last),
-        ]
-    }
-
-    /// As [`Engine::moment`], in bytes.
-    pub fn save(&self) -> Vec<Vec<u8>> {
-        self.moment().into_iter().map(|piece| piece()).collect()
-    }
-
-    /// An engine as it was saved.
-    ///
-    /// # Errors
-    /// Where the bytes are not what [`Engine::save`] of this version wrote.
-    pub fn restore(config: Config, saved: &[u8]) -> Result<Self, postcard::Error> {
-        let mut held: Held = postcard::from_bytes(saved)?;
-        held.frozen.reindex();
-        Ok(Self::with(config, held))
     }
 
     /// Takes one journaled batch. `now` is log time.

@@ -46,6 +46,7 @@ mod tick;
 mod stubs;
 mod sealing;
 mod erase;
+mod saved;
 // what is shown
 mod hop;
 mod messages;
@@ -58,8 +59,9 @@ mod query;
 mod tests;
 
 pub use config::Config;
-pub use engine::{Applied, Engine, Finding, Lookup, Piece, RequestFilter};
+pub use engine::{Applied, Engine, Finding, Lookup, RequestFilter};
 pub use erase::Erased;
 pub use precedence::room_for;
 pub use request::{Change, Delivery, FinalLine, Hop, Invocation, Outcome, Request, State};
+pub use saved::Piece;
 pub use tick::Progress;
