@@ -215,11 +215,7 @@ impl Series {
 
     /// Stores a gauge, scraped, pushed or recorded sample as it is.
     pub fn append(&mut self, labels: &Labels, sample: Sample) {
-        if let Some(Entry { data: Data::Plain(plain), .. }) =
-            self.resolve(labels, Kind::Plain, APPEND_BYTES)
-        {
-            plain.insert(sample);
-        }
+        self.append_since(labels, None, sample);
     }
 
     /// As [`Series::append`], of a counter that counts since `start`: it was zero there, so that its first
@@ -227,15 +223,18 @@ impl Series {
     /// Where a sample is told for that very time, that is what it was.
     pub fn append_since(&mut self, labels: &Labels, start: Option<Timestamp>, sample: Sample) {
         let oldest = Timestamp::from_millis(sample.t).saturating_sub(self.config.allowed_lateness);
-        if let Some(start) = start.filter(|start| *start >= oldest).map(Timestamp::as_millis)
-            && start < sample.t
-            && let Some(Entry { data: Data::Plain(plain), .. }) =
-                self.resolve(labels, Kind::Plain, APPEND_BYTES)
-            && !plain.has_in(start, start)
+        let start = start.filter(|start| *start >= oldest).map(Timestamp::as_millis);
+        if let Some(Entry { data: Data::Plain(plain), .. }) =
+            self.resolve(labels, Kind::Plain, APPEND_BYTES)
         {
-            plain.insert(Sample { t: start, value: sample.value.zero() });
+            if let Some(start) = start
+                && start < sample.t
+                && !plain.has_in(start, start)
+            {
+                plain.insert(Sample { t: start, value: sample.value.zero() });
+            }
+            plain.insert(sample);
         }
-        self.append(labels, sample);
     }
 
     fn resolve_at(&mut self, address: &Address, kind: Kind, bytes: usize) -> Option<&mut Entry> {

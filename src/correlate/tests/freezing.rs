@@ -131,33 +131,35 @@ fn what_is_frozen_leaves_behind_what_it_would_have_left_in_the_graph() {
     assert!(frozen.0.iter().any(|line| line.contains("m9")), "{:?}", frozen.0);
 }
 
+fn of_instance(mut told: Told) -> Told {
+    told.resource.instance = Some(Text::from("i1"));
+    told
+}
+
+/// An init of 300 ms, 10 ms before the first run.
+fn init() -> Told {
+    let init = event("checkout", "", PlatformStage::InitReport, -10);
+    of_instance(init.platform(|event| event.duration = Some(Duration::from_millis(300))))
+}
+
+fn run(name: &str, at: i64) -> Told {
+    of_instance(report("checkout", name, at + 100, 100))
+}
+
 #[test]
 fn an_init_that_comes_alone_is_given_to_its_run() {
-    let of_instance = |mut told: Told| {
-        told.resource.instance = Some(Text::from("i1"));
-        told
-    };
-    let init = event("checkout", "", PlatformStage::InitReport, -10)
-        .platform(|event| event.duration = Some(Duration::from_millis(300)));
-    let run = of_instance(report("checkout", "r1", 100, 100));
+    let run = run("r1", 0);
     let mut world = World::new(Config::default());
-    world.hear(std::slice::from_ref(&run)).wait(2).hear(&[of_instance(init)]).wait(60);
+    world.hear(std::slice::from_ref(&run)).wait(2).hear(&[init()]).wait(60);
     let cold: Vec<bool> = world.invocations.values().map(|one| one.cold_start).collect();
     assert_eq!(cold, [true]);
 }
 
 #[test]
 fn a_late_init_finds_its_frozen_run() {
-    let of_instance = |mut told: Told| {
-        told.resource.instance = Some(Text::from("i1"));
-        told
-    };
-    let init = event("checkout", "", PlatformStage::InitReport, -10)
-        .platform(|event| event.duration = Some(Duration::from_millis(300)));
-    let run = |name: &str, at: i64| of_instance(report("checkout", name, at + 100, 100));
     let mut world = World::new(Config::default());
     world.hear(&[run("cold", 0)]).wait(20).hear(&[run("warm", 3_000)]).wait(1);
-    world.hear(&[of_instance(init)]).wait(20);
+    world.hear(&[init()]).wait(20);
     let cold: Vec<&str> = world
         .invocations
         .values()
@@ -170,15 +172,8 @@ fn a_late_init_finds_its_frozen_run() {
 
 #[test]
 fn a_late_run_that_began_first_takes_the_init_of_a_frozen_one() {
-    let of_instance = |mut told: Told| {
-        told.resource.instance = Some(Text::from("i1"));
-        told
-    };
-    let init = event("checkout", "", PlatformStage::InitReport, -10)
-        .platform(|event| event.duration = Some(Duration::from_millis(300)));
-    let run = |name: &str, at: i64| of_instance(report("checkout", name, at + 100, 100));
     let mut world = World::new(Config::default());
-    world.hear(&[of_instance(init), run("second", 2_000)]).wait(20);
+    world.hear(&[init(), run("second", 2_000)]).wait(20);
     assert_eq!(n_frozen(&world), 1);
     let cold = |world: &World| {
         let cold = world.invocations.values().filter(|one| one.cold_start);
