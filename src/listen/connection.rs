@@ -3,60 +3,35 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
-use axum::http::Request;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
-use hyper_util::server::graceful::Watcher;
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::sync::Notify;
+use tokio::sync::watch;
+use tokio::time::{Instant, Sleep, sleep};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
-use tower_service::Service;
 
-use super::Client;
+use super::greeter::Greeter;
+use super::guests::Standing;
 use super::tls::{Shown, client};
+use super::{Client, Limits, stopped};
 
-/// HTTP/2's preface is as long, and no useful request is shorter.
-const FIRST_BYTES: usize = 24;
-
-/// What a connection has shown of itself so far.
-#[derive(Debug, Default)]
-pub(super) struct Standing {
-    n_read: AtomicUsize,
-    is_known: AtomicBool,
-    away: Notify,
-}
-
-impl Standing {
-    /// Its first bytes are read: from here on hyper's own timers hold.
-    fn has_begun(&self) -> bool {
-        self.n_read.load(Ordering::Relaxed) >= FIRST_BYTES || self.is_known()
-    }
-
-    /// It has sent a whole request head.
-    pub(super) fn is_known(&self) -> bool {
-        self.is_known.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn send_away(&self) {
-        self.away.notify_one();
-    }
-}
+/// Who is sent away in between requests is told so, and has this long to hear it.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// A connection and what serves it.
 pub(super) struct Connection {
     pub(super) standing: Arc<Standing>,
     pub(super) builder: Arc<Builder<TokioExecutor>>,
     pub(super) router: Router,
-    pub(super) watcher: Watcher,
-    pub(super) header_timeout: Duration,
+    pub(super) limits: Limits,
+    pub(super) stopping: watch::Receiver<Option<Duration>>,
 }
 
 impl Connection {
@@ -69,7 +44,7 @@ impl Connection {
         let acceptor = TlsAcceptor::from(shown.server());
         let shaking = acceptor.accept(stream);
         let shaken = tokio::select! {
-            shaken = tokio::time::timeout(self.header_timeout, shaking) => shaken,
+            shaken = tokio::time::timeout(self.limits.header_timeout, shaking) => shaken,
             () = self.standing.away.notified() => return None,
         };
         match shaken {
@@ -86,19 +61,19 @@ impl Connection {
         }
     }
 
-    /// Serves requests until either side ends it.
+    /// Serves requests until either side ends it, or until nothing happens any more.
     pub(super) async fn serve<S>(self, stream: S, client: Option<Client>)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let Self { standing, builder, router, watcher, header_timeout } = self;
-        let greeter = Greeter { router, standing: Arc::clone(&standing), client };
-        let io = TokioIo::new(Heard { stream, standing: Arc::clone(&standing) });
+        let Self { standing, builder, router, limits, mut stopping } = self;
+        let greeter = Greeter::new(router, Arc::clone(&standing), client);
+        let (known, patience) = (Arc::clone(&standing), limits.write_timeout);
+        let io = TokioIo::new(Heard { stream, standing: known, patience, blocked: None });
         let serving = builder.serve_connection(io, TowerToHyperService::new(greeter)).into_owned();
-        let serving = watcher.watch(serving);
-        let too_late = tokio::time::sleep(header_timeout);
-        tokio::pin!(serving, too_late);
-        let mut is_watched = true;
+        let look = sleep(limits.header_timeout);
+        tokio::pin!(serving, look);
+        let (mut patience, mut is_leaving, mut is_stopping) = (limits.idle_timeout, false, false);
         loop {
             tokio::select! {
                 ended = &mut serving => {
@@ -107,51 +82,60 @@ impl Connection {
                     }
                     return;
                 }
-                () = standing.away.notified() => return,
-                () = &mut too_late, if is_watched => {
-                    if !standing.has_begun() {
+                () = standing.away.notified() => {
+                    if !standing.is_known() {
                         return;
                     }
-                    is_watched = false;
+                    serving.as_mut().graceful_shutdown();
+                    (patience, is_leaving) = (FAREWELL, true);
+                    look.as_mut().reset(Instant::now() + patience);
+                }
+                _ = stopped(&mut stopping), if !is_stopping => {
+                    serving.as_mut().graceful_shutdown();
+                    is_stopping = true;
+                }
+                () = &mut look => {
+                    let is_idle = !standing.is_working();
+                    let idle_at = standing.touched() + patience;
+                    let is_over = is_idle && idle_at <= Instant::now();
+                    if !standing.has_begun() || is_over && is_leaving {
+                        return;
+                    }
+                    if is_over {
+                        serving.as_mut().graceful_shutdown();
+                        (patience, is_leaving) = (limits.write_timeout, true);
+                    }
+                    let waits = if is_idle && !is_over { idle_at } else { Instant::now() + patience };
+                    look.as_mut().reset(waits);
                 }
             }
         }
     }
 }
 
-/// Notes that a request head has come, and names the client to whoever handles it.
-#[derive(Clone, Debug)]
-struct Greeter {
-    router: Router,
-    standing: Arc<Standing>,
-    client: Option<Client>,
-}
-
-impl<B> Service<Request<B>> for Greeter
-where
-    Router: Service<Request<B>>,
-{
-    type Response = <Router as Service<Request<B>>>::Response;
-    type Error = <Router as Service<Request<B>>>::Error;
-    type Future = <Router as Service<Request<B>>>::Future;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.router.poll_ready(cx)
-    }
-
-    fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        self.standing.is_known.store(true, Ordering::Relaxed);
-        if let Some(client) = &self.client {
-            request.extensions_mut().insert(client.clone());
-        }
-        self.router.call(request)
-    }
-}
-
-/// A stream that counts what was read of it.
+/// A stream that counts what was read of it, and fails where nothing can be written for too long: the
+/// other side reads nothing.
 struct Heard<S> {
     stream: S,
     standing: Arc<Standing>,
+    patience: Duration,
+    blocked: Option<Pin<Box<Sleep>>>,
+}
+
+impl<S> Heard<S> {
+    fn in_time<T>(
+        &mut self,
+        written: Poll<io::Result<T>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.blocked = None;
+            return written;
+        }
+        let patience = self.patience;
+        let blocked = self.blocked.get_or_insert_with(|| Box::pin(sleep(patience)));
+        blocked.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
+    }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Heard<S> {
@@ -162,9 +146,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Heard<S> {
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
-        if !self.standing.has_begun() {
-            self.standing.n_read.fetch_add(buf.filled().len() - before, Ordering::Relaxed);
-        }
+        self.standing.note_read(buf.filled().len() - before);
         polled
     }
 }
@@ -175,15 +157,18 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Heard<S> {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.in_time(written, cx)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        self.in_time(flushed, cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        let shut = Pin::new(&mut self.stream).poll_shutdown(cx);
+        self.in_time(shut, cx)
     }
 
     fn poll_write_vectored(
@@ -191,7 +176,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Heard<S> {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        self.in_time(written, cx)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -2,20 +2,21 @@
 //! HTTP/2 on the same socket, drains.
 //!
 //! What comes in: connections. What goes out: requests to a router, those over a client's certificate
-//! with a [`Client`] among their extensions. Never does a connection that says nothing keep others out:
-//! newcomers, who have not sent a whole request head, have a time and a number of their own, and the
-//! oldest goes when there are too many.
+//! with a [`Client`] among their extensions. Never does a connection that says nothing, reads nothing or is
+//! only ever refused keep others out (`guests`); each has a time for its first bytes, to say something, and
+//! to read what it asked for.
 //!
 //! `axum::serve` has no header timeout, no cap of connections and no deadline for a drain, and hyper's own
 //! timers begin only after the first bytes told which HTTP it is, so the loop is ours.
 
 mod connection;
 pub mod descriptors;
+mod greeter;
+mod guests;
 pub mod tls;
 #[cfg(test)]
 mod tests;
 
-use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,13 +24,13 @@ use std::time::Duration;
 use axum::Router;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinHandle;
 
 use crate::signal::Text;
-use connection::{Connection, Standing};
+use connection::Connection;
+use guests::Guests;
 
 /// Streams that one HTTP/2 connection may have open.
 const STREAMS_MAX: u32 = 128;
@@ -39,20 +40,26 @@ const RESETS_MAX: usize = 20;
 const HEADER_BYTES_MAX: u32 = 64 * 1024;
 /// A peer that does not answer a ping this long is gone.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
-/// Pause after a failed accept, so that running out of descriptors does not spin.
+/// Pause after a failed accept, so that running out of descriptors does not spin; and until it is tried
+/// again to make room.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Bounds of one listener. `Default` has the reasons.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// At once; more wait in the kernel's queue.
+    /// At once; for one more, who was idle the longest goes. One address has half, loopback all.
     pub connections_max: usize,
-    /// Of those, that have not sent a whole request head yet, TLS handshakes among them; more push out
-    /// the oldest. (Turns for handshakes were tried: who takes one and says nothing blocks the others.)
+    /// Of those, that no answer has served yet, TLS handshakes among them; more push out the oldest.
+    /// (Turns for handshakes were tried: who takes one and says nothing blocks the others.)
     pub newcomers_max: usize,
     /// From the accept until the first bytes, the handshake included, and from the start of each
     /// request until its headers are read.
     pub header_timeout: Duration,
+    /// Without a request that is worked on and without a piece of an answer that is taken; HTTP/1 has
+    /// `header_timeout` for that.
+    pub idle_timeout: Duration,
+    /// Until something of what waits to be written is taken.
+    pub write_timeout: Duration,
 }
 
 impl Default for Limits {
@@ -63,6 +70,10 @@ impl Default for Limits {
             connections_max: 1000,
             newcomers_max: 500,
             header_timeout: Duration::from_secs(10),
+            // Longer than the minute in which SDKs export metrics: they keep their connection.
+            idle_timeout: Duration::from_secs(75),
+            // nginx's `send_timeout`, which asks the same.
+            write_timeout: Duration::from_mins(1),
         }
     }
 }
@@ -145,17 +156,12 @@ async fn accept(
 ) {
     let limits = door.limits;
     let builder = Arc::new(builder(limits));
-    let connections = Arc::new(Semaphore::new(limits.connections_max));
-    let mut newcomers = Newcomers { waiting: VecDeque::new(), max: limits.newcomers_max };
-    let graceful = GracefulShutdown::new();
+    let places = Arc::new(Semaphore::new(limits.connections_max));
+    let mut guests = Guests::new(limits);
     let deadline = loop {
-        let permit = tokio::select! {
-            permit = Arc::clone(&connections).acquire_owned() => permit,
-            deadline = stopped(&mut stopping) => break deadline,
-        };
-        let stream: TcpStream = tokio::select! {
+        let (stream, from): (TcpStream, SocketAddr) = tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
+                Ok(accepted) => accepted,
                 Err(error) => {
                     tracing::warn!(event = "receive.connection.failed", %error);
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -164,33 +170,30 @@ async fn accept(
             },
             deadline = stopped(&mut stopping) => break deadline,
         };
+        if !guests.may_come(from.ip()) {
+            tracing::debug!(
+                event = "receive.connection.refused",
+                "its address has all of its places"
+            );
+            continue;
+        }
+        let place = tokio::select! {
+            place = place(&places, &guests) => place,
+            deadline = stopped(&mut stopping) => break deadline,
+        };
         let connection = Connection {
-            standing: newcomers.welcome(),
+            standing: guests.seat(from.ip()),
             builder: Arc::clone(&builder),
             router: router.clone(),
-            watcher: graceful.watcher(),
-            header_timeout: limits.header_timeout,
+            limits,
+            stopping: stopping.clone(),
         };
-        let (shown, mut stopping) = (door.tls.clone(), stopping.clone());
-        tokio::spawn(async move {
-            match shown {
-                None => connection.serve(stream, None).await,
-                Some(shown) => {
-                    let greeted = tokio::select! {
-                        greeted = connection.handshake(stream, &shown) => greeted,
-                        // A handshake is not worth waiting for.
-                        _ = stopped(&mut stopping) => None,
-                    };
-                    if let Some((stream, client)) = greeted {
-                        connection.serve(stream, client).await;
-                    }
-                }
-            }
-            drop(permit);
-        });
+        tokio::spawn(serve(connection, stream, door.tls.clone(), place));
     };
     drop(listener);
-    if tokio::time::timeout(deadline, graceful.shutdown()).await.is_err() {
+    // All places are free once everybody has gone.
+    let all = u32::try_from(limits.connections_max).unwrap_or(u32::MAX);
+    if tokio::time::timeout(deadline, places.acquire_many(all)).await.is_err() {
         tracing::warn!(
             event = "receive.connections.stopped",
             "some clients did not end in time; what they had not finished was not acknowledged"
@@ -198,29 +201,41 @@ async fn accept(
     }
 }
 
-/// Connections that have not sent a whole request head yet, oldest first.
-#[derive(Debug)]
-struct Newcomers {
-    waiting: VecDeque<Arc<Standing>>,
-    max: usize,
+/// The right to be connected: at once, or when somebody has gone for it.
+async fn place(places: &Arc<Semaphore>, guests: &Guests) -> OwnedSemaphorePermit {
+    loop {
+        if let Ok(place) = Arc::clone(places).try_acquire_owned() {
+            return place;
+        }
+        guests.make_room();
+        let place = Arc::clone(places).acquire_owned();
+        if let Ok(Ok(place)) = tokio::time::timeout(ACCEPT_PAUSE, place).await {
+            return place;
+        }
+    }
 }
 
-impl Newcomers {
-    /// One more; the oldest is sent away where there are too many.
-    fn welcome(&mut self) -> Arc<Standing> {
-        if self.waiting.len() >= self.max {
-            // Who has gone is held by this list alone.
-            self.waiting.retain(|one| !one.is_known() && Arc::strong_count(one) > 1);
+async fn serve(
+    connection: Connection,
+    stream: TcpStream,
+    shown: Option<tls::Shown>,
+    place: OwnedSemaphorePermit,
+) {
+    match shown {
+        None => connection.serve(stream, None).await,
+        Some(shown) => {
+            let mut stopping = connection.stopping.clone();
+            let greeted = tokio::select! {
+                greeted = connection.handshake(stream, &shown) => greeted,
+                // A handshake is not worth waiting for.
+                _ = stopped(&mut stopping) => None,
+            };
+            if let Some((stream, client)) = greeted {
+                connection.serve(stream, client).await;
+            }
         }
-        if self.waiting.len() >= self.max
-            && let Some(oldest) = self.waiting.pop_front()
-        {
-            oldest.send_away();
-        }
-        let newest = Arc::new(Standing::default());
-        self.waiting.push_back(Arc::clone(&newest));
-        newest
     }
+    drop(place);
 }
 
 /// Resolves with the drain's deadline once the daemon stops.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::Request;
+use axum::http::StatusCode;
 use axum::routing::get;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, SanType};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -17,22 +18,30 @@ use crate::signal::Timestamp;
 /// Longer than anything here takes; what waits for it has failed.
 const FOREVER: Duration = Duration::from_secs(30);
 
+/// More than the kernel holds for who reads nothing.
+const LARGE: usize = 64 << 20;
+
 async fn listening(limits: Limits, tls: Option<Shown>) -> Listening {
     let name = |request: Request| async move {
         let client = request.extensions().get::<Client>();
         format!("{:?} {}", request.version(), client.map_or("nobody", |client| &client.0))
     };
-    let router = Router::new().route("/", get(name));
+    let large = async || vec![b'x'; LARGE];
+    let refused = async || StatusCode::UNAUTHORIZED;
+    let router = Router::new().route("/", get(name)).route("/large", get(large)).fallback(refused);
     let any = "127.0.0.1:0".parse().expect("an address");
     Listening::start(any, router, Door { limits, tls }).await.expect("a free port")
 }
 
 fn short() -> Limits {
-    Limits { header_timeout: Duration::from_millis(200), ..Limits::default() }
+    let short = Duration::from_millis(200);
+    let (header_timeout, idle_timeout, write_timeout) = (short, short, short);
+    Limits { header_timeout, idle_timeout, write_timeout, ..Limits::default() }
 }
 
 fn patient() -> Limits {
-    Limits { header_timeout: FOREVER * 2, ..Limits::default() }
+    let (header_timeout, idle_timeout, write_timeout) = (FOREVER * 2, FOREVER * 2, FOREVER * 2);
+    Limits { header_timeout, idle_timeout, write_timeout, ..Limits::default() }
 }
 
 async fn connect(address: SocketAddr, bytes: &[u8]) -> TcpStream {
@@ -98,9 +107,96 @@ async fn a_known_connection_is_not_sent_away_for_newcomers() {
     assert!(known.read(&mut answer).await.expect("an answer") > 0);
 }
 
+/// A connection of HTTP/2 whose one request was answered: the root, or refused where `path` is longer.
+async fn asked_by_http2(address: SocketAddr, path: &str) -> TcpStream {
+    let mut bytes = preface();
+    // Of the static table: GET, http; the path as a literal.
+    let mut head = vec![0x82, 0x86, 0x04, u8::try_from(path.len()).expect("short")];
+    head.extend(path.as_bytes());
+    bytes.extend(frame(1, 0x5, 1, &head));
+    let mut stream = connect(address, &bytes).await;
+    // A frame of headers on stream 1: the answer.
+    let mut seen: Vec<u8> = Vec::new();
+    while !seen.windows(6).any(|at: &[u8]| at[0] == 1 && at[1] & 4 == 4 && at[2..] == [0, 0, 0, 1])
+    {
+        let mut more = [0; 1024];
+        let n = tokio::time::timeout(FOREVER, stream.read(&mut more)).await.expect("in time");
+        let n = n.expect("an answer");
+        assert!(n > 0, "no answer: {seen:?}");
+        seen.extend(&more[..n]);
+    }
+    stream
+}
+
+#[tokio::test]
+async fn whom_every_answer_refused_keeps_nobody_out() {
+    let limits = Limits { newcomers_max: 8, connections_max: 12, ..patient() };
+    let listening = listening(limits, None).await;
+    let mut refused = Vec::new();
+    for _ in 0..30 {
+        refused.push(asked_by_http2(listening.address(), "/nope").await);
+    }
+    let mut known = connect(listening.address(), b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    let mut answer = [0; 512];
+    assert!(known.read(&mut answer).await.expect("an answer") > 0);
+    for _ in 0..30 {
+        refused.push(asked_by_http2(listening.address(), "/nope").await);
+    }
+    assert!(is_answered(listening.address()).await);
+    assert!(rest(&mut refused[0]).await.is_some(), "the oldest has been sent away");
+    known.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.expect("still open");
+    assert!(known.read(&mut answer).await.expect("an answer") > 0, "who was served stays");
+}
+
+#[tokio::test]
+async fn who_idles_the_longest_goes_where_all_places_are_taken() {
+    let limits = Limits { newcomers_max: 2, connections_max: 4, ..patient() };
+    let listening = listening(limits, None).await;
+    let mut idle = Vec::new();
+    for _ in 0..4 {
+        idle.push(asked_by_http2(listening.address(), "/").await);
+    }
+    assert!(is_answered(listening.address()).await);
+    assert!(rest(&mut idle[0]).await.is_some());
+}
+
+#[tokio::test]
+async fn http2_without_open_streams_ends() {
+    let listening = listening(short(), None).await;
+    let mut idle = asked_by_http2(listening.address(), "/").await;
+    assert!(rest(&mut idle).await.is_some());
+    // An answer that the client gives no window for is not taken: SETTINGS_INITIAL_WINDOW_SIZE is 0.
+    let mut stalled = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    stalled.extend(frame(4, 0, 0, &[0, 4, 0, 0, 0, 0]));
+    stalled.extend(frame(1, 0x5, 1, &[0x82, 0x84, 0x86]));
+    let mut stalled = connect(listening.address(), &stalled).await;
+    assert!(rest(&mut stalled).await.is_some());
+}
+
+#[tokio::test]
+async fn who_asks_and_never_reads_is_cut() {
+    let limits = Limits { header_timeout: FOREVER, idle_timeout: FOREVER * 2, ..short() };
+    let listening = listening(limits, None).await;
+    let request = b"GET /large HTTP/1.1\r\nhost: x\r\n\r\n";
+    let mut deaf = connect(listening.address(), request).await;
+    // What is sent to a connection that has been closed fails.
+    let told = async {
+        while deaf.write_all(b"x").await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    assert!(tokio::time::timeout(FOREVER, told).await.is_ok(), "it stays");
+}
+
 #[tokio::test]
 async fn headers_have_a_bound_in_both_versions() {
     let listening = listening(patient(), None).await;
+    // Below what the buffer takes, beyond what is promised.
+    let mut beyond = b"GET / HTTP/1.1\r\nconnection: close\r\nx-long: ".to_vec();
+    beyond.resize(70_000, b'a');
+    beyond.extend(b"\r\n\r\n");
+    let answer = rest(&mut connect(listening.address(), &beyond).await).await.expect("an end");
+    assert!(answer.starts_with(b"HTTP/1.1 431"), "{}", String::from_utf8_lossy(&answer));
     let mut long = b"GET / HTTP/1.1\r\nhost: x\r\nx-long: ".to_vec();
     long.resize(300_000, b'a');
     long.extend(b"\r\n\r\n");

@@ -52,9 +52,9 @@ impl Failure {
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::ContentType(_) | Self::Encoding(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::Broken(_) | Self::Undecodable { .. } => StatusCode::BAD_REQUEST,
-            Self::Refused(_) => StatusCode::SERVICE_UNAVAILABLE,
+            // Not 408: OTLP clients drop what that answers (OTLP specification, "Retryable Response Codes").
+            Self::Refused(_) | Self::TooSlow => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 

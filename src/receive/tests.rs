@@ -4,12 +4,15 @@ mod grpc;
 
 use std::io::Write as _;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use expect_test::{Expect, expect};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use prost::Message as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
 use super::room::Room;
@@ -194,8 +197,39 @@ async fn bad_input_is_told_where_and_never_harms_its_neighbours() {
     assert_eq!(undecodable, 6, "undecodable bodies are in the books");
 }
 
+/// A request whose body never ends; its answer.
+async fn ask_slowly(desk: &Desk, path: &str) -> String {
+    let mut stream = TcpStream::connect(desk.receivers.ingest()).await.expect("a connection");
+    let kind = if path == "/api/v1/write" { "x-protobuf" } else { "json" };
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/{kind}\r\ncontent-encoding: identity\r\ncontent-length: 100\r\n\r\n{{"
+    );
+    stream.write_all(head.as_bytes()).await.expect("sent");
+    let mut answer = Vec::new();
+    let reading = stream.read_to_end(&mut answer);
+    let _ =
+        tokio::time::timeout(Duration::from_secs(30), reading).await.expect("an answer in time");
+    String::from_utf8_lossy(&answer).to_ascii_lowercase()
+}
+
 #[tokio::test]
 async fn transient_trouble_may_always_be_retried() {
+    let limits = Limits { body_timeout: Duration::from_millis(50), ..Limits::default() };
+    let slow = desk(Ok(()), &[], limits).await;
+    for path in [
+        "/v1/traces",
+        "/ingest/json",
+        "/ingest/aws/firehose",
+        "/ingest/aws/telemetry",
+        "/api/v1/write",
+        "/ingest/gcp/pubsub",
+        "/ingest/azure/eventhub",
+    ] {
+        let answer = ask_slowly(&slow, path).await;
+        assert!(answer.starts_with("http/1.1 503 "), "{path}: {answer}");
+        assert!(answer.contains("\r\nretry-after: 1\r\n"), "{path}: {answer}");
+        assert!(answer.contains("did not arrive in time"), "{path}: {answer}");
+    }
     for refusal in [Refusal::Draining, Refusal::DiskFull, Refusal::Poisoned, Refusal::Overloaded] {
         let desk = desk(Err(refusal), &[], Limits::default()).await;
         for request in [

@@ -30,7 +30,7 @@ FAULTS = {
     "corruption in process": (corruption_in_process, ["mark_ignored", "repair_takes_what_looks_whole"]),
     "erasures": (erasures, ["erasure_before_its_files", "erased_leaves_its_stub"]),
     "clock step": (clock_step, ["wall_clock_in_apply", "unwatched_time_ages"]),
-    "connections": (connections, ["newcomers_stay"]),
+    "connections": (connections, ["newcomers_stay", "refused_are_known"]),
     "half-open clients": (half_open, ["bytes_not_given_back"]),
     "partitions": (partitions, ["bytes_not_given_back", "declared_ids_forgotten"]),
     "bombs": (bombs, ["bombs_unpack"]),

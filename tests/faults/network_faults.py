@@ -29,15 +29,37 @@ def deliveries(daemon, n):
     return sorted(took)
 
 
+def http2(path, body=None):
+    """The bytes of a connection with one request, which acknowledges nothing later."""
+    frame = lambda kind, flags, stream, load: len(load).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + load
+    # Of the static table: the method, http; the path as a literal.
+    head = bytes([0x83 if body else 0x82, 0x86, 0x04, len(path)]) + path
+    begun = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, 0, b"")
+    if body:
+        return begun + frame(1, 4, 1, head) + frame(0, 1, 1, body)
+    return begun + frame(1, 5, 1, head)
+
+
 def connections(row):
-    """Thousands of connections that say nothing, half a head, or half a body: good clients are served."""
+    """Thousands of connections that say nothing, half a head, or half a body, that fall silent once they
+    were answered, or never read their answers: good clients are served."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     n = min(times(3_000, 10_000), hard - 500)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, n + 500), hard))
     with Daemon(*SMALL) as daemon:
         before = deliveries(daemon, 30)
         held = []
-        begun = [b"", b"POST /ingest/json HTTP/1.1\r\nhost: x\r\nx-slow: ", b"PRI * HTTP/2.0\r\n", b"POST /ingest/json HTTP/1.1\r\nhost: x\r\ncontent-length: 50000000\r\n\r\n["]
+        begun = [
+            b"",
+            b"POST /ingest/json HTTP/1.1\r\nhost: x\r\nx-slow: ",
+            b"PRI * HTTP/2.0\r\n",
+            b"POST /ingest/json HTTP/1.1\r\nhost: x\r\ncontent-length: 50000000\r\n\r\n[",
+            # Refused, and served; silent from then on.
+            http2(b"/nope"),
+            http2(b"/ingest/json", b'{"message":"a"}'),
+        ]
+        # More answers than the kernel holds for who reads nothing.
+        deaf = b"GET /nope HTTP/1.1\r\nhost: x\r\n\r\n" * 2_000
         stop = threading.Event()
 
         def flood():
@@ -45,9 +67,13 @@ def connections(row):
                 if stop.is_set():
                     return
                 try:
-                    one = socket.create_connection(("127.0.0.1", daemon.ingest), timeout=10)
-                    one.sendall(begun[k % len(begun)])
+                    one = socket.socket()
+                    one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+                    one.settimeout(10)
+                    one.connect(("127.0.0.1", daemon.ingest))
                     held.append(one)
+                    one.settimeout(1)
+                    one.sendall(deaf if k % 50 == 0 else begun[k % len(begun)])
                 except OSError:
                     pass
 

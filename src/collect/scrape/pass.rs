@@ -126,7 +126,7 @@ impl Memory {
             if sample.t.is_none() {
                 shown.insert(labels.fingerprint(), labels.clone());
             }
-            gather.sample(labels, sample);
+            gather.sample(labels, sample, redactor);
         }
         let n_added = shown.keys().filter(|key| !self.shown.contains_key(key)).count();
         for (key, labels) in &self.shown {
@@ -179,7 +179,7 @@ impl Gather {
         Self { points: Points::new(Receiver::Scrape, at) }
     }
 
-    fn sample(&mut self, labels: Labels, sample: &Scraped) {
+    fn sample(&mut self, labels: Labels, sample: &Scraped, redactor: &Redactor) {
         let Points { batch, at } = &mut self.points;
         let time = sample.t.map_or(*at, Timestamp::from_millis);
         if sample.t.is_some_and(|t| t < 0) || time > at.saturating_add(AHEAD_MAX) {
@@ -187,9 +187,10 @@ impl Gather {
             return;
         }
         if let Some(told) = &sample.exemplar {
+            let of_exemplar = redactor.labels(&told.labels);
             let exemplar = Exemplar {
-                trace_id: told.labels.get("trace_id").unwrap_or_default().into(),
-                others: told.labels.without("trace_id"),
+                trace_id: of_exemplar.get("trace_id").unwrap_or_default().into(),
+                others: of_exemplar.without("trace_id"),
                 value: told.value,
                 t: told.t.unwrap_or(time.as_millis()),
             };

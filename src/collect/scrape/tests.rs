@@ -108,6 +108,28 @@ fn check(job: &Job, pages: &[Option<&str>], expect: Expect) {
 }
 
 #[test]
+fn what_is_redacted_does_not_pass_in_an_exemplar() {
+    let mut config = crate::normalize::Config::default();
+    (config.redact.drop, config.redact.hash) = (vec!["User".to_owned()], vec!["tenant".to_owned()]);
+    let target = target(&job(&["h:1"]));
+    let page = "# TYPE a counter\na_total{user=\"ann\"} 1 # {trace_id=\"t\",user=\"ann\",tenant=\"shop\"} 1\n# EOF\n";
+    let page = Fetched { bytes: page.as_bytes().to_vec(), format: Format::OpenMetrics };
+    let at = Timestamp::from_millis(1000);
+    let outcome = pass::read(&page, &target, at).expect("a page");
+    let when = When { at, took: Duration::from_millis(5) };
+    let redactor = Redactor::new(&config.redact);
+    let batch = Memory::default().batch(&target, Some(outcome), when, &redactor);
+    let told = batch.remarks.iter().find_map(|remark| match remark {
+        Remark::Exemplar { series, exemplar } => Some((series, exemplar)),
+        Remark::Metric(_) => None,
+    });
+    let (series, exemplar) = told.expect("an exemplar");
+    let all = format!("{series} {exemplar:?}");
+    assert!(!all.contains("ann") && !all.contains("shop") && all.contains("hash:"), "{all}");
+    assert_eq!(&*exemplar.trace_id, "t");
+}
+
+#[test]
 fn a_series_that_vanishes_ends_and_so_does_all_of_a_failed_scrape() {
     check(
         &job(&["h:1"]),

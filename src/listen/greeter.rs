@@ -1,0 +1,76 @@
+//! What stands before every router: a request's head in, its answer out.
+//!
+//! It bounds the head, names the client, and notes what became of the request. Never does it read a body.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Request, StatusCode};
+use axum::response::{IntoResponse as _, Response};
+use http_body_util::BodyExt as _;
+use tower_service::Service;
+
+use super::guests::{Standing, Working};
+use super::{Client, HEADER_BYTES_MAX};
+use crate::number::usize_from_u32;
+
+/// Serves the requests of one connection.
+#[derive(Clone, Debug)]
+pub(super) struct Greeter {
+    router: Router,
+    standing: Arc<Standing>,
+    client: Option<Client>,
+}
+
+impl Greeter {
+    pub(super) fn new(router: Router, standing: Arc<Standing>, client: Option<Client>) -> Self {
+        Self { router, standing, client }
+    }
+}
+
+type Answering = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
+
+impl<B> Service<Request<B>> for Greeter
+where
+    Router: Service<Request<B>, Response = Response, Error = Infallible>,
+    <Router as Service<Request<B>>>::Future: Send + 'static,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Answering;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.router.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let working = Working::begin(&self.standing);
+        if head_bytes(&request) > usize_from_u32(HEADER_BYTES_MAX) {
+            let answer = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE.into_response();
+            return Box::pin(std::future::ready(Ok(answer)));
+        }
+        if let Some(client) = &self.client {
+            request.extensions_mut().insert(client.clone());
+        }
+        let answering = self.router.call(request);
+        Box::pin(async move {
+            let answer = answering.await?;
+            let standing = Arc::clone(&working.0);
+            standing.judge(answer.status(), answer.headers());
+            drop(working);
+            let taken = move |_: &_| standing.touch();
+            Ok(answer.map(|body| Body::new(body.inspect_frame(taken))))
+        })
+    }
+}
+
+/// hyper bounds the head of HTTP/1 only by its buffer, and overshoots it.
+fn head_bytes<B>(request: &Request<B>) -> usize {
+    let uri = request.uri().path_and_query().map_or(0, |uri| uri.as_str().len());
+    let fields = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len());
+    uri + fields.sum::<usize>()
+}
