@@ -307,7 +307,7 @@ impl Daemon {
 fn body(n: u64) -> String {
     let record = |i: usize| {
         format!(
-            r#"{{"level":"INFO","function_name":"bench","requestId":"r-{n}-{i}","message":"what a function says of its work, at some length, for the {i}th time","order":"{:016x}"}}"#,
+            r#"{{"level":"INFO","function_name":"bench","requestId":"r-{n}","message":"what a function says of its work, at some length, for the {i}th time","order":"{:016x}"}}"#,
             n.wrapping_mul(0x9e37_79b9_7f4a_7c15)
         )
     };

@@ -2,7 +2,7 @@
 //!
 //! - Facts a CPU second in a steady flow: intake, deriving, settling, measuring.
 //! - Bytes by which memory grows for each request that is over, of 4 hops, 28 spans, 12 records and 4
-//!   reports, and of one hop.
+//!   reports, and of one hop; and what the engine weighs it at.
 //! - CPU time of a late span in a request of 5,000 hops, and of saving and restoring the engine.
 //!
 //! `ENGINE_RATES` is the list of requests a second: fourteen times as many are open. Nothing here fails for being slow.
@@ -43,8 +43,10 @@ fn main() {
     }
     let rates = std::env::var("ENGINE_RATES").unwrap_or_else(|_| "70,7000".to_owned());
     let rates: Vec<u64> = rates.split(',').filter_map(|rate| rate.trim().parse().ok()).collect();
-    println!("| shape | open | held | facts/CPU s | intake µs | ticks µs | bytes a request |");
-    println!("|---|---:|---:|---:|---:|---:|---:|");
+    println!(
+        "| shape | open | held | facts/CPU s | intake µs | ticks µs | bytes a request | weighed |"
+    );
+    println!("|---|---:|---:|---:|---:|---:|---:|---:|");
     for shape in [Shape::FourHops, Shape::OneHop] {
         for &rate in &rates {
             steady(shape, rate, Config::default().allowed_lateness);
@@ -341,15 +343,16 @@ fn steady(shape: Shape, rate: u64, allowed_lateness: Duration) {
         12 + shape.n_hops() + if allowed_lateness == LATENESS { LATENESS.as_secs() } else { 0 };
     (0..quiet).for_each(|n| world.second(shape, n, rate));
     (world.n_facts, world.intake, world.ticks) = (0, Duration::ZERO, Duration::ZERO);
-    let resident = resident_bytes();
+    let (resident, weighed) = (resident_bytes(), world.engine.bytes());
     (quiet..quiet + TIMED).for_each(|n| world.second(shape, n, rate));
     let n_facts = world.n_facts as f64;
     let bytes = (resident_bytes() - resident) / (TIMED * rate) as f64;
+    let weighed = world.engine.bytes().saturating_sub(weighed) / (TIMED * rate);
     let micros = |time: Duration| time.as_secs_f64() * 1e6 / n_facts;
     let (intake, ticks) = (micros(world.intake), micros(world.ticks));
     let held = allowed_lateness.as_secs().min(quiet + TIMED);
     println!(
-        "| {shape:?} | {} | {} | {:.0} | {intake:.2} | {ticks:.2} | {bytes:.0} |",
+        "| {shape:?} | {} | {} | {:.0} | {intake:.2} | {ticks:.2} | {bytes:.0} | {weighed} |",
         rate * (10 + shape.n_hops()),
         rate * held,
         1e6 / (intake + ticks),

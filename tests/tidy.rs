@@ -10,20 +10,21 @@ use throughline::internal_telemetry::Metrics;
 use throughline::series::catalog;
 
 /// Which modules a module may use. Everything may use `number` and `signal`.
-const MAP: [(&str, &[&str]); 27] = [
+const MAP: [(&str, &[&str]); 28] = [
     ("number", &[]),
     ("signal", &[]),
     ("clock", &[]),
-    ("template", &[]),
+    ("go_regex", &[]),
+    ("template", &["go_regex"]),
     ("normalize", &[]),
     ("listen", &[]),
     ("receive", &["clock", "listen", "normalize"]),
     ("extension", &["clock"]),
-    ("collect", &["clock", "normalize", "receive"]),
+    ("collect", &["clock", "go_regex", "normalize", "receive"]),
     ("journal", &["clock"]),
     ("correlate", &[]),
-    ("series", &[]),
-    ("promql", &["series"]),
+    ("series", &["go_regex"]),
+    ("promql", &["go_regex", "series"]),
     ("measure", &["correlate", "series"]),
     ("gaps", &[]),
     ("archive", &["correlate"]),
@@ -55,6 +56,7 @@ const MAP: [(&str, &[&str]); 27] = [
             "correlate",
             "evaluate",
             "gaps",
+            "go_regex",
             "internal_telemetry",
             "listen",
             "notify",

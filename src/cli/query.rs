@@ -24,10 +24,10 @@ pub(super) struct QueryArgs {
     #[arg(long, requires_all = ["end", "step"])]
     start: Option<String>,
     /// Last time of a range.
-    #[arg(long)]
+    #[arg(long, requires = "start")]
     end: Option<String>,
     /// Pause between two times of a range, as 30s
-    #[arg(long)]
+    #[arg(long, requires = "start")]
     step: Option<String>,
     /// The API's JSON instead of a table.
     #[arg(long)]
@@ -47,11 +47,8 @@ pub(super) fn run(args: &QueryArgs) -> anyhow::Result<ExitCode> {
         say(&serde_json::to_string_pretty(&answer)?);
     } else {
         say(&table(&answer["data"]));
-        for (kind, notes) in [("warning", &answer["warnings"]), ("info", &answer["infos"])] {
-            for note in notes.as_array().into_iter().flatten().filter_map(Value::as_str) {
-                say_error(&format!("{kind}: {note}"));
-            }
-        }
+        let notes = ["warnings", "infos"].map(|kind| answer[kind].as_array());
+        notes.iter().flatten().copied().flatten().filter_map(Value::as_str).for_each(say_error);
     }
     Ok(ExitCode::SUCCESS)
 }

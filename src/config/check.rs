@@ -59,6 +59,8 @@ impl Reader<'_> {
         }
         let memory_max_bytes = self.memory_max(&raw.memory_max);
         let correlate = self.correlate(raw, memory_max_bytes);
+        let retention = self.duration(&raw.series.retention);
+        let retention = retention.unwrap_or(series::Config::default().retention);
         let tls = raw.tls.as_ref().and_then(|tls| self.tls(tls));
         let auth = self.auth(&raw.auth, tls.as_ref());
         Config {
@@ -67,15 +69,16 @@ impl Reader<'_> {
             auth,
             data_dir: self.path(&raw.data_dir).unwrap_or_else(|| PathBuf::from(DATA_DIR)),
             memory_max_bytes,
-            normalize: self.normalize(raw),
+            normalize: normalize::Config { sample_age_max: retention, ..self.normalize(raw) },
             series: series::Config {
-                retention: self
-                    .duration(&raw.series.retention)
-                    .unwrap_or(series::Config::default().retention),
+                retention,
                 memory_max_bytes: memory_max_bytes / 5,
                 size_max_bytes: self
                     .bytes(&raw.series.size_max)
                     .unwrap_or(series::Config::default().size_max_bytes),
+                sampled_per_metric_max: self
+                    .count(&raw.series.sampled_per_metric_max)
+                    .unwrap_or(series::Config::default().sampled_per_metric_max),
                 allowed_lateness: correlate.allowed_lateness,
                 ..series::Config::default()
             },

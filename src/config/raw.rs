@@ -84,7 +84,7 @@ section!(RawCorrelate {
 section!(RawCost { gb_second_usd: RawGbSecond, request_usd: Value });
 section!(RawGbSecond { x86_64: Value, arm64: Value });
 section!(RawJournal { size_max: Value });
-section!(RawSeries { retention: Value, size_max: Value });
+section!(RawSeries { retention: Value, size_max: Value, sampled_per_metric_max: Value });
 section!(RawQuery {
     timeout: Value,
     lookback: Value,

@@ -217,10 +217,7 @@ fn scrape_jobs_are_checked_with_their_places() {
             dir/c.yaml:2:89: `nats` is not rabbitmq, kafka, redis, knative, openfaas or pubsub
                   - {job: a, targets: ['http://h:1'], timeout: 20s, scheme: ftp, path: metrics, preset: nats}
                                                                                                         ^
-            dir/c.yaml:3:64: `(` is no regular expression: regex parse error:
-                ^(?s:()$
-                 ^
-            error: unclosed group
+            dir/c.yaml:3:64: `(` is no regular expression: error parsing regexp: missing closing )
                   - {job: b, targets: ['h:1'], interval: 5s, relabel: [{regex: '('}, {action: hashmod}, {action: replace}]}
                                                                                ^
             dir/c.yaml:3:79: `hashmod` is not replace, keep, drop, keepequal, dropequal, labelmap, labeldrop, labelkeep, lowercase or uppercase

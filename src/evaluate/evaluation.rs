@@ -251,7 +251,7 @@ fn vector(
     select: &Select<'_>,
 ) -> Result<Vec<(Labels, SampleValue)>, String> {
     let options = Options { samples_max: SAMPLES_MAX, ..Options::default() };
-    let answer = query.instant(at, &options, &|selection| select(selection));
+    let answer = query.instant(at.as_millis(), &options, &|selection| select(selection));
     match answer.map_err(|error| error.to_string())?.output {
         Output::Scalar(_, value) => Ok(vec![(Labels::default(), SampleValue::Float(value))]),
         Output::Vector(series) => {

@@ -265,8 +265,9 @@ impl Run<'_> {
         let answer = Query::parse(&check.expr)
             .map_err(|error| error.to_string())
             .and_then(|query| {
-                let answer =
-                    query.instant(at, &Options::default(), &|selection| memory.select(selection));
+                let answer = query.instant(at.as_millis(), &Options::default(), &|selection| {
+                    memory.select(selection)
+                });
                 answer.map_err(|error| error.to_string())
             })
             .and_then(|answer| samples(answer.output));
@@ -315,8 +316,9 @@ pub(crate) fn compare_query(
     select: &Select<'_>,
 ) -> Result<Compared, String> {
     let query = Query::parse(expr).map_err(|error| error.to_string())?;
-    let answer =
-        query.instant(at, &Options::default(), select).map_err(|error| error.to_string())?;
+    let answer = query
+        .instant(at.as_millis(), &Options::default(), select)
+        .map_err(|error| error.to_string())?;
     let expected: Vec<Valued> =
         expected.iter().map(ExpectedSample::parse).collect::<Result<_, _>>()?;
     Ok(Compared { expected: lines(&expected), got: lines(&samples(answer.output)?) })

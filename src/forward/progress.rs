@@ -249,7 +249,7 @@ mod tests {
         for request in &outgoing.requests {
             let plain = snap::raw::Decoder::new().decompress_vec(&request.bytes).unwrap();
             let origin = crate::normalize::Origin {
-                arrived: Timestamp::from_millis(i64::MAX / 2_000_000),
+                arrived: Timestamp::from_millis(20 * 86_400_000),
                 ..Default::default()
             };
             let read = crate::normalize::remote_write::normalize(
@@ -366,8 +366,10 @@ mod tests {
             1970-01-01T00:16:40.000000000Z metric throughline_queue_lag_seconds{cluster="a", flow="never seen", queue="orders"} native=14 sum=9.5 schema=5
             1 signals, 0 rejected, 0 filtered
             1970-01-01T00:16:25.000000000Z metric throughline_queue_lag_seconds{cluster="a", flow="never seen", queue="orders"} native=7 sum=9.5 schema=5
+            about throughline_queue_lag_seconds: Histogram "Of each message: sent until its processing starts." "seconds"
             1 signals, 0 rejected, 0 filtered
             1970-01-01T00:16:40.000000000Z metric throughline_queue_lag_seconds{cluster="a", flow="never seen", queue="orders"} native=14 sum=9.5 schema=5
+            about throughline_queue_lag_seconds: Histogram "Of each message: sent until its processing starts." "seconds"
             1 signals, 0 rejected, 0 filtered
         "#]]
         .assert_eq(&shown);

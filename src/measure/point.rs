@@ -134,13 +134,11 @@ fn store(
 
 /// The `_bucket` series of an explicit histogram with their counts, which add up as `le` rises.
 fn classic(labels: &Labels, bounds: &[f64], counts: &[u64]) -> Vec<(Labels, f64)> {
-    let name = format!("{}_bucket", labels.name());
     let mut below = 0_u64;
     let bounds = bounds.iter().copied().chain([f64::INFINITY]);
     let bucket = |(bound, n): (f64, &u64)| {
         below = below.saturating_add(*n);
-        let le = if bound == f64::INFINITY { "+Inf".to_owned() } else { bound.to_string() };
-        (labels.with(METRIC_NAME, &name).with("le", &le), f64_from_u64(below))
+        (labels.bucket(bound), f64_from_u64(below))
     };
     bounds.zip(counts).map(bucket).collect()
 }

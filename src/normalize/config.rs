@@ -1,10 +1,14 @@
 //! What logs call things, and what must never reach the disk.
 
+use std::time::Duration;
+
 /// Checked settings. `Default` is the contract's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     pub fields: Fields,
     pub redact: Redact,
+    /// How old a sample of a metric may be: for as long samples are kept.
+    pub sample_age_max: Duration,
 }
 
 /// Field names (paths with dots reach into objects), beside the names known for each platform.
@@ -48,6 +52,7 @@ impl Default for Config {
                 received_ids: Vec::new(),
             },
             redact: Redact::default(),
+            sample_age_max: Duration::from_hours(30 * 24),
         }
     }
 }

@@ -18,6 +18,22 @@ pub(crate) const PAST_MAX: Duration = Duration::from_hours(7 * 24);
 /// Clocks of honest machines are less far ahead than this.
 pub(crate) const FUTURE_MAX: Duration = Duration::from_mins(10);
 
+/// The longest that anything runs: Step Functions' limit for an execution is a year.
+pub(crate) const RUN_MAX: Duration = Duration::from_hours(366 * 24);
+
+/// Refuses the time of a sample that lies ahead, or further back than `age_max`, beyond which no sample is
+/// kept.
+pub(crate) fn sample(time: Timestamp, arrived: Timestamp, age_max: Duration) -> Result<(), String> {
+    if time > arrived.saturating_add(FUTURE_MAX) {
+        return Err(format!("the time {time} is more than 10 minutes ahead"));
+    }
+    if time < arrived.saturating_sub(age_max) {
+        let hours = age_max.as_secs() / 3600;
+        return Err(format!("the time {time} is too old: samples are kept for {hours} hours"));
+    }
+    Ok(())
+}
+
 /// A time that can be used, and the told one where that was absurd.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct EventTime {

@@ -6,8 +6,8 @@ use super::shorten::shorten;
 use super::{Normalized, Undecodable};
 use crate::number::usize_from_u32;
 use crate::signal::{
-    Batch, Facts, LogRecord, MessageRef, MetricPoint, MetricValue, Platform, Resource, Signal,
-    SignalKind, Span, Timestamp, TraceContext,
+    Batch, Facts, LogRecord, MessageRef, MetricPoint, MetricValue, Platform, Remark, Resource,
+    Signal, SignalKind, Span, Timestamp, TraceContext,
 };
 
 /// Longest free text shown, in bytes.
@@ -17,6 +17,7 @@ const TEXT_BYTES_MAX: usize = 40;
 pub fn text(normalized: &Normalized) -> String {
     let batch = &normalized.batch;
     let mut lines: Vec<String> = batch.signals.iter().map(|s| signal_text(batch, s)).collect();
+    lines.extend(batch.remarks.iter().map(remark));
     lines.extend(
         normalized.rejections.iter().map(|r| format!("rejected {}: {}", r.index, r.message)),
     );
@@ -27,6 +28,17 @@ pub fn text(normalized: &Normalized) -> String {
         batch.filtered
     ));
     lines.join("\n")
+}
+
+/// What was said about series beside their samples.
+pub fn remark(remark: &Remark) -> String {
+    match remark {
+        Remark::Metric(m) => format!("about {}: {:?} {:?} {:?}", m.name, m.kind, m.help, m.unit),
+        Remark::Exemplar { series, exemplar: e } => {
+            format!("exemplar of {series}: {} {} {}@{}", e.trace_id, e.others, e.value, e.t)
+        }
+        Remark::Target { labels, time } => format!("{labels} @{}", time.as_millis()),
+    }
 }
 
 /// What a body became, or why it became nothing.

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::{Answer, Options, Output, Query, Range};
 use crate::number::f64_from_i64;
 use crate::series::{RawSeries, STALE_NAN_BITS, Sample, SampleValue, SelectError, Selection};
-use crate::signal::{Labels, METRIC_NAME, Timestamp};
+use crate::signal::{Labels, METRIC_NAME};
 
 const QUERIES: [&str; 34] = [
     "a",
@@ -110,7 +110,7 @@ proptest! {
             let mut alone = Vec::new();
             let mut failed = None;
             for t in (0..=12).map(|i| start + i * step) {
-                match query.instant(Timestamp::from_millis(t), &options, &select) {
+                match query.instant(t, &options, &select) {
                     Ok(answer) => alone.extend(lines(&answer)),
                     Err(error) => failed = failed.or(Some(error)),
                 }
@@ -132,6 +132,6 @@ fn a_remark_is_made_of_all_steps_as_of_one() {
     let query = Query::parse("sum(rate(a[1m]))").unwrap();
     let range = Range { start: 30_000, end: 60_000, step: 10_000 };
     let whole = query.range(range, &Options::default(), &select).unwrap();
-    let one = query.instant(Timestamp::from_millis(60_000), &Options::default(), &select).unwrap();
+    let one = query.instant(60_000, &Options::default(), &select).unwrap();
     assert_eq!((whole.infos.len(), &whole.infos), (1, &one.infos));
 }

@@ -19,6 +19,7 @@ use super::notes::Notes;
 use super::stats::Reads;
 use super::value::{Element, Frame, Series, Value, Window};
 use super::{Answer, EvalError, Options, Output, Query, Range, Select};
+use crate::go_regex;
 use crate::number::{f64_from_i64, i64_from_f64};
 use crate::series::windows::within;
 use crate::series::{RawSeries, STALE_NAN_BITS, Sample, SampleValue, SelectError};
@@ -88,7 +89,7 @@ pub(super) fn range(
     check_steps(range)?;
     let expr = query.expr();
     if !matches!(expr.value_type(), Type::Scalar | Type::Vector) {
-        return Err(EvalError::Execution(format!(
+        return Err(EvalError::Invalid(format!(
             "invalid expression type {:?} for range query, must be Scalar or instant Vector",
             expr.value_type().documented()
         )));
@@ -264,7 +265,7 @@ impl<'q> Evaluator<'q> {
     fn millis(&self, expr: &DurationExpr) -> Result<i64, EvalError> {
         let millis = (self.seconds(expr) * 1000.0).round();
         if !(-9.2e18..9.2e18).contains(&millis) {
-            return Err(EvalError::Execution(format!("duration {expr} is out of range")));
+            return Err(EvalError::Invalid(format!("duration {expr} is out of range")));
         }
         Ok(i64_from_f64(millis))
     }
@@ -272,7 +273,7 @@ impl<'q> Evaluator<'q> {
     pub(super) fn positive(&self, expr: &DurationExpr) -> Result<i64, EvalError> {
         let millis = self.millis(expr)?;
         if millis <= 0 {
-            return Err(EvalError::Execution("duration must be greater than 0".to_owned()));
+            return Err(EvalError::Invalid("duration must be greater than 0".to_owned()));
         }
         Ok(millis)
     }
@@ -292,11 +293,11 @@ impl<'q> Evaluator<'q> {
     }
 
     /// Compiles a pattern that matches whole values, once a query.
-    pub(super) fn pattern(&self, pattern: &str) -> Result<Regex, regex::Error> {
+    pub(super) fn pattern(&self, pattern: &str) -> Result<Regex, go_regex::Error> {
         if let Some(regex) = self.patterns.borrow().get(pattern) {
             return Ok(regex.clone());
         }
-        let regex = Regex::new(&format!("^(?s:{pattern})$"))?;
+        let regex = go_regex::whole(pattern)?;
         self.patterns.borrow_mut().insert(pattern.to_owned(), regex.clone());
         Ok(regex)
     }

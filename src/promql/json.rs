@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use super::histogram::{Bucket, buckets, is_custom};
-use super::text::plain_number;
+use super::text::json_number;
 use super::{Answer, Output};
 use crate::number::f64_from_i64;
 use crate::series::{Histogram, RawSeries, Sample, SampleValue};
@@ -13,7 +13,7 @@ use crate::series::{Histogram, RawSeries, Sample, SampleValue};
 pub fn answer_json(answer: &Answer) -> Value {
     match &answer.output {
         Output::Scalar(t, x) => {
-            json!({"resultType": "scalar", "result": [seconds(*t), plain_number(*x)]})
+            json!({"resultType": "scalar", "result": [seconds(*t), json_number(*x)]})
         }
         Output::String(t, text) => json!({"resultType": "string", "result": [seconds(*t), text]}),
         Output::Vector(series) => {
@@ -34,7 +34,7 @@ fn seconds(millis: i64) -> Value {
 
 fn point(sample: &Sample) -> Value {
     match &sample.value {
-        SampleValue::Float(x) => json!([seconds(sample.t), plain_number(*x)]),
+        SampleValue::Float(x) => json!([seconds(sample.t), json_number(*x)]),
         SampleValue::Histogram(h) => json!([seconds(sample.t), histogram_json(h)]),
     }
 }
@@ -64,7 +64,7 @@ fn range_json(series: &RawSeries) -> Value {
 fn histogram_json(h: &Histogram) -> Value {
     let populated = buckets(h);
     let populated = populated.iter().filter(|bucket| bucket.count != 0.0);
-    let mut object = json!({"count": plain_number(h.count), "sum": plain_number(h.sum)});
+    let mut object = json!({"count": json_number(h.count), "sum": json_number(h.sum)});
     let shown: Vec<Value> = populated.map(|bucket| bucket_json(h, bucket)).collect();
     if !shown.is_empty() {
         object["buckets"] = shown.into();
@@ -83,7 +83,7 @@ fn bucket_json(h: &Histogram, bucket: &Bucket) -> Value {
     } else {
         i32::from(lower < 0.0)
     };
-    json!([rule, plain_number(lower), plain_number(upper), plain_number(count)])
+    json!([rule, json_number(lower), json_number(upper), json_number(count)])
 }
 
 #[cfg(test)]

@@ -144,6 +144,9 @@ pub struct ParseError {
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EvalError {
+    /// It makes no sense as it is asked, whatever the series hold.
+    #[error("{0}")]
+    Invalid(String),
     #[error("{0}")]
     Execution(String),
     #[error(transparent)]
@@ -211,17 +214,17 @@ impl Query {
         names.into_iter().collect()
     }
 
-    /// The value at one time.
+    /// The value at one time, milliseconds since the epoch.
     ///
     /// # Errors
     /// Where elements do not match as the expression says, or it would read too many samples.
     pub fn instant(
         &self,
-        at: Timestamp,
+        at: i64,
         options: &Options,
         select: &Select<'_>,
     ) -> Result<Answer, EvalError> {
-        evaluate::instant(self, at.as_millis(), options, select)
+        evaluate::instant(self, at, options, select)
     }
 
     /// The values at `start`, `start + step`, … up to `end`; at most 11,000 steps.

@@ -63,7 +63,7 @@ mod tests {
     use super::super::{Options, Output, Query};
     use super::*;
     use crate::series::{RawSeries, SampleValue, Selection};
-    use crate::signal::{Labels, METRIC_NAME, Timestamp};
+    use crate::signal::{Labels, METRIC_NAME};
 
     fn is_reset(before: (i64, i64), now: (i64, i64)) -> bool {
         let told = |(start, t)| Told { start, t };
@@ -96,8 +96,7 @@ mod tests {
         let held = RawSeries { starts: starts.to_vec(), ..RawSeries::new(labels, samples) };
         let select = |_: &Selection<'_>| Ok(vec![held.clone()]);
         let query = Query::parse(&format!("{function}(c_total[32s])")).unwrap();
-        let at = Timestamp::from_millis(30_000);
-        let answer = query.instant(at, &Options::default(), &select).unwrap();
+        let answer = query.instant(30_000, &Options::default(), &select).unwrap();
         let Output::Vector(series) = answer.output else { return String::new() };
         match series[0].samples[0].value {
             SampleValue::Float(x) => x.to_string(),

@@ -62,7 +62,7 @@ fn evaluated(series: &[&str], query: &str, range: Range) -> String {
         Err(error) => return format!("parse error: {error}"),
     };
     let answer = if range.start == range.end {
-        query.instant(Timestamp::from_millis(range.start), &Options::default(), &select)
+        query.instant(range.start, &Options::default(), &select)
     } else {
         query.range(range, &Options::default(), &select)
     };
@@ -122,10 +122,7 @@ fn errors_point_at_what_is_wrong() {
         "foo{a=~\"(\"}",
         &expect![[r#"
             foo{a=~"("}
-                   ^^^ error parsing regexp: regex parse error:
-                ^(?s:()$
-                 ^
-            error: unclosed group"#]],
+                   ^^^ error parsing regexp: error parsing regexp: missing closing )"#]],
     );
     check_error(
         "nope(foo)",
@@ -273,7 +270,7 @@ fn queries_have_limits() {
     };
     let query = Query::parse("x[5m]").unwrap();
     assert_eq!(
-        query.instant(Timestamp::from_millis(10), &options, &select),
+        query.instant(10, &options, &select),
         Err(EvalError::Select(SelectError::TooManySamples { max: 2 }))
     );
 }
@@ -289,7 +286,7 @@ fn a_query_shares_memory_counts_its_series_and_can_be_ended() {
     };
     let asked = |options: &Options| {
         let query = Query::parse("sum(x) + sum(y)").unwrap();
-        query.instant(Timestamp::from_millis(2), options, &select).map(drop)
+        query.instant(2, options, &select).map(drop)
     };
     let pool = Pool::new(30);
     assert_eq!(asked(&Options { pool: pool.clone(), ..Options::default() }), Ok(()));

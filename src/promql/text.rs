@@ -99,13 +99,23 @@ pub(crate) fn plain_number(x: f64) -> String {
 
 /// Go's `%g`: the shortest text, with an exponent below -4 and from 21 on.
 pub(crate) fn short_number(x: f64) -> String {
+    number_text(x, -4)
+}
+
+/// As the HTTP API writes values (`jsonutil.MarshalFloat`): with an exponent below 1e-6 and from 1e21 on.
+pub(super) fn json_number(x: f64) -> String {
+    number_text(x, -6)
+}
+
+/// The shortest text; with an exponent where that is less than `exponent_min`, or more than 20.
+fn number_text(x: f64, exponent_min: i32) -> String {
     if !x.is_finite() || x == 0.0 {
         return plain_number(x);
     }
     let scientific = format!("{x:e}");
     let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
     let exponent: i32 = exponent.parse().unwrap_or(0);
-    if (-4..21).contains(&exponent) {
+    if (exponent_min..21).contains(&exponent) {
         return plain_number(x);
     }
     let sign = if exponent < 0 { '-' } else { '+' };
@@ -175,6 +185,8 @@ mod tests {
         assert_eq!(both(f64::INFINITY), "+Inf +Inf");
         assert_eq!(both(-0.5), "-0.5 -0.5");
         assert_eq!(both(-0.0), "-0 -0");
+        let json = [1e-6, 9.9e-7, -1e-7, 1e20, -1e21].map(json_number);
+        assert_eq!(json.join(" "), "0.000001 9.9e-07 -1e-07 100000000000000000000 -1e+21");
     }
 
     #[test]

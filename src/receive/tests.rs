@@ -393,9 +393,10 @@ async fn a_delivery_is_named_by_its_protocol_or_its_key() {
 /// One series of version 1 with `n` samples; the last has no believable time.
 fn written(n: i64) -> Vec<u8> {
     use crate::normalize::remote_write::message::{Label, Sample, SeriesV1};
+    let now = Clock::wall().now().as_millis();
     let samples = (0..n).map(|i| Sample {
         value: 1.0,
-        timestamp: if i + 1 == n { -1 } else { 1_790_000_000_000 + i },
+        timestamp: if i + 1 == n { -1 } else { now + i },
         start_timestamp: 0,
     });
     let labels = vec![Label { name: b"__name__".to_vec(), value: b"m".to_vec() }];

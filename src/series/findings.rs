@@ -52,11 +52,19 @@ impl Series {
         let lost = lost.iter().filter(|(n, _)| *n > 0);
         let lost = lost.map(|(n, what)| ("dropped_series", format!("{what} ({n} so far)")));
         let full = self.table.full(super::store::second(self.now)).map(|name| {
-            let max = self.config().series_per_metric_max;
-            let message = format!(
-                "{name} has {max} series, the most that one metric may have; what names new ones goes \
-                 to {name}{{otel_metric_overflow=\"true\"}}, and gauges go nowhere"
-            );
+            let n = self.table.n_of(name);
+            let message = if self.table.overflows(name) {
+                format!(
+                    "{name} has {n} series, the most that there is room for; what names new ones goes to \
+                     {name}{{otel_metric_overflow=\"true\"}}"
+                )
+            } else {
+                format!(
+                    "{name} has {n} series, the most that there is room for; samples of new ones are \
+                     dropped: send fewer label sets, or raise `series.sampled_per_metric_max` and \
+                     `memory_max`"
+                )
+            };
             ("full_metric", message)
         });
         let finding = |(kind, message)| Finding { kind, message, since: self.now };

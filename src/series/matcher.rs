@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use regex::Regex;
 
+use crate::go_regex;
 use crate::signal::{Labels, Text};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +34,7 @@ enum Pattern {
 }
 
 impl Pattern {
-    fn new(text: &str) -> Result<Self, regex::Error> {
+    fn new(text: &str) -> Result<Self, go_regex::Error> {
         let is_plain = |text: &str| !text.contains(|c| r"\.+*?()|[]{}^$".contains(c));
         if let Some(prefix) = text.strip_suffix(".*").filter(|prefix| is_plain(prefix)) {
             return Ok(Self::Prefix(prefix.to_owned()));
@@ -43,7 +44,7 @@ impl Pattern {
         if values.iter().all(|value| is_plain(value)) {
             return Ok(Self::OneOf(values.into_iter().map(str::to_owned).collect()));
         }
-        Regex::new(&format!("^(?s:{text})$")).map(Self::Regex)
+        go_regex::whole(text).map(Self::Regex)
     }
 
     fn matches(&self, value: &str) -> bool {
@@ -63,7 +64,7 @@ impl PartialEq for Matcher {
 
 impl Matcher {
     /// Regular expressions match the whole value; a bad one is the error.
-    pub fn new(name: &str, op: MatchOp, value: &str) -> Result<Self, regex::Error> {
+    pub fn new(name: &str, op: MatchOp, value: &str) -> Result<Self, go_regex::Error> {
         let pattern = match op {
             MatchOp::Regex | MatchOp::NotRegex => Some(Pattern::new(value)?),
             MatchOp::Equal | MatchOp::NotEqual => None,
@@ -116,7 +117,7 @@ mod tests {
         let values =
             ["", "a", "b", "bc", "ab", "abc", "a.", "a\n", "A", "é", "éa", "ac", "a b", "b.*"];
         for pattern in patterns {
-            let Ok(whole) = Regex::new(&format!("^(?s:{pattern})$")) else {
+            let Ok(whole) = go_regex::whole(pattern) else {
                 assert!(Matcher::new("l", MatchOp::Regex, pattern).is_err(), "{pattern}");
                 continue;
             };

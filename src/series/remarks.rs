@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::signal::{Exemplar, Labels, MetricMetadata, Remark, Text};
+use crate::signal::{Exemplar, Labels, MetricMetadata, Text};
 
 /// Pushed metrics that are described. A Prometheus server with all common exporters has 5,000.
 const METRICS_MAX: usize = 20_000;
@@ -25,21 +25,16 @@ pub(super) struct Remarks {
 }
 
 impl Remarks {
-    pub(super) fn take(&mut self, remark: &Remark) {
-        match remark {
-            Remark::Metric(metadata) => {
-                let is_known = self.metrics.contains_key(&metadata.name);
-                if is_known || self.metrics.len() < METRICS_MAX {
-                    self.metrics.insert(Text::clone(&metadata.name), metadata.clone());
-                } else {
-                    self.dropped += 1;
-                }
-            }
-            Remark::Exemplar { series, exemplar } => self.exemplar(series, exemplar),
+    pub(super) fn describe(&mut self, metadata: &MetricMetadata) {
+        let is_known = self.metrics.contains_key(&metadata.name);
+        if is_known || self.metrics.len() < METRICS_MAX {
+            self.metrics.insert(Text::clone(&metadata.name), metadata.clone());
+        } else {
+            self.dropped += 1;
         }
     }
 
-    fn exemplar(&mut self, series: &Labels, exemplar: &Exemplar) {
+    pub(super) fn exemplar(&mut self, series: &Labels, exemplar: &Exemplar) {
         let held = self.exemplars.entry(series.clone()).or_default();
         let order = |e: &Exemplar| (e.t, Text::clone(&e.trace_id), e.value.to_bits());
         let Err(at) = held.binary_search_by_key(&order(exemplar), order) else { return };
@@ -108,21 +103,21 @@ impl Remarks {
 mod tests {
     use super::*;
 
-    fn exemplar(series: &str, t: i64) -> Remark {
+    fn take(remarks: &mut Remarks, series: &str, t: i64) {
         let exemplar = Exemplar {
             trace_id: format!("{t:x}").into(),
             others: Labels::default(),
             value: 1.0,
             t,
         };
-        Remark::Exemplar { series: Labels::of(&[("__name__", series)]), exemplar }
+        remarks.exemplar(&Labels::of(&[("__name__", series)]), &exemplar);
     }
 
     #[test]
     fn repeats_change_nothing_and_the_oldest_go_first() {
         let mut remarks = Remarks::default();
         for t in (0..150).rev().chain(0..150) {
-            remarks.take(&exemplar("a", t));
+            take(&mut remarks, "a", t);
         }
         let held: Vec<i64> =
             remarks.exemplars(0, 140).flat_map(|(_, held)| held).map(|e| e.t).collect();
@@ -133,7 +128,7 @@ mod tests {
     fn all_series_together_have_a_bound() {
         let mut remarks = Remarks::default();
         for i in 0..=i64::try_from(EXEMPLARS_MAX).unwrap() {
-            remarks.take(&exemplar(&format!("m{i}"), i));
+            take(&mut remarks, &format!("m{i}"), i);
         }
         assert!(remarks.n_exemplars <= EXEMPLARS_MAX / 2 + 1);
         assert!(remarks.exemplars.contains_key(&Labels::of(&[("__name__", "m20000")])));

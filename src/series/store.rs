@@ -16,7 +16,7 @@ use super::seal::Sealing;
 use super::slots::Zones;
 use super::table::{Admission, Data, ENTRY_BYTES, Entry, Kind, SeriesId, Table};
 use super::windows::Windows;
-use super::{Matcher, Sample};
+use super::{Matcher, Sample, SampleValue};
 use crate::number::{i64_from_u64, u64_from_usize};
 use crate::signal::{Exemplar, Labels, MetricMetadata, Remark, Timestamp};
 
@@ -28,8 +28,11 @@ pub struct Config {
     pub memory_max_bytes: u64,
     /// Bytes of all blocks on disk; at the bound the oldest block goes.
     pub size_max_bytes: u64,
-    /// Series of one metric; more go to one overflow series.
+    /// Series of one derived metric, or of one whose deltas are pushed; more go to one overflow series.
     pub series_per_metric_max: usize,
+    /// Series of one metric whose samples are pushed or scraped; more are dropped, since the samples of
+    /// several sources do not add up to anything.
+    pub sampled_per_metric_max: usize,
     /// How long after its time something may still be corrected in the usual way: nothing younger is
     /// sealed, or loses its second.
     pub allowed_lateness: Duration,
@@ -42,6 +45,7 @@ impl Default for Config {
             memory_max_bytes: 100 << 20,
             size_max_bytes: 10 << 30,
             series_per_metric_max: 2000,
+            sampled_per_metric_max: 50_000,
             allowed_lateness: Duration::from_mins(15),
         }
     }
@@ -248,10 +252,17 @@ impl Series {
     }
 
     fn resolve(&mut self, labels: &Labels, kind: Kind, bytes: usize) -> Option<&mut Entry> {
-        let admission = if self.bytes >= self.config.memory_max_bytes {
+        let Config { memory_max_bytes, series_per_metric_max, sampled_per_metric_max, .. } =
+            self.config;
+        // The last quarter is for what is derived: senders cannot blind us to their neighbours.
+        let (bytes_max, per_metric) = match kind {
+            Kind::Plain => (memory_max_bytes / 4 * 3, sampled_per_metric_max),
+            _ => (memory_max_bytes, series_per_metric_max),
+        };
+        let admission = if self.bytes >= bytes_max {
             Admission::Closed
         } else {
-            Admission::UpTo { per_metric: self.config.series_per_metric_max }
+            Admission::UpTo { per_metric }
         };
         let (entry, n_new) = self.table.resolve(labels, kind, admission, second(self.now))?;
         self.bytes += u64_from_usize(bytes + n_new * ENTRY_BYTES);
@@ -276,7 +287,13 @@ impl Series {
 
     /// Takes what was pushed about series.
     pub fn remark(&mut self, remark: &Remark) {
-        self.remarks.take(remark);
+        match remark {
+            Remark::Metric(metadata) => self.remarks.describe(metadata),
+            Remark::Exemplar { series, exemplar } => self.remarks.exemplar(series, exemplar),
+            Remark::Target { labels, time } => {
+                self.append(labels, Sample { t: time.as_millis(), value: SampleValue::Float(1.0) });
+            }
+        }
     }
 
     /// p99 over 15 min of (applied - event time) of what reached series of this metric.

@@ -156,7 +156,7 @@ pub(crate) struct Table {
     resolved: SeriesId,
     /// Until which second a metric's new label sets overflow.
     overflowing: BTreeMap<Text, i64>,
-    /// What went to an overflow series, or for plain samples nowhere.
+    /// What went to an overflow series, or for samples nowhere.
     pub(crate) overflowed: u64,
     /// What named a series of another kind, and was not taken.
     pub(crate) mismatched: u64,
@@ -212,7 +212,7 @@ impl Table {
         now: i64,
     ) -> Option<SeriesId> {
         let family = family_of(labels);
-        let n_held = self.by_name.get(labels.name()).map_or(0, Vec::len);
+        let n_held = self.n_of(labels.name());
         let n_new = family.iter().filter(|member| member.name() == labels.name()).count();
         let overflowing = self.overflowing.get(labels.name()).is_some_and(|until| now < *until);
         let has_room = match admission {
@@ -224,10 +224,10 @@ impl Table {
             return self.by_labels.get(labels).copied();
         }
         self.overflowed += 1;
+        self.overflowing.insert(labels.name().into(), now.saturating_add(OVERFLOW_FOR));
         if kind == Kind::Plain {
             return None;
         }
-        self.overflowing.insert(labels.name().into(), now.saturating_add(OVERFLOW_FOR));
         let labels = Labels::of(&[(METRIC_NAME, labels.name()), (OVERFLOW, "true")]);
         if !self.by_labels.contains_key(&labels) {
             self.create(vec![labels.clone()], kind);
@@ -271,6 +271,17 @@ impl Table {
     /// Names of which new label sets overflow.
     pub(crate) fn full(&self, now: i64) -> impl Iterator<Item = &Text> {
         self.overflowing.iter().filter(move |(_, until)| now < **until).map(|(name, _)| name)
+    }
+
+    /// How many series a metric has.
+    pub(crate) fn n_of(&self, name: &str) -> usize {
+        self.by_name.get(name).map_or(0, Vec::len)
+    }
+
+    /// Whether a metric's new label sets have an overflow series, and are not dropped.
+    pub(crate) fn overflows(&self, name: &str) -> bool {
+        let labels = Labels::of(&[(METRIC_NAME, name), (OVERFLOW, "true")]);
+        self.by_labels.contains_key(&labels)
     }
 
     pub(crate) fn has_histograms(&self, name: &str) -> bool {

@@ -278,7 +278,29 @@ fn more_series_than_the_bound_go_to_one_overflow_series_and_are_counted() {
         c{otel_metric_overflow="true"} 1@10000
     "#]]
     .assert_eq(&select(&series, &matchers, 9_000, 10_000));
-    assert_eq!(series.overflowed(), 4);
+    // Each of the four contributions to a third and a fourth series; samples have their own bound.
+    assert_eq!(series.overflowed(), 3);
+    assert_eq!(series.n_series(), 6);
+}
+
+#[test]
+fn samples_beyond_the_bound_of_their_metric_are_dropped_and_told() {
+    let mut series = Series::new(Config { sampled_per_metric_max: 2, ..Config::default() });
+    apply(
+        &mut series,
+        "append g,a=1 1 1\nappend g,a=2 1 1\nappend g,a=3 1 1\nappend g,a=1 2 5\ntick 10",
+    );
+    expect![[r#"
+        g{a="1"} 1@1 5@2
+        g{a="2"} 1@1
+    "#]]
+    .assert_eq(&select(&series, &[Matcher::equal(METRIC_NAME, "g")], 0, 10_000));
+    assert_eq!(series.overflowed(), 1);
+    let told: Vec<String> = series.findings().into_iter().map(|finding| finding.message).collect();
+    assert!(
+        matches!(&told[..], [one] if one.starts_with("g has 2 series, the most that there is room for; samples of new ones are dropped")),
+        "{told:?}"
+    );
 }
 
 #[test]
@@ -466,7 +488,7 @@ fn findings_say_what_is_full_lost_or_less_exact() {
         series.findings().iter().map(|f| format!("{}: {}\n", f.kind, f.message)).collect();
     expect![[r#"
         dropped_series: samples or deltas named a series of another kind and were not taken; rename their metric (1 so far)
-        full_metric: c has 2 series, the most that one metric may have; what names new ones goes to c{otel_metric_overflow="true"}, and gauges go nowhere
+        full_metric: c has 3 series, the most that there is room for; what names new ones goes to c{otel_metric_overflow="true"}
         merged_buckets: throughline_queue_lag_seconds{queue="q"} spans so many values that its buckets were merged; its quantiles hold within 4.4 %, others' within 2.2 %
     "#]]
     .assert_eq(&text);

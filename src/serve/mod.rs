@@ -293,10 +293,18 @@ impl Views {
         + Send
         + 'static,
     ) -> Result<promql::Answer, QueryError> {
-        let computed = self.compute(timeout, move |asking| {
-            run(asking.options, &select_from(&asking.views.series))
-        });
-        let answer = computed.await.and_then(|answer| Ok(answer?));
+        let asked =
+            move |asking: &Asking<'_>| Ok(run(asking.options, &select_from(&asking.views.series))?);
+        self.ask(timeout, asked).await
+    }
+
+    /// Asks the store for one thing; a bound that it meets is counted. See [`Views::compute`].
+    pub(crate) async fn ask<T: Send + 'static>(
+        &self,
+        timeout: Option<Duration>,
+        run: impl FnOnce(&Asking<'_>) -> Result<T, QueryError> + Send + 'static,
+    ) -> Result<T, QueryError> {
+        let answer = self.compute(timeout, run).await.flatten();
         if let Some(limit) = answer.as_ref().err().and_then(QueryError::limit) {
             QueryLimited { limit }.emit(&self.metrics);
         }
@@ -354,7 +362,7 @@ impl Asking<'_> {
     /// The series of a query at one time; none where it fails or meets a bound, which is counted.
     pub(crate) fn instant(&self, query: &str, at: Timestamp) -> Vec<RawSeries> {
         let asked = |query: &promql::Query| {
-            query.instant(at, self.options, &select_from(&self.views.series))
+            query.instant(at.as_millis(), self.options, &select_from(&self.views.series))
         };
         self.answered(query, asked)
     }

@@ -53,6 +53,18 @@ impl Params {
         })
     }
 
+    /// As Go reads it (`strconv.ParseBool`).
+    pub(super) fn flag(&self, name: &str, absent: bool) -> Result<bool, String> {
+        match self.get(name) {
+            None => Ok(absent),
+            Some("0" | "f" | "F" | "false" | "False" | "FALSE") => Ok(false),
+            Some("1" | "t" | "T" | "true" | "True" | "TRUE") => Ok(true),
+            Some(text) => {
+                Err(format!("invalid parameter \"{name}\": \"{text}\" is neither true nor false"))
+            }
+        }
+    }
+
     pub(super) fn number(&self, name: &str) -> Result<Option<usize>, String> {
         let Some(text) = self.get(name) else { return Ok(None) };
         text.parse()

@@ -17,11 +17,13 @@ use crate::evaluate::RuleFilter;
 use crate::promql::limits::Stop;
 use crate::promql::{self, EvalError, Output, Query, Range};
 use crate::series::{self, Matcher};
-use crate::signal::{Exemplar, Fnv128, Labels, Timestamp};
+use crate::signal::{Exemplar, Fnv128, Labels};
 
 /// Points of one series that a range query may give; Prometheus's limit.
 const POINTS_MAX: i64 = 11_000;
 
+/// Warnings, and infos, that are shown; Prometheus's limit.
+const NOTES_MAX: usize = 10;
 /// Prometheus's words.
 const TRUNCATED: &str = "results truncated due to limit";
 
@@ -60,6 +62,9 @@ impl From<QueryError> for Failure {
             QueryError::Execution(EvalError::Stopped(Stop::Canceled)) => {
                 (StatusCode::SERVICE_UNAVAILABLE, "canceled")
             }
+            QueryError::Execution(EvalError::Invalid(message)) => {
+                return Self::bad(format!("invalid parameter \"query\": {message}"));
+            }
             QueryError::Execution(_) => (StatusCode::UNPROCESSABLE_ENTITY, "execution"),
             QueryError::Stopped => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
         };
@@ -81,26 +86,52 @@ fn success(data: Value) -> Json<Value> {
 
 /// An answer with its notes, cut at `limit` series as Prometheus does it.
 fn answered(mut answer: promql::Answer, params: &Params) -> Result<Json<Value>, Failure> {
-    if let Output::Vector(series) | Output::Matrix(series) = &mut answer.output {
-        let limit = limit(params)?;
-        if series.len() > limit {
-            series.truncate(limit);
-            answer.warnings.push(TRUNCATED.to_owned());
-        }
+    let limit = limit(params)?;
+    if let Output::Vector(series) | Output::Matrix(series) = &mut answer.output
+        && series.len() > limit
+    {
+        series.truncate(limit);
+        answer.warnings.push(TRUNCATED.to_owned());
     }
     let mut body = json!({"status": "success", "data": promql::json::answer_json(&answer)});
-    for (name, texts) in [("warnings", &answer.warnings), ("infos", &answer.infos)] {
+    for (name, kind, texts) in
+        [("warnings", "warning", answer.warnings), ("infos", "info", answer.infos)]
+    {
         if !texts.is_empty() {
-            body[name] = json!(texts);
+            body[name] = json!(first(kind, texts));
         }
     }
     Ok(Json(body))
 }
 
+/// The first notes of a kind, and how many there are beside them.
+fn first(kind: &str, mut notes: Vec<String>) -> Vec<String> {
+    let n_more = notes.len().saturating_sub(NOTES_MAX);
+    notes.truncate(NOTES_MAX);
+    if n_more > 0 {
+        notes.push(format!("{n_more} more {kind} annotations omitted"));
+    }
+    notes
+}
+
 /// The client's own bound on how long a query may take.
 fn timeout(params: &Params) -> Result<Option<Duration>, Failure> {
-    let millis = params.step_millis("timeout").map_err(Failure::bad)?;
+    duration(params, "timeout")
+}
+
+/// How old a sample may be that stands for its series, where the client says so.
+fn lookback(params: &Params) -> Result<Option<Duration>, Failure> {
+    duration(params, "lookback_delta")
+}
+
+fn duration(params: &Params, name: &str) -> Result<Option<Duration>, Failure> {
+    let millis = params.step_millis(name).map_err(Failure::bad)?;
     Ok(millis.and_then(|millis| u64::try_from(millis).ok()).map(Duration::from_millis))
+}
+
+fn looking_back(options: &promql::Options, lookback: Option<Duration>) -> promql::Options {
+    let options = options.clone();
+    promql::Options { lookback: lookback.unwrap_or(options.lookback), ..options }
 }
 
 /// 0 or absent: none.
@@ -113,10 +144,14 @@ fn parse(params: &Params) -> Result<Query, Failure> {
     let text = params
         .get("query")
         .ok_or_else(|| Failure::bad("invalid parameter \"query\": it is missing"))?;
-    Query::parse(text).map_err(|error| {
-        let (line, column) = position(text, error.at);
-        Failure::bad(format!("invalid parameter \"query\": {line}:{column}: parse error: {error}"))
-    })
+    Query::parse(text).map_err(|error| unreadable("query", text, &error))
+}
+
+fn unreadable(parameter: &str, text: &str, error: &promql::ParseError) -> Failure {
+    let (line, column) = position(text, error.at);
+    Failure::bad(format!(
+        "invalid parameter \"{parameter}\": {line}:{column}: parse error: {error}"
+    ))
 }
 
 /// Line and column, from 1, of a byte offset.
@@ -129,11 +164,12 @@ fn position(text: &str, at: usize) -> (usize, usize) {
 async fn query(State(views): State<Views>, params: Params) -> Result<Json<Value>, Failure> {
     let at = params.millis("time").map_err(Failure::bad)?;
     let query = parse(&params)?;
-    let at = at.map_or_else(|| views.clock.now(), Timestamp::from_millis);
-    let answer = views
-        .query(timeout(&params)?, move |options, select| query.instant(at, options, select))
-        .await?;
-    answered(answer, &params)
+    let at = at.unwrap_or_else(|| views.clock.now().as_millis());
+    let lookback = lookback(&params)?;
+    let asked = move |options: &promql::Options, select: &promql::Select<'_>| {
+        query.instant(at, &looking_back(options, lookback), select)
+    };
+    answered(views.query(timeout(&params)?, asked).await?, &params)
 }
 
 async fn query_range(State(views): State<Views>, params: Params) -> Result<Json<Value>, Failure> {
@@ -154,12 +190,11 @@ async fn query_range(State(views): State<Views>, params: Params) -> Result<Json<
         ));
     }
     let query = parse(&params)?;
-    let answer = views
-        .query(timeout(&params)?, move |options, select| {
-            query.range(Range { start, end, step }, options, select)
-        })
-        .await?;
-    answered(answer, &params)
+    let lookback = lookback(&params)?;
+    let asked = move |options: &promql::Options, select: &promql::Select<'_>| {
+        query.range(Range { start, end, step }, &looking_back(options, lookback), select)
+    };
+    answered(views.query(timeout(&params)?, asked).await?, &params)
 }
 
 /// Exemplars of the series that the query selects. Grafana's probe sends times in milliseconds and
@@ -170,6 +205,11 @@ async fn query_exemplars(
 ) -> Result<Json<Value>, Failure> {
     let start = params.millis("start").map_err(Failure::bad)?.unwrap_or(0);
     let end = params.millis("end").map_err(Failure::bad)?.unwrap_or(i64::MAX);
+    if end < start {
+        return Err(Failure::bad(
+            "invalid parameter \"end\": end timestamp must not be before start time",
+        ));
+    }
     let query = parse(&params)?;
     let look = move |asking: &Asking<'_>| {
         let mut found: BTreeMap<Labels, Vec<Exemplar>> = BTreeMap::new();
@@ -182,7 +222,7 @@ async fn query_exemplars(
         }
         Ok(found)
     };
-    let found = views.compute(None, look).await.flatten()?;
+    let found = views.ask(None, look).await?;
     let one = |(labels, exemplars): (Labels, Vec<Exemplar>)| {
         let exemplars: Vec<Value> = exemplars.iter().map(exemplar_json).collect();
         json!({"seriesLabels": labels, "exemplars": exemplars})
@@ -209,8 +249,8 @@ fn selected(params: &Params, needs_match: NeedsMatch) -> Result<Selected, Failur
     let end = params.millis("end").map_err(Failure::bad)?.unwrap_or(i64::MAX);
     let mut selectors = Vec::new();
     for text in params.all("match[]") {
-        let matchers = promql::parse_matchers(text)
-            .map_err(|error| Failure::bad(format!("invalid parameter \"match[]\": {error}")))?;
+        let matchers =
+            promql::parse_matchers(text).map_err(|error| unreadable("match[]", text, &error))?;
         selectors.push(matchers);
     }
     if selectors.is_empty() {
@@ -242,12 +282,12 @@ fn limited<T: serde::Serialize>(mut list: Vec<T>, params: &Params) -> Result<Jso
 
 async fn labels(State(views): State<Views>, params: Params) -> Result<Json<Value>, Failure> {
     let Selected { selectors, range } = selected(&params, NeedsMatch::No)?;
-    let found = views.compute(None, move |asking| {
+    let found = views.ask(None, move |asking| {
         united(asking, &selectors, |matchers, goes_on| {
             series::label_names_shared(&asking.views.series, matchers, range, goes_on)
         })
     });
-    limited(found.await.flatten()?, &params)
+    limited(found.await?, &params)
 }
 
 async fn label_values(
@@ -257,12 +297,12 @@ async fn label_values(
 ) -> Result<Json<Value>, Failure> {
     let name = unescape(&name);
     let Selected { selectors, range } = selected(&params, NeedsMatch::No)?;
-    let found = views.compute(None, move |asking| {
+    let found = views.ask(None, move |asking| {
         united(asking, &selectors, |matchers, goes_on| {
             series::label_values_shared(&asking.views.series, &name, matchers, range, goes_on)
         })
     });
-    limited(found.await.flatten()?, &params)
+    limited(found.await?, &params)
 }
 
 /// What is found for any of the selectors, ascending, each once; an error where the time was over before
@@ -303,16 +343,20 @@ fn unescape(name: &str) -> String {
 
 async fn all_series(State(views): State<Views>, params: Params) -> Result<Json<Value>, Failure> {
     let Selected { selectors, range } = selected(&params, NeedsMatch::Yes)?;
-    let found = views.compute(None, move |asking| {
+    let found = views.ask(None, move |asking| {
         united(asking, &selectors, |matchers, goes_on| {
             series::label_sets_shared(&asking.views.series, matchers, range, goes_on)
         })
     });
-    limited(found.await.flatten()?, &params)
+    limited(found.await?, &params)
 }
 
 async fn metadata(State(views): State<Views>, params: Params) -> Result<Json<Value>, Failure> {
-    let limit = params.number("limit").map_err(Failure::bad)?.unwrap_or(usize::MAX);
+    let limit = match params.get("limit") {
+        // Prometheus's own default, which clients send along.
+        Some("-1") => usize::MAX,
+        _ => params.number("limit").map_err(Failure::bad)?.unwrap_or(usize::MAX),
+    };
     let all = views.series.read().unwrap_or_else(std::sync::PoisonError::into_inner).metadata();
     let wanted = all
         .iter()
@@ -337,7 +381,7 @@ async fn rules(State(views): State<Views>, params: Params) -> Result<Json<Value>
         rule_names: texts("rule_name[]"),
         groups: texts("rule_group[]"),
         files: texts("file[]"),
-        exclude_alerts: params.get("exclude_alerts") == Some("true"),
+        exclude_alerts: params.flag("exclude_alerts", false).map_err(Failure::bad)?,
         selectors: selected(&params, NeedsMatch::No)?.selectors,
     };
     let mut shown = views

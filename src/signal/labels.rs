@@ -40,6 +40,13 @@ impl Labels {
         Some(&self.0[at].1)
     }
 
+    /// The series of a classic histogram's bucket up to `bound`; these are the histogram's labels.
+    #[must_use]
+    pub fn bucket(&self, bound: f64) -> Self {
+        let le = if bound == f64::INFINITY { "+Inf".to_owned() } else { bound.to_string() };
+        self.with(METRIC_NAME, &format!("{}_bucket", self.name())).with("le", &le)
+    }
+
     /// The metric's name, empty where there is none.
     pub fn name(&self) -> &str {
         // It sorts before all names in lower case.

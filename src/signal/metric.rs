@@ -112,7 +112,15 @@ pub enum ResetHint {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Remark {
     Metric(MetricMetadata),
-    Exemplar { series: Labels, exemplar: Exemplar },
+    Exemplar {
+        series: Labels,
+        exemplar: Exemplar,
+    },
+    /// What a sender's resource says of itself: the series `target_info`, 1 at this time.
+    Target {
+        labels: Labels,
+        time: Timestamp,
+    },
 }
 
 /// What kind of thing a metric is, as Prometheus's metadata has it.
@@ -149,4 +157,9 @@ pub struct Exemplar {
     pub value: f64,
     /// Milliseconds since the epoch.
     pub t: i64,
+}
+
+impl Exemplar {
+    /// Of all labels, names and values together, in characters (`OpenMetrics` 1.0).
+    pub const CHARS_MAX: usize = 128;
 }

@@ -9,6 +9,7 @@ use regex::Regex;
 
 use super::go_number::{exact, significant};
 use super::{LABEL, SHOW};
+use crate::go_regex;
 use crate::number::{f64_from_i64, f64_from_u64, i64_from_f64};
 use crate::signal::{Labels, Timestamp, parse_duration};
 
@@ -146,7 +147,7 @@ pub(crate) fn label(labels: &Value, name: &str) -> Value {
 }
 
 pub(crate) fn regex(pattern: &str) -> Result<Regex, TemplateError> {
-    Regex::new(pattern).map_err(|error| failed(format!("bad regular expression: {error}")))
+    go_regex::anywhere(pattern).map_err(|error| failed(format!("bad regular expression: {error}")))
 }
 
 fn link(expression: &str, tab: &str) -> String {

@@ -167,6 +167,57 @@ async fn grafana_finds_what_it_asks_of_prometheus() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_query_cannot_mean_is_refused_and_times_and_values_are_prometheus_s() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (daemon, base) = daemon(dir.path(), &[]).await;
+    let later = base + 400;
+    check(
+        &daemon,
+        base,
+        &[
+            "POST /api/v1/query | query=time()&time=-10",
+            "POST /api/v1/query | query=time()&time=4e10",
+            "POST /api/v1/query | query=vector(1e21)&time=4",
+            "POST /api/v1/query | query=vector(1e-7)&time=4",
+            "POST /api/v1/query_range | query=jobs_total[5m]&start=BASE&end=BASE&step=15",
+            "POST /api/v1/query | query=jobs_total[0s]&time=BASE",
+            "POST /api/v1/query | query=rate(jobs_total[5m-10m])&time=BASE",
+            "POST /api/v1/query | query=rate(jobs_total[step()])&time=BASE",
+            &format!("POST /api/v1/query | query=count(jobs_total @ {later})&time=BASE"),
+            &format!(
+                "POST /api/v1/query | query=count(jobs_total @ {later})&time=BASE&lookback_delta=10m"
+            ),
+            "POST /api/v1/query | query=jobs_total&time=BASE&lookback_delta=-1s",
+            "POST /api/v1/query | query=1&time=BASE&limit=-1",
+            "GET /api/v1/query_exemplars?query=jobs_total&start=2&end=1",
+            "POST /api/v1/series | match[]={job=shop}",
+            "GET /api/v1/metadata?limit=-1&metric=jobs_total",
+            "GET /api/v1/rules?exclude_alerts=maybe",
+        ],
+        expect![[r#"
+            200 {"data":{"result":[-10,"-10"],"resultType":"scalar"},"status":"success"}
+            200 {"data":{"result":[40000000000,"40000000000"],"resultType":"scalar"},"status":"success"}
+            200 {"data":{"result":[{"metric":{},"value":[4,"1e+21"]}],"resultType":"vector"},"status":"success"}
+            200 {"data":{"result":[{"metric":{},"value":[4,"1e-07"]}],"resultType":"vector"},"status":"success"}
+            400 {"error":"invalid parameter \"query\": invalid expression type \"range vector\" for range query, must be Scalar or instant Vector","errorType":"bad_data","status":"error"}
+            400 {"error":"invalid parameter \"query\": 1:11: parse error: duration must be greater than 0","errorType":"bad_data","status":"error"}
+            400 {"error":"invalid parameter \"query\": duration must be greater than 0","errorType":"bad_data","status":"error"}
+            400 {"error":"invalid parameter \"query\": duration must be greater than 0","errorType":"bad_data","status":"error"}
+            200 {"data":{"result":[],"resultType":"vector"},"status":"success"}
+            200 {"data":{"result":[{"metric":{},"value":[BASE,"2"]}],"resultType":"vector"},"status":"success"}
+            400 {"error":"invalid parameter \"lookback_delta\": \"-1s\" is not a positive duration","errorType":"bad_data","status":"error"}
+            400 {"error":"invalid parameter \"limit\": \"-1\" is not a whole number","errorType":"bad_data","status":"error"}
+            400 {"error":"invalid parameter \"end\": end timestamp must not be before start time","errorType":"bad_data","status":"error"}
+            400 {"error":"invalid parameter \"match[]\": 1:6: parse error: unexpected identifier \"shop\" in label matching, expected string","errorType":"bad_data","status":"error"}
+            200 {"data":{"jobs_total":[{"help":"Jobs done.","type":"counter","unit":""}]},"status":"success"}
+            400 {"error":"invalid parameter \"exclude_alerts\": \"maybe\" is neither true nor false","errorType":"bad_data","status":"error"}
+        "#]],
+    )
+    .await;
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn rules_come_page_by_page_and_by_their_labels() {
     let dir = tempfile::tempdir().expect("a folder");
     let (daemon, base) = daemon(dir.path(), &[]).await;

@@ -167,7 +167,7 @@ fn check_pinned(
 ) -> Result<(), String> {
     let query = Query::parse(&case.expr).map_err(|error| error.to_string())?;
     let Some(pinned) = query.pinned(Timestamp::from_millis(at)) else { return Ok(()) };
-    let times = if at == 0 { vec![1000] } else { vec![0, at / 5, 10 * at] };
+    let times = if at == 0 { vec![-1000, 0, 1000] } else { vec![-10 * at, 0, at / 5, at, 10 * at] };
     for time in times {
         let asked = Case { expr: pinned.to_string(), when: When::Instant(time), ..case.clone() };
         let answer =
@@ -191,7 +191,7 @@ fn evaluate(case: &Case, storage: &Storage) -> Result<Answer, String> {
     let select = |selection: &throughline::series::Selection<'_>| Ok(storage.select(selection));
     let options = Options::default();
     let answer = match case.when {
-        When::Instant(at) => query.instant(Timestamp::from_millis(at), &options, &select),
+        When::Instant(at) => query.instant(at, &options, &select),
         When::Range(range) => query.range(range, &options, &select),
     };
     answer.map_err(|error| error.to_string())

@@ -4,6 +4,7 @@
 
 use regex::Regex;
 
+use crate::go_regex;
 use crate::signal::{Labels, Text};
 
 /// One rule; `Default`s are Prometheus's.
@@ -73,9 +74,9 @@ impl Action {
 /// A pattern that must fit the whole text.
 ///
 /// # Errors
-/// As the regex crate tells them.
-pub fn pattern(text: &str) -> Result<Regex, regex::Error> {
-    Regex::new(&format!("^(?s:{text})$"))
+/// As Go tells them.
+pub fn pattern(text: &str) -> Result<Regex, go_regex::Error> {
+    go_regex::whole(text)
 }
 
 /// The labels after all rules; None where a rule drops the series.

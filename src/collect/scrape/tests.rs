@@ -19,8 +19,9 @@ use super::*;
 use crate::clock::Clock;
 use crate::collect;
 use crate::normalize::exposition::Format;
+use crate::normalize::show;
 use crate::receive::Delivery;
-use crate::signal::{Labels, MetricValue, Receiver, Remark, SignalKind};
+use crate::signal::{Labels, MetricValue, Receiver, SignalKind};
 
 fn job(targets: &[&str]) -> Job {
     Job {
@@ -64,14 +65,7 @@ fn show(batch: &Batch) -> String {
     lines.sort();
     let mut out: String = lines.concat();
     for remark in &batch.remarks {
-        match remark {
-            Remark::Metric(metric) => {
-                let _ = writeln!(out, "# {} {:?} {}", metric.name, metric.kind, metric.help);
-            }
-            Remark::Exemplar { series, exemplar } => {
-                let _ = writeln!(out, "# {series} {} {}", exemplar.trace_id, exemplar.t);
-            }
-        }
+        let _ = writeln!(out, "# {}", show::remark(remark));
     }
     if batch.rejected > 0 {
         let _ = writeln!(out, "{} rejected", batch.rejected);
@@ -146,7 +140,7 @@ fn a_series_that_vanishes_ends_and_so_does_all_of_a_failed_scrape() {
             scrape_series_added{instance="h:1", job="j"} 2 @1000
             told{instance="h:1", job="j"} 3 @500
             up{instance="h:1", job="j"} 1 @1000
-            # a Counter Things.
+            # about a: Counter "Things." ""
             --
             a{instance="h:1", job="j"} 2 @2000
             b{instance="h:1", job="j", x="1"} Stale @2000

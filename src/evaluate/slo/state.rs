@@ -187,8 +187,10 @@ fn events(slo: &Slo, window: Duration, now: Timestamp, select: &Select<'_>) -> E
 
 fn ratio_of(text: &str, now: Timestamp, select: &Select<'_>) -> Option<f64> {
     let options = Options { samples_max: SAMPLES_MAX, ..Options::default() };
-    let answer =
-        Query::parse(text).ok()?.instant(now, &options, &|selection| select(selection)).ok()?;
+    let answer = Query::parse(text)
+        .ok()?
+        .instant(now.as_millis(), &options, &|selection| select(selection))
+        .ok()?;
     let value = match answer.output {
         Output::Scalar(_, value) => value,
         // The worst of several, as Sloth's alerts take the max.

@@ -402,11 +402,9 @@ fn pages(n_bad: f64, n_all: f64) -> bool {
         series("throughline_slo_events_total", n_all),
     ];
     let query = &groups[0].rules[0].query;
-    let answer = query.instant(
-        Timestamp::from_millis(103_600_000),
-        &crate::promql::Options::default(),
-        &|selection| Ok(within(&all, selection)),
-    );
+    let answer = query.instant(103_600_000, &crate::promql::Options::default(), &|selection| {
+        Ok(within(&all, selection))
+    });
     matches!(answer.expect("a result").output, crate::promql::Output::Vector(v) if !v.is_empty())
 }
 

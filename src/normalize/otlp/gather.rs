@@ -3,21 +3,25 @@
 //! In: raw records in the body's order, each under its resource. Out: a [`Normalized`] batch. Every
 //! record that comes in is either a signal or a rejection.
 
+use std::collections::BTreeMap;
+
 use crate::normalize::aws_events;
+use crate::normalize::event_time::{self, FUTURE_MAX};
 use crate::normalize::redact::Redactor;
 use crate::normalize::semconv::{self, LinkView, SpanView, log_fields};
 use crate::normalize::shorten::shorten;
 use crate::normalize::{Config, Normalized, Origin, Rejection, Undecodable};
 use crate::number::u32_from_usize;
 use crate::signal::{
-    Attributes, Batch, Fnv128, LogRecord, MetricPoint, Receiver, Resource, Severity, Signal,
-    SignalKind, Span, SpanLink, Text, Timestamp, TraceContext, Value, span_identity,
+    Attributes, Batch, Fnv128, LogRecord, MetricPoint, Receiver, Remark, Resource, Severity,
+    Signal, SignalKind, Span, SpanLink, Text, Timestamp, TraceContext, Value, span_identity,
 };
 
 use super::RECORDS_MAX;
 use super::id::Id;
 use super::intern::Interner;
 use super::json_reader::Reader;
+use super::metric_series;
 use super::record::{RawLink, RawLog, RawSpan, span_kind, span_status};
 
 /// Longest span, metric or attribute name kept, in bytes.
@@ -35,6 +39,8 @@ pub(super) struct Gather<'c> {
     texts: Interner,
     batch: Batch,
     rejections: Vec<Rejection>,
+    /// The time of the newest point of a resource, milliseconds since the epoch.
+    newest_points: BTreeMap<u32, Timestamp>,
     /// Records seen so far: the next one's index.
     n_records: usize,
 }
@@ -48,11 +54,17 @@ impl<'c> Gather<'c> {
             texts: Interner::new(),
             batch: Batch::new(receiver, origin.arrived),
             rejections: Vec::new(),
+            newest_points: BTreeMap::new(),
             n_records: 0,
         }
     }
 
     pub(super) fn finish(mut self) -> Normalized {
+        for (resource, time) in std::mem::take(&mut self.newest_points) {
+            if let Some(labels) = metric_series::target_info(resource, &mut self) {
+                self.remark(Remark::Target { labels, time });
+            }
+        }
         self.batch.rejected = u32_from_usize(self.rejections.len());
         Normalized { batch: self.batch, rejections: self.rejections }
     }
@@ -175,6 +187,8 @@ impl<'c> Gather<'c> {
         match read {
             Ok(point) => {
                 self.count(0)?;
+                let newest = self.newest_points.entry(resource).or_insert(point.time);
+                *newest = point.time.max(*newest);
                 let identity = Fnv128::default()
                     .field(b"metric")
                     .field(&point.labels.fingerprint().to_be_bytes())
@@ -185,6 +199,22 @@ impl<'c> Gather<'c> {
             }
             Err(message) => self.reject(0, message),
         }
+    }
+
+    pub(super) fn remark(&mut self, remark: Remark) {
+        if self.batch.remarks.len() < RECORDS_MAX {
+            self.batch.remarks.push(remark);
+        }
+    }
+
+    /// The latest time that is believed.
+    pub(super) fn latest(&self) -> Timestamp {
+        self.origin.arrived.saturating_add(FUTURE_MAX)
+    }
+
+    /// Refuses the time of a sample that would be kept for no query.
+    pub(super) fn sample_time(&self, time: Timestamp) -> Result<(), String> {
+        event_time::sample(time, self.origin.arrived, self.config.sample_age_max)
     }
 
     fn push(&mut self, identity: Option<u128>, resource: u32, kind: SignalKind) {
@@ -205,7 +235,7 @@ impl<'c> Gather<'c> {
         if raw.parent_id == Id::Bad {
             return Err("the parent's span id is not 8 bytes");
         }
-        let (start, end) = times(raw.start, raw.end)?;
+        let (start, end) = times(raw.start, raw.end, self.latest())?;
         let mut attributes = raw.attributes;
         self.redactor.attributes(&mut attributes);
         let links = self.links(raw.links);
@@ -330,8 +360,9 @@ fn span_link(link: &LinkView) -> Option<SpanLink> {
     Some(SpanLink { trace_id, span_id: span_id?, message_id: link.message_id() })
 }
 
-/// Start and end; an end that is missing or earlier is the start, a start that is missing the end.
-fn times(start: u64, end: u64) -> Result<(Timestamp, Timestamp), &'static str> {
+/// Start and end; an end that is missing or earlier is the start, a start that is missing the end. What lies
+/// ahead, or takes longer than anything runs, is a broken clock's.
+fn times(start: u64, end: u64, latest: Timestamp) -> Result<(Timestamp, Timestamp), &'static str> {
     if start > TIME_MAX || end > TIME_MAX {
         return Err("the span's time is out of range");
     }
@@ -339,7 +370,14 @@ fn times(start: u64, end: u64) -> Result<(Timestamp, Timestamp), &'static str> {
     if start == 0 {
         return Err("the span has no time");
     }
-    Ok((Timestamp::from_nanos(start), Timestamp::from_nanos(end.max(start))))
+    let (start, end) = (Timestamp::from_nanos(start), Timestamp::from_nanos(end.max(start)));
+    if end > latest {
+        return Err("the span ends more than 10 minutes ahead of its arrival");
+    }
+    if end.since(start) > event_time::RUN_MAX {
+        return Err("the span takes more than a year");
+    }
+    Ok((start, end))
 }
 
 /// From OTLP's severity number: 24 values in six groups of four (logs data model, "SeverityNumber").

@@ -3,12 +3,13 @@
 //! In: one metric's JSON at a time. Out: the same [`Metric`]s as protobuf gives. The generated types'
 //! own JSON reading turns a metric with one odd value into one without data, in silence; here a point
 //! with a value of a wrong type is rejected alone, and a metric whose list of points is none counts as
-//! one rejected record. Exemplars are skipped.
+//! one rejected record.
 
 use opentelemetry_proto::tonic::metrics::v1 as proto;
 
 use crate::normalize::shorten::shorten;
 
+use super::exemplar;
 use super::gather::{Gather, NAME_BYTES_MAX};
 use super::json::{Found, Stop, read_attributes};
 use super::json_reader::{Fault, Reader};
@@ -124,6 +125,7 @@ fn point<T: Default>(
     let mut point: Point<T> = Point::default();
     reader.object(|reader, key| match key {
         "attributes" => read_attributes(reader, gather, &mut point.attributes),
+        "exemplars" => exemplar::from_json(reader, gather, &mut point.exemplars),
         _ => field(reader, key, &mut point.data),
     })?;
     let wrong = reader.take_mismatch();

@@ -16,9 +16,10 @@ use crate::normalize::shorten::shorten;
 use crate::number::{f64_from_i64, f64_from_u64};
 use crate::signal::{
     Attributes, BucketSpan, HistogramPoint, Labels, METRIC_NAME, MetricPoint, MetricValue,
-    STALE_NAN_BITS, SummaryPoint, Temporality, Text, Timestamp,
+    STALE_NAN_BITS, SummaryPoint, Temporality, Text, Timestamp, Value,
 };
 
+use super::exemplar;
 use super::gather::{Gather, NAME_BYTES_MAX, TIME_MAX};
 use super::metric_name::{NameKind, label_name, metric_name};
 use super::metrics::{Metric, Point, Points, Read};
@@ -130,11 +131,20 @@ impl Series<'_> {
         convert: impl Fn(&Self, Point<T>, &mut Gather<'_>) -> Read<MetricPoint>,
     ) -> Result<(), Undecodable> {
         for point in points {
+            let mut exemplars = Vec::new();
             let read = match point {
                 _ if self.name.is_empty() => Err("the metric has no name".to_owned()),
-                Ok(point) => convert(self, point, gather),
+                Ok(mut point) => {
+                    exemplars = std::mem::take(&mut point.exemplars);
+                    convert(self, point, gather)
+                }
                 Err(message) => Err(message),
             };
+            if let Ok(point) = &read {
+                for told in exemplars {
+                    exemplar::accept(&seen_in(point, told.value), told, gather);
+                }
+            }
             let read = read.map_err(|message| format!("{}: {message}", self.name));
             gather.point(self.target.resource, read)?;
         }
@@ -285,6 +295,7 @@ impl Series<'_> {
         if stamp.time > TIME_MAX {
             return Err("the point's time is out of range".to_owned());
         }
+        gather.sample_time(Timestamp::from_nanos(stamp.time))?;
         Ok(Place {
             labels: self.labels(attributes, gather),
             time: Timestamp::from_nanos(stamp.time),
@@ -317,6 +328,55 @@ impl Series<'_> {
         let name = (Text::from(METRIC_NAME), Text::clone(&self.name));
         Labels::new(own.into_iter().chain(self.target.labels.iter().cloned()).chain([name]))
     }
+}
+
+/// The series of a point in which people look for an exemplar of this value: a classic bucket's, or its own.
+fn seen_in(point: &MetricPoint, value: Option<f64>) -> Labels {
+    match (&point.value, value) {
+        (
+            MetricValue::Histogram { point: HistogramPoint::Explicit { bounds, .. }, .. },
+            Some(value),
+        ) => {
+            let bound = bounds.iter().copied().find(|bound| value <= *bound);
+            point.labels.bucket(bound.unwrap_or(f64::INFINITY))
+        }
+        _ => point.labels.clone(),
+    }
+}
+
+/// What a resource says beside `job` and `instance`: the labels of `target_info`. None where it says nothing
+/// more, or has neither.
+pub(super) fn target_info(index: u32, gather: &mut Gather<'_>) -> Option<Labels> {
+    let target = Target::new(index, gather);
+    let resource = gather.resource_at(index)?;
+    let known = [
+        ("faas.name", &resource.function),
+        ("faas.version", &resource.version),
+        ("faas.instance", &resource.instance),
+        ("cloud.account.id", &resource.account),
+        ("cloud.region", &resource.region),
+    ];
+    // An environment that is the `instance` is told already.
+    let is_told = |value: &Text| target.labels.iter().any(|(_, told)| told == value);
+    let known = known.into_iter().filter_map(|(key, value)| {
+        let value = value.as_ref().filter(|value| key != "faas.instance" || !is_told(value))?;
+        Some((Text::from(key), Value::Str(Text::clone(value))))
+    });
+    let is_of_job = |key: &str| matches!(key, "service.namespace" | "service.instance.id");
+    let rest = resource.attributes.0.iter().filter(|(key, _)| !is_of_job(key)).cloned();
+    let mut told: Vec<(Text, Value)> = known.chain(rest).collect();
+    if target.labels.is_empty() || told.is_empty() {
+        return None;
+    }
+    told.truncate(Attributes::MAX);
+    let name = Text::from("target_info");
+    let series = Series {
+        name,
+        temporality: Ok(Temporality::Cumulative),
+        monotonic: false,
+        target: &target,
+    };
+    Some(series.labels(Attributes(told), gather))
 }
 
 /// A point's times, in nanoseconds since the epoch, and its flags.

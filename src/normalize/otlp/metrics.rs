@@ -12,6 +12,7 @@ use prost::Message;
 use crate::normalize::Undecodable;
 use crate::signal::{Attributes, Value};
 
+use super::exemplar::{self, RawExemplar};
 use super::gather::Gather;
 use super::metric_series::{self, Target};
 use super::protobuf::bytes_value;
@@ -19,10 +20,11 @@ use super::protobuf::bytes_value;
 /// A point as it was read, or why it could not be.
 pub(super) type Read<T> = Result<T, String>;
 
-/// A point of a generated type, its attributes apart.
+/// A point of a generated type, its attributes and exemplars apart.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Point<T> {
     pub(super) attributes: Attributes,
+    pub(super) exemplars: Vec<RawExemplar>,
     pub(super) data: T,
 }
 
@@ -55,8 +57,7 @@ pub(super) fn protobuf(body: &[u8], gather: &mut Gather<'_>) -> Result<(), Undec
         message: format!("not OTLP protobuf: {error}"),
     })?;
     for by_resource in request.resource_metrics {
-        let attributes =
-            read_attributes(by_resource.resource.unwrap_or_default().attributes, gather);
+        let attributes = attributes(by_resource.resource.unwrap_or_default().attributes, gather);
         let resource = gather.resource(attributes);
         let target = Target::new(resource, gather);
         for metric in by_resource.scope_metrics.into_iter().flat_map(|scope| scope.metrics) {
@@ -80,14 +81,20 @@ fn read_metric(metric: proto::Metric, gather: &mut Gather<'_>) -> Metric {
         }
         Some(Data::Histogram(histogram)) => {
             read.temporality = histogram.aggregation_temporality;
-            Points::Histogram(apart(histogram.data_points, gather, |p| &mut p.attributes))
+            Points::Histogram(apart(histogram.data_points, gather, |point| {
+                (std::mem::take(&mut point.attributes), std::mem::take(&mut point.exemplars))
+            }))
         }
         Some(Data::ExponentialHistogram(histogram)) => {
             read.temporality = histogram.aggregation_temporality;
-            Points::Exponential(apart(histogram.data_points, gather, |p| &mut p.attributes))
+            Points::Exponential(apart(histogram.data_points, gather, |point| {
+                (std::mem::take(&mut point.attributes), std::mem::take(&mut point.exemplars))
+            }))
         }
         Some(Data::Summary(summary)) => {
-            Points::Summary(apart(summary.data_points, gather, |p| &mut p.attributes))
+            Points::Summary(apart(summary.data_points, gather, |point| {
+                (std::mem::take(&mut point.attributes), Vec::new())
+            }))
         }
     };
     read
@@ -97,23 +104,26 @@ fn numbers(
     points: Vec<proto::NumberDataPoint>,
     gather: &mut Gather<'_>,
 ) -> Vec<Read<Point<proto::NumberDataPoint>>> {
-    apart(points, gather, |point| &mut point.attributes)
+    apart(points, gather, |point| {
+        (std::mem::take(&mut point.attributes), std::mem::take(&mut point.exemplars))
+    })
 }
 
-/// Takes the points' attributes out of them.
+/// Takes the points' attributes and exemplars out of them.
 fn apart<T>(
     points: Vec<T>,
     gather: &mut Gather<'_>,
-    attributes_of: fn(&mut T) -> &mut Vec<KeyValue>,
+    take: fn(&mut T) -> (Vec<KeyValue>, Vec<proto::Exemplar>),
 ) -> Vec<Read<Point<T>>> {
     let one = |mut data| {
-        let pairs = std::mem::take(attributes_of(&mut data));
-        Ok(Point { attributes: read_attributes(pairs, gather), data })
+        let (pairs, told) = take(&mut data);
+        let attributes = attributes(pairs, gather);
+        Ok(Point { attributes, exemplars: exemplar::from_protobuf(told, gather), data })
     };
     points.into_iter().map(one).collect()
 }
 
-fn read_attributes(pairs: Vec<KeyValue>, gather: &mut Gather<'_>) -> Attributes {
+pub(super) fn attributes(pairs: Vec<KeyValue>, gather: &mut Gather<'_>) -> Attributes {
     let mut attributes = Attributes::default();
     for pair in pairs {
         let value = pair.value.and_then(|value| plain(value, gather));

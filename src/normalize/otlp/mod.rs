@@ -13,6 +13,7 @@
 //! Source: opentelemetry-proto 1.x; OTLP/JSON: the specification's "JSON Protobuf Encoding", and what
 //! senders write instead: numbers as text and text as numbers, names of enums, snake_case keys, null.
 
+mod exemplar;
 mod gather;
 mod id;
 mod intern;

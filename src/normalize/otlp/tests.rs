@@ -7,6 +7,7 @@ mod rejections;
 
 use std::fmt::Write;
 
+use crate::normalize::show;
 use crate::normalize::{Config, Normalized, Origin, Undecodable};
 use crate::signal::{
     Attributes, HistogramPoint, MetricPoint, MetricValue, Receiver, SignalKind, Timestamp,
@@ -65,6 +66,9 @@ fn render(read: &Result<Normalized, Undecodable>) -> String {
             SignalKind::Platform(event) => format!("{event:?}"),
         };
         writeln!(text, "{line}").unwrap();
+    }
+    for remark in &normalized.batch.remarks {
+        writeln!(text, "{}", show::remark(remark)).unwrap();
     }
     for rejection in &normalized.rejections {
         writeln!(text, "rejected {}: {}", rejection.index, rejection.message).unwrap();

@@ -14,6 +14,7 @@ mod tests;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use super::event_time;
 use super::redact::Redactor;
 use super::shorten::{HELP_BYTES_MAX, NAME_BYTES_MAX, shorten};
 use super::wire::{Fault, Field, Message};
@@ -32,10 +33,6 @@ const RECORDS_MAX: usize = 262_144;
 const SYMBOLS_MAX: usize = 1 << 20;
 /// Largest series message: more than [`RECORDS_MAX`] honest samples. It bounds what decoding one takes.
 const SERIES_BYTES_MAX: usize = 8 << 20;
-/// As Prometheus: what claims to be further in the future is a broken clock.
-const AHEAD_MAX: Duration = Duration::from_mins(10);
-/// OpenMetrics: the labels of one exemplar, names and values together, in characters.
-const EXEMPLAR_CHARS_MAX: usize = 128;
 
 /// Which message a request is; its content type says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,7 +70,8 @@ pub fn normalize(
     batch.resources.push(Resource::default());
     let mut gather = Gather {
         redactor: Redactor::new(&config.redact),
-        latest: origin.arrived.saturating_add(AHEAD_MAX),
+        arrived: origin.arrived,
+        age_max: config.sample_age_max,
         batch,
         rejections: Vec::new(),
         written: Written::default(),
@@ -311,8 +309,9 @@ impl ToldSeries {
 /// The request so far.
 struct Gather {
     redactor: Redactor,
-    /// Latest time that is believed.
-    latest: Timestamp,
+    arrived: Timestamp,
+    /// How old a sample may be.
+    age_max: Duration,
     batch: Batch,
     rejections: Vec<Rejection>,
     written: Written,
@@ -426,9 +425,7 @@ impl Gather {
             return Err(format!("the time {millis} is before 1970"));
         }
         let time = Timestamp::from_millis(millis);
-        if time > self.latest {
-            return Err(format!("the time {time} is more than 10 minutes ahead"));
-        }
+        event_time::sample(time, self.arrived, self.age_max)?;
         Ok(time)
     }
 
@@ -437,7 +434,7 @@ impl Gather {
         let (Ok(labels), Ok(time)) = (&told.labels, self.time(told.timestamp)) else { return };
         let n_chars: usize =
             labels.iter().map(|(n, v)| n.chars().count() + v.chars().count()).sum();
-        if n_chars > EXEMPLAR_CHARS_MAX || !self.has_room() {
+        if n_chars > Exemplar::CHARS_MAX || !self.has_room() {
             return;
         }
         let labels = self.redactor.labels(labels);

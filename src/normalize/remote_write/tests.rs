@@ -9,7 +9,7 @@ use super::message::{
 };
 use super::{Version, WriteRequest, normalize};
 use crate::normalize::{Config, Origin, show};
-use crate::signal::{MetricValue, Remark, STALE_NAN_BITS, SignalKind, Timestamp};
+use crate::signal::{MetricValue, STALE_NAN_BITS, SignalKind, Timestamp};
 
 const NOW: i64 = 1_790_000_000_000;
 
@@ -23,16 +23,6 @@ fn check(body: &[u8], version: Version, expect: &Expect) {
         Err(error) => error,
         Ok(WriteRequest { normalized, written }) => {
             let mut lines = vec![show::text(&normalized)];
-            for remark in &normalized.batch.remarks {
-                lines.push(match remark {
-                    Remark::Metric(m) => {
-                        format!("{} {:?} {:?} {:?}", m.name, m.kind, m.help, m.unit)
-                    }
-                    Remark::Exemplar { series, exemplar: e } => {
-                        format!("{series} {} {} {}@{}", e.trace_id, e.others, e.value, e.t)
-                    }
-                });
-            }
             lines.push(format!("{written:?}"));
             lines.join("\n")
         }
@@ -117,12 +107,12 @@ fn version_1_samples_exemplars_and_metadata_are_read() {
         &body,
         Version::V1,
         &expect![[r#"
-        2026-09-21T14:13:05.000000000Z metric up{instance="a:1", job="api"} gauge=1.5
-        2026-09-21T14:13:20.000000000Z metric up{instance="a:1", job="api"} stale
-        2 signals, 0 rejected, 0 filtered
-        up{instance="a:1", job="api"} abc {span="1"} 0.5@1790000000000
-        up Gauge "Is it up?" ""
-        Written { samples: 2, histograms: 0, exemplars: 1 }"#]],
+            2026-09-21T14:13:05.000000000Z metric up{instance="a:1", job="api"} gauge=1.5
+            2026-09-21T14:13:20.000000000Z metric up{instance="a:1", job="api"} stale
+            exemplar of up{instance="a:1", job="api"}: abc {span="1"} 0.5@1790000000000
+            about up: Gauge "Is it up?" ""
+            2 signals, 0 rejected, 0 filtered
+            Written { samples: 2, histograms: 0, exemplars: 1 }"#]],
     );
 }
 
@@ -143,9 +133,9 @@ fn version_2_reads_texts_by_reference_wherever_they_stand() {
         Version::V2,
         &expect![[r#"
             2026-09-21T14:13:20.000000000Z metric a_seconds_count{b="c"} sum=3 temporality=Cumulative
+            about a_seconds: Histogram "Help." "seconds"
+            exemplar of a_seconds_count{b="c"}: x {} 2@1790000000000
             1 signals, 0 rejected, 0 filtered
-            a_seconds Histogram "Help." "seconds"
-            a_seconds_count{b="c"} x {} 2@1790000000000
             Written { samples: 1, histograms: 0, exemplars: 1 }"#]],
     );
     let read = read(&body, Version::V2).unwrap();

@@ -74,9 +74,9 @@ impl Numbers<'_> {
 
     /// Every series of the answer with its value; nothing where the query fails.
     pub(super) fn vector(&self, text: &str) -> Vec<(Labels, f64)> {
-        let answer = Query::parse(text)
-            .ok()
-            .and_then(|query| query.instant(self.at, &options(), &|s| (self.select)(s)).ok());
+        let answer = Query::parse(text).ok().and_then(|query| {
+            query.instant(self.at.as_millis(), &options(), &|s| (self.select)(s)).ok()
+        });
         let Some(Output::Vector(series)) = answer.map(|answer| answer.output) else {
             return Vec::new();
         };

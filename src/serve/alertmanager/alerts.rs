@@ -12,7 +12,8 @@ use regex::Regex;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{failed, filters, passes, time, unless_false, unreadable};
+use super::{failed, filters, passes, time, unreadable};
+use crate::go_regex;
 use crate::notify::{AlertView, Command, PostedAlert};
 use crate::series::Matcher;
 use crate::serve::Views;
@@ -32,10 +33,10 @@ struct Wanted {
 
 impl Wanted {
     fn read(params: &Params) -> Result<Self, String> {
-        let receiver = params.get("receiver").map(|text| Regex::new(&format!("^(?:{text})$")));
+        let receiver = params.get("receiver").map(go_regex::whole);
         let mut left_out = Vec::new();
         for class in ["active", "unprocessed", "silenced", "inhibited", "muted"] {
-            if !unless_false(params, class)? {
+            if !params.flag(class, true)? {
                 left_out.push(class);
             }
         }

@@ -76,15 +76,6 @@ fn passes<'a>(filters: &[Matcher], value: impl Fn(&str) -> Option<&'a str>) -> b
     })
 }
 
-/// A parameter that is true unless it says otherwise.
-fn unless_false(params: &Params, name: &str) -> Result<bool, String> {
-    match params.get(name) {
-        None | Some("true" | "1") => Ok(true),
-        Some("false" | "0") => Ok(false),
-        Some(other) => Err(format!("{name}: `{other}` is neither true nor false")),
-    }
-}
-
 async fn status(State(views): State<Views>) -> Json<Value> {
     let dispatcher = views.dispatcher.read().unwrap_or_else(PoisonError::into_inner);
     Json(json!({

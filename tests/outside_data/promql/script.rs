@@ -2,7 +2,6 @@
 
 use regex::Regex;
 use throughline::promql::{Options, Output, Query, Range};
-use throughline::signal::Timestamp;
 
 #[derive(Debug)]
 pub(crate) enum Command {
@@ -73,7 +72,7 @@ pub(crate) fn number(text: &str) -> Option<f64> {
     let evaluated = Query::parse(text.trim()).ok()?;
     let none = |_: &throughline::series::Selection<'_>| Ok(Vec::new());
     let plain = !text.contains(|c: char| c.is_whitespace() || c == '(');
-    let answer = evaluated.instant(Timestamp::EPOCH, &Options::default(), &none).ok()?;
+    let answer = evaluated.instant(0, &Options::default(), &none).ok()?;
     match answer.output {
         Output::Scalar(_, x) if plain => Some(x),
         _ => None,

@@ -35,6 +35,7 @@ fn series_have_prometheus_names_and_the_resource_as_job_and_instance() {
         ),
         &expect![[r#"
             http_server_requests_total{b_c="1;2", http_route="/a", instance="i-1", job="shop/checkout"} @5 since 1: sum 7 Cumulative monotonic
+            target_info{faas_instance="env-1", instance="i-1", job="shop/checkout"} @0
         "#]],
     );
     check(
@@ -112,4 +113,106 @@ proptest! {
     fn no_bytes_panic_and_truncated_metrics_are_undecodable_or_less(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         let _ = read(&bytes, OtlpSignal::Metrics, Encoding::Protobuf, &Config::default());
     }
+}
+
+#[test]
+fn exemplars_belong_to_the_series_that_people_look_at() {
+    let exemplar = |value: &str, more: &str| {
+        format!(
+            r#"{{"timeUnixNano":"5000000","spanId":"0102030405060708","traceId":"0102030405060708090a0b0c0d0e0f10",{value}{more}}}"#
+        )
+    };
+    let attribute = |value: &str| format!(r#","filteredAttributes":[{}]"#, text("user.id", value));
+    let exemplars = [
+        exemplar(r#""asDouble":0.25"#, &attribute("u1")),
+        exemplar(r#""asInt":"7""#, &attribute(&"long ".repeat(30))),
+        exemplar(r#""asDouble":1"#, "").replace("5000000", "0"),
+        exemplar(r#""asDouble":1"#, "").replace("5000000", "999000000000000"),
+        exemplar(r#""other":1"#, ""),
+    ];
+    let exemplars = exemplars.join(",");
+    check(
+        "",
+        &format!(
+            r#"{{"name":"h","histogram":{{"aggregationTemporality":2,"dataPoints":[{{"timeUnixNano":5000000,"count":2,"sum":7.25,"explicitBounds":[0.25,1],"bucketCounts":[1,0,1],"exemplars":[{exemplars}]}}]}}}},
+               {{"name":"c","sum":{{"isMonotonic":true,"aggregationTemporality":2,"dataPoints":[{{"timeUnixNano":5000000,"asInt":2,"exemplars":[{exemplars}]}}]}}}}"#
+        ),
+        &expect![[r#"
+            h @5000000: histogram n=2 sum=7.25 [0.25, 1.0] [1, 0, 1] Cumulative
+            c_total @5000000: sum 2 Cumulative monotonic
+            exemplar of h_bucket{le="0.25"}: 0102030405060708090a0b0c0d0e0f10 {span_id="0102030405060708", user_id="u1"} 0.25@5
+            exemplar of h_bucket{le="+Inf"}: 0102030405060708090a0b0c0d0e0f10 {span_id="0102030405060708"} 7@5
+            exemplar of c_total: 0102030405060708090a0b0c0d0e0f10 {span_id="0102030405060708", user_id="u1"} 0.25@5
+            exemplar of c_total: 0102030405060708090a0b0c0d0e0f10 {span_id="0102030405060708"} 7@5
+        "#]],
+    );
+}
+
+#[test]
+fn what_a_resource_says_beside_its_name_is_target_info() {
+    let resource = [
+        text("service.name", "checkout"),
+        text("service.instance.id", "i-1"),
+        text("cloud.region", "eu-central-1"),
+        text("deployment.environment.name", "prod"),
+    ];
+    let gauge = |name: &str, time: &str| {
+        format!(
+            r#"{{"name":"{name}","gauge":{{"dataPoints":[{{"timeUnixNano":{time},"asInt":1}}]}}}}"#
+        )
+    };
+    let metrics = [gauge("a", "7000000"), gauge("b", "8000000"), gauge("c", "6000000")].join(",");
+    check(
+        &resource.join(","),
+        &metrics,
+        &expect![[r#"
+        a{instance="i-1", job="checkout"} @7000000: gauge 1
+        b{instance="i-1", job="checkout"} @8000000: gauge 1
+        c{instance="i-1", job="checkout"} @6000000: gauge 1
+        target_info{cloud_region="eu-central-1", deployment_environment_name="prod", instance="i-1", job="checkout"} @8
+    "#]],
+    );
+    // It says no more than its name, or has none.
+    check(
+        &text("service.name", "checkout"),
+        &gauge("a", "7000000"),
+        &expect![[r#"
+        a{job="checkout"} @7000000: gauge 1
+    "#]],
+    );
+    check(
+        &text("cloud.region", "eu-central-1"),
+        &gauge("a", "7000000"),
+        &expect![[r"
+        a @7000000: gauge 1
+    "]],
+    );
+}
+
+#[test]
+fn samples_that_nothing_would_keep_are_refused() {
+    let month = 30 * 24 * 3600 * 1_000_000_000_u64;
+    let origin = Origin { arrived: Timestamp::from_nanos(2 * month), ..Origin::default() };
+    let told = |nanos: u64| {
+        let json = format!(
+            r#"{{"resourceMetrics":[{{"scopeMetrics":[{{"metrics":[{{"name":"g","gauge":{{"dataPoints":[{{"timeUnixNano":"{nanos}","asInt":1}}]}}}}]}}]}}]}}"#
+        );
+        let body = Body {
+            bytes: json.as_bytes(),
+            signal: OtlpSignal::Metrics,
+            encoding: Encoding::Json,
+            receiver: Receiver::OtlpHttp,
+        };
+        let read = normalize(&body, &origin, &Config::default()).unwrap();
+        read.rejections.first().map(|rejection| rejection.message.clone())
+    };
+    assert_eq!(told(month), None);
+    assert_eq!(
+        told(month - 1).as_deref(),
+        Some(
+            "g: the time 1970-01-30T23:59:59.999999999Z is too old: samples are kept for 720 hours"
+        )
+    );
+    assert_eq!(told(2 * month + 600_000_000_000), None);
+    assert!(told(2 * month + 600_000_000_001).is_some_and(|why| why.ends_with("10 minutes ahead")));
 }

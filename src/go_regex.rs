@@ -1,0 +1,428 @@
+//! Regular expressions as Go's `regexp` reads them (RE2 syntax, <https://golang.org/s/re2syntax>): those of
+//! PromQL, of Alertmanager and of relabelling, compiled by the `regex` crate.
+//!
+//! Both read nearly the same language. Where they differ, the text is written anew: `\d`, `\s`, `\w`, `\b` are
+//! ASCII in Go; a class has no classes and no set operations within; `{` that begins no count, `\<` and
+//! `\Q…\E` are literal; octal escapes are read. What only the crate takes is refused.
+
+use std::fmt::Write as _;
+use std::iter::Peekable;
+use std::str::Chars;
+
+use regex::Regex;
+
+/// The most repeats that Go takes.
+const REPEATS_MAX: u32 = 1000;
+
+/// Why a text is no regular expression.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("error parsing regexp: {0}")]
+pub struct Error(String);
+
+/// Compiles what must fit a whole text, line ends included.
+///
+/// # Errors
+/// Where Go would not take it, or where it would be too large once compiled.
+pub fn whole(text: &str) -> Result<Regex, Error> {
+    Regex::new(&format!("^(?s:{})$", translated(text)?)).map_err(error)
+}
+
+/// Compiles what is looked for anywhere in a text.
+///
+/// # Errors
+/// As for [`whole`].
+pub fn anywhere(text: &str) -> Result<Regex, Error> {
+    Regex::new(&translated(text)?).map_err(error)
+}
+
+fn error(error: regex::Error) -> Error {
+    Error(match error {
+        regex::Error::CompiledTooBig(_) => "expression too large".to_owned(),
+        // The crate points at the place in several lines; the last one says what is wrong.
+        error => {
+            let text = error.to_string();
+            let last = text.lines().last().unwrap_or_default();
+            last.trim_start_matches("error: ").to_owned()
+        }
+    })
+}
+
+/// The same expression in the crate's syntax.
+fn translated(text: &str) -> Result<String, Error> {
+    let mut reader =
+        Reader { rest: text.chars().peekable(), out: String::with_capacity(text.len()) };
+    reader.expression()?;
+    Ok(reader.out)
+}
+
+struct Reader<'a> {
+    rest: Peekable<Chars<'a>>,
+    out: String,
+}
+
+/// What stands in a class: one character, or the inside of a class of its own.
+enum Member {
+    One(char),
+    Several(String),
+}
+
+impl Reader<'_> {
+    fn expression(&mut self) -> Result<(), Error> {
+        let (mut repeated, mut n_open) = (None, 0_usize);
+        while let Some(c) = self.rest.next() {
+            let before = repeated.take();
+            match c {
+                '*' | '+' | '?' => repeated = Some(self.repeat(c.to_string(), before)?),
+                '{' => match self.count()? {
+                    Some(count) => repeated = Some(self.repeat(count, before)?),
+                    None => self.out.push_str(r"\{"),
+                },
+                '[' => self.class()?,
+                '(' => {
+                    n_open += 1;
+                    self.group()?;
+                }
+                ')' => {
+                    n_open =
+                        n_open.checked_sub(1).ok_or_else(|| Error("unexpected )".to_owned()))?;
+                    self.out.push(')');
+                }
+                '\\' => self.escape()?,
+                _ => self.out.push(c),
+            }
+        }
+        if n_open > 0 { Err(Error("missing closing )".to_owned())) } else { Ok(()) }
+    }
+
+    /// A repeat with its `?`; none may follow another.
+    fn repeat(&mut self, mut op: String, before: Option<String>) -> Result<String, Error> {
+        if self.rest.next_if_eq(&'?').is_some() {
+            op.push('?');
+        }
+        match before {
+            None => {
+                self.out.push_str(&op);
+                Ok(op)
+            }
+            Some(before) => {
+                Err(Error(format!("invalid nested repetition operator: `{before}{op}`")))
+            }
+        }
+    }
+
+    /// `{2}`, `{2,}` or `{2,3}` behind its brace; nothing is read where it is none.
+    fn count(&mut self) -> Result<Option<String>, Error> {
+        let ahead: String = self.rest.clone().take_while(|c| *c != '}').collect();
+        let is_closed = self.rest.clone().nth(ahead.chars().count()).is_some();
+        let (least, most) = ahead.split_once(',').unwrap_or((&ahead, &ahead));
+        let is_number = |text: &str| {
+            !text.is_empty()
+                && text.bytes().all(|b| b.is_ascii_digit())
+                && (text == "0" || !text.starts_with('0'))
+        };
+        if !is_closed || !is_number(least) || !(most.is_empty() || is_number(most)) {
+            return Ok(None);
+        }
+        let number = |text: &str| text.parse::<u32>().ok().filter(|n| *n <= REPEATS_MAX);
+        let (min, max) =
+            (number(least), if most.is_empty() { number(least) } else { number(most) });
+        match (min, max) {
+            (Some(min), Some(max)) if min <= max => {}
+            _ => return Err(Error(format!("invalid repeat count: `{{{ahead}}}`"))),
+        }
+        self.rest.by_ref().take(ahead.chars().count() + 1).for_each(|_read| {});
+        Ok(Some(format!("{{{ahead}}}")))
+    }
+
+    /// A group behind its parenthesis: `?P<name>`, `?<name>`, flags.
+    fn group(&mut self) -> Result<(), Error> {
+        self.out.push('(');
+        let flags: String =
+            self.rest.clone().take_while(|c| !matches!(c, ':' | ')' | '<')).collect();
+        let Some(flags) = flags.strip_prefix('?') else { return Ok(()) };
+        if let Some(other) = flags.chars().find(|c| !matches!(c, 'i' | 'm' | 's' | 'U' | '-' | 'P'))
+        {
+            return Err(Error(format!("invalid or unsupported Perl syntax: `(?{other}`")));
+        }
+        Ok(())
+    }
+
+    /// An escape outside a class, behind its backslash.
+    fn escape(&mut self) -> Result<(), Error> {
+        match self.rest.peek().copied() {
+            Some('b' | 'B') => {
+                let c = self.rest.next().unwrap_or('b');
+                let _ = write!(self.out, r"(?-u:\{c})");
+            }
+            Some(c @ ('A' | 'z')) => {
+                self.rest.next();
+                let _ = write!(self.out, r"\{c}");
+            }
+            Some('Q') => {
+                self.rest.next();
+                self.quoted();
+            }
+            _ => match self.member()? {
+                Member::One(c) => self.literal(c),
+                Member::Several(inside) => {
+                    let _ = write!(self.out, "[{inside}]");
+                }
+            },
+        }
+        Ok(())
+    }
+
+    /// Literal up to `\E` or the end.
+    fn quoted(&mut self) {
+        while let Some(c) = self.rest.next() {
+            if c == '\\' && self.rest.next_if_eq(&'E').is_some() {
+                return;
+            }
+            self.literal(c);
+        }
+    }
+
+    /// A class behind its bracket.
+    fn class(&mut self) -> Result<(), Error> {
+        self.out.push('[');
+        if self.rest.next_if_eq(&'^').is_some() {
+            self.out.push('^');
+        }
+        let mut is_first = true;
+        loop {
+            let Some(c) = self.rest.next() else {
+                return Err(Error("missing closing ]".to_owned()));
+            };
+            if c == ']' && !is_first {
+                self.out.push(']');
+                return Ok(());
+            }
+            is_first = false;
+            let low = match c {
+                '[' if self.rest.peek() == Some(&':') => match self.named() {
+                    Some(named) => Member::Several(named),
+                    None => Member::One('['),
+                },
+                '\\' => self.member()?,
+                c => Member::One(c),
+            };
+            match low {
+                Member::Several(inside) => self.out.push_str(&inside),
+                Member::One(low) => {
+                    self.literal(low);
+                    self.range(low)?;
+                }
+            }
+        }
+    }
+
+    /// The other end of a range in a class, where there is one.
+    fn range(&mut self, low: char) -> Result<(), Error> {
+        let mut ahead = self.rest.clone();
+        if ahead.next() != Some('-') || matches!(ahead.next(), Some(']') | None) {
+            return Ok(());
+        }
+        self.rest.next();
+        let high = match self.rest.next() {
+            Some('\\') => self.member()?,
+            Some(c) => Member::One(c),
+            None => return Err(Error("missing closing ]".to_owned())),
+        };
+        match high {
+            Member::One(high) if low <= high => {
+                self.out.push('-');
+                self.literal(high);
+                Ok(())
+            }
+            _ => Err(Error(format!("invalid character class range: `{low}-`"))),
+        }
+    }
+
+    /// `[:alpha:]` in a class, behind its bracket; nothing is read where it has no end.
+    fn named(&mut self) -> Option<String> {
+        let ahead: String = self.rest.clone().collect();
+        let (name, _) = ahead.split_once(":]")?;
+        self.rest.by_ref().take(name.chars().count() + 2).for_each(|_read| {});
+        Some(format!("[{name}:]"))
+    }
+
+    /// What an escape stands for, in a class or outside, behind its backslash.
+    fn member(&mut self) -> Result<Member, Error> {
+        let Some(c) = self.rest.next() else {
+            return Err(Error("trailing backslash at end of expression".to_owned()));
+        };
+        let several = |inside: &str| Ok(Member::Several(inside.to_owned()));
+        match c {
+            'd' => several("0-9"),
+            'D' => several("[^0-9]"),
+            's' => several(r"\t\n\f\r "),
+            'S' => several(r"[^\t\n\f\r ]"),
+            'w' => several("0-9A-Za-z_"),
+            'W' => several("[^0-9A-Za-z_]"),
+            'p' | 'P' => Ok(Member::Several(self.property(c))),
+            'a' => Ok(Member::One('\u{7}')),
+            'f' => Ok(Member::One('\u{c}')),
+            'n' => Ok(Member::One('\n')),
+            'r' => Ok(Member::One('\r')),
+            't' => Ok(Member::One('\t')),
+            'v' => Ok(Member::One('\u{b}')),
+            'x' => self.hexadecimal().map(Member::One),
+            '0'..='7' => self.octal(c).map(Member::One),
+            c if c.is_ascii() && !c.is_ascii_alphanumeric() => Ok(Member::One(c)),
+            c => Err(Error(format!("invalid escape sequence: `\\{c}`"))),
+        }
+    }
+
+    /// `\pN`, `\p{Greek}`; the crate knows what is a property.
+    fn property(&mut self, c: char) -> String {
+        let mut out = format!("\\{c}");
+        let is_long = self.rest.peek() == Some(&'{');
+        for c in self.rest.by_ref() {
+            out.push(c);
+            if !is_long || c == '}' {
+                break;
+            }
+        }
+        out
+    }
+
+    /// `\x7F` or `\x{10FFFF}`, behind the `x`.
+    fn hexadecimal(&mut self) -> Result<char, Error> {
+        let digits: String = if self.rest.next_if_eq(&'{').is_some() {
+            self.rest.by_ref().take_while(|c| *c != '}').collect()
+        } else {
+            self.rest.by_ref().take(2).collect()
+        };
+        let is_number = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_hexdigit());
+        let code = u32::from_str_radix(&digits, 16).ok().filter(|_| is_number);
+        let c = code.and_then(char::from_u32);
+        c.ok_or_else(|| Error(format!("invalid escape sequence: `\\x{digits}`")))
+    }
+
+    /// Up to three octal digits; one alone from 1 on would be a reference back, which there is none of.
+    fn octal(&mut self, first: char) -> Result<char, Error> {
+        let digit = |c: &char| c.is_digit(8);
+        if first != '0' && !self.rest.peek().is_some_and(digit) {
+            return Err(Error(format!("invalid escape sequence: `\\{first}`")));
+        }
+        let mut code = first.to_digit(8).unwrap_or(0);
+        for _ in 0..2 {
+            let Some(next) = self.rest.next_if(digit) else { break };
+            code = code * 8 + next.to_digit(8).unwrap_or(0);
+        }
+        char::from_u32(code).ok_or_else(|| Error(format!("invalid escape sequence: `\\{first}`")))
+    }
+
+    /// A character as it is, in a class too.
+    fn literal(&mut self, c: char) {
+        self.out.push_str(&regex::escape(c.encode_utf8(&mut [0; 4])));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn fits(pattern: &str, good: &[&str], bad: &[&str]) {
+        let regex = whole(pattern).unwrap();
+        for text in good {
+            assert!(regex.is_match(text), "{pattern} on {text:?}");
+        }
+        for text in bad {
+            assert!(!regex.is_match(text), "{pattern} on {text:?}");
+        }
+    }
+
+    #[test]
+    fn short_classes_are_ascii() {
+        fits(r"\w+", &["az_9"], &["ü", "aé"]);
+        fits(r"\d", &["7"], &["\u{663}"]);
+        fits(r"\s", &[" ", "\t"], &["\u{a0}", "\u{b}"]);
+        fits(r"\W\D\S", &["üüü"], &["aüü"]);
+        fits(r"[\d\W]+", &["1ü-"], &["a"]);
+        fits(r"a\b.*", &["a", "a b", "aü"], &["ab"]);
+    }
+
+    #[test]
+    fn a_class_holds_characters_and_no_classes() {
+        fits("[[a]]", &["a]", "[]"], &["a"]);
+        fits("[a&&b]+", &["a&b"], &["c"]);
+        fits("[a~~b]+", &["~ab"], &[]);
+        fits("[+--]", &["+", ",", "-"], &["."]);
+        fits("[]a]+", &["]a"], &[]);
+        fits("[^]a]", &["b"], &["]", "a"]);
+        fits("[a-]", &["a", "-"], &["b"]);
+        fits("[[:digit:]x]+", &["1x"], &["y"]);
+        fits(r"[\x41-\x{43}\n]+", &["ABC\n"], &["D"]);
+        fits(r"[\pL]", &["ü"], &["1"]);
+    }
+
+    #[test]
+    fn what_only_looks_like_an_operator_is_literal() {
+        fits("a{", &["a{"], &[]);
+        fits("{", &["{"], &[]);
+        fits("a{,2}", &["a{,2}"], &["aa"]);
+        fits(r"\<a\>", &["<a>"], &["a"]);
+        fits(r"\Qa.b\E+", &["a.b", "a.bb"], &["axb"]);
+        fits(r"\Qa.b", &["a.b"], &["axb"]);
+        fits(r"\101\0", &["A\0"], &[]);
+        fits("a{2,3}?", &["aa", "aaa"], &["a"]);
+        fits(r"\b{", &[], &["{"]);
+    }
+
+    #[test]
+    fn what_go_refuses_is_refused() {
+        let refused = [
+            "a**",
+            "a*+",
+            "a{2}{3}",
+            "(?x)a",
+            "(?=a)",
+            r"\u0061",
+            "a{1001}",
+            "a{3,2}",
+            "[a",
+            "a)|(b",
+            r"\1",
+            r"\h",
+            r"a\",
+            r"[z-a]",
+            r"[a-\d]",
+            "*a",
+            r"\x{110000}",
+            r"\pX",
+            r"\b{start}*{2}",
+        ];
+        for pattern in refused {
+            assert!(whole(pattern).is_err(), "{pattern}");
+        }
+        let error = anywhere("a**").unwrap_err().to_string();
+        assert_eq!(error, "error parsing regexp: invalid nested repetition operator: `**`");
+        assert!(whole("((a{100}){100}){100}").is_err());
+    }
+
+    #[test]
+    fn the_rest_is_read_as_it_is() {
+        fits("(?i:warn|ERROR)", &["WARN", "error"], &["info"]);
+        fits("(?P<name>a+)-(?:b|c)*?", &["aa-bcb"], &["-b"]);
+        fits("a.c", &["a\nc"], &[]);
+        fits("(?-s:a.c)", &["abc"], &["a\nc"]);
+        fits("^a$|^b$", &["a", "b"], &["ab"]);
+        fits("", &[""], &["a"]);
+        assert_eq!(anywhere("(b+)").unwrap().find("abba").unwrap().as_str(), "bb");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_an_expression_or_an_error(text in r"[\\\[\]{}()*+?^$|.:\-&~<>QEadswpx0-9,=PiU#]{0,24}") {
+            let _ = whole(&text);
+        }
+
+        #[test]
+        fn quoted_text_fits_itself(text in r"[^\\]{0,24}") {
+            let quoted = format!(r"\Q{text}\E");
+            proptest::prop_assert!(whole(&quoted).unwrap().is_match(&text));
+        }
+    }
+}
