@@ -21,7 +21,7 @@ use crate::collect;
 use crate::normalize::exposition::Format;
 use crate::normalize::show;
 use crate::receive::Delivery;
-use crate::signal::{Labels, MetricValue, Receiver, SignalKind};
+use crate::signal::{Labels, MetricValue, Receiver, Remark, SignalKind};
 
 fn job(targets: &[&str]) -> Job {
     Job {
