@@ -97,6 +97,19 @@ fn topics_streams_and_buses_name_their_messages() {
             Some(Stream) None
             Stream clicks-0:15 queue=clicks sent=2026-11-25T10:00:00.250000000Z"#]],
     );
+    let bytes = |text: &str| text.bytes().collect::<Vec<u8>>();
+    let headers = json!([
+        {"x-amzn-trace-id": bytes("Root=1-67891233-abcdef012345678912345678;Parent=463ac35c9f6413ad")},
+        {"X-B3-TraceId": bytes("0af7651916cd43dd8448eb211c80319c")},
+        {"X-B3-SpanId": bytes("b7ad6b7169203331")},
+    ]);
+    check(
+        &json!({"eventSource": "aws:kafka", "records": {"clicks-0":
+            [{"topic": "clicks", "partition": 0, "offset": 15, "headers": headers}]}}),
+        &expect![[r#"
+            Some(Stream) None
+            Stream clicks-0:15 queue=clicks trace=0af7651916cd43dd8448eb211c80319c/b7ad6b7169203331"#]],
+    );
     check(
         &json!({"id": "e-1", "detail-type": "Scheduled Event", "source": "aws.events",
             "time": "2026-11-25T10:00:00Z"}),

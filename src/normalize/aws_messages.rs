@@ -20,6 +20,8 @@ use crate::signal::{MessageRef, Text, Timestamp, TraceContext, Via};
 pub(crate) const MESSAGES_MAX: usize = 10_000;
 /// Envelopes inside each other that are opened: an event of a bus in a notification in a queue.
 const ENVELOPES_MAX: usize = 3;
+/// Headers of a Kafka record that are looked through.
+const KAFKA_HEADERS_MAX: usize = 100;
 
 /// What a record is, before what it holds is looked at.
 struct Outer {
@@ -164,7 +166,7 @@ fn delivery_stream(record: &Object) -> Option<Outer> {
 fn kinesis_data(record: &Object) -> Option<Object> {
     let data = text(record, "kinesis.data").or_else(|| text(record, "data"))?;
     let data = (data.len() <= PAYLOAD_BYTES_MAX).then(|| STANDARD.decode(data).ok()).flatten()?;
-    data.starts_with(b"{").then(|| serde_json::from_slice(&data).ok()).flatten()
+    data.trim_ascii_start().starts_with(b"{").then(|| serde_json::from_slice(&data).ok()).flatten()
 }
 
 /// A notification of an object store: who put the object got the same request id as answer.
@@ -182,9 +184,11 @@ pub(crate) fn kafka(record: &Object) -> Option<MessageRef> {
     let mut message = MessageRef::new(format!("{topic}-{partition}:{offset}"), Via::Stream);
     message.queue = Some(Text::from(topic));
     message.sent = record.get("timestamp").and_then(event_time::read);
-    // A list of objects with one header each, in bytes.
+    // A list of objects with one header each, in bytes. Together they are one carrier.
     let headers = record.get("headers").and_then(Value::as_array).into_iter().flatten();
-    message.trace = headers.filter_map(Value::as_object).find_map(carrier::read);
+    let headers = headers.take(KAFKA_HEADERS_MAX).filter_map(Value::as_object).flatten();
+    let carrier = headers.map(|(name, value)| (name.clone(), value.clone())).collect();
+    message.trace = carrier::read(&carrier);
     Some(message)
 }
 

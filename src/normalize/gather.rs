@@ -4,9 +4,11 @@
 //! holds more is refused as a whole, because a part of it cannot be acknowledged.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde_json as json;
 
+use super::event_time;
 use super::json_fields::Object;
 use super::pieces::{Piece, Pieces};
 use super::redact::Redactor;
@@ -133,6 +135,14 @@ impl Gather {
             return;
         }
         let mut kind = told.kind;
+        match &mut kind {
+            SignalKind::Platform(event) if event.durations().any(is_absurd) => {
+                return self.reject("the platform tells a duration of more than a year");
+            }
+            // What it said stays among its attributes.
+            SignalKind::Log(record) => record.facts.duration.take_if(|took| is_absurd(*took)),
+            _ => None,
+        };
         let resource = completed(speaker, told.speaker, &mut kind);
         let identity =
             identity.or_else(|| told.event.map(|key| platform_identity(&key, &resource, &kind)));
@@ -261,4 +271,9 @@ fn platform_identity(key: &EventKey, resource: &Resource, kind: &SignalKind) -> 
         .field(key.name.as_bytes())
         .field(&key.time.as_nanos().to_be_bytes())
         .finish()
+}
+
+/// Longer than anything runs: it would begin in another decade, and cost as much.
+fn is_absurd(duration: Duration) -> bool {
+    duration > event_time::RUN_MAX
 }

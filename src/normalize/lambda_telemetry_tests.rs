@@ -33,6 +33,22 @@ fn an_invocation_is_told_from_start_to_report() {
 }
 
 #[test]
+fn a_report_of_a_run_of_decades_is_refused() {
+    check(
+        &[
+            r#"{"time":"2026-11-25T09:59:05Z","type":"platform.report","record":{"requestId":"r-1","metrics":{"durationMs":1e12},"status":"success"}}"#,
+            r#"{"time":"2026-11-25T09:59:05Z","type":"platform.report","record":{"requestId":"r-2","metrics":{"durationMs":1,"initDurationMs":1e12},"status":"success"}}"#,
+            r#"{"time":"2026-11-25T09:59:05Z","type":"platform.report","record":{"requestId":"r-3","metrics":{"durationMs":31622400000},"status":"success"}}"#,
+        ],
+        &expect![[r#"
+            2026-11-25T09:59:05.000000000Z platform Report invocation=r-3 status=Success duration=31622400s function=pay
+            rejected 0: the platform tells a duration of more than a year
+            rejected 1: the platform tells a duration of more than a year
+            1 signals, 2 rejected, 0 filtered"#]],
+    );
+}
+
+#[test]
 fn an_environment_tells_of_init_restore_and_lost_logs() {
     check(
         &[

@@ -236,6 +236,11 @@ pub struct Platform {
 }
 
 impl Platform {
+    /// All that it tells of how long something took.
+    pub fn durations(&self) -> impl Iterator<Item = Duration> {
+        [self.duration, self.billed, self.init_duration].into_iter().flatten()
+    }
+
     pub fn new(time: Timestamp, stage: PlatformStage) -> Self {
         Self {
             time,
