@@ -61,7 +61,7 @@ fn main() {
 enum Shape {
     /// A call, a queue, a correlation id: 4 hops, 28 spans, 12 records, 4 reports.
     FourHops,
-    /// One invocation: 7 spans, 3 records, a report.
+    /// One invocation: 7 spans, 3 records, a report; it sends nothing, or it would wait for a consumer.
     OneHop,
 }
 
@@ -158,7 +158,7 @@ impl World {
 
     /// One second in which `rate` requests begin; each hop comes a second after the hop before it.
     fn second(&mut self, shape: Shape, n: u64, rate: u64) {
-        let mut stage = Stage::new(self.now);
+        let mut stage = Stage::new(shape, self.now);
         for hop in 0..shape.n_hops().min(n + 1) {
             let first = (n - hop) * rate;
             for request in first..first + rate {
@@ -177,13 +177,14 @@ impl World {
 
 /// Collects signals into batches.
 struct Stage {
+    shape: Shape,
     batches: Vec<Batch>,
     arrived: Timestamp,
 }
 
 impl Stage {
-    const fn new(arrived: Timestamp) -> Self {
-        Self { batches: Vec::new(), arrived }
+    const fn new(shape: Shape, arrived: Timestamp) -> Self {
+        Self { shape, batches: Vec::new(), arrived }
     }
 
     fn finish(self) -> Vec<Batch> {
@@ -211,7 +212,8 @@ impl Stage {
     /// One hop of a request: seven spans, three records, the platform's report.
     fn hop(&mut self, request: u64, hop: u64, begun: Timestamp) {
         let start = begun.saturating_add(ms(hop * 300));
-        let hop = Hop { request, place: hop, start, run: uuid(request * 16 + hop) };
+        let sends = hop == 0 && matches!(self.shape, Shape::FourHops);
+        let hop = Hop { request, place: hop, sends, start, run: uuid(request * 16 + hop) };
         (0..7).for_each(|n| self.push(hop.function(), None, hop.span(n)));
         for n in 0..3 {
             let identity = u128::from(random(request * 64 + hop.place * 8 + n + 1)) << 32;
@@ -226,6 +228,7 @@ impl Stage {
 struct Hop {
     request: u64,
     place: u64,
+    sends: bool,
     start: Timestamp,
     run: Text,
 }
@@ -252,7 +255,7 @@ impl Hop {
     fn span(&self, n: u64) -> SignalKind {
         let (kind, facts) = match n {
             0 => (if self.place == 2 { SpanKind::Consumer } else { SpanKind::Server }, self.head()),
-            2 if self.place == 0 => {
+            2 if self.sends => {
                 let sent = vec![message(self.request, self.start)];
                 (SpanKind::Producer, Facts { sent, ..Facts::default() })
             }
@@ -387,7 +390,7 @@ fn late() {
         change(&mut span);
         SignalKind::Span(Box::new(span))
     };
-    let mut stage = Stage::new(begin());
+    let mut stage = Stage::new(Shape::FourHops, begin());
     let sent: Vec<MessageRef> = (1..=HOPS).map(|n| message(n, begin())).collect();
     stage.push(0, None, span(0, 0, &|span| span.facts.sent.clone_from(&sent)));
     for of in 1..=HOPS {
@@ -403,7 +406,7 @@ fn late() {
     );
     (world.intake, world.ticks) = (Duration::ZERO, Duration::ZERO);
     for n in 0..LATE {
-        let mut stage = Stage::new(begin());
+        let mut stage = Stage::new(Shape::FourHops, begin());
         stage.push(2, None, span(100 + n * 2, 1, &|_| ()));
         world.hear(&stage.finish());
         world.tick(Duration::from_micros(100));

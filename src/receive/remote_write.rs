@@ -2,7 +2,9 @@
 //!
 //! In: headers; what a request became. Out: a version, 204 or 400, and the headers that say how much was
 //! written, which version 2.0 demands. Never is a rejected sample hidden behind a success: a sender that
-//! is not told would count it as stored.
+//! is not told would count it as stored. One exception, which Prometheus does not make: a sample that
+//! contradicts one that is held is known only once it is applied, after the answer; the lesser encoding
+//! stands, whichever came first, and the ledger has a `conflict`.
 //! Source: prometheus.io/docs/specs/prw/remote_write_spec_2_0, "Required `Written` Response Headers".
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
