@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use super::class::Class;
 use super::judge::judge;
 use super::known::{Ending, Init, Known, Origin, Place, Pointer, Sent};
 use super::request::{Call, Evidence};
@@ -25,6 +26,16 @@ pub(super) struct Naming {
     pub(super) id: Text,
     pub(super) invocation_id: Option<Text>,
     pub(super) run: u32,
+    /// The run before it, by id.
+    pub(super) earlier: Option<Text>,
+    pub(super) class: Class,
+}
+
+impl Naming {
+    /// Of what no request id names.
+    pub(super) fn of(id: Text) -> Self {
+        Self { id, invocation_id: None, run: 1, earlier: None, class: Class::default() }
+    }
 }
 
 pub(super) fn assemble(mut parts: Parts<'_>, naming: Naming) -> Known {
@@ -41,6 +52,8 @@ pub(super) fn assemble(mut parts: Parts<'_>, naming: Naming) -> Known {
         instance: first_source(&parts, |source| source.instance.clone()),
         invocation_id: naming.invocation_id,
         run: naming.run,
+        earlier: naming.earlier,
+        class: naming.class,
         start: timing.start,
         end: timing.end,
         ending: timing.ending,

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::assemble::{Naming, assemble};
+use super::class::{self, Gone, Named};
 use super::dedup;
 use super::fact::{LogFact, Mark, PlatformFact, SignalId, SpanFact};
 use super::freeze::CellFacts;
@@ -17,7 +18,6 @@ use super::runs::{BundleFacts, Member, Parts, Record, RecordCell, RunCell};
 use super::table::Table;
 use super::tell::hex;
 use super::traces::{Alias, Bundle, BundleKey, Bundles, TraceCell, names_one_message};
-use crate::number::u32_from_usize;
 use crate::signal::{Fnv128, SpanId, Text, Timestamp, TraceId};
 
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -27,6 +27,8 @@ pub(super) struct Cells {
     pub(super) records: Table<(Text, Text), RecordCell>,
     /// Each once.
     pub(super) dirty: Vec<Cell>,
+    /// Request ids that too many runs of one function carry to be ids of one piece of work.
+    pub(super) common: BTreeSet<Text>,
 }
 
 /// A fact of a signal, ready to be held.
@@ -173,7 +175,14 @@ impl Cells {
     }
 
     /// Follows a cell to all cells that share invocations with it, and to these.
-    pub(super) fn near(&self, cell: Cell, seen: &mut BTreeSet<Cell>, near: &mut Vec<NodeId>) {
+    /// None where one of them has more than `n_max`, or a request id that everybody uses.
+    pub(super) fn near(
+        &self,
+        cell: Cell,
+        n_max: usize,
+        seen: &mut BTreeSet<Cell>,
+        near: &mut Vec<NodeId>,
+    ) -> Option<()> {
         let mut cells = vec![cell];
         while let Some(cell) = cells.pop() {
             if seen.contains(&cell) || !self.has(&cell) {
@@ -182,6 +191,7 @@ impl Cells {
             match &cell {
                 Cell::Trace(trace) => {
                     let Some(own) = self.traces.get(trace) else { continue };
+                    few(&own.nodes, n_max)?;
                     near.extend(own.nodes.iter().map(|(_, id)| *id));
                     let runs = own.bundles.values().filter_map(|bundle| bundle.run.clone());
                     cells.extend(runs.map(Cell::Run));
@@ -189,7 +199,8 @@ impl Cells {
                     cells.extend(aliases.map(|a| Cell::Run(Text::clone(&a.invocation_id))));
                 }
                 Cell::Run(id) => {
-                    let Some(own) = self.runs.get(id) else { continue };
+                    let own = self.runs.get(id).filter(|_| !self.common.contains(id))?;
+                    few(&own.nodes, n_max)?;
                     near.extend(own.nodes.iter().map(|(_, id)| *id));
                     cells.extend(own.bundles.iter().map(|(trace, _)| Cell::Trace(*trace)));
                     let traces = own.platform.iter().filter_map(|fact| fact.event.trace);
@@ -202,20 +213,30 @@ impl Cells {
             }
             seen.insert(cell);
         }
+        Some(())
     }
 
     /// Takes all facts of a cell out.
     pub(super) fn take(&mut self, cell: &Cell) -> Option<CellFacts> {
         let (spans, platform) = (Vec::new(), Vec::new());
-        let of = |n_sealed, logs| CellFacts { cell: cell.clone(), n_sealed, spans, logs, platform };
+        let gone = Gone::default();
+        let of = |n_sealed, logs| CellFacts {
+            cell: cell.clone(),
+            n_sealed,
+            gone,
+            spans,
+            logs,
+            platform,
+        };
         Some(match cell {
             Cell::Trace(trace) => {
                 let own = self.traces.remove(trace)?;
                 CellFacts { spans: own.spans.into_facts(), ..of(0, own.logs) }
             }
             Cell::Run(id) => {
-                let own = self.runs.remove(id)?;
-                CellFacts { platform: own.platform, ..of(own.n_sealed, own.logs) }
+                let own = self.forget_run(id)?;
+                let gone = own.gone.unwrap_or_default();
+                CellFacts { platform: own.platform, gone, ..of(0, own.logs) }
             }
             Cell::Records(function, key) => {
                 let own = self.records.remove(&(Text::clone(function), Text::clone(key)))?;
@@ -225,12 +246,12 @@ impl Cells {
     }
 
     /// How many attempts of a cell are final and gone.
-    pub(super) fn set_sealed(&mut self, cell: &Cell, n_sealed: u32) {
+    pub(super) fn set_sealed(&mut self, cell: &Cell, n_sealed: u32, gone: Gone) {
         match cell {
             Cell::Trace(_) => {}
             Cell::Run(id) => {
                 if let Some(own) = self.runs.get_mut(id) {
-                    own.n_sealed = n_sealed;
+                    own.gone = Some(gone);
                 }
             }
             Cell::Records(function, key) => {
@@ -298,16 +319,27 @@ impl Cells {
         let known = own.map(|(key, bundle)| {
             let mut parts = Parts::default();
             parts.add_bundle(bundle_facts(cell, trace, key, bundle));
-            let id = bundle_id(trace, key);
-            assemble(parts, Naming { id, invocation_id: None, run: 1 })
+            assemble(parts, Naming::of(bundle_id(trace, key)))
         });
         known.collect()
     }
 
-    pub(super) fn derive_run(&self, id: &Text) -> Vec<Known> {
+    pub(super) fn derive_run(&mut self, id: &Text) -> Vec<Known> {
         let Some(cell) = self.runs.get(id) else { return Vec::new() };
-        let named = self.named_attempts(id, cell);
-        named.into_iter().map(|(naming, parts)| assemble(parts, naming)).collect()
+        let Named { attempts, is_common } = self.named_attempts(id, cell);
+        let known = attempts.into_iter().map(|(naming, parts)| assemble(parts, naming)).collect();
+        if is_common {
+            self.common.insert(Text::clone(id));
+        } else {
+            self.common.remove(id);
+        }
+        known
+    }
+
+    /// Forgets all of a request id.
+    pub(super) fn forget_run(&mut self, id: &Text) -> Option<RunCell> {
+        self.common.remove(id);
+        self.runs.remove(id)
     }
 
     pub(super) fn derive_records(
@@ -320,37 +352,27 @@ impl Cells {
         named.into_iter().map(|(naming, parts)| assemble(parts, naming)).collect()
     }
 
-    fn named_attempts<'a>(&'a self, id: &Text, cell: &'a RunCell) -> Vec<(Naming, Parts<'a>)> {
+    pub(super) fn named_attempts<'a>(&'a self, id: &Text, cell: &'a RunCell) -> Named<'a> {
         let bundles = cell.bundles.iter().filter_map(|(trace, key)| {
             let traced = self.traces.get(trace)?;
             Some(bundle_facts(traced, *trace, key, traced.bundles.get(key)?))
         });
-        let mut named = Vec::new();
-        for (class, attempts) in cell.split(bundles.collect()).into_iter().enumerate() {
-            for (idx, parts) in attempts.into_iter().enumerate() {
-                let mut hash = Fnv128::default().field(b"run").field(id.as_bytes());
-                if class > 0 {
-                    hash = hash.field(&u32_from_usize(class).to_be_bytes());
-                }
-                if idx > 0 || cell.n_sealed > 0 {
-                    hash = hash.field(&first_time(&parts).as_nanos().to_be_bytes());
-                }
-                let run = u32_from_usize(idx).saturating_add(cell.n_sealed).saturating_add(1);
-                let naming =
-                    Naming { id: hex(hash.finish()), invocation_id: Some(Text::clone(id)), run };
-                named.push((naming, parts));
-            }
-        }
-        named
+        class::name(id, cell, cell.split(bundles.collect()))
     }
 
-    /// Takes the facts of a final invocation out.
-    pub(super) fn bury(&mut self, cell: &Cell, node: &Known, gap: std::time::Duration) -> Remains {
+    /// Takes the facts of final invocations of one cell out: what each leaves.
+    pub(super) fn bury(
+        &mut self,
+        cell: &Cell,
+        nodes: &[&Known],
+        gap: std::time::Duration,
+    ) -> Vec<Remains> {
         match cell {
-            Cell::Trace(trace) => self.bury_traced(*trace, node),
-            Cell::Run(id) => self.bury_run(id, node),
+            Cell::Trace(trace) => nodes.iter().map(|node| self.bury_traced(*trace, node)).collect(),
+            Cell::Run(id) => self.bury_runs(id, nodes),
             Cell::Records(function, key) => {
-                self.bury_records(&(Text::clone(function), Text::clone(key)), node, gap)
+                let key = (Text::clone(function), Text::clone(key));
+                nodes.iter().map(|node| self.bury_records(&key, node, gap)).collect()
             }
         }
     }
@@ -371,58 +393,7 @@ impl Cells {
         remains
     }
 
-    fn bury_run(&mut self, id: &Text, node: &Known) -> Remains {
-        let mut remains = Remains { marks: Vec::new(), keys: vec![dedup::run_key(id)] };
-        let Some(cell) = self.runs.get(id) else { return remains };
-        let mut named = self.named_attempts(id, cell);
-        let Some(idx) = named.iter().position(|(naming, _)| naming.id == node.id) else {
-            return remains;
-        };
-        let (_, parts) = named.swap_remove(idx);
-        let platform: BTreeSet<_> = parts.platform.iter().map(|f| f.mark.hash).collect();
-        let logs: BTreeSet<_> = parts.logs.iter().map(|r| (r.log.time, r.log.mark.hash)).collect();
-        let bundles = parts.bundles;
-        let mut aliases = Vec::new();
-        if let Some(cell) = self.runs.get_mut(id) {
-            cell.platform.retain(|fact| {
-                let is_kept = !platform.contains(&fact.mark.hash);
-                if !is_kept {
-                    remains.marks.push(fact.mark);
-                    aliases.extend(fact.event.trace.zip(fact.event.span_id));
-                }
-                is_kept
-            });
-            cell.logs.retain(|log| {
-                let is_kept = !logs.contains(&(log.time, log.mark.hash));
-                if !is_kept {
-                    remains.marks.push(log.mark);
-                }
-                is_kept
-            });
-            cell.bundles.retain(|bundle| !bundles.contains(bundle));
-            cell.nodes.retain(|(known, _)| *known != node.id);
-            cell.n_sealed = cell.n_sealed.saturating_add(1);
-            if cell.is_empty() {
-                self.runs.remove(id);
-            }
-        }
-        for (trace, key) in bundles {
-            if let Some(cell) = self.traces.get_mut(&trace) {
-                take_bundle(cell, trace, &key, &mut remains);
-            }
-            self.prune_trace(trace);
-        }
-        for (trace, span) in aliases {
-            if let Some(cell) = self.traces.get_mut(&trace.trace_id) {
-                cell.aliases.remove(&span);
-                remains.keys.push(dedup::span_key(&trace.trace_id.0, &span.0));
-            }
-            self.prune_trace(trace.trace_id);
-        }
-        remains
-    }
-
-    fn prune_trace(&mut self, trace: TraceId) {
+    pub(super) fn prune_trace(&mut self, trace: TraceId) {
         if self.traces.get(&trace).is_some_and(TraceCell::is_empty) {
             self.traces.remove(&trace);
         }
@@ -470,17 +441,22 @@ fn name_records<'a>(
         let is_first = idx == 0 && cell.n_sealed == 0;
         let start = first_time(&parts).as_nanos().to_be_bytes();
         let hash = if is_first { hash } else { hash.field(&start) };
-        (Naming { id: hex(hash.finish()), invocation_id: None, run: 1 }, parts)
+        (Naming::of(hex(hash.finish())), parts)
     };
     cell.split(gap).into_iter().enumerate().map(name).collect()
 }
 
-/// The time that names a later attempt.
-fn first_time(parts: &Parts<'_>) -> Timestamp {
+/// The time that names a later attempt. What was said of its times goes before records: one that was written
+/// just before it may be as early as the attempt before it.
+pub(super) fn first_time(parts: &Parts<'_>) -> Timestamp {
     let platform = parts.platform.iter().map(|fact| fact.event.time);
     let heads = parts.heads.iter().map(|head| head.start);
-    let logs = parts.logs.iter().map(|record| record.log.time);
-    platform.chain(heads).chain(logs).min().unwrap_or_default()
+    let logs = || parts.logs.iter().map(|record| record.log.time).min();
+    platform.chain(heads).min().or_else(logs).unwrap_or_default()
+}
+
+fn few(nodes: &[(Text, NodeId)], n_max: usize) -> Option<()> {
+    (nodes.len() <= n_max).then_some(())
 }
 
 fn bundle_id(trace: TraceId, key: &BundleKey) -> Text {
@@ -528,7 +504,12 @@ fn bundle_facts<'a>(
 
 /// Takes a bundle's facts out of its trace; positions of the remaining records move, so the rest is
 /// cut anew.
-fn take_bundle(cell: &mut TraceCell, trace: TraceId, key: &BundleKey, remains: &mut Remains) {
+pub(super) fn take_bundle(
+    cell: &mut TraceCell,
+    trace: TraceId,
+    key: &BundleKey,
+    remains: &mut Remains,
+) {
     let Some(bundle) = cell.bundles.remove(key) else { return };
     cell.is_torn = true;
     cell.spans.sort();

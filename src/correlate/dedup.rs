@@ -10,10 +10,11 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
+use super::class::Class;
 use super::fact::{Age, Mark, SignalId};
 use super::graph::Cell;
 use super::table::Table;
-use crate::signal::{Batch, Receiver, SignalKind, SpanId, Text, Timestamp, TraceId};
+use crate::signal::{Batch, Receiver, SignalKind, SpanId, Timestamp, TraceId};
 
 /// How long ids of deliveries and tombstones are remembered: longer than Firehose's retry time of
 /// two hours.
@@ -22,6 +23,8 @@ pub(super) const REMEMBERED: Duration = Duration::from_mins(150);
 const BODY_REMEMBERED: Duration = Duration::from_mins(15);
 /// Identities and tombstones that are no longer held by an open request: about 64 MB.
 const PASSED_MAX: usize = 1_000_000;
+/// Functions, accounts and regions with final invocations of one request id, beside the first.
+const NAMESAKES_MAX: usize = 64;
 /// Deliveries remembered by their declared id, and bodies remembered by their hash, each.
 const DELIVERIES_MAX: usize = 500_000;
 
@@ -50,12 +53,20 @@ struct Identity {
     life: Life,
 }
 
-/// A final invocation: what belongs to it and comes now is late.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// Final invocations of one function, account and region: what belongs to them and comes now is late.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Tombstone {
-    function: Option<Text>,
-    /// Facts up to here are its own; later ones begin a new attempt.
+    class: Class,
+    n: u32,
+    /// Facts up to here are their own; later ones begin a new attempt.
     until: Timestamp,
+}
+
+impl Tombstone {
+    fn add(&mut self, other: Self) {
+        self.n = self.n.saturating_add(other.n);
+        self.until = self.until.max(other.until);
+    }
 }
 
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -75,6 +86,8 @@ struct Delivery {
 pub(super) struct Memory {
     identities: Table<SignalId, Identity>,
     tombstones: Table<SignalId, Tombstone>,
+    /// Further ones under the same key, of other functions, accounts and regions.
+    namesakes: Table<SignalId, Vec<Tombstone>>,
     passing: VecDeque<(Age, Passing)>,
     declared: Table<u128, Delivery>,
     declared_order: VecDeque<(Age, u128)>,
@@ -170,21 +183,37 @@ impl Memory {
     }
 
     /// Leaves a tombstone: what belongs to `key` and happened up to `until` is late.
-    pub(super) fn bury(
-        &mut self,
-        key: SignalId,
-        function: Option<Text>,
-        until: Timestamp,
-        age: Age,
-    ) {
-        let stone = Tombstone { function, until };
-        if let Some(old) = self.tombstones.insert(key, stone) {
-            if let Some(new) = self.tombstones.get_mut(&key) {
-                new.until = new.until.max(old.until);
-            }
-        } else {
+    pub(super) fn bury(&mut self, key: SignalId, class: Class, until: Timestamp, age: Age) {
+        let stone = Tombstone { class, n: 1, until };
+        let Some(first) = self.tombstones.get_mut(&key) else {
+            self.tombstones.insert(key, stone);
             self.passing.push_back((age, Passing::Tombstone(key)));
+            return;
+        };
+        if first.class == class {
+            first.add(stone);
+            return;
         }
+        let others = self.namesakes.entry(key).or_default();
+        if let Some(other) = others.iter_mut().find(|other| other.class == class) {
+            other.add(stone);
+        } else if others.len() < NAMESAKES_MAX {
+            others.push(stone);
+        } else {
+            self.forgotten += 1;
+        }
+    }
+
+    fn stones(&self, key: SignalId) -> impl Iterator<Item = &Tombstone> {
+        let first = self.tombstones.get(&key);
+        let others = first.filter(|_| !self.namesakes.is_empty());
+        let others = others.and_then(|_| self.namesakes.get(&key));
+        first.into_iter().chain(others.into_iter().flatten())
+    }
+
+    /// How many final invocations lie under a key, by whose they were.
+    pub(super) fn buried(&self, key: SignalId) -> impl Iterator<Item = (Class, u32)> {
+        self.stones(key).map(|stone| (stone.class, stone.n))
     }
 
     /// Whether a span is of a final invocation.
@@ -192,20 +221,9 @@ impl Memory {
         !self.tombstones.is_empty() && self.tombstones.contains_key(&span_key(&trace.0, &span.0))
     }
 
-    /// Whether something of `function` that happened at `time` belongs to a final invocation.
-    pub(super) fn is_buried(
-        &self,
-        key: SignalId,
-        function: Option<&Text>,
-        time: Timestamp,
-    ) -> bool {
-        self.tombstones.get(&key).is_some_and(|stone| {
-            let agrees = match (&stone.function, function) {
-                (Some(a), Some(b)) => a == b,
-                _ => true,
-            };
-            agrees && time <= stone.until
-        })
+    /// Whether something of this class that happened at `time` belongs to a final invocation.
+    pub(super) fn is_buried(&self, key: SignalId, class: Class, time: Timestamp) -> bool {
+        self.stones(key).any(|stone| stone.class.agrees(class) && time <= stone.until)
     }
 
     /// Forgets what is old enough, and the oldest where a bound is met.
@@ -219,7 +237,10 @@ impl Memory {
             self.forgotten += u64::from(!is_old);
             match what {
                 Passing::Identity(id) => drop(self.identities.remove(&id)),
-                Passing::Tombstone(key) => drop(self.tombstones.remove(&key)),
+                Passing::Tombstone(key) => {
+                    self.tombstones.remove(&key);
+                    self.namesakes.remove(&key);
+                }
             }
         }
         while let Some(&(at, id)) = self.declared_order.front() {

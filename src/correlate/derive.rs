@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use super::class::Gone;
+use super::dedup::run_key;
 use super::engine::Engine;
 use super::environment::{Rivals, Run};
 use super::frozen::BlockId;
@@ -45,12 +47,24 @@ impl Engine {
             self.held.cells.settle(&cell);
             let known = match &cell {
                 Cell::Trace(_) => continue,
-                Cell::Run(id) => self.held.cells.derive_run(id),
+                Cell::Run(id) => {
+                    self.recall(id);
+                    self.held.cells.derive_run(id)
+                }
                 Cell::Records(function, key) => {
                     self.held.cells.derive_records(&(Text::clone(function), Text::clone(key)), gap)
                 }
             };
             self.update(&cell, known, touched, changes);
+        }
+    }
+
+    /// A request id that was here before is the same, if it has been away.
+    fn recall(&mut self, id: &Text) {
+        if let Some(cell) = self.held.cells.runs.get_mut(id)
+            && cell.gone.is_none()
+        {
+            cell.gone = Some(Gone::recalled(self.held.memory.buried(run_key(id))));
         }
     }
 
@@ -75,15 +89,17 @@ impl Engine {
         changes: &mut Vec<Change>,
     ) {
         let mut old = self.nodes_of(cell).map(std::mem::take).unwrap_or_default();
+        old.sort_unstable();
         let mut new = Vec::with_capacity(known.len());
         for known in known {
             if self.held.learned.learn(&known) {
                 touched.views.extend(&self.held.unsure);
             }
             let id = Text::clone(&known.id);
-            let known_before = old.iter().position(|(old, _)| *old == id);
-            let node = if let Some(idx) = known_before {
-                let (_, node) = old.swap_remove(idx);
+            let place = old.binary_search_by(|(old, _)| old.cmp(&id));
+            let known_before = place.ok().and_then(|idx| old.get_mut(idx));
+            let node = if let Some((_, held)) = known_before {
+                let node = std::mem::replace(held, NodeId::NONE);
                 self.replace(node, known, touched);
                 node
             } else {
@@ -97,9 +113,7 @@ impl Engine {
             };
             new.push((id, node));
         }
-        // Runs of one request id follow each other: all look for their causes again.
-        touched.rewire.extend(new.iter().map(|(_, node)| *node));
-        for (_, node) in old {
+        for (_, node) in old.into_iter().filter(|(_, node)| *node != NodeId::NONE) {
             self.remove(node, touched, changes);
         }
         if let Some(nodes) = self.nodes_of(cell) {
@@ -120,6 +134,9 @@ impl Engine {
 
     fn replace(&mut self, id: NodeId, known: Known, touched: &mut Touched) {
         if let Some(node) = self.held.graph.nodes.get(&id) {
+            if node.known == known {
+                return;
+            }
             self.held.environments.leave(id, &Run::of(&node.known));
         }
         self.held.graph.replace(id, known, touched, &self.rules);
@@ -145,7 +162,7 @@ impl Engine {
                 cells.traces.remove(trace);
             }
             Cell::Run(id) if cells.runs.get(id).is_some_and(RunCell::is_empty) => {
-                cells.runs.remove(id);
+                cells.forget_run(id);
             }
             Cell::Records(function, key) => {
                 let key = (Text::clone(function), Text::clone(key));

@@ -46,10 +46,10 @@ pub(super) fn strong(graph: &Graph, id: NodeId, node: &Node, rules: &Rules) -> V
             });
         }
     }
-    if found.edges.is_empty() && known.run > 1 {
-        found.edges.extend(
-            earlier_run(graph, id, known).map(|edge| ((edge.cause, edge.message.clone()), edge)),
-        );
+    if found.edges.is_empty()
+        && let Some(edge) = earlier_run(graph, known)
+    {
+        found.add(edge);
     }
     found.finish()
 }
@@ -78,16 +78,8 @@ pub(super) fn arrival(known: &Known) -> Via {
 }
 
 /// A later run of a request id follows the one before it, where nothing else tells its cause.
-fn earlier_run(graph: &Graph, id: NodeId, known: &Known) -> Option<Edge> {
-    let name = known.invocation_id.as_ref()?;
-    let earlier = graph.named(name).filter(|&other| other != id).filter_map(|other| {
-        let node = graph.nodes.get(&other)?;
-        let is_earlier = node.known.function == known.function
-            && node.known.invocation_id == known.invocation_id
-            && node.known.run < known.run;
-        is_earlier.then_some((node.known.run, other))
-    });
-    let (_, cause) = earlier.max()?;
+fn earlier_run(graph: &Graph, known: &Known) -> Option<Edge> {
+    let cause = graph.of_id(known.earlier.as_ref()?)?;
     Some(Edge {
         cause,
         message: None,

@@ -18,7 +18,7 @@ use super::graph::{Graph, Node, NodeId, Touched};
 use super::hop::init_of;
 use super::known::Ending;
 use super::ledger::{Ledger, Verdict};
-use super::reach::{Owner, entries_of, reach};
+use super::reach::{Above, Owner, entries_of, reach};
 use super::request::{Change, Outcome, Request, State};
 use super::rules::{Learned, Rules};
 use super::settle::{Ground, Standing, standing};
@@ -243,12 +243,20 @@ impl Engine {
     /// Finds the requests that changed nodes belong to, and what each request now reaches.
     pub(super) fn regroup(&mut self, touched: &mut Touched, changes: &mut Vec<Change>) {
         let hops_max = self.rules.config.hops_max;
-        for &id in &touched.moved {
-            touched.entries.extend(entries_of(&self.held.graph, id, hops_max));
+        let graph = &self.held.graph;
+        let above = Above::of(graph, touched.moved.iter().chain(&touched.entries).copied());
+        touched.entries.extend(&above.entries);
+        for &id in touched.moved.iter().filter(|&&id| !above.is_settled(id)) {
+            touched.entries.extend(entries_of(graph, id, hops_max));
         }
         let mut loose = touched.moved.clone();
         for entry in std::mem::take(&mut touched.entries) {
-            let is_entry = entries_of(&self.held.graph, entry, hops_max).contains(&entry);
+            let graph = &self.held.graph;
+            let is_entry = match graph.nodes.get(&entry) {
+                Some(node) if node.causes.is_empty() => true,
+                _ if above.is_settled(entry) => false,
+                _ => entries_of(graph, entry, hops_max).contains(&entry),
+            };
             if is_entry {
                 self.spread(entry, touched, &mut loose);
             } else if let Some(held) = self.held.requests.remove(&entry) {

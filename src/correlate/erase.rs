@@ -70,10 +70,8 @@ impl Engine {
         for entry in entries {
             self.let_go_of(entry, &mut erased);
         }
-        for id in named {
-            // No open request held it.
-            self.bury(id, &mut erased.changes);
-        }
+        // No open request held the rest.
+        self.bury(named, &mut erased.changes);
         let gone: BTreeSet<Text> = gone.iter().chain(ids).cloned().chain(erased.ids()).collect();
         self.forget_names(ids, &gone);
         erased

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::cells::Fact;
+use super::class::Gone;
 use super::engine::Engine;
 use super::environment::place_of;
 use super::fact::{Age, LogFact, Mark, PlatformFact, Source, SpanFact};
@@ -67,7 +68,9 @@ struct Joined {
 #[derive(Debug)]
 pub(super) struct CellFacts {
     pub(super) cell: Cell,
+    /// Attempts that are final and gone: of records, and of a request id.
     pub(super) n_sealed: u32,
+    pub(super) gone: Gone,
     pub(super) spans: Vec<SpanFact>,
     pub(super) logs: Vec<LogFact>,
     pub(super) platform: Vec<PlatformFact>,
@@ -145,7 +148,7 @@ impl Engine {
                 graph.near(node, &self.rules, &mut near)?;
                 let traces = node.known.traces.iter().map(|&trace| Cell::Trace(trace));
                 for cell in traces.chain([node.cell.clone()]) {
-                    self.held.cells.near(cell, &mut found.cells, &mut near);
+                    self.held.cells.near(cell, BLOCK_HOPS_MAX, &mut found.cells, &mut near)?;
                 }
                 for id in near.drain(..) {
                     if found.nodes.contains(&id) {
@@ -309,7 +312,7 @@ impl Engine {
         }
         for cell in contents.cells {
             let key = cell.cell.clone();
-            let n_sealed = cell.n_sealed;
+            let (n_sealed, gone) = (cell.n_sealed, cell.gone.clone());
             for fact in cell.into_facts() {
                 let mark = *fact.mark();
                 self.held.bytes += u64::from(mark.bytes) + HOLDING_BYTES;
@@ -318,7 +321,7 @@ impl Engine {
                 }
                 self.held.cells.insert(&key, fact);
             }
-            self.held.cells.set_sealed(&key, n_sealed);
+            self.held.cells.set_sealed(&key, n_sealed, gone);
         }
         self.held.back.invocations.extend(contents.invocations);
         self.held.back.requests.extend(contents.requests);
@@ -425,7 +428,8 @@ impl Contents {
             sources.get(usize_from_u32(reader.small())).cloned().unwrap_or_default()
         };
         let cells = reader.list(|reader| {
-            let (cell, n_sealed) = (read_cell(reader), reader.small());
+            let cell = read_cell(reader);
+            let (n_sealed, gone) = read_gone(reader, &cell);
             let trace = match &cell {
                 Cell::Trace(trace) => *trace,
                 _ => TraceId([0; 16]),
@@ -442,7 +446,7 @@ impl Contents {
                 let source = source(reader);
                 PlatformFact::read(reader, source)
             });
-            CellFacts { cell, n_sealed, spans, logs, platform }
+            CellFacts { cell, n_sealed, gone, spans, logs, platform }
         });
         let invocations = reader.list(|reader| (reader.hash(), read_told(reader)));
         let requests = reader.list(|reader| (reader.hash(), u64::from_be_bytes(reader.raw())));
@@ -470,7 +474,18 @@ fn write_cell(pen: &mut Pen<'_>, cell: &CellFacts) {
             pen.id(key);
         }
     }
-    pen.number(u64::from(cell.n_sealed));
+    if let Cell::Run(_) = &cell.cell {
+        cell.gone.write(pen);
+    } else {
+        pen.number(u64::from(cell.n_sealed));
+    }
+}
+
+fn read_gone(reader: &mut Reader<'_>, cell: &Cell) -> (u32, Gone) {
+    match cell {
+        Cell::Run(_) => (0, Gone::read(reader)),
+        _ => (reader.small(), Gone::default()),
+    }
 }
 
 fn read_cell(reader: &mut Reader<'_>) -> Cell {

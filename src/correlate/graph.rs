@@ -290,6 +290,12 @@ impl Graph {
         by_name.chain(ends)
     }
 
+    /// The invocation of this id.
+    pub(super) fn of_id(&self, id: &Text) -> Option<NodeId> {
+        let named = self.names.get(&hash_of(id))?;
+        named.iter().find(|named| self.nodes.get(named).is_some_and(|node| node.known.id == *id))
+    }
+
     /// Hashes of what leads to an invocation. Two names of one hash only make somebody look twice.
     pub(super) fn names_of(known: &Known) -> impl Iterator<Item = u64> {
         let texts = known.correlation_ids.iter().chain([&known.id]).chain(&known.invocation_id);

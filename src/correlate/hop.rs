@@ -142,7 +142,7 @@ pub(super) fn place(
         init,
         sent,
         cause: primary_cause(ground, &causes, first.map(|taken| &taken.message.id)),
-        earlier: earlier(ground, known, first),
+        earlier: earlier(known, first),
         tries: tries(known, &taken, own),
         is_dead_lettered: taken.iter().any(|taken| taken.life.ends_dead_lettered()),
         last_end: known.end.unwrap_or(known.last),
@@ -185,20 +185,13 @@ fn primary_cause(ground: Ground<'_>, causes: &[&Edge], message: Option<&Text>) -
     ranked.max().map(|(_, _, id)| Text::clone(id))
 }
 
-fn earlier(ground: Ground<'_>, known: &Known, first: Option<&Taken<'_>>) -> Option<Text> {
+fn earlier(known: &Known, first: Option<&Taken<'_>>) -> Option<Text> {
     if let Some(taken) = first {
         let before = taken.life.takings.iter().take(taken.idx).rev();
         let mut same = before.filter(|t| t.function == known.function && t.dead_letter.is_none());
         return same.next().map(|taking| Text::clone(&taking.id));
     }
-    let name = known.invocation_id.as_ref().filter(|_| known.run > 1)?;
-    let others = ground.graph.named(name).filter_map(|id| ground.graph.nodes.get(&id));
-    let before = others.map(|node| &node.known).filter(|other| {
-        other.function == known.function
-            && other.invocation_id == known.invocation_id
-            && other.run < known.run
-    });
-    before.max_by_key(|other| other.run).map(|other| Text::clone(&other.id))
+    known.earlier.clone()
 }
 
 fn tries(known: &Known, taken: &[Taken<'_>], own: Outcome) -> Vec<Try> {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::class::Class;
 use super::fact::Age;
 use super::request::{Call, Evidence, Outcome};
 use crate::signal::{ErrorKind, MessageRef, SpanId, Text, Timestamp, TraceId, Via, Workflow};
@@ -20,6 +21,10 @@ pub(super) struct Known {
     pub(super) invocation_id: Option<Text>,
     /// From 1: the n-th run under one platform request id.
     pub(super) run: u32,
+    /// The run before it, by id.
+    pub(super) earlier: Option<Text>,
+    /// Whose its request id is.
+    pub(super) class: Class,
     pub(super) start: Timestamp,
     /// The end where told; the last record where nothing ever tells; None while it is awaited.
     pub(super) end: Option<Timestamp>,

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::class::Class;
 use super::dedup::{record_key, run_key, span_key};
 use super::engine::Engine;
 use super::environment::Run;
@@ -30,6 +31,8 @@ pub(super) struct InvocationLegacy {
     pub(super) last: Timestamp,
     /// The platform's request id names it.
     pub(super) has_request_id: bool,
+    /// Whose it is.
+    pub(super) class: Class,
     /// What it goes on counting under.
     pub(super) keys: Vec<WeakKey>,
 }
@@ -42,10 +45,16 @@ impl InvocationLegacy {
             has_init: node.environment_init.is_some(),
             last: known.over(),
             has_request_id: known.invocation_id.is_some(),
+            class: class_of(known.invocation_id.is_some(), known.class, &known.function),
             said: node.said,
             keys,
         }
     }
+}
+
+/// What only a trace or a key joins is known by its function.
+fn class_of(has_request_id: bool, class: Class, function: &Text) -> Class {
+    if has_request_id { class } else { Class::of(Some(function), None, None) }
 }
 
 /// By what something later may still continue a request.
@@ -89,6 +98,7 @@ impl Tokens {
 #[derive(Debug)]
 pub(super) struct FrozenInvocation {
     run: Run,
+    class: Class,
     last: Timestamp,
     /// The place of its cell in the block.
     cell: Option<usize>,
@@ -101,6 +111,7 @@ impl FrozenInvocation {
         let known = &node.known;
         Self {
             run: Run::of(known),
+            class: known.class,
             last: known.over(),
             cell,
             places: known.places.iter().map(|place| (place.trace, place.span)).collect(),
@@ -117,6 +128,7 @@ impl FrozenInvocation {
         pen.name(&self.run.function);
         let source = sources.position(|source| source.instance == self.run.instance);
         pen.option(source.as_ref(), |pen, source| pen.length(*source));
+        self.class.write_beside(pen);
         pen.time(self.run.start);
         pen.time(self.last);
         pen.option(self.cell.as_ref(), |pen, cell| pen.length(*cell));
@@ -146,6 +158,7 @@ impl FrozenInvocation {
         let source = source.and_then(|source| sources.get(usize_from_u32(source)));
         let instance = source.and_then(|source| source.instance.clone());
         Self {
+            class: Class::read_beside(reader, &function),
             run: Run { function, instance, start: reader.time(), id: Text::clone(id) },
             last: reader.time(),
             cell: reader.option(Reader::small).map(usize_from_u32),
@@ -249,15 +262,17 @@ impl Engine {
                 Some(Cell::Records(function, key)) => (Some(record_key(function, key)), false),
                 Some(Cell::Trace(_)) | None => (None, false),
             };
-            let FrozenInvocation { run, last, keys, .. } = own;
+            let FrozenInvocation { run, class, last, keys, .. } = own;
             for key in &keys {
                 self.held.graph.count_retired(key, &run.function);
             }
+            let run_function = Text::clone(&run.function);
             let legacy = InvocationLegacy {
                 run,
                 said: told.said,
                 has_init: told.init.is_some(),
                 last,
+                class: class_of(has_request_id, class, &run_function),
                 has_request_id,
                 keys,
             };

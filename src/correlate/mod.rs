@@ -29,6 +29,7 @@ mod precedence;
 mod cells;
 mod traces;
 mod runs;
+mod class;
 mod known;
 mod assemble;
 mod judge;
@@ -45,6 +46,7 @@ mod settle;
 mod tick;
 mod stubs;
 mod sealing;
+mod burial;
 mod erase;
 mod saved;
 // what is shown

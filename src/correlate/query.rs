@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
+use super::class::RUNS_MAX;
 use super::engine::{Engine, Finding, HeldRequest, Lookup, RequestFilter, Summary};
 use super::freeze::mark_of;
 use super::frozen::{BlockId, Line};
@@ -151,7 +152,16 @@ impl Engine {
         findings
     }
 
+    /// Keys that would join strangers, and join nothing.
     fn key_findings(&self) -> Vec<Finding> {
+        let finding =
+            |message: String| Finding { kind: "quarantined_key", message, since: self.held.now };
+        let common = self.held.cells.common.iter().take(LISTED_MAX);
+        let common = common.map(|id| {
+            finding(format!(
+                "invocation id `{id}` is carried by more than {RUNS_MAX} invocations of one function and joins none of them"
+            ))
+        });
         let quarantined = self.held.graph.quarantined.iter().take(LISTED_MAX);
         let findings = quarantined.map(|(key, n)| {
             let name = match key {
@@ -159,15 +169,9 @@ impl Engine {
                 WeakKey::Execution(id) => format!("workflow execution `{id}`"),
                 WeakKey::Trace(trace) => format!("trace {trace}"),
             };
-            Finding {
-                kind: "quarantined_key",
-                message: format!(
-                    "{name} is carried by {n} unrelated invocations and joins nothing"
-                ),
-                since: self.held.now,
-            }
+            finding(format!("{name} is carried by {n} unrelated invocations and joins nothing"))
         });
-        findings.collect()
+        findings.chain(common).collect()
     }
 
     fn request_findings(&self) -> Vec<Finding> {

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use serde::{Deserialize, Serialize};
 
 use super::graph::{Edge, Graph, Node, NodeId};
+use super::table::Set;
 use crate::signal::{Text, Timestamp};
 
 /// Causes that form a ring are looked at one by one up to here; beyond, the first of all is the entry.
@@ -73,6 +74,55 @@ pub(super) fn entries_of(graph: &Graph, id: NodeId, hops_max: usize) -> Vec<Node
         entries = ring_entries(graph, &up, hops_max);
     }
     entries
+}
+
+/// What lies above many invocations: each of them is passed once, however many lead there.
+#[derive(Debug, Default)]
+pub(super) struct Above {
+    /// Those without a cause.
+    pub(super) entries: Vec<NodeId>,
+    /// Those that have an entry above them, or one that is final and gone.
+    settled: Set<NodeId>,
+}
+
+impl Above {
+    pub(super) fn of(graph: &Graph, ids: impl Iterator<Item = NodeId>) -> Self {
+        let mut found = Self::default();
+        let mut stack: Vec<NodeId> = ids.collect();
+        let mut seen = Set::default();
+        let mut links = Vec::new();
+        let mut tops = Vec::new();
+        while let Some(at) = stack.pop() {
+            let Some(node) = graph.nodes.get(&at) else { continue };
+            if !seen.insert(at) {
+                continue;
+            }
+            if node.causes.is_empty() {
+                found.entries.push(at);
+            }
+            if node.causes.iter().all(|edge| graph.nodes.contains_key(&edge.cause)) {
+                tops.extend(node.causes.is_empty().then_some(at));
+            } else {
+                tops.push(at);
+            }
+            links.extend(node.causes.iter().map(|edge| (edge.cause, at)));
+            stack.extend(node.causes.iter().map(|edge| edge.cause));
+        }
+        links.sort_unstable();
+        while let Some(at) = tops.pop() {
+            if found.settled.insert(at) {
+                let from = links.partition_point(|(cause, _)| *cause < at);
+                let below = links.iter().skip(from).take_while(|(cause, _)| *cause == at);
+                tops.extend(below.map(|(_, effect)| *effect));
+            }
+        }
+        found
+    }
+
+    /// Whether the entries of an invocation are among those that were found; else its causes form a ring.
+    pub(super) fn is_settled(&self, id: NodeId) -> bool {
+        self.settled.contains(&id)
+    }
 }
 
 fn climb(graph: &Graph, id: NodeId, hops_max: usize) -> BTreeSet<NodeId> {

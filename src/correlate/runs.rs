@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::class::{Class, Gone, Namesake};
 use super::fact::{LogFact, PlatformFact, SpanFact};
 use super::graph::NodeId;
 use super::traces::BundleKey;
@@ -26,8 +27,8 @@ pub(super) struct RunCell {
     pub(super) logs: Vec<LogFact>,
     /// Bundles of traces that belong here.
     pub(super) bundles: BTreeSet<(TraceId, BundleKey)>,
-    /// Attempts that are final and gone.
-    pub(super) n_sealed: u32,
+    /// Attempts that are final and gone; None: nobody has looked yet.
+    pub(super) gone: Option<Gone>,
     pub(super) nodes: Vec<(Text, NodeId)>,
 }
 
@@ -261,21 +262,19 @@ fn attempts(mut items: Vec<Item<'_>>) -> Vec<Parts<'_>> {
 fn partition<'a>(
     items: Vec<Item<'a>>,
     key: impl for<'b> Fn(&'b Item<'a>) -> Option<&'b Text>,
-) -> Vec<Vec<Item<'a>>> {
+) -> Vec<(Option<Text>, Vec<Item<'a>>)> {
     let mut told = items.iter().filter_map(&key);
     let first = told.next();
     if told.all(|other| Some(other) == first) {
-        return vec![items];
+        return vec![(first.cloned(), items)];
     }
     let keys: BTreeSet<Text> = items.iter().filter_map(|item| key(item).cloned()).collect();
-    if keys.len() < 2 {
-        return vec![items];
-    }
     let keys: Vec<Text> = keys.into_iter().collect();
-    let mut classes: Vec<Vec<Item<'a>>> = keys.iter().map(|_| Vec::new()).collect();
+    let mut classes: Vec<(Option<Text>, Vec<Item<'a>>)> =
+        keys.iter().map(|name| (Some(Text::clone(name)), Vec::new())).collect();
     for item in items {
         let idx = key(&item).and_then(|name| keys.binary_search(name).ok()).unwrap_or(0);
-        if let Some(class) = classes.get_mut(idx) {
+        if let Some((_, class)) = classes.get_mut(idx) {
             class.push(item);
         }
     }
@@ -289,16 +288,21 @@ impl RunCell {
 
     /// The invocations that the facts tell of: for each function (and account, and region) its
     /// attempts, earliest first.
-    pub(super) fn split<'a>(&'a self, bundles: Vec<BundleFacts<'a>>) -> Vec<Vec<Parts<'a>>> {
+    pub(super) fn split<'a>(&'a self, bundles: Vec<BundleFacts<'a>>) -> Vec<Namesake<'a>> {
         let mut items: Vec<Item<'a>> = self.platform.iter().map(Item::Platform).collect();
         items.extend(self.logs.iter().map(Item::Log));
         items.extend(bundles.into_iter().map(Item::Bundle));
-        partition(items, Item::function)
-            .into_iter()
-            .flat_map(|class| partition(class, Item::account))
-            .flat_map(|class| partition(class, Item::region))
-            .map(attempts)
-            .collect()
+        let mut all = Vec::new();
+        for (function, items) in partition(items, Item::function) {
+            for (account, items) in partition(items, Item::account) {
+                for (region, items) in partition(items, Item::region) {
+                    let class = Class::of(function.as_ref(), account.as_ref(), region.as_ref());
+                    let function = function.clone();
+                    all.push(Namesake { function, class, attempts: attempts(items) });
+                }
+            }
+        }
+        all
     }
 }
 

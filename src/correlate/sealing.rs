@@ -3,10 +3,12 @@
 //! A final request leaves its invocations behind only as long as another request still holds them; a
 //! final invocation leaves tombstones, so that what comes later for it is late, never new.
 
+use super::cells::Remains;
 use super::dedup::REMEMBERED;
 use super::engine::{Engine, Quiet};
 use super::fact::{Age, SignalId};
-use super::graph::NodeId;
+use super::graph::{Node, NodeId};
+use super::known::Known;
 use super::legacy::{InvocationLegacy, Tokens};
 use super::request::{Change, Request, State};
 use super::runs::SAME_START;
@@ -19,6 +21,7 @@ const RELIEVED_AT_ONCE: usize = 64;
 impl Engine {
     /// Makes requests final, and the invocations that nobody else holds.
     pub(super) fn seal(&mut self, finals: Vec<(NodeId, Request)>, changes: &mut Vec<Change>) {
+        let mut gone = Vec::new();
         for (entry, mut request) in finals {
             let Some(held) = self.held.requests.remove(&entry) else { continue };
             self.held.due.remove(&(held.due, entry));
@@ -26,7 +29,6 @@ impl Engine {
             request.state = State::Final;
             let tokens = Tokens::of(&self.held.graph, entry, &held.reach);
             self.leave_tokens(&tokens, &held.id);
-            let mut gone = Vec::new();
             for id in held.reach {
                 let Some(node) = self.held.graph.nodes.get_mut(&id) else { continue };
                 if let Some(owner) = node.owners.get_mut(&entry) {
@@ -37,10 +39,8 @@ impl Engine {
                 }
             }
             changes.push(Change::RequestFinal(Box::new(request)));
-            for id in gone {
-                self.bury(id, changes);
-            }
         }
+        self.bury(gone, changes);
     }
 
     /// What comes later with one of these tokens continues a request that is final. What means nothing
@@ -64,12 +64,30 @@ impl Engine {
         }
     }
 
-    /// Makes one invocation final.
-    pub(super) fn bury(&mut self, id: NodeId, changes: &mut Vec<Change>) {
-        let Some(node) = self.held.graph.seal(id) else { return };
-        let age = self.held.age;
+    /// Makes invocations final, those of one cell together.
+    pub(super) fn bury(
+        &mut self,
+        ids: impl IntoIterator<Item = NodeId>,
+        changes: &mut Vec<Change>,
+    ) {
+        let graph = &mut self.held.graph;
+        let sealed = ids.into_iter().filter_map(|id| Some((id, graph.seal(id)?)));
+        let mut sealed: Vec<(NodeId, Box<Node>)> = sealed.collect();
+        sealed.sort_by(|(_, a), (_, b)| a.cell.cmp(&b.cell));
         let gap = self.rules.config.settle_after;
-        let remains = self.held.cells.bury(&node.cell, &node.known, gap);
+        let mut remains = Vec::with_capacity(sealed.len());
+        for of_cell in sealed.chunk_by(|(_, a), (_, b)| a.cell == b.cell) {
+            let known: Vec<&Known> = of_cell.iter().map(|(_, node)| &node.known).collect();
+            let Some((_, first)) = of_cell.first() else { continue };
+            remains.extend(self.held.cells.bury(&first.cell, &known, gap));
+        }
+        for ((id, node), remains) in sealed.into_iter().zip(remains) {
+            self.leave(id, node, remains, changes);
+        }
+    }
+
+    fn leave(&mut self, id: NodeId, node: Box<Node>, remains: Remains, changes: &mut Vec<Change>) {
+        let age = self.held.age;
         for mark in remains.marks {
             if let Some(identity) = mark.identity {
                 self.held.memory.seal(identity, age);
@@ -107,8 +125,7 @@ impl Engine {
         let slack = if legacy.has_request_id { SAME_START } else { gap };
         let until = legacy.last.saturating_add(slack);
         for key in keys {
-            let function = Some(Text::clone(&legacy.run.function));
-            self.held.memory.bury(key, function, until, self.held.age);
+            self.held.memory.bury(key, legacy.class, until, self.held.age);
         }
     }
 
@@ -196,9 +213,7 @@ impl Engine {
                 gone.push(id);
             }
         }
-        for id in gone {
-            self.bury(id, changes);
-        }
+        self.bury(gone, changes);
         self.held.memory.expire(age);
         self.held.stubs.expire(age);
         let config = &self.rules.config;

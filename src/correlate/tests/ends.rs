@@ -350,10 +350,10 @@ fn a_failed_head_is_believed_where_the_platform_only_says_that_it_was_answered()
             report("payment", "r2", 101, 100).status(PlatformStatus::Success),
         ],
         &expect![[r#"
-            payment: ok finished 0+100
-              payment#1 ok 0+100
             checkout: error finished 0+100
               checkout#1 error 0+100 (KeyError: 'price')
+            payment: ok finished 0+100
+              payment#1 ok 0+100
         "#]],
     );
 }

@@ -18,6 +18,40 @@ fn taken_up(n: u64, message: u64) -> Told {
     })
 }
 
+/// A span id for each number.
+fn numbered(n: u64) -> SpanId {
+    SpanId((n + 1_000).to_be_bytes())
+}
+
+#[test]
+fn a_chain_of_thousands_of_calls_is_one_request() {
+    let call = |n: u64| {
+        span("deep", [1, 9, 1], 10, 20).span(|span| {
+            span.span_id = numbered(n);
+            span.parent_id = (n > 0).then(|| numbered(n - 1));
+        })
+    };
+    let mut world = World::new(Config::default());
+    world.hear(&(0..9_000).rev().map(call).collect::<Vec<_>>()).wait(20);
+    let hops: Vec<usize> = world.requests.values().map(|request| request.hops.len()).collect();
+    assert_eq!(hops, [9_000]);
+}
+
+#[test]
+fn a_thousand_runs_of_a_constant_request_id_are_as_many_requests() {
+    let run = |n: u64| {
+        let from = 100 * i64::try_from(n).unwrap();
+        let head = span("aa", [1, 9, 0], from, from + 50).run("constant");
+        head.span(|span| span.trace_id = TraceId(u128::from(n + 1).to_be_bytes()))
+    };
+    let mut world = World::new(Config::default());
+    for some in (0..1_000).map(run).collect::<Vec<_>>().chunks(100) {
+        world.hear(some).wait(1);
+    }
+    world.wait_for_the_end();
+    assert_eq!((world.n_finals, world.engine.held.bytes), (1_000, 0));
+}
+
 fn later(told: Told) -> Told {
     told.span(|span| (span.start, span.end) = (at(40), at(50)))
 }

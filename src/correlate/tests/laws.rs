@@ -17,11 +17,19 @@ struct Order {
     is_poisoned: bool,
     has_reports: bool,
     notifies: bool,
+    /// Whose payment works under the caller's request id, and in which account each of them tells to be.
+    shares_its_id: bool,
+    account: Option<u8>,
 }
 
 fn order() -> impl Strategy<Value = Order> {
-    (0..5_000_i64, 0..4_u8, 0..10_u8, 0..3_u8, 0..8_u8, any::<bool>(), any::<bool>()).prop_map(
-        |(at, style, lost, n_failures, poison, has_reports, notifies)| Order {
+    let work = (0..5_000_i64, 0..4_u8, 0..10_u8, 0..3_u8, 0..8_u8);
+    let told = (any::<[bool; 3]>(), proptest::option::of(0..3_u8));
+    (work, told).prop_map(
+        |(
+            (at, style, lost, n_failures, poison),
+            ([has_reports, notifies, shares_its_id], account),
+        )| Order {
             at,
             style,
             is_lost: lost == 0,
@@ -29,12 +37,20 @@ fn order() -> impl Strategy<Value = Order> {
             is_poisoned: poison == 0,
             has_reports,
             notifies,
+            shares_its_id,
+            account,
         },
     )
 }
 
+/// The request id of a caller: with some it is one that a few orders share.
+fn run_of(order: &Order, n: u8) -> String {
+    if order.account.is_some() { "front".to_owned() } else { format!("front-{n}") }
+}
+
 fn front(order: &Order, n: u8) -> Vec<Told> {
-    let (from, run) = (order.at, format!("front-{n}"));
+    let (from, run) = (order.at, run_of(order, n));
+    let payment = if order.shares_its_id { run.clone() } else { format!("pay-{n}") };
     let message = format!("m{n}");
     let mut told = match order.style {
         3 => vec![
@@ -44,7 +60,7 @@ fn front(order: &Order, n: u8) -> Vec<Told> {
         _ => vec![
             span("checkout", [n, 1, 0], from, from + 100).run(&run).route("POST", "/orders"),
             span("checkout", [n, 2, 1], from + 10, from + 60).kind(SpanKind::Client),
-            span("payment", [n, 3, 2], from + 20, from + 50).run(&format!("pay-{n}")),
+            span("payment", [n, 3, 2], from + 20, from + 50).run(&payment),
             span("checkout", [n, 4, 1], from + 70, from + 71)
                 .kind(SpanKind::Producer)
                 .sent(&message, "orders"),
@@ -53,9 +69,14 @@ fn front(order: &Order, n: u8) -> Vec<Told> {
     if order.has_reports || order.style == 3 {
         told.push(start("checkout", &run, from));
         told.push(report("checkout", &run, from + 105, 103));
-        told.push(report("payment", &format!("pay-{n}"), from + 50, 30));
+        told.push(report("payment", &payment, from + 50, 30));
     }
-    told
+    match order.account {
+        Some(account) => {
+            told.into_iter().map(|one| one.of_account(&format!("{account}"))).collect()
+        }
+        None => told,
+    }
 }
 
 fn back(order: &Order, n: u8) -> Vec<Told> {
@@ -65,7 +86,7 @@ fn back(order: &Order, n: u8) -> Vec<Told> {
         let notify = |from: i64| log("notify", from).correlation(&format!("c{n}"));
         told.extend([notify(from), notify(from + 20)]);
         told.push(
-            log("checkout", order.at + 5).run(&format!("front-{n}")).correlation(&format!("c{n}")),
+            log("checkout", order.at + 5).run(&run_of(order, n)).correlation(&format!("c{n}")),
         );
     }
     told

@@ -8,6 +8,7 @@ mod freezing;
 mod large;
 mod laws;
 mod messages;
+mod namesakes;
 mod telling;
 
 use std::collections::BTreeMap;
@@ -173,6 +174,11 @@ impl Told {
         let message_id = (!message.is_empty()).then(|| Text::from(message));
         let link = SpanLink { trace_id: trace(t), span_id: span_id(id), message_id };
         self.span(|span| span.links.push(link))
+    }
+
+    fn of_account(mut self, account: &str) -> Self {
+        self.resource.account = Some(Text::from(account));
+        self
     }
 
     fn traced(mut self, t: u8, id: u8) -> Self {
