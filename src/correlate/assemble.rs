@@ -44,6 +44,7 @@ pub(super) fn assemble(mut parts: Parts<'_>, naming: Naming) -> Known {
     let billed = last_told(&parts, |event| event.billed);
     let (cold_start, init) = cold_start(&parts, billed);
     let told = tell(&parts);
+    let pointers = pointers(&parts, &told.places);
     Known {
         id: naming.id,
         function: function(&parts),
@@ -70,7 +71,8 @@ pub(super) fn assemble(mut parts: Parts<'_>, naming: Naming) -> Known {
         workflow: all_facts(&parts).find_map(|facts| facts.workflow.clone()),
         received: received(&parts),
         sent: sent(&parts),
-        pointers: pointers(&parts, &told.places),
+        roots: roots(&parts, &pointers),
+        pointers,
         places: told.places,
         correlation_ids: told.correlation_ids,
         traces: told.traces,
@@ -366,6 +368,19 @@ fn pointers(parts: &Parts<'_>, places: &[Place]) -> Vec<Pointer> {
         }
     }
     found.into_iter().collect()
+}
+
+/// Traces in which a span that begins the invocation has no parent, and nothing else names a caller.
+fn roots(parts: &Parts<'_>, pointers: &[Pointer]) -> Vec<TraceId> {
+    let has_caller = |trace: TraceId| {
+        let of_trace = |pointer: &Pointer| pointer.trace == trace;
+        pointers.iter().any(|p| of_trace(p) && p.evidence == Evidence::Trace)
+    };
+    let heads = parts.heads.iter().filter(|head| head.parent.is_none()).map(|head| head.trace);
+    let mut roots: Vec<TraceId> = heads.filter(|trace| !has_caller(*trace)).collect();
+    roots.sort_unstable();
+    roots.dedup();
+    roots
 }
 
 fn origins(parts: &Parts<'_>) -> Vec<Origin> {

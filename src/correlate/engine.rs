@@ -218,6 +218,10 @@ impl Engine {
     pub(super) fn rework(&mut self, changes: &mut Vec<Change>) -> Touched {
         let mut touched = self.derive(changes);
         self.held.graph.wire(&mut touched, &self.rules);
+        while self.wake_entered(&mut touched) {
+            touched.add(self.derive(changes));
+            self.held.graph.wire(&mut touched, &self.rules);
+        }
         self.regroup(&mut touched, changes);
         self.settle_back(changes);
         touched

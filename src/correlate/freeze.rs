@@ -14,7 +14,7 @@ use super::engine::Engine;
 use super::environment::place_of;
 use super::fact::{Age, LogFact, Mark, PlatformFact, Source, SpanFact};
 use super::frozen::{Block, BlockId, BlockKey, Frozen, Line, Start};
-use super::graph::{Cell, Graph, NodeId, Said, hash_of, hash_of_trace};
+use super::graph::{Cell, Graph, NodeId, Said, Touched, hash_of, hash_of_trace};
 use super::intake::HOLDING_BYTES;
 use super::known::{Init, Known};
 use super::legacy::{FrozenInvocation, FrozenRequest, Tokens};
@@ -270,16 +270,7 @@ impl Engine {
             }
         }
         let mut blocks: BTreeSet<BlockId> = BTreeSet::new();
-        for key in keys {
-            if self.absent.has(key) {
-                continue;
-            }
-            let n_before = blocks.len();
-            blocks.extend(self.held.frozen.awakened_by(key));
-            if blocks.len() == n_before {
-                self.absent.note(key);
-            }
-        }
+        self.look_for(keys, &mut blocks);
         if let SignalKind::Platform(event) = kind
             && event.invocation_id.is_none()
             && let Some(name) = source.name()
@@ -292,6 +283,33 @@ impl Engine {
         for id in blocks {
             self.wake(id);
         }
+    }
+
+    /// Adds the blocks that one of these keys brings back.
+    fn look_for(&mut self, keys: Vec<u64>, blocks: &mut BTreeSet<BlockId>) {
+        for key in keys {
+            if self.absent.has(key) {
+                continue;
+            }
+            let n_before = blocks.len();
+            blocks.extend(self.held.frozen.awakened_by(key));
+            if blocks.len() == n_before {
+                self.absent.note(key);
+            }
+        }
+    }
+
+    /// Brings back what carries a key that somebody began to carry; facts move between invocations, and
+    /// causes go, without a signal that names it. False where there is none.
+    pub(super) fn wake_entered(&mut self, touched: &mut Touched) -> bool {
+        let keys = std::mem::take(&mut touched.entered);
+        let mut blocks = BTreeSet::new();
+        if !self.held.frozen.is_empty() {
+            self.look_for(keys, &mut blocks);
+        }
+        let is_any = !blocks.is_empty();
+        blocks.into_iter().for_each(|block| self.wake(block));
+        is_any
     }
 
     pub(super) fn wake(&mut self, id: BlockId) {

@@ -15,8 +15,9 @@ use super::points::{MessagePoint, Nodes, TracePoint, by_trace, touch_message};
 use super::reach::Owner;
 use super::request::Evidence;
 use super::rules::Rules;
+use super::sharing::is_medley;
 use super::table::Table;
-use super::weak::{Functions, Lead, Member, WeakKey, WeakSet};
+use super::weak::{Lead, Member, WeakKey, WeakSet};
 use crate::signal::{SpanId, Text, Timestamp, TraceId, Via};
 
 /// Names one invocation for as long as it is held.
@@ -70,12 +71,12 @@ pub(super) struct Node {
     pub(super) cell: Cell,
     /// The init that events of its environment tell.
     pub(super) environment_init: Option<Init>,
-    strong: Vec<Edge>,
+    pub(super) strong: Vec<Edge>,
     /// Sorted.
     pub(super) causes: Vec<Edge>,
     pub(super) effects: NodeSet,
-    keys: Vec<WeakKey>,
-    joins: Vec<WeakKey>,
+    pub(super) keys: Vec<WeakKey>,
+    pub(super) joins: Vec<WeakKey>,
     /// The requests that it is part of, by their entries.
     pub(super) owners: BTreeMap<NodeId, Owner>,
     pub(super) said: Said,
@@ -124,6 +125,21 @@ pub(super) struct Touched {
     pub(super) due: BTreeSet<NodeId>,
     /// Nodes that look different though their own facts are the same.
     pub(super) told: BTreeSet<NodeId>,
+    /// Keys, as hashes, that somebody began to carry without a cause: frozen ones may carry them too.
+    pub(super) entered: Vec<u64>,
+}
+
+impl Touched {
+    pub(super) fn add(&mut self, other: Self) {
+        let Self { rewire, moved, entries, views, due, told, entered } = other;
+        self.rewire.extend(rewire);
+        self.moved.extend(moved);
+        self.entries.extend(entries);
+        self.views.extend(views);
+        self.due.extend(due);
+        self.told.extend(told);
+        self.entered.extend(entered);
+    }
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -132,11 +148,13 @@ pub(super) struct Graph {
     pub(super) nodes: Nodes,
     traces: Table<TraceId, TracePoint>,
     pub(super) messages: Table<Text, MessagePoint>,
-    weak: Table<WeakKey, WeakSet>,
+    pub(super) weak: Table<WeakKey, WeakSet>,
     /// Correlation, execution, invocation and trace ids, and ids of hops.
     names: Table<u64, NodeSet>,
     /// Keys whose set is quarantined now, with the size of the set.
     pub(super) quarantined: BTreeMap<WeakKey, usize>,
+    /// Parentless invocations that name too many correlation ids to be of one request.
+    pub(super) medleys: BTreeSet<NodeId>,
 }
 
 impl Graph {
@@ -236,6 +254,7 @@ impl Graph {
     pub(super) fn take(&mut self, id: NodeId) -> Option<Box<Node>> {
         self.unindex(id, None);
         let node = self.nodes.remove(&id)?;
+        self.medleys.remove(&id);
         let member = Member::of(id, &node.known);
         for key in node.keys.iter().chain(&node.joins) {
             if let Some(set) = self.weak.get_mut(key) {
@@ -263,6 +282,9 @@ impl Graph {
         for pointer in &known.pointers {
             let Some(point) = self.traces.get(&pointer.trace) else { continue };
             near.extend(point.owners_of((pointer.trace, pointer.span), &self.nodes).iter());
+        }
+        if node.strong.is_empty() && is_medley(known) {
+            return None;
         }
         for key in node.keys.iter().chain(&node.joins) {
             if self.lead(key, rules) == Lead::Quarantined {
@@ -382,7 +404,8 @@ impl Graph {
             keep_sealed(&node.strong, &mut strong);
             let is_parentless = strong.is_empty()
                 && !node.known.received.iter().any(|message| rules.begins_request(message));
-            let is_member = !node.keys.is_empty() || !node.joins.is_empty();
+            let is_member =
+                !node.keys.is_empty() || !node.joins.is_empty() || self.medleys.contains(&id);
             if let Some(node) = self.nodes.get_mut(&id) {
                 node.strong = strong;
             }
@@ -422,139 +445,6 @@ impl Graph {
                 cause.effects.insert(id);
             }
         }
-    }
-
-    fn lead(&self, key: &WeakKey, rules: &Rules) -> Lead {
-        let functions = Functions(&self.nodes);
-        self.weak.get(key).map_or(Lead::Nobody, |set| set.lead(key, &functions, &rules.config))
-    }
-
-    /// What a key decides may have changed: everybody who carries it looks again.
-    fn weak_changed(&mut self, key: &WeakKey, before: Lead, after: Lead, touched: &mut Touched) {
-        let Some(set) = self.weak.get(key) else { return };
-        if before != after {
-            touched.rewire.extend(set.everybody());
-        }
-    }
-
-    fn note_quarantine(&mut self, key: &WeakKey, lead: Lead) {
-        if lead == Lead::Quarantined {
-            let n = self.weak.get(key).map_or(0, WeakSet::len);
-            self.quarantined.insert(key.clone(), n);
-        } else {
-            self.quarantined.remove(key);
-        }
-    }
-
-    fn enter_weak(&mut self, id: NodeId, touched: &mut Touched, rules: &Rules) {
-        let Some(node) = self.nodes.get(&id) else { return };
-        let known = &node.known;
-        let member = Member::of(id, known);
-        let mut keys: Vec<WeakKey> =
-            known.correlation_ids.iter().cloned().map(WeakKey::Correlation).collect();
-        keys.extend(
-            known.workflow.iter().map(|w| WeakKey::Execution(Text::clone(&w.execution_id))),
-        );
-        keys.extend(known.traces.iter().copied().map(WeakKey::Trace));
-        let mut joins: Vec<WeakKey> =
-            known.origins.iter().map(|o| WeakKey::Trace(o.trace)).collect();
-        joins.dedup();
-        for key in &keys {
-            let before = self.lead(key, rules);
-            self.weak.entry(key.clone()).or_default().add(&member);
-            let after = self.lead(key, rules);
-            self.weak_changed(key, before, after, touched);
-            self.note_quarantine(key, after);
-        }
-        for key in &joins {
-            self.weak.entry(key.clone()).or_default().join(id);
-        }
-        if let Some(node) = self.nodes.get_mut(&id) {
-            node.keys = keys;
-            node.joins = joins;
-        }
-    }
-
-    fn leave_weak(&mut self, id: NodeId, touched: &mut Touched, rules: &Rules) {
-        let Some(node) = self.nodes.get_mut(&id) else { return };
-        let keys = std::mem::take(&mut node.keys);
-        let joins = std::mem::take(&mut node.joins);
-        let member = Member::of(id, &node.known);
-        for key in keys {
-            let before = self.lead(&key, rules);
-            let Some(set) = self.weak.get_mut(&key) else { continue };
-            set.remove(&member);
-            let after = self.lead(&key, rules);
-            self.weak_changed(&key, before, after, touched);
-            self.note_quarantine(&key, after);
-            self.weak_prune(&key);
-        }
-        for key in joins {
-            if let Some(set) = self.weak.get_mut(&key) {
-                set.leave(id);
-            }
-            self.weak_prune(&key);
-        }
-    }
-
-    fn retire(&mut self, id: NodeId) {
-        let Some(node) = self.nodes.get_mut(&id) else { return };
-        let keys = std::mem::take(&mut node.keys);
-        let joins = std::mem::take(&mut node.joins);
-        let member = Member::of(id, &node.known);
-        for key in &keys {
-            if let Some(set) = self.weak.get_mut(key) {
-                set.retire(&member);
-            }
-        }
-        for key in joins {
-            if let Some(set) = self.weak.get_mut(&key) {
-                set.leave(id);
-            }
-            self.weak_prune(&key);
-        }
-        if let Some(node) = self.nodes.get_mut(&id) {
-            node.keys = keys;
-        }
-    }
-
-    /// A final invocation that was not here carried a key.
-    pub(super) fn count_retired(&mut self, key: &WeakKey, function: &Text) {
-        self.weak.entry(key.clone()).or_default().count_retired(function);
-    }
-
-    /// Forgets how many final invocations carried a key.
-    pub(super) fn forget_retired(&mut self, key: &WeakKey) {
-        if let Some(set) = self.weak.get_mut(key) {
-            set.forget_retired();
-        }
-        self.weak_prune(key);
-    }
-
-    fn weak_prune(&mut self, key: &WeakKey) {
-        if self.weak.get(key).is_some_and(WeakSet::is_empty) {
-            self.weak.remove(key);
-            self.quarantined.remove(key);
-        }
-    }
-
-    fn weak_causes(&self, id: NodeId, node: &Node, rules: &Rules) -> Vec<Edge> {
-        let mut found: BTreeSet<Edge> = BTreeSet::new();
-        for key in node.keys.iter().chain(&node.joins) {
-            let Lead::First(first) = self.lead(key, rules) else { continue };
-            if first == id {
-                continue;
-            }
-            let is_join = node.joins.contains(key) && !node.keys.contains(key);
-            found.extend(edges::weak(first, key, node, is_join));
-        }
-        // One message or none from one cause: an edge for each message makes the general one idle.
-        let labelled: BTreeSet<NodeId> =
-            found.iter().filter(|edge| edge.message.is_some()).map(|edge| edge.cause).collect();
-        found.retain(|edge| edge.message.is_some() || !labelled.contains(&edge.cause));
-        let mut causes: Vec<Edge> = found.into_iter().collect();
-        causes.dedup_by(|a, b| a.cause == b.cause && a.message == b.message);
-        causes
     }
 
     /// The weak keys that a final node leaves counts under.

@@ -11,7 +11,7 @@ use super::messages::Life;
 use super::reach::Labels;
 use super::request::{Hop, Outcome, State};
 use super::settle::Ground;
-use crate::signal::{MessageRef, Text, Timestamp};
+use crate::signal::{MessageRef, Text, Timestamp, Via};
 
 /// An init that ended longer before the run is no part of the request.
 const INIT_BEFORE_MAX: Duration = Duration::from_secs(10);
@@ -104,6 +104,7 @@ pub(super) fn place(
         let taking = taken.life.takings.get(taken.idx);
         (taking.and_then(|t| t.sent).unwrap_or(Timestamp::MAX), &taken.message.id)
     });
+    let queue = queue_of(&taken);
     let first_taking = first.and_then(|taken| taken.life.takings.get(taken.idx));
     let outcome = taken.iter().map(|taken| taken.life.outcome(taken.idx)).max().unwrap_or(own);
     let outcome = outcome.max(if taken.is_empty() { own } else { Outcome::Ok });
@@ -124,7 +125,7 @@ pub(super) fn place(
         start: known.start,
         end: known.end,
         duration: known.end.map(|end| end.since(known.start)),
-        queue: first_taking.and_then(|taking| taking.queue.clone()),
+        queue,
         queue_wait: sent.map(|sent| known.start.since(sent)),
         cold_start: node.cold_start(),
         init: init.map(|(from, to)| to.since(from)),
@@ -148,6 +149,18 @@ pub(super) fn place(
         last_end: known.end.unwrap_or(known.last),
         hop,
     })
+}
+
+/// The queue that the invocation was given its work from: of a message that came in the envelope of another,
+/// that is the envelope's.
+fn queue_of(taken: &[Taken<'_>]) -> Option<Text> {
+    let order = |taken: &&Taken<'_>| {
+        let is_outer = matches!(taken.message.via, Via::Queue | Via::Stream);
+        let sent = taken.life.takings.get(taken.idx).and_then(|taking| taking.sent);
+        (!is_outer, sent.unwrap_or(Timestamp::MAX), Text::clone(&taken.message.id))
+    };
+    let outer = taken.iter().min_by_key(order)?;
+    outer.life.takings.get(outer.idx)?.queue.clone()
 }
 
 /// The messages of an invocation that are this request's, where they tell of takings.

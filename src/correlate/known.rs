@@ -52,6 +52,8 @@ pub(super) struct Known {
     pub(super) correlation_ids: Vec<Text>,
     /// Traces that it is part of; sorted.
     pub(super) traces: Vec<TraceId>,
+    /// Traces that it began; sorted.
+    pub(super) roots: Vec<TraceId>,
     /// Traces that its messages came from; sorted.
     pub(super) origins: Vec<Origin>,
     pub(super) calls: Vec<Call>,

@@ -40,6 +40,7 @@ mod graph;
 mod points;
 mod edges;
 mod weak;
+mod sharing;
 mod reach;
 mod rules;
 mod settle;

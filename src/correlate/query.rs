@@ -156,6 +156,17 @@ impl Engine {
     fn key_findings(&self) -> Vec<Finding> {
         let finding =
             |message: String| Finding { kind: "quarantined_key", message, since: self.held.now };
+        let graph = &self.held.graph;
+        let medleys = graph.medleys.iter().filter_map(|id| graph.nodes.get(id));
+        let medleys = medleys.take(LISTED_MAX).map(|node| {
+            let known = &node.known;
+            let (id, n) =
+                (known.invocation_id.as_ref().unwrap_or(&known.id), known.correlation_ids.len());
+            finding(format!(
+                "invocation `{id}` of {} names {n} correlation ids and is joined by none of them",
+                known.function
+            ))
+        });
         let common = self.held.cells.common.iter().take(LISTED_MAX);
         let common = common.map(|id| {
             finding(format!(
@@ -171,7 +182,7 @@ impl Engine {
             };
             finding(format!("{name} is carried by {n} unrelated invocations and joins nothing"))
         });
-        findings.chain(common).collect()
+        findings.chain(common).chain(medleys).collect()
     }
 
     fn request_findings(&self) -> Vec<Finding> {

@@ -58,7 +58,9 @@ impl Stubs {
         let request = |token: &str| Some(Text::clone(&self.requests.get(token)?.0));
         let messages = known.received.iter().find_map(|message| request(&message.id));
         let workflow = || known.workflow.as_ref().and_then(|w| request(&w.execution_id));
-        let traces = known.traces.iter().chain(known.origins.iter().map(|o| &o.trace));
+        // What began a trace continues nothing in it.
+        let traces = known.traces.iter().filter(|trace| !known.roots.contains(trace));
+        let traces = traces.chain(known.origins.iter().map(|o| &o.trace));
         let continued = messages.or_else(workflow);
         let continued =
             continued.or_else(|| traces.map(ToString::to_string).find_map(|t| request(&t)));

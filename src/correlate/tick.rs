@@ -64,7 +64,6 @@ impl Engine {
     /// before the next one, and readers get between them. All parts are to be taken before anything
     /// else is applied.
     pub fn begin_tick(&mut self, now: Timestamp) -> Progress {
-        self.absent.clear();
         self.grow_older(now);
         Progress::default()
     }
@@ -113,6 +112,7 @@ impl Engine {
                 Step::Freeze
             }
             Step::Freeze => {
+                self.absent.clear();
                 let some = last_of(&mut over.finished, FROZEN_AT_ONCE);
                 self.freeze(&some);
                 if over.finished.is_empty() { Step::Bounds } else { Step::Freeze }

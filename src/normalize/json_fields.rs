@@ -237,7 +237,12 @@ fn is_blank(value: &Value) -> bool {
 pub(crate) fn is_placeholder(text: &str) -> bool {
     const WORDS: [&str; 8] =
         ["", "-", "null", "undefined", "none", "nil", "unknown", "service_undefined"];
-    WORDS.iter().any(|word| text.eq_ignore_ascii_case(word))
+    WORDS.iter().any(|word| text.eq_ignore_ascii_case(word)) || is_nil(text)
+}
+
+/// A UUID or a trace id of zeros (RFC 9562 section 5.9, W3C Trace Context 2.2.2.3).
+fn is_nil(text: &str) -> bool {
+    text.len() >= 32 && text.bytes().all(|byte| matches!(byte, b'0' | b'-'))
 }
 
 fn size_of_text(value: &Value) -> usize {

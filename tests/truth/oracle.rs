@@ -212,6 +212,22 @@ fn add_strong<'a>(runs: &mut [Run<'a>]) {
     }
 }
 
+/// Whether one of a trace's entries would be a stranger to the first of them: it says that the trace began
+/// with it, or the two speak of different things.
+fn is_stranger(first: &Run<'_>, other: &Run<'_>, trace: &str) -> bool {
+    let here = |id: &dyn std::fmt::Display| format!("trace {id}") == trace;
+    let heads = || other.parts.iter().filter_map(|p| p.head).filter(|s| here(&s.trace_id));
+    let headers = other.parts.iter().filter_map(|part| part.said.event?.trace);
+    let mut callers = headers.filter(|to| here(&to.trace_id) && to.span_id.is_some());
+    let is_called = callers.next().is_some() || heads().any(|head| head.parent_id.is_some());
+    let ids = |run: &Run<'_>| -> BTreeSet<String> {
+        run.facts().flat_map(|facts| &facts.correlation_ids).map(ToString::to_string).collect()
+    };
+    let (ours, theirs) = (ids(first), ids(other));
+    let differ = !ours.is_empty() && !theirs.is_empty() && ours.is_disjoint(&theirs);
+    differ || (heads().next().is_some() && !is_called)
+}
+
 /// What carries the same correlation id, execution or trace was caused by the first that does.
 fn add_weak(runs: &mut [Run<'_>]) {
     let mut carriers: BTreeMap<(bool, String), BTreeSet<usize>> = BTreeMap::new();
@@ -223,12 +239,15 @@ fn add_weak(runs: &mut [Run<'_>]) {
             carriers.entry(key).or_default().insert(at);
         }
     }
-    for ((is_bounded, _), members) in carriers {
+    for ((is_bounded, key), members) in carriers {
         let cause = *members.first().expect("somebody carries it");
         let is_like = |at: &&usize| runs[**at].name.0 == runs[cause].name.0;
         let is_few = members.iter().filter(is_like).count() <= ENTRIES_MAX;
         for at in members.into_iter().skip(1).filter(|_| is_few || !is_bounded) {
-            runs[at].causes.insert((cause, None, None));
+            let is_trace = is_bounded && key.starts_with("trace ");
+            if !(is_trace && is_stranger(&runs[cause], &runs[at], &key)) {
+                runs[at].causes.insert((cause, None, None));
+            }
         }
     }
 }

@@ -136,6 +136,27 @@ fn a_message_taken_up_again_after_a_success_is_a_duplicate_delivery() {
 }
 
 #[test]
+fn what_came_in_an_envelope_was_taken_from_the_envelopes_queue() {
+    let inner = |via: Via, queue: Option<&str>| {
+        let mut message = MessageRef::new("e1", via);
+        message.sent = Some(at(100));
+        message.queue = queue.map(Text::from);
+        move |facts: &mut Facts| {
+            facts.received[0].sent = Some(at(150));
+            facts.received.push(message);
+        }
+    };
+    for (via, queue) in [(Via::EventBus, None), (Via::Topic, Some("news"))] {
+        let taken = span("fulfil", [2, 1, 0], 500, 800).received("m1", "orders");
+        let mut world = World::new(Config::default());
+        world.hear(&[taken.facts(inner(via, queue))]).wait(20);
+        let hop = world.requests.values().next().unwrap().hops[0].clone();
+        let wait = hop.queue_wait.map(|wait| wait.as_millis());
+        assert_eq!((hop.queue.as_deref(), wait), (Some("orders"), Some(400)), "{via:?}");
+    }
+}
+
+#[test]
 fn a_message_id_that_everybody_uses_joins_nothing() {
     let mut world =
         World::new(Config { settle_after: Duration::from_secs(1), ..Config::default() });

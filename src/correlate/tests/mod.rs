@@ -9,6 +9,7 @@ mod large;
 mod laws;
 mod messages;
 mod namesakes;
+mod strangers;
 mod telling;
 
 use std::collections::BTreeMap;

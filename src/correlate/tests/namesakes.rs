@@ -123,3 +123,19 @@ proptest! {
         prop_assert_eq!(first.invocations, second.invocations);
     }
 }
+
+#[test]
+fn what_moves_to_another_account_wakes_what_it_joins() {
+    let run = |n: u8, from: i64, account: &str| {
+        span("aa", [n, 1, 0], from, from + 100).run("id").of_account(account)
+    };
+    // It is of the second attempt, which follows the first, until another account is known.
+    let record = log("aa", 1_000).run("id").correlation("c1");
+    let early = [run(1, 0, "2"), run(2, 900, "2"), record, log("bb", 2_000).correlation("c1")];
+    let mut world = World::new(Config::default());
+    world.hear(&early).wait(60).hear(&[run(3, 4_000, "1")]).wait(60);
+    let mut at_once = World::new(Config::default());
+    at_once.hear(&early).hear(&[run(3, 4_000, "1")]).wait(60);
+    assert_eq!(world.requests.len(), 2, "{}", world.shown());
+    assert_eq!(world.shown(), at_once.shown());
+}
