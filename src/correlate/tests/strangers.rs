@@ -26,7 +26,8 @@ fn record(n: u8) -> Told {
 
 #[test]
 fn a_trace_that_entries_share_joins_no_strangers_however_few_they_are() {
-    for entry in [root as Entry, orphan, record] {
+    let entries: [Entry; 3] = [root, orphan, record];
+    for entry in entries {
         for n in [2, 8, 20, 21] {
             let mut world = World::new(Config::default());
             let told: Vec<Told> = (1..=n).map(entry).collect();
