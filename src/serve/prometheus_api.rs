@@ -31,6 +31,7 @@ pub(super) fn routes() -> Router<Views> {
     Router::new()
         .route("/api/v1/query", get(query).post(query))
         .route("/api/v1/query_range", get(query_range).post(query_range))
+        .route("/api/v1/format_query", get(format_query).post(format_query))
         .route("/api/v1/query_exemplars", get(query_exemplars).post(query_exemplars))
         .route("/api/v1/labels", get(labels).post(labels))
         .route("/api/v1/label/{name}/values", get(label_values))
@@ -195,6 +196,11 @@ async fn query_range(State(views): State<Views>, params: Params) -> Result<Json<
         query.range(Range { start, end, step }, &looking_back(options, lookback), select)
     };
     answered(views.query(timeout(&params)?, asked).await?, &params)
+}
+
+/// The query in canonical form.
+async fn format_query(params: Params) -> Result<Json<Value>, Failure> {
+    Ok(success(Value::String(parse(&params)?.to_string())))
 }
 
 /// Exemplars of the series that the query selects. Grafana's probe sends times in milliseconds and

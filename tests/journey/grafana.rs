@@ -193,6 +193,8 @@ async fn what_a_query_cannot_mean_is_refused_and_times_and_values_are_prometheus
             "POST /api/v1/series | match[]={job=shop}",
             "GET /api/v1/metadata?limit=-1&metric=jobs_total",
             "GET /api/v1/rules?exclude_alerts=maybe",
+            "POST /api/v1/format_query | query=sum  by(job)  (jobs_total [ 5m ])",
+            "POST /api/v1/format_query | query=sum  by(job)  (rate(jobs_total [ 5m ]))",
         ],
         expect![[r#"
             200 {"data":{"result":[-10,"-10"],"resultType":"scalar"},"status":"success"}
@@ -211,6 +213,8 @@ async fn what_a_query_cannot_mean_is_refused_and_times_and_values_are_prometheus
             400 {"error":"invalid parameter \"match[]\": 1:6: parse error: unexpected identifier \"shop\" in label matching, expected string","errorType":"bad_data","status":"error"}
             200 {"data":{"jobs_total":[{"help":"Jobs done.","type":"counter","unit":""}]},"status":"success"}
             400 {"error":"invalid parameter \"exclude_alerts\": \"maybe\" is neither true nor false","errorType":"bad_data","status":"error"}
+            400 {"error":"invalid parameter \"query\": 1:16: parse error: expected type instant vector in aggregation expression, got range vector","errorType":"bad_data","status":"error"}
+            200 {"data":"sum by (job) (rate(jobs_total[5m]))","status":"success"}
         "#]],
     )
     .await;
