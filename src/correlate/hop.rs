@@ -167,7 +167,7 @@ fn queue_of(taken: &[Taken<'_>]) -> Option<Text> {
 fn taken<'a>(ground: Ground<'_>, known: &'a Known, labels: &Labels) -> Vec<Taken<'a>> {
     let ours = known.received.iter().filter(|message| labels.has(&message.id));
     let taken = ours.filter_map(|message| {
-        let life = Life::of(ground.graph, &message.id, ground.rules);
+        let life = Life::of(ground, &message.id);
         let idx = life.position(&known.id)?;
         Some(Taken { message, life, idx })
     });

@@ -17,6 +17,7 @@ use super::frozen::{BlockId, Line};
 use super::graph::{Cell, Graph, Node, NodeId, Said};
 use super::pack::{Pen, Reader};
 use super::request::{Change, FinalLine, Request, State};
+use super::stubs::Sending;
 use super::weak::WeakKey;
 use crate::number::usize_from_u32;
 use crate::signal::{SpanId, Text, Timestamp, TraceId};
@@ -61,7 +62,7 @@ fn class_of(has_request_id: bool, class: Class, function: &Text) -> Class {
 #[derive(Debug, Default)]
 pub(super) struct Tokens {
     /// Messages that nobody took up.
-    pub(super) messages: Vec<Text>,
+    pub(super) messages: Vec<(Text, Sending)>,
     /// Workflows that it is part of.
     pub(super) executions: Vec<Text>,
     pub(super) traces: Vec<TraceId>,
@@ -77,17 +78,18 @@ impl Tokens {
                 let is_ours = sent.under.as_ref().is_none_or(|under| owner.labels.has(under));
                 let point = graph.messages.get(&sent.id);
                 if is_ours && point.is_none_or(|point| point.receivers.is_empty()) {
-                    tokens.messages.push(Text::clone(&sent.id));
+                    let sending = Sending { at: sent.at, queue: sent.queue.clone() };
+                    tokens.messages.push((Text::clone(&sent.id), sending));
                 }
             }
             let execution = known.workflow.as_ref().map(|workflow| &workflow.execution_id);
             tokens.executions.extend(execution.cloned());
             tokens.traces.extend(&known.traces);
         }
-        for texts in [&mut tokens.messages, &mut tokens.executions] {
-            texts.sort_unstable();
-            texts.dedup();
-        }
+        tokens.messages.sort_unstable();
+        tokens.messages.dedup_by(|later, first| later.0 == first.0);
+        tokens.executions.sort_unstable();
+        tokens.executions.dedup();
         tokens.traces.sort_unstable();
         tokens.traces.dedup();
         tokens
@@ -182,14 +184,21 @@ pub(super) struct FrozenRequest {
 impl FrozenRequest {
     pub(super) fn write(&self, pen: &mut Pen<'_>) {
         pen.duration(self.due);
-        pen.list(&self.tokens.messages, Pen::id);
+        pen.list(&self.tokens.messages, |pen, (id, sending)| {
+            pen.id(id);
+            pen.time(sending.at);
+            pen.option(sending.queue.as_ref(), Pen::name);
+        });
         pen.list(&self.tokens.executions, Pen::id);
         pen.list(&self.tokens.traces, |pen, trace| pen.trace_id(*trace));
     }
 
     pub(super) fn read(reader: &mut Reader<'_>) -> Self {
         let due = reader.duration();
-        let messages = reader.list(Reader::text);
+        let messages = reader.list(|reader| {
+            let id = reader.text();
+            (id, Sending { at: reader.time(), queue: reader.option(Reader::text) })
+        });
         let executions = reader.list(Reader::text);
         let traces = reader.list(Reader::trace_id);
         Self { due, tokens: Tokens { messages, executions, traces } }

@@ -3,9 +3,8 @@
 //! A message id and the graph come in; takings in order of time go out. An outcome belongs to a message
 //! in an invocation: a batch may succeed while one of its messages fails.
 
-use super::graph::Graph;
 use super::request::{DeadLetter, Outcome};
-use super::rules::Rules;
+use super::settle::Ground;
 use crate::signal::{Text, Timestamp};
 
 /// One invocation that took the message up.
@@ -30,7 +29,8 @@ pub(super) struct Life {
 }
 
 impl Life {
-    pub(super) fn of(graph: &Graph, message: &Text, rules: &Rules) -> Self {
+    pub(super) fn of(ground: Ground<'_>, message: &Text) -> Self {
+        let (graph, rules) = (ground.graph, ground.rules);
         let Some(point) = graph.messages.get(message).filter(|point| point.is_telling()) else {
             return Self { takings: Vec::new() };
         };
@@ -38,8 +38,11 @@ impl Life {
             let nodes = point.senders.iter().filter_map(|id| graph.nodes.get(&id));
             nodes.filter_map(|node| node.known.sent(message))
         };
-        let sent_queue = sent().filter_map(|sent| sent.queue.as_ref()).min().cloned();
-        let sent_at = sent().map(|sent| sent.at).min();
+        // Its sender may be final and gone.
+        let left = ground.stubs.sending(message).filter(|_| point.senders.is_empty());
+        let sent_queue = sent().filter_map(|sent| sent.queue.as_ref()).min();
+        let sent_queue = sent_queue.or(left.and_then(|left| left.queue.as_ref())).cloned();
+        let sent_at = sent().map(|sent| sent.at).min().or(left.map(|left| left.at));
         let mut takings: Vec<Taking> = Vec::new();
         for node in point.receivers.iter().filter_map(|id| graph.nodes.get(&id)) {
             let known = &node.known;

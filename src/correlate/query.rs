@@ -18,6 +18,43 @@ const LISTED_MAX: usize = 100;
 /// Requests that one key may lead to.
 const SEVERAL_MAX: usize = 100;
 
+impl Lookup {
+    /// What a key leads to here and there; of a request that both have, this version.
+    #[must_use]
+    pub fn or_also(self, other: Self, key: &str) -> Self {
+        let mut found = self.into_requests();
+        for request in other.into_requests() {
+            if !found.iter().any(|known| known.id == request.id) {
+                found.push(request);
+            }
+        }
+        Self::of(found, key)
+    }
+
+    /// Of requests that a key leads to. The exact id of one is that request, whoever else holds it as an
+    /// alias.
+    fn of(mut found: Vec<Request>, key: &str) -> Self {
+        if let Some(idx) = found.iter().position(|request| *request.id == *key) {
+            return Self::One(Box::new(found.swap_remove(idx)));
+        }
+        found.sort_by(|a, b| (a.start, &a.id).cmp(&(b.start, &b.id)));
+        found.truncate(SEVERAL_MAX);
+        match found.len() {
+            0 => Self::None,
+            1 => found.pop().map_or(Self::None, |request| Self::One(Box::new(request))),
+            _ => Self::Several(found),
+        }
+    }
+
+    fn into_requests(self) -> Vec<Request> {
+        match self {
+            Self::None => Vec::new(),
+            Self::One(request) => vec![*request],
+            Self::Several(requests) => requests,
+        }
+    }
+}
+
 impl Engine {
     /// By any id that belongs to a request: its own id or alias, correlation, trace, invocation or
     /// message id.
@@ -31,19 +68,10 @@ impl Engine {
         let frozen = self.blocks_of(key).into_iter().flat_map(|id| self.look_into(id));
         let mut found: Vec<Request> =
             held.chain(frozen).filter(|request| leads_to(key, request)).collect();
-        // The exact id of one request is that request, whoever else holds it as an alias.
-        if let Some(idx) = found.iter().position(|request| *request.id == *key) {
-            return Lookup::One(Box::new(found.swap_remove(idx)));
-        }
-        found.sort_by(|a, b| (a.start, &a.id).cmp(&(b.start, &b.id)));
         // What comes back in this tick is still among the frozen.
-        found.dedup_by(|a, b| a.id == b.id);
-        found.truncate(SEVERAL_MAX);
-        match found.len() {
-            0 => Lookup::None,
-            1 => found.pop().map_or(Lookup::None, |request| Lookup::One(Box::new(request))),
-            _ => Lookup::Several(found),
-        }
+        let mut seen = BTreeSet::new();
+        found.retain(|request| seen.insert(Text::clone(&request.id)));
+        Lookup::of(found, key)
     }
 
     /// Blocks of frozen requests that a key leads to, as many as are shown at most.

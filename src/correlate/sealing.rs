@@ -50,8 +50,8 @@ impl Engine {
         let pending = age.saturating_add(self.rules.config.pending_max);
         let (graph, stubs) = (&self.held.graph, &mut self.held.stubs);
         let tells = |key: &WeakKey| !graph.quarantined.contains_key(key);
-        for message in &tokens.messages {
-            stubs.leave(Text::clone(message), request, pending);
+        for (message, sending) in &tokens.messages {
+            stubs.leave_message(Text::clone(message), sending.clone(), request, pending);
         }
         for execution in &tokens.executions {
             if tells(&WeakKey::Execution(Text::clone(execution))) {

@@ -210,7 +210,7 @@ impl Waits<'_> {
         if !matches!(message.via, Via::Queue | Via::Stream) {
             return None;
         }
-        let life = Life::of(self.ground.graph, &message.id, self.ground.rules);
+        let life = Life::of(self.ground, &message.id);
         let idx = life.position(&node.known.id)?;
         let is_last = life.outcome(idx) != Outcome::Ok && !life.is_superseded(idx);
         is_last.then_some((life, idx))

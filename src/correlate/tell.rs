@@ -42,7 +42,7 @@ pub(super) fn invocation(ground: Ground<'_>, node: &Node) -> Invocation {
     let known = &node.known;
     let outcome = own_outcome(ground, known, State::Finished);
     let lives = known.received.iter().filter_map(|message| {
-        let life = Life::of(ground.graph, &message.id, ground.rules);
+        let life = Life::of(ground, &message.id);
         let idx = life.position(&known.id)?;
         Some(life.attempt(idx))
     });
@@ -109,7 +109,7 @@ fn of_stream(message: &MessageRef) -> Option<Text> {
 pub(super) fn deliveries(ground: Ground<'_>, node: &Node) -> Vec<Delivery> {
     let known = &node.known;
     let deliveries = known.received.iter().filter_map(|message| {
-        let life = Life::of(ground.graph, &message.id, ground.rules);
+        let life = Life::of(ground, &message.id);
         let idx = life.position(&known.id)?;
         let taking = life.takings.get(idx)?;
         let hash =

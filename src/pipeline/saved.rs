@@ -20,7 +20,7 @@ use crate::signal::Fnv128;
 
 // A layout that changes gets another number, and a reader of the one before.
 const TERMS: &str = "terms.1";
-const ENGINE: &str = "engine.6";
+const ENGINE: &str = "engine.7";
 const MEASURE: &str = "measure.3";
 const SERIES: &str = "series.1";
 const EXPORTED: &str = "exported.1";

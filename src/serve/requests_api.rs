@@ -107,15 +107,17 @@ fn filter(params: &Params) -> Result<RequestFilter, String> {
     })
 }
 
-/// Looks in the engine first, then in the archive.
+/// What the engine and the archive know by a key: a request that is final may go on in one that is not. The
+/// engine's version is at least as new as the archive's.
 pub(crate) fn find(views: &Views, key: &str) -> Result<Lookup, Box<Response>> {
     let held = views.engine.read().unwrap_or_else(std::sync::PoisonError::into_inner).lookup(key);
-    if held != Lookup::None {
+    if matches!(&held, Lookup::One(request) if *request.id == *key) {
         return Ok(held);
     }
-    views.archive.lookup(key).map_err(|error| {
+    let kept = views.archive.lookup(key).map_err(|error| {
         Box::new(answer::error(StatusCode::INTERNAL_SERVER_ERROR, "archive", &error.to_string()))
-    })
+    })?;
+    Ok(held.or_also(kept, key))
 }
 
 async fn one(State(views): State<Views>, Path(key): Path<String>) -> Response {

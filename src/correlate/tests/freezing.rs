@@ -89,6 +89,47 @@ fn a_frozen_request_is_final_without_coming_back() {
     assert_eq!(world.engine.ledger().receivers[&Receiver::OtlpHttp].late, 4);
 }
 
+#[test]
+fn what_a_frozen_request_sent_waited_since_then_when_it_is_taken_up_later() {
+    let sent = |n: u8, message: &str| {
+        span("checkout", [n, 1, 0], 0, 100).sent(message, "orders").run(message)
+    };
+    let taken = |n: u8, message: &str| {
+        let mut told = span("fulfil", [n, 1, 0], 1_300_000, 1_300_100);
+        told = told.facts(|facts| facts.received.push(MessageRef::new(message, Via::Queue)));
+        told
+    };
+    // Of `orders` a consumer is known, so the other's end is awaited and it is frozen when nobody comes.
+    let first = span("fulfil", [9, 1, 0], 500, 600).received("m0", "orders");
+    let mut world = World::new(Config::default());
+    world.hear(&[first, sent(1, "m1")]).wait(400);
+    assert_eq!(n_frozen(&world), 2);
+    world.wait_for_the_end().hear(&[taken(2, "m1")]).wait(20);
+    let continued = world.requests.values().find(|request| request.continues.is_some()).unwrap();
+    let hop = &continued.hops[0];
+    assert_eq!(hop.queue.as_deref(), Some("orders"));
+    assert_eq!(hop.queue_wait, Some(Duration::from_secs(1_300)));
+}
+
+#[test]
+fn a_key_leads_to_what_is_kept_and_to_what_goes_on_with_it() {
+    let of = |told: &[Told]| {
+        let mut world = World::new(Config::default());
+        world.hear(told).wait(20);
+        world.engine.lookup("m1")
+    };
+    let sent = of(&[span("checkout", [1, 1, 0], 0, 100).sent("m1", "orders")]);
+    let taken = of(&[span("fulfil", [2, 1, 0], 500, 600).received("m1", "orders")]);
+    let (Lookup::One(first), Lookup::One(second)) = (sent.clone(), taken.clone()) else {
+        panic!("each is one request");
+    };
+    let both = Lookup::Several(vec![(*first).clone(), (*second).clone()]);
+    assert_eq!(taken.clone().or_also(sent.clone(), "m1"), both);
+    assert_eq!(taken.clone().or_also(taken.clone(), "m1"), taken);
+    assert_eq!(taken.or_also(sent.clone(), &first.id), sent, "the request of that very id");
+    assert_eq!(Lookup::None.or_also(Lookup::None, "m1"), Lookup::None);
+}
+
 /// What is remembered of final requests, in no order.
 fn left_behind(world: &World) -> Vec<String> {
     let held = &world.engine.held;
