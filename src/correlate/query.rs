@@ -137,6 +137,15 @@ impl Engine {
             && filter.queue.as_ref().is_none_or(has_queue)
     }
 
+    /// Requests that are held, finished or not, by flow.
+    pub fn held_by_flow(&self) -> Vec<(Text, u64)> {
+        let mut flows = self.held.frozen.flows.clone();
+        for held in self.held.requests.values() {
+            *flows.entry(Text::clone(&held.summary.flow)).or_default() += 1;
+        }
+        flows.into_iter().collect()
+    }
+
     /// Requests that are not finished, by flow.
     pub fn open_by_flow(&self) -> Vec<(Text, u64)> {
         let mut flows: BTreeMap<Text, u64> = BTreeMap::new();

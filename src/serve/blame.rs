@@ -1,11 +1,12 @@
 //! Blame: which hop and part of a flow makes its slowest requests slow.
 //!
-//! Finished requests that can still be corrected come in (all of them are held, so nothing is sampled
-//! away); for each flow, how much longer each part of the critical path is in the slowest hundredth
-//! than in the usual half comes out. Parts of a critical path add up to the duration, so the shares
-//! are of what makes p99 differ from the usual, never of what one part lasts by itself.
+//! Finished requests that can still be corrected come in, of each flow the newest thousand; for each flow,
+//! how much longer each part of the critical path is in the slowest hundredth than in the usual half comes
+//! out. A request counts as many times as it stands for. Parts of a critical path add up to the duration, so
+//! the shares are of what makes p99 differ from the usual, never of what one part lasts by itself.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::time::Duration;
 
 use axum::extract::State;
@@ -19,19 +20,23 @@ use super::Views;
 use super::params::Params;
 use crate::correlate::request::{Part, millis};
 use crate::correlate::{Request, RequestFilter, State as RequestState};
-use crate::number::f64_from_usize;
+use crate::number::f64_from_u64;
 use crate::signal::Text;
 
-/// The newest requests that are looked at; views of them are made under the engine's lock.
+/// The newest requests of a flow that are looked at; views of them are made under the engine's lock, which
+/// is given back between flows.
 const REQUESTS_MAX: usize = 1_000;
+/// Flows of one answer: those of the most requests.
+const FLOWS_MAX: usize = 100;
 /// One of so many requests, at least one, is among the slowest.
-const SLOWEST_OF: usize = 100;
+const SLOWEST_OF: u64 = 100;
 
 /// One flow, with its parts, the most to blame first.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(super) struct FlowBlame {
     pub(super) flow: Text,
-    pub(super) requests: usize,
+    /// As many as those that were looked at stand for.
+    pub(super) requests: u64,
     pub(super) p50_ms: f64,
     pub(super) p99_ms: f64,
     pub(super) parts: Vec<PartBlame>,
@@ -60,28 +65,53 @@ async fn blame(State(views): State<Views>, params: Params) -> Response {
 
 /// Of the requests that are held now, of one flow or of all.
 pub(super) fn now(views: &Views, flow: Option<Text>) -> Vec<FlowBlame> {
-    let filter = RequestFilter { flow, limit: REQUESTS_MAX, ..RequestFilter::default() };
-    let engine = views.engine.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let requests = engine.requests(&filter);
-    drop(engine);
-    of(requests)
+    let engine = || views.engine.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let flows = flow.map_or_else(|| largest(engine().held_by_flow()), |flow| vec![flow]);
+    let blame = flows.into_iter().filter_map(|flow| {
+        let filter = RequestFilter {
+            flow: Some(Text::clone(&flow)),
+            limit: REQUESTS_MAX,
+            ..RequestFilter::default()
+        };
+        let requests = engine().requests(&filter);
+        of_flow(flow, requests)
+    });
+    blame.collect()
 }
 
-/// Flows by name; each from its finished requests alone.
-fn of(requests: Vec<Request>) -> Vec<FlowBlame> {
-    let mut flows: BTreeMap<Text, Vec<Request>> = BTreeMap::new();
-    for request in requests.into_iter().filter(|request| request.state != RequestState::Open) {
-        flows.entry(Text::clone(&request.flow)).or_default().push(request);
-    }
-    flows.into_iter().map(|(flow, requests)| of_flow(flow, requests)).collect()
+/// The flows that hold the most requests, by name.
+fn largest(mut flows: Vec<(Text, u64)>) -> Vec<Text> {
+    flows.sort_by(|(a, n), (b, m)| m.cmp(n).then_with(|| a.cmp(b)));
+    flows.truncate(FLOWS_MAX);
+    let mut names: Vec<Text> = flows.into_iter().map(|(flow, _)| flow).collect();
+    names.sort();
+    names
 }
 
-fn of_flow(flow: Text, mut requests: Vec<Request>) -> FlowBlame {
+/// A request's places among those of its flow, the fastest first: one for each that it stands for.
+struct Ranked {
+    request: Request,
+    places: Range<u64>,
+}
+
+/// From the finished requests of a flow; None where there is none.
+fn of_flow(flow: Text, mut requests: Vec<Request>) -> Option<FlowBlame> {
+    requests.retain(|request| request.state != RequestState::Open);
     requests.sort_by(|a, b| (a.duration, &a.id).cmp(&(b.duration, &b.id)));
-    let n = requests.len();
-    let (_, slowest) = requests.split_at(n - n.div_ceil(SLOWEST_OF));
-    let usual = requests.get(n / 4..n - n / 4).unwrap_or_default();
-    let (slow, usual) = (means(slowest), means(usual));
+    let mut n = 0;
+    let ranked: Vec<Ranked> = requests
+        .into_iter()
+        .map(|request| {
+            let first = n;
+            n += u64::from(request.stands_for.max(1));
+            Ranked { request, places: first..n }
+        })
+        .collect();
+    if n == 0 {
+        return None;
+    }
+    let p99 = n - n.div_ceil(SLOWEST_OF);
+    let (slow, usual) = (means(&ranked, p99..n), means(&ranked, n / 4..n - n / 4));
     let usual_ms = |key: &(Text, Part)| usual.get(key).copied().unwrap_or_default();
     let excess = |key: &(Text, Part), slow_ms: f64| (slow_ms - usual_ms(key)).max(0.0);
     let total: f64 = slow.iter().map(|(key, &slow_ms)| excess(key, slow_ms)).sum();
@@ -96,28 +126,28 @@ fn of_flow(flow: Text, mut requests: Vec<Request>) -> FlowBlame {
         })
         .collect();
     parts.sort_by(|a, b| b.share.total_cmp(&a.share));
-    let at = |idx: usize| requests.get(idx).map_or(Duration::ZERO, |request| request.duration);
-    FlowBlame {
-        flow,
-        requests: n,
-        p50_ms: millis(at(n / 2)),
-        p99_ms: millis(at(n - n.div_ceil(SLOWEST_OF))),
-        parts,
-    }
+    let at = |place: u64| {
+        let found = ranked.iter().find(|ranked| ranked.places.contains(&place));
+        found.map_or(Duration::ZERO, |ranked| ranked.request.duration)
+    };
+    let (p50_ms, p99_ms) = (millis(at(n / 2)), millis(at(p99)));
+    Some(FlowBlame { flow, requests: n, p50_ms, p99_ms, parts })
 }
 
-/// Mean milliseconds of each part at each function.
-fn means(requests: &[Request]) -> BTreeMap<(Text, Part), f64> {
+/// Mean milliseconds of each part at each function, of the requests at these places.
+fn means(ranked: &[Ranked], places: Range<u64>) -> BTreeMap<(Text, Part), f64> {
     let mut sums: BTreeMap<(Text, Part), f64> = BTreeMap::new();
-    for request in requests {
-        for part in &request.critical_path {
+    for Ranked { request, places: own } in ranked {
+        let n = own.end.min(places.end).saturating_sub(own.start.max(places.start));
+        for part in request.critical_path.iter().filter(|_| n > 0) {
             let hop = request.hops.iter().find(|hop| hop.id == part.hop);
             let function =
                 hop.map_or_else(|| Text::from("unknown"), |hop| Text::clone(&hop.function));
-            *sums.entry((function, part.part)).or_default() += millis(part.duration);
+            let sum = sums.entry((function, part.part)).or_default();
+            *sum += millis(part.duration) * f64_from_u64(n);
         }
     }
-    let n = f64_from_usize(requests.len().max(1));
+    let n = f64_from_u64((places.end - places.start).max(1));
     sums.into_iter().map(|(key, sum)| (key, sum / n)).collect()
 }
 
@@ -191,7 +221,7 @@ mod tests {
     }
 
     fn check(requests: Vec<Request>, expect: &expect_test::Expect) {
-        let shown = of(requests).into_iter().map(|flow| {
+        let shown = of_flow("POST /orders".into(), requests).into_iter().map(|flow| {
             let parts = flow.parts.iter().map(|part| {
                 let (function, name) = (&part.function, part.part.as_str());
                 format!(
@@ -225,6 +255,25 @@ mod tests {
                   front run 50 50 0.00
             "#]],
         );
+    }
+
+    #[test]
+    fn a_request_counts_as_many_times_as_it_stands_for() {
+        let rows = |stands_for: u32| {
+            let slow = Request { stands_for, ..request(1, RequestState::Finished, [300, 100]) };
+            let usual = Request { stands_for: 98, ..request(0, RequestState::Finished, [0, 100]) };
+            let flow = of_flow("POST /orders".into(), vec![usual, slow]).unwrap();
+            (flow.requests, flow.p50_ms, flow.p99_ms, flow.parts[0].usual_ms)
+        };
+        assert_eq!(rows(2), (100, 150.0, 450.0, 0.0));
+        assert_eq!(rows(98), (196, 450.0, 450.0, 150.0), "as often slow as not");
+    }
+
+    #[test]
+    fn flows_with_the_most_requests_are_told() {
+        let flows = (0..200).map(|n| (Text::from(format!("{n:03}")), n % 150)).collect();
+        let told = largest(flows);
+        assert_eq!((told.len(), told.first().map(|flow| &**flow)), (FLOWS_MAX, Some("050")));
     }
 
     #[test]

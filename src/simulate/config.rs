@@ -109,7 +109,8 @@ pub enum Fault {
     WideFanOut,
     /// `analytics` tells the bus of each batch: one event that belongs to all requests of it.
     FanIn,
-    /// What fell into the dead-letter queue is put back into `orders`, under new message ids.
+    /// What fell into the dead-letter queue is put back into `orders`, under new message ids. Without
+    /// [`Fault::PoisonMessage`] some messages are poisonous for it.
     Redrive,
     /// Some orders wait for a person: a step of a workflow now, the next one two hours later.
     HumanStep,

@@ -106,7 +106,7 @@ impl World {
             let step = self.call(put, Duration::from_millis(9), cursor);
             self.announce(run, &taken.message, id, &step);
             taken.steps.push(step);
-            if self.is_active(Fault::WideFanOut, start) && self.random.chance(FANNED_OUT) {
+            if self.befalls(Fault::WideFanOut, FANNED_OUT, start) {
                 self.fan_out(run, &mut taken, cursor);
             }
         }

@@ -158,7 +158,12 @@ impl World {
         let position = Position { trace: run.position.trace, span: step.span };
         let sent = whole_millis(step.start);
         run.steps.push(step);
-        let is_poison = self.is_active(Fault::PoisonMessage, sent) && self.random.chance(POISONED);
+        // What is put back must have fallen into the dead-letter queue.
+        let is_poison = if self.is_active(Fault::PoisonMessage, sent) {
+            self.random.chance(POISONED)
+        } else {
+            self.befalls(Fault::Redrive, POISONED, sent)
+        };
         let is_lost = self.is_active(Fault::LostMessage, sent) && self.random.chance(LOST);
         if is_lost {
             self.book.lose(caller.request, &id);

@@ -15,6 +15,7 @@ use super::plan::Function;
 use super::truth::ExpectedRequest;
 use super::{Emission, Simulation};
 use crate::correlate::Outcome;
+use crate::correlate::request::Evidence;
 use crate::signal::Timestamp;
 
 fn start() -> Timestamp {
@@ -276,6 +277,22 @@ fn poison_messages_end_in_the_dead_letter_queue_after_three_receives() {
         request POST /orders ok: 71
     "#]],
     );
+}
+
+#[test]
+fn a_fault_alone_is_staged_however_few_the_requests_are() {
+    for seed in 1..20 {
+        let fanned_out = SimulationConfig { branches: 50, ..faulty(seed, 10, Fault::WideFanOut) };
+        let orders = |truth: &[ExpectedRequest]| truth.iter().any(|r| r.flow == "POST /orders");
+        let truth = play(&fanned_out).truth;
+        let is_wide = truth.iter().any(|request| request.hops.len() > 50);
+        assert_eq!(is_wide, orders(&truth), "seed {seed}");
+        let truth = play(&faulty(seed, 10, Fault::Redrive)).truth;
+        let hops = || truth.iter().flat_map(|request| &request.hops);
+        let is_redriven = hops()
+            .any(|hop| hop.function == "fulfil" && hop.evidence == Some(Evidence::CorrelationId));
+        assert_eq!(is_redriven, orders(&truth), "seed {seed}");
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //! A seed and faults in; runs, metrics and truth out. Nothing here knows a wire format, and nothing
 //! depends on how payloads travel.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::book::Book;
@@ -76,6 +76,8 @@ pub(super) struct World {
     pub(super) branches: u32,
     /// The importer's trace.
     pub(super) importer: TraceId,
+    /// Faults that befell something already.
+    befallen: BTreeSet<Fault>,
     load: Load,
     start: Timestamp,
     n_arrived: u64,
@@ -100,6 +102,7 @@ impl World {
             minute: Minute::default(),
             branches: config.branches.clamp(1, BRANCHES_MAX),
             importer: TraceId(Random::new(config.seed, 3).bytes()),
+            befallen: BTreeSet::new(),
             load: config.load,
             start: config.start,
             n_arrived: 0,
@@ -187,6 +190,15 @@ impl World {
 
     pub(super) fn is_active(&self, fault: Fault, now: Timestamp) -> bool {
         self.faults.is_active(fault, now)
+    }
+
+    /// Whether a fault befalls this one: the first that it may befall, and a share of the others.
+    pub(super) fn befalls(&mut self, fault: Fault, share: f64, now: Timestamp) -> bool {
+        if !self.is_active(fault, now) {
+            return false;
+        }
+        let is_chosen = self.random.chance(share);
+        self.befallen.insert(fault) || is_chosen
     }
 
     /// An instance for an invocation; None where the platform throttles.

@@ -189,7 +189,7 @@ const BLAMED_MAX: usize = 4;
 
 fn blame(views: &Views) -> Html {
     let mut html = Html::new();
-    html.raw("<h2>What makes the slowest slow <small>slowest hundredth against the usual half, of the newest requests</small></h2><table><thead><tr><th>flow<th class=\"n\">p50<th class=\"n\">p99<th>function<th>part<th class=\"n\">in the slowest<th class=\"n\">usually<th class=\"n\">to blame for</tr></thead><tbody>");
+    html.raw("<h2>What makes the slowest slow <small>slowest hundredth against the usual half, of each flow's newest requests</small></h2><table><thead><tr><th>flow<th class=\"n\">p50<th class=\"n\">p99<th>function<th>part<th class=\"n\">in the slowest<th class=\"n\">usually<th class=\"n\">to blame for</tr></thead><tbody>");
     for flow in blame::now(views, None) {
         let to_blame = flow.parts.iter().filter(|part| part.share > 0.0).take(BLAMED_MAX);
         for part in to_blame {
