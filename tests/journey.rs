@@ -284,6 +284,47 @@ async fn with_tokens_every_path_but_health_needs_one() {
     daemon.stop().await;
 }
 
+/// Without a credential, what a browser does for somebody else's page is refused, under any name.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_page_of_another_site_writes_and_none_of_ours_runs_or_loads_what_is_not_ours() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let daemon = Daemon::start(dir.path(), &["listen.external_url=https://watch.example"]).await;
+    let web = daemon.pipeline.addresses().web;
+    let port = web.port();
+    let local = format!("http://localhost:{port}");
+    for (host, origin, status) in [
+        (web.to_string(), "", 200),
+        (web.to_string(), &*format!("http://{web}"), 200),
+        (format!("localhost:{port}"), &*local, 200),
+        (web.to_string(), "https://watch.example", 200),
+        // A proxy's name, and nobody's page.
+        ("throughline.internal".to_owned(), "", 200),
+        (web.to_string(), "http://evil.example", 403),
+        // It lets its name lead here.
+        (format!("evil.example:{port}"), &*format!("http://evil.example:{port}"), 403),
+    ] {
+        let asked = daemon.client.post(format!("http://{web}/-/reload")).header("host", &host);
+        let asked = if origin.is_empty() { asked } else { asked.header("origin", origin) };
+        let answer = asked.send().await.expect("an answer");
+        assert_eq!(answer.status(), status, "{host} {origin}");
+    }
+    for path in ["/", "/requests", "/api/ledger", "/metrics", "/nope", "/-/ready"] {
+        let answer = daemon.client.get(format!("http://{web}{path}")).send().await;
+        let answer = answer.expect("an answer");
+        let header = |name: &str| {
+            answer.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+        };
+        let policy = header("content-security-policy");
+        for part in ["default-src 'none'", "script-src 'self'", "frame-ancestors 'none'"] {
+            assert!(policy.split("; ").any(|one| one == part), "{path}: {policy}");
+        }
+        assert!(!policy.contains("unsafe"), "{path}: {policy}");
+        assert_eq!(header("x-content-type-options"), "nosniff", "{path}");
+        assert_eq!(header("referrer-policy"), "same-origin", "{path}");
+    }
+    daemon.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bad_configuration_is_refused_at_a_reload_and_the_old_one_stays() {
     let dir = tempfile::tempdir().expect("a folder");

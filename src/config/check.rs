@@ -65,6 +65,7 @@ impl Reader<'_> {
         let auth = self.auth(&raw.auth, tls.as_ref());
         Config {
             listen: self.listen(raw, tls.is_some(), &auth),
+            external_url: self.external_url(&raw.listen.external_url),
             tls,
             auth,
             data_dir: self.path(&raw.data_dir).unwrap_or_else(|| PathBuf::from(DATA_DIR)),
@@ -447,7 +448,8 @@ impl Reader<'_> {
         let text = self.text(value)?;
         let parsed = parse(&text);
         if let Some(written) = value.as_ref().filter(|_| parsed.is_none()) {
-            self.error(written, format!("`{text}` is not {what}"));
+            // As it is written: what is filled in may be a secret.
+            self.error(written, format!("`{}` is not {what}", written.value.0));
         }
         parsed
     }
@@ -471,11 +473,8 @@ impl Reader<'_> {
     }
 
     pub(super) fn error<T>(&mut self, place: &Spanned<T>, message: impl Into<String>) {
-        self.errors.push(Diagnostic::at(
-            self.source.file,
-            self.source.text,
-            &place.referenced,
-            message,
-        ));
+        let Source { file, text, .. } = self.source;
+        let error = Diagnostic::at(file, text, &place.referenced, message);
+        self.errors.push(error.without_secrets(text));
     }
 }

@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use axum::http::uri::Authority;
 use serde_saphyr::Spanned;
 
 use super::check::Reader;
@@ -44,6 +45,18 @@ impl Reader<'_> {
             ingest: address(&raw.listen.ingest, 4318),
             web: address(&raw.listen.web, 9595),
         }
+    }
+
+    pub(super) fn external_url(&mut self, value: &Value) -> Option<String> {
+        let what = "an address of http or https, as https://throughline.example.org";
+        self.parse_with(value, what, |text| {
+            let (scheme, rest) = text.split_once("://")?;
+            let host = rest.split('/').next().unwrap_or_default();
+            let is_host = !host.contains('@') && host.parse::<Authority>().is_ok();
+            let is_good =
+                matches!(scheme, "http" | "https") && is_host && !rest.contains(['?', '#']);
+            is_good.then(|| text.trim_end_matches('/').to_owned())
+        })
     }
 
     pub(super) fn tls(&mut self, raw: &Spanned<RawTls>) -> Option<Tls> {

@@ -241,7 +241,10 @@ impl Reader<'_> {
                 Ok(regex) => regex,
                 Err(error) => {
                     let place = written.regex.as_ref()?;
-                    self.error(place, format!("`{text}` is no regular expression: {error}"));
+                    // As it is written: what is filled in may be a secret.
+                    let shown = &place.value.0;
+                    let why = if *shown == text { format!(": {error}") } else { String::new() };
+                    self.error(place, format!("`{shown}` is no regular expression{why}"));
                     return None;
                 }
             },

@@ -28,6 +28,8 @@ use crate::{archive, collect, correlate, listen, normalize, notify, promql, seri
 #[derive(Clone, Debug)]
 pub struct Config {
     pub listen: Listen,
+    /// Where links lead that others follow; None: to the web listener.
+    pub external_url: Option<String>,
     pub data_dir: PathBuf,
     /// The whole process: half for correlating, a fifth for series, the rest for admission and queries.
     pub memory_max_bytes: u64,
@@ -131,6 +133,19 @@ impl Config {
     /// How URLs of this daemon begin.
     pub fn scheme(&self) -> &'static str {
         if self.tls.is_some() { "https" } else { "http" }
+    }
+
+    /// Where links lead, with the web listener at this address.
+    pub fn link(&self, web: SocketAddr) -> String {
+        if let Some(url) = &self.external_url {
+            return url.clone();
+        }
+        let name = listen::origin::own_name().filter(|_| web.ip().is_unspecified());
+        match name {
+            // Nobody can follow a link to 0.0.0.0.
+            Some(name) => format!("{}://{name}:{}", self.scheme(), web.port()),
+            None => format!("{}://{web}", self.scheme()),
+        }
     }
 
     /// Reads the file (None: defaults) and the overrides (`key.path=value`).

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_saphyr::Spanned;
 
-use crate::signal::Diagnostic;
+use crate::signal::{Diagnostic, masked};
 
 /// A scalar as text, whatever YAML makes of it (`1`, `true`, `30s`).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,7 +70,13 @@ section!(RawConfig {
     aws: Option<Vec<Spanned<RawAws>>>,
     files: Option<Vec<Spanned<RawFiles>>>,
 });
-section!(RawListen { otlp_grpc: Value, ingest: Value, web: Value, insecure: Value });
+section!(RawListen {
+    otlp_grpc: Value,
+    ingest: Value,
+    web: Value,
+    insecure: Value,
+    external_url: Value,
+});
 section!(RawCorrelate {
     settle_after: Value,
     incomplete_after: Value,
@@ -200,15 +206,23 @@ pub(super) fn parse(file: &str, text: &str) -> Result<RawConfig, Vec<Diagnostic>
     if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
         return Ok(RawConfig::default());
     }
-    serde_saphyr::from_str(text).map_err(|error| vec![Diagnostic::yaml(file, text, &error)])
+    serde_saphyr::from_str(text)
+        .map_err(|error| vec![Diagnostic::yaml(file, text, &error).without_secrets(text)])
+}
+
+/// The value of an override, without its secrets.
+fn shown(path: &str, value: &str) -> String {
+    let key = path.rsplit('.').next().unwrap_or_default();
+    if masked::is_secret(key, "") { masked::MASK.to_owned() } else { masked::line(value) }
 }
 
 /// `a.b=c` as the document `{"a": {"b": c}}` and the name under which its errors appear.
 pub(super) fn override_document(set: &str) -> Result<(String, String), Vec<Diagnostic>> {
-    let as_file = format!("--set {set}");
     let Some((path, value)) = set.split_once('=') else {
+        let as_file = format!("--set {set}");
         return Err(vec![Diagnostic::new(&as_file, "", 0, 0, "write --set key.path=value")]);
     };
+    let as_file = format!("--set {path}={}", shown(path, value));
     let keys: Vec<&str> = path.split('.').collect();
     let open: String = keys.iter().map(|key| format!("{{{key}: ")).collect();
     let quoted =

@@ -108,6 +108,88 @@ fn values_are_filled_in_after_parsing_and_overrides_win() {
 }
 
 #[test]
+fn links_lead_to_where_others_find_us() {
+    let link = |text: &str| {
+        let config = load(text, &[]).expect("a good configuration");
+        config.link(config.listen.web)
+    };
+    assert_eq!(link(""), "http://127.0.0.1:9595");
+    assert_eq!(
+        link("listen: {external_url: 'https://watch.example.org/t/'}"),
+        "https://watch.example.org/t"
+    );
+    let everywhere = link("listen: {web: '0.0.0.0:80', insecure: true}");
+    assert!(everywhere.ends_with(":80") && !everywhere.contains("0.0.0.0"), "{everywhere}");
+    check_errors(
+        "listen: {external_url: 'watch.example.org'}",
+        &[],
+        expect![[r"
+        dir/c.yaml:1:24: `watch.example.org` is not an address of http or https, as https://throughline.example.org
+            listen: {external_url: 'watch.example.org'}
+                                   ^
+    "]],
+    );
+}
+
+#[test]
+fn errors_show_no_secret() {
+    check_errors(
+        "auth: {tokens: [{name: a, token: hunter2, scope: [all]}]}\nmemory_max: '${file:secret}'\nscrape: [{job: a, targets: ['${file:secret}'], relabel: [{regex: '(${file:secret}'}]}]\nredact:\n  hash_key: hunter2\n  hash: 5: 6\n",
+        &[],
+        expect![[r"
+            dir/c.yaml:6:9: expected sequence start
+                  hash: 5: 6
+                        ^
+        "]],
+    );
+    check_errors(
+        "auth: {tokens: [{name: a, token: hunter2, scope: [all]}]}\nmemory_max: '${file:secret}'\nscrape: [{job: a, targets: ['${file:secret}'], relabel: [{regex: '(${file:secret}'}]}]\n",
+        &[],
+        expect![[r"
+            dir/c.yaml:1:51: `all` is not ingest, read or write
+                auth: {tokens: [{name: a, token: <secret>, scope: [all]}]}
+                                                                   ^
+            dir/c.yaml:2:13: `${file:secret}` is not a size, as 512MiB or 10GB
+                memory_max: '${file:secret}'
+                            ^
+            dir/c.yaml:3:29: `${file:secret}` is not a host with a port, as 127.0.0.1:15692
+                scrape: [{job: a, targets: ['${file:secret}'], relabel: [{regex: '(${file:secret}'}]}]
+                                            ^
+            dir/c.yaml:3:66: `(${file:secret}` is no regular expression
+                scrape: [{job: a, targets: ['${file:secret}'], relabel: [{regex: '(${file:secret}'}]}]
+                                                                                 ^
+        "]],
+    );
+    check_errors(
+        "",
+        &["auth.tokens=[{name: a, token: hunter2, scope: [all]}]"],
+        expect![[r"
+        --set auth.tokens=[{name: a, token: <secret>, scope: [all]}]:1:52: `all` is not ingest, read or write
+            {auth: {tokens: [{name: a, token: <secret>, scope: [all]}]}}
+                                                                ^
+    "]],
+    );
+    check_errors(
+        "",
+        &["redact.hash_key=[hunter2]"],
+        expect![[r"
+        --set redact.hash_key=<secret>:1:21: expected string scalar
+            {redact: {hash_key: <secret>}}
+                                ^
+    "]],
+    );
+    check_errors(
+        "redact: {hash_key: [hunter2]}",
+        &[],
+        expect![[r"
+        dir/c.yaml:1:20: expected string scalar
+            redact: {hash_key: <secret>}
+                               ^
+    "]],
+    );
+}
+
+#[test]
 fn a_missing_variable_or_file_is_told() {
     check_errors(
         "data_dir: '${env:NOPE}/x'\nnotify: {config: am.yaml}\n",
@@ -133,19 +215,19 @@ fn a_signature_needs_a_name_a_scheme_and_a_secret_of_its_kind() {
         &[],
         expect![[r"
             dir/c.yaml:3:7: the secret of `shop` cannot sign: it is no base64 (after `whsec_`)
-                    - {name: shop, scheme: standard_webhooks, secret: 'no base64'}
+                    - {name: shop, scheme: standard_webhooks, secret: <secret>}
                       ^
             dir/c.yaml:4:28: `md5` is not a scheme; there are standard_webhooks and vercel
-                    - {name: shop, scheme: md5, secret: a}
+                    - {name: shop, scheme: md5, secret: <secret>}
                                            ^
             dir/c.yaml:5:7: `name` is missing
-                    - {scheme: vercel, secret: a}
+                    - {scheme: vercel, secret: <secret>}
                       ^
             dir/c.yaml:6:7: a signature needs a `secret_file` (or `secret`)
                     - {name: drain, scheme: vercel}
                       ^
             dir/c.yaml:8:73: `verify` belongs to the scheme vercel
-                    - {name: shop, scheme: standard_webhooks, secret: c2VjcmV0, verify: c0de}
+                    - {name: shop, scheme: standard_webhooks, secret: <secret>, verify: c0de}
                                                                                         ^
         "]],
     );
@@ -179,6 +261,7 @@ fn nobody_gets_in_from_outside_without_tls_and_a_credential() {
     assert!(open.iter().any(|error| error.message.contains("lets everybody in")), "{open:?}");
     let both = load(&format!("{tls}{token}"), &[]).expect("a good configuration");
     assert!(both.tls.is_some() && both.auth.is_required());
+    assert!(both.link(both.listen.web).starts_with("https://"));
     // What an override needs of others may stand in the file.
     let file = format!("tls: {{cert_file: crt, key_file: key}}\n{token}");
     assert!(load(&file, &["listen.ingest=0.0.0.0:4318".to_owned()]).is_ok());

@@ -13,6 +13,7 @@ mod connection;
 pub mod descriptors;
 mod greeter;
 mod guests;
+pub mod origin;
 pub mod tls;
 #[cfg(test)]
 mod tests;
@@ -22,6 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::http::{HeaderMap, header};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use tokio::net::{TcpListener, TcpStream};
@@ -95,6 +97,13 @@ pub struct Client(pub Text);
 pub struct BindError {
     address: SocketAddr,
     source: std::io::Error,
+}
+
+/// The token that a request shows. The scheme's name is as it likes (RFC 9110, section 11.1).
+pub fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let text = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = text.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim_start())
 }
 
 /// A listener and the task that accepts on it.

@@ -314,6 +314,18 @@ async fn ask(address: SocketAddr, authority: &Authority, client: Option<&Pair>) 
     }
 }
 
+#[test]
+fn a_scheme_may_be_written_as_one_likes() {
+    let bearer = |text: &str| {
+        let headers = [("authorization".parse().expect("a name"), text.parse().expect("a value"))];
+        super::bearer(&headers.into_iter().collect()).map(ToOwned::to_owned)
+    };
+    for text in ["Bearer t", "bearer t", "BEARER  t"] {
+        assert_eq!(bearer(text).as_deref(), Some("t"), "{text}");
+    }
+    assert_eq!(["Basic t", "Bearert", "Bearer"].map(bearer), [None, None, None]);
+}
+
 #[tokio::test]
 async fn tls_is_spoken_and_nothing_else() {
     let authority = Authority::new();

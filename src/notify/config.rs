@@ -153,7 +153,7 @@ impl Config {
     /// Reads Alertmanager's YAML; all errors at once.
     pub fn try_new(file: &str, text: &str, files: Files<'_>) -> Result<Self, Vec<Diagnostic>> {
         let raw: RawConfig = serde_saphyr::from_str(text)
-            .map_err(|error| vec![Diagnostic::yaml(file, text, &error)])?;
+            .map_err(|error| vec![Diagnostic::yaml(file, text, &error).without_secrets(text)])?;
         let mut checker = Checker {
             file,
             text,
@@ -162,7 +162,16 @@ impl Config {
             config: Self { shown: shown::shown(text), ..Self::default() },
         };
         checker.check(raw);
-        if checker.errors.is_empty() { Ok(checker.config) } else { Err(checker.errors) }
+        // Templates are files of their own, which hold no secrets.
+        let masked = |error: Diagnostic| {
+            if error.file == file { error.without_secrets(text) } else { error }
+        };
+        for receiver in &mut checker.config.receivers {
+            let unsupported = std::mem::take(&mut receiver.unsupported);
+            receiver.unsupported = unsupported.into_iter().map(masked).collect();
+        }
+        let errors: Vec<Diagnostic> = checker.errors.into_iter().map(masked).collect();
+        if errors.is_empty() { Ok(checker.config) } else { Err(errors) }
     }
 
     /// The YAML that it was read from, with every secret masked.

@@ -17,6 +17,7 @@ use crate::clock::Clock;
 use crate::config::{Config, Listen, Scope, Token};
 use crate::internal_telemetry::happening::CertificateChanged;
 use crate::listen::Door;
+use crate::listen::origin::Hosts;
 use crate::listen::tls::{Files, Identity, Pems, Shown};
 use crate::receive::pubsub_oidc::PubsubOidc;
 use crate::signal::{SecretHash, Timestamp};
@@ -220,8 +221,13 @@ fn receive_access(config: &Config, before: Option<&receive::Access>) -> receive:
         signers: config.auth.signers.clone(),
         pubsub,
         clients_ingest: config.auth.client_scopes.contains(&Scope::Ingest),
+        hosts: hosts(config),
         required: config.auth.is_required(),
     }
+}
+
+fn hosts(config: &Config) -> Hosts {
+    Hosts::new(config.external_url.as_deref(), config.auth.is_required())
 }
 
 fn serve_access(config: &Config) -> serve::Access {
@@ -235,6 +241,7 @@ fn serve_access(config: &Config) -> serve::Access {
         tokens: config.auth.tokens.iter().map(token).collect(),
         clients_read: clients.contains(&Scope::Read) || clients.contains(&Scope::Write),
         clients_write: clients.contains(&Scope::Write),
+        hosts: hosts(config),
         required: config.auth.is_required(),
     }
 }

@@ -14,8 +14,8 @@ use super::terms::Terms;
 use super::threads::Log;
 use crate::config::Config;
 use crate::internal_telemetry::happening::ConfigReloaded;
-use crate::normalize;
 use crate::signal::Diagnostic;
+use crate::{normalize, notify};
 
 /// Reads the configuration again and hands it to every stage, or says what is wrong with it.
 #[derive(Clone, Debug)]
@@ -47,17 +47,25 @@ impl Reload {
         if let Some(refusal) = self.doors.refusal(&config) {
             return Err(vec![Diagnostic::new(&name, "", 0, 0, refusal)]);
         }
-        let log = self.log.get().ok_or("recovery is not over; try again");
-        self.state.routing.store(Arc::new(config.notify.clone()));
-        let written = log.and_then(|log| {
-            let entry = terms.entry().map_err(|_failed| "it cannot be written as text")?;
-            log.write_and_wait(entry)
-                .map_err(|_refused| "the journal took no record of it; try again")
-        });
-        written.map_err(|error| vec![Diagnostic::new(&name, "", 0, 0, error)])?;
+        self.write(&terms, &config.notify)
+            .map_err(|error| vec![Diagnostic::new(&name, "", 0, 0, error)])?;
         self.doors.set(&config);
         self.normalize.store(Arc::new(config.normalize));
         Ok(())
+    }
+}
+
+impl Reload {
+    /// The routing takes effect when the record is applied, so it is there before, and goes again where there
+    /// is no record.
+    fn write(&self, terms: &Terms, routing: &notify::Config) -> Result<(), &'static str> {
+        let log = self.log.get().ok_or("recovery is not over; try again")?;
+        let entry = terms.entry().map_err(|_failed| "it cannot be written as text")?;
+        let before = self.state.routing.swap(Arc::new(routing.clone()));
+        log.write_and_wait(entry).map_err(|_refused| {
+            self.state.routing.store(before);
+            "the journal took no record of it; try again"
+        })
     }
 }
 

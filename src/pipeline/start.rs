@@ -164,10 +164,8 @@ impl Pipeline {
         lost.iter().chain(&few(descriptors)).for_each(|trouble| troubles.add(trouble, clock.now()));
         let forwarding = Forwarding::of(&state, &clock, &metrics, &stopping);
         let core = Core { config: &config, clock: &clock, state, metrics: &metrics };
-        let Running { log, threads, sender } = core
-            .start(&troubles, format!("{}://{}", config.scheme(), web.address()))
-            .await
-            .map_err(|error| one(&error))?;
+        let Running { log, threads, sender } =
+            core.start(&troubles, config.link(web.address())).await.map_err(|error| one(&error))?;
         drop(written.set(log.clone()));
         let forwarding = forwarding.start(&config);
 

@@ -29,7 +29,7 @@ impl Terms {
             series: Some(config.series.clone()),
             archive: config.archive.clone(),
             rules: config.rules.clone(),
-            external_url: format!("http://{}", config.listen.web),
+            external_url: config.link(config.listen.web),
         }
     }
 

@@ -5,12 +5,12 @@
 //! checked before anything is made of it.
 
 use axum::http::request::Parts;
-use axum::http::{Extensions, HeaderMap, HeaderValue, header};
+use axum::http::{Extensions, HeaderMap, HeaderValue};
 
 use super::Access;
 use super::decode::Endpoint;
 use super::signature::{self, Scheme, Signed, Signer};
-use crate::listen::Client;
+use crate::listen::{Client, bearer};
 use crate::signal::{SecretHash, Text, Timestamp};
 
 /// Who sends: the name of a token, a signer or a client's certificate, or nobody in particular.
@@ -114,8 +114,4 @@ impl Access {
             }
         }
     }
-}
-
-pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
-    headers.get(header::AUTHORIZATION)?.to_str().ok()?.strip_prefix("Bearer ")
 }

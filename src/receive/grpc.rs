@@ -15,9 +15,10 @@ use http_body_util::{BodyExt as _, Full};
 
 use super::answer::Failure;
 use super::body::{Held, Packing, Place, gather};
-use super::credential::{Principal, bearer};
+use super::credential::Principal;
 use super::decode::{Endpoint, decode};
 use super::{Desk, declared, http};
+use crate::listen::bearer;
 use crate::normalize::Origin;
 use crate::normalize::otlp::{Encoding, OtlpSignal};
 use crate::number::{u32_from_usize, usize_from_u32};

@@ -45,7 +45,7 @@ pub(super) fn router(desk: Arc<Desk>) -> Router {
         .with_state(desk)
 }
 
-fn plain(status: StatusCode, code: &str, message: &str) -> Response {
+pub(super) fn plain(status: StatusCode, code: &str, message: &str) -> Response {
     (status, Json(json!({"error": {"code": code, "message": message}}))).into_response()
 }
 

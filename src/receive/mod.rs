@@ -25,10 +25,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::middleware::{self, Next};
+use axum::response::Response;
 use sha2::{Digest, Sha256};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::clock::Clock;
+use crate::listen::origin::{Hosts, is_foreign};
 use crate::listen::{BindError, Door, Listening};
 use crate::normalize;
 use crate::signal::{Batch, Fnv128, Receiver, SecretHash, Text};
@@ -59,6 +65,8 @@ pub struct Access {
     pub pubsub: Option<Arc<PubsubOidc>>,
     /// A client's certificate lets in.
     pub clients_ingest: bool,
+    /// Whose pages may deliver, should one want to.
+    pub hosts: Hosts,
     /// True where any credential is configured: then a delivery without one is refused.
     pub required: bool,
 }
@@ -167,9 +175,13 @@ impl Receivers {
             admission: Admission::new(limits.in_flight_bytes_max),
             large_decodes: Semaphore::new(decode::large_decodes_max()),
         });
+        let ours = |router: Router| {
+            router.layer(middleware::from_fn_with_state(Arc::clone(&desk), refuse_foreign))
+        };
+        let (grpc, http) = (ours(grpc::router(&desk)), ours(http::router(Arc::clone(&desk))));
         Ok(Self {
-            otlp_grpc: Listening::start(otlp_grpc, grpc::router(&desk), door.clone()).await?,
-            ingest: Listening::start(ingest, http::router(desk), door).await?,
+            otlp_grpc: Listening::start(otlp_grpc, grpc, door.clone()).await?,
+            ingest: Listening::start(ingest, http, door).await?,
         })
     }
 
@@ -185,6 +197,15 @@ impl Receivers {
     pub async fn drain(self, deadline: Duration) {
         tokio::join!(self.otlp_grpc.drain(deadline), self.ingest.drain(deadline));
     }
+}
+
+/// No page delivers: a browser may send plain text anywhere without asking, also where no token is needed.
+async fn refuse_foreign(State(desk): State<Arc<Desk>>, request: Request, next: Next) -> Response {
+    if is_foreign(&request, &desk.shared.access.load().hosts) {
+        let message = "a delivery from another site's page is refused";
+        return http::plain(StatusCode::FORBIDDEN, "cross_origin", message);
+    }
+    next.run(request).await
 }
 
 impl Desk {

@@ -272,6 +272,30 @@ async fn a_token_is_checked_before_anything_else() {
 }
 
 #[tokio::test]
+async fn no_page_of_another_site_delivers() {
+    let desk = desk(Ok(()), &[], Limits::default()).await;
+    check(
+        &desk,
+        &[
+            r#"/ingest/json | content-type: text/plain | origin: http://evil.example | {"message":"a"}"#,
+            r#"/v1/logs | content-type: application/json | host: evil.example | origin: http://evil.example | {}"#,
+            r#"/ingest/json | content-type: text/plain | {"message":"a"}"#,
+        ],
+        expect![[r#"
+            403 {"error":{"code":"cross_origin","message":"a delivery from another site's page is refused"}}
+            403 {"error":{"code":"cross_origin","message":"a delivery from another site's page is refused"}}
+            200 {"accepted":1,"errors":[],"rejected":0}
+        "#]],
+    )
+    .await;
+    let grpc = format!("http://{}", desk.receivers.otlp_grpc());
+    let url = format!("{grpc}/opentelemetry.proto.collector.trace.v1.TraceService/Export");
+    let asked = client().post(url).header("origin", "http://evil.example").body("x");
+    assert_eq!(asked.send().await.expect("an answer").status(), 403);
+    assert_eq!(desk.batches.lock().expect("not poisoned").len(), 1);
+}
+
+#[tokio::test]
 async fn bodies_have_a_bound_packed_and_unpacked() {
     let limits = Limits { body_bytes_max: 100_000, ..Limits::default() };
     let desk = desk(Ok(()), &[], limits).await;

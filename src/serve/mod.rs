@@ -15,6 +15,7 @@ mod prometheus_api;
 mod requests_api;
 mod state_api;
 mod tempo;
+mod threshold;
 pub mod pages;
 
 use std::pin::Pin;
@@ -23,10 +24,8 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use axum::Router;
-use axum::extract::{Request, State};
-use axum::http::{Method, StatusCode, header};
-use axum::middleware::{self, Next};
-use axum::response::Response;
+use axum::extract::Request;
+use axum::middleware;
 use axum::routing::{get, post};
 
 use crate::archive::Archive;
@@ -36,7 +35,8 @@ use crate::evaluate::Evaluator;
 use crate::gaps::Gaps;
 use crate::internal_telemetry::Metrics;
 use crate::internal_telemetry::happening::QueryLimited;
-use crate::listen::Client;
+use crate::listen::origin::Hosts;
+use crate::listen::{Client, bearer};
 use crate::notify::{Command, Dispatcher};
 use crate::promql;
 use crate::promql::limits::{Interrupt, Stop};
@@ -127,14 +127,17 @@ pub struct Access {
     pub clients_write: bool,
     /// True where any credential is configured: then every path but health needs one.
     pub required: bool,
+    /// Whose pages may write.
+    pub hosts: Hosts,
 }
+
+/// From the end of the headers until the body is read, as for deliveries.
+const BODY_TIMEOUT: Duration = Duration::from_mins(1);
 
 impl Access {
     /// Every token is compared, so that timing tells nothing.
     fn allows(&self, request: &Request, writes: bool) -> bool {
-        let bearer =
-            request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-        let given = bearer.and_then(|text| text.strip_prefix("Bearer ")).map(SecretHash::of);
+        let given = bearer(request.headers()).map(SecretHash::of);
         let by_token = given.is_some_and(|given| {
             self.tokens.iter().fold(false, |found, token| {
                 found | (token.hash.is(&given) && if writes { token.writes } else { token.reads })
@@ -169,67 +172,10 @@ pub fn router(views: Views) -> Router {
         .route("/-/reload", post(health::reload))
         .fallback(answer::not_found)
         .method_not_allowed_fallback(answer::method_not_allowed);
-    api.layer(middleware::from_fn_with_state(views.clone(), authorize))
-        .layer(middleware::from_fn(security_headers))
+    api.layer(middleware::from_fn(|request, next| threshold::in_time(BODY_TIMEOUT, request, next)))
+        .layer(middleware::from_fn_with_state(views.clone(), threshold::authorize))
+        .layer(middleware::from_fn(threshold::security_headers))
         .with_state(views)
-}
-
-/// With a credential configured every path but health needs one; writes need one that may write. Without
-/// any a write must come from our own pages or from no page at all (an Origin check).
-async fn authorize(State(views): State<Views>, request: Request, next: Next) -> Response {
-    let path = request.uri().path();
-    if path == "/-/healthy" || path == "/-/ready" {
-        return next.run(request).await;
-    }
-    let writes = path == "/-/reload" || !is_read(request.method(), path);
-    if writes && !same_origin(&request) {
-        return answer::error(
-            StatusCode::FORBIDDEN,
-            "cross_origin",
-            "a write from another site's page is refused",
-        );
-    }
-    let access = views.access.load_full();
-    if !access.required || access.allows(&request, writes) {
-        return next.run(request).await;
-    }
-    let mut response = answer::error(
-        StatusCode::UNAUTHORIZED,
-        "unauthorized",
-        "send `Authorization: Bearer TOKEN` with a token that may do this",
-    );
-    response
-        .headers_mut()
-        .insert(header::WWW_AUTHENTICATE, header::HeaderValue::from_static("Bearer"));
-    response
-}
-
-/// The Prometheus API takes queries by POST as well.
-fn is_read(method: &Method, path: &str) -> bool {
-    method == Method::GET || method == Method::HEAD || path.starts_with("/api/v1/")
-}
-
-fn same_origin(request: &Request) -> bool {
-    let text = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
-    let Some(origin) = text(header::ORIGIN) else { return true };
-    let host = text(header::HOST).unwrap_or_default();
-    origin.split_once("://").is_some_and(|(_, origin_host)| origin_host == host)
-}
-
-/// Pages run no script but ours, load nothing from elsewhere and are framed by nobody.
-async fn security_headers(request: Request, next: Next) -> Response {
-    let mut response = next.run(request).await;
-    for (name, value) in [
-        (
-            "content-security-policy",
-            "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
-        ),
-        ("x-content-type-options", "nosniff"),
-        ("referrer-policy", "same-origin"),
-    ] {
-        response.headers_mut().insert(name, header::HeaderValue::from_static(value));
-    }
-    response
 }
 
 /// Reads the series of one selection from the store; holds the lock only for short looks.

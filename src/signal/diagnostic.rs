@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde_saphyr::Location;
 
+use super::masked::{MASK, masked};
+
 /// Shown as `file:line:col: message`, then the line and a caret under the place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
@@ -15,6 +17,8 @@ pub struct Diagnostic {
     pub message: String,
     /// The line's text, without its end.
     pub source_line: String,
+    /// Where the caret stands below the line as it is shown.
+    caret: usize,
 }
 
 impl Diagnostic {
@@ -28,7 +32,22 @@ impl Diagnostic {
     ) -> Self {
         let source_line =
             line.checked_sub(1).and_then(|at| text.lines().nth(at)).unwrap_or_default().to_owned();
-        Self { file: file.to_owned(), line, col, message: message.into(), source_line }
+        let (file, message) = (file.to_owned(), message.into());
+        Self { file, line, col, message, source_line, caret: col }
+    }
+
+    /// Of a file that may hold secrets, whose whole text is given: what is shown of it has none.
+    #[must_use]
+    pub fn without_secrets(mut self, text: &str) -> Self {
+        let Some(masked) = masked(text, self.line, self.col) else { return self };
+        (self.source_line, self.caret) = (masked.line, masked.col);
+        // The YAML reader tells which text it did not want.
+        if let Some((before, tail)) = self.message.split_once("string \"")
+            && let Some((_, after)) = tail.rsplit_once('"')
+        {
+            self.message = format!("{before}string {MASK}{after}");
+        }
+        self
     }
 
     /// At a place that the YAML reader told.
@@ -53,7 +72,7 @@ impl Diagnostic {
 
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { file, line, col, message, source_line } = self;
+        let Self { file, line, col, message, source_line, caret } = self;
         if *line == 0 {
             return write!(f, "{file}: {message}");
         }
@@ -61,7 +80,7 @@ impl fmt::Display for Diagnostic {
             f,
             "{file}:{line}:{col}: {message}\n    {source_line}\n    {:>width$}",
             "^",
-            width = (*col).max(1)
+            width = (*caret).max(1)
         )
     }
 }

@@ -10,6 +10,7 @@ pub mod duration;
 pub mod facts;
 pub mod id;
 pub mod labels;
+pub mod masked;
 pub mod metric;
 pub mod secret_hash;
 pub mod source_queues;

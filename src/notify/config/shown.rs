@@ -3,28 +3,7 @@
 use serde_json::Value;
 
 use crate::signal::Text;
-
-/// Keys whose values nobody needs to see again.
-const SECRET: [&str; 12] = [
-    "api_secret",
-    "api_url",
-    "app_token",
-    "bot_token",
-    "credentials",
-    "key",
-    "password",
-    "routing_key",
-    "secret",
-    "service_key",
-    "token",
-    "user_key",
-];
-/// Keys below which any text may be one.
-const ALL_BELOW: [&str; 3] = ["endpoint_params", "http_headers", "proxy_connect_header"];
-/// Lists of receivers whose `url` is a secret.
-const SECRET_URL: [&str; 3] = ["discord_configs", "googlechat_configs", "webhook_configs"];
-/// What Alertmanager shows, and reads back, in the place of a secret.
-const MASK: &str = "<secret>";
+use crate::signal::masked::{MASK, is_secret, is_secret_below};
 
 /// The YAML of `text` with every secret masked; empty where it is no YAML.
 pub(super) fn shown(text: &str) -> Text {
@@ -38,7 +17,7 @@ fn mask(value: &mut Value, within: &str) {
         Value::Array(items) => items.iter_mut().for_each(|item| mask(item, within)),
         Value::Object(map) => {
             for (key, value) in map {
-                if ALL_BELOW.contains(&key.as_str()) {
+                if is_secret_below(key) {
                     mask_all(value);
                 } else if is_secret(key, within) || has_login(key, value) {
                     *value = MASK.into();
@@ -65,15 +44,34 @@ fn has_login(key: &str, value: &Value) -> bool {
     key == "proxy_url" && value.as_str().is_some_and(|url| url.contains('@'))
 }
 
-fn is_secret(key: &str, within: &str) -> bool {
-    SECRET.iter().any(|name| key == *name || key.ends_with(&format!("_{name}")))
-        || key.ends_with("webhook_url")
-        || (key == "url" && SECRET_URL.contains(&within))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn errors_and_warnings_show_no_secret() {
+        use crate::notify::config::Config;
+        use crate::notify::receivers::check::Files;
+        let read = |_: &str| Err(std::io::Error::from(std::io::ErrorKind::NotFound));
+        let files = Files { read: &read, glob: &|_| Ok(Vec::new()) };
+        for receiver in [
+            "webhook_configs: [{url: SECRET}]",
+            "webhook_configs: [{url: 'http://h/SECRET', signing_key: SECRET-}]",
+            "webhook_configs:\n  - url: http://h/SECRET\n    timeout: soon",
+            "slack_configs: [{api_url: 'http://h/SECRET', title: '{{'}]",
+            "pagerduty_configs: [{routing_key: SECRET, url: nowhere}]",
+            "sns_configs: [{sigv4: {secret_key: SECRET}}]",
+            "webhook_configs: [{url: 'http://h', http_config: {authorization: SECRET}}]",
+        ] {
+            let text = format!("route: {{receiver: x}}\nreceivers:\n- name: x\n  {receiver}\n");
+            let errors = match Config::try_new("am.yaml", &text, files) {
+                Ok(config) => config.undeliverable(),
+                Err(errors) => errors,
+            };
+            let shown: String = errors.iter().map(|error| format!("{error} {error:?}\n")).collect();
+            assert!(!shown.is_empty() && !shown.contains("SECRET"), "{receiver}: {shown}");
+        }
+    }
 
     #[test]
     fn what_was_written_is_shown_without_its_secrets() {

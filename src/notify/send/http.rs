@@ -125,6 +125,12 @@ fn headers(
     (now, body): (Timestamp, &[u8]),
 ) -> Result<HeaderMap, Failure> {
     let mut headers = HeaderMap::new();
+    for (name, secret) in &http.headers {
+        let name = HeaderName::from_bytes(name.as_bytes())
+            .map_err(|_| Failure::for_good("http_headers: a name is no header's".to_owned()))?;
+        headers.append(name, value(secret.expose())?);
+    }
+    // Ours take the place of any that were written: a receiver knows a message by its one id.
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
     let stamp = now.as_secs().to_string();
     headers.insert("webhook-id", value(&message.id)?);
@@ -145,11 +151,6 @@ fn headers(
     };
     if let Some(auth) = auth {
         headers.insert(AUTHORIZATION, value(&auth)?);
-    }
-    for (name, secret) in &http.headers {
-        let name = HeaderName::from_bytes(name.as_bytes())
-            .map_err(|_| Failure::for_good("http_headers: a name is no header's".to_owned()))?;
-        headers.append(name, value(secret.expose())?);
     }
     Ok(headers)
 }

@@ -176,7 +176,7 @@ async fn an_address_that_nobody_answers_or_that_is_forbidden_fails_without_being
 async fn a_webhook_is_signed_and_a_repeat_has_the_same_id() {
     let (address, seen) = server().await;
     let text = format!(
-        "route: {{receiver: r}}\nreceivers: [{{name: r, webhook_configs: [{{url: 'http://{address}/ok', signing_key: 'whsec_c2VjcmV0', http_config: {{basic_auth: {{username: me, password: hunter2}}, http_headers: {{X-Team: {{values: [shop]}}}}}}}}]}}]"
+        "route: {{receiver: r}}\nreceivers: [{{name: r, webhook_configs: [{{url: 'http://{address}/ok', signing_key: 'whsec_c2VjcmV0', http_config: {{basic_auth: {{username: me, password: hunter2}}, http_headers: {{X-Team: {{values: [shop]}}, Webhook-Id: {{values: [mine]}}, webhook-signature: {{values: [mine]}}}}}}}}]}}]"
     );
     let message = message(of_kind("webhook", &text));
     let sender = Sender::default();
@@ -198,6 +198,9 @@ async fn a_webhook_is_signed_and_a_repeat_has_the_same_id() {
     assert_eq!(Ok(header(0, "webhook-signature")), expected);
     assert_eq!(header(0, "authorization"), "Basic bWU6aHVudGVyMg==");
     assert_eq!(header(0, "x-team"), "shop");
+    for name in ["webhook-id", "webhook-signature", "content-type"] {
+        assert_eq!(seen[0].headers.get_all(name).iter().count(), 1, "{name}");
+    }
     assert!(seen[0].body.contains(r#""version":"4""#), "{}", seen[0].body);
 }
 

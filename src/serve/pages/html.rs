@@ -34,6 +34,7 @@ impl Html {
                 '\'' => self.0.push_str("&#39;"),
                 // Control characters could reorder or hide what a reader sees.
                 c if c.is_control() && c != '\n' && c != '\t' => self.0.push('\u{fffd}'),
+                '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => self.0.push('\u{fffd}'),
                 c => self.0.push(c),
             }
         }
@@ -94,6 +95,9 @@ mod tests {
             html.0,
             "<b title=\"&quot;&gt;&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;\u{fffd}[0m\">"
         );
+        let mut html = Html::new();
+        html.text("safe\u{202e}gpj.exe\u{2066}");
+        assert_eq!(html.0, "safe\u{fffd}gpj.exe\u{fffd}");
         assert_eq!(encode("a/b?c"), "a%2Fb%3Fc");
     }
 }
