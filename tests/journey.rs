@@ -284,6 +284,50 @@ async fn with_tokens_every_path_but_health_needs_one() {
     daemon.stop().await;
 }
 
+/// Telemetry is data: what it says is shown as it is, on every page, and is never markup.
+#[tokio::test(flavor = "multi_thread")]
+async fn hostile_telemetry_is_text_on_every_page() {
+    const HOSTILE: &str = "\"'><script>alert(1)</script><img src=x onerror=alert(2)>";
+    let dir = tempfile::tempdir().expect("a folder");
+    let daemon = Daemon::start(dir.path(), &[]).await;
+    let says = json!({
+        "correlation_id": HOSTILE, "messageId": HOSTILE, "level": "ERROR", "message": HOSTILE,
+        "error": HOSTILE, "sentMessageId": "javascript:alert(3)",
+    });
+    let told = invocation("r-1", "10:00:00", says);
+    assert_eq!(daemon.post("/ingest/aws/telemetry", HOSTILE, told).await, 200);
+    // It stays open: a failed message comes again.
+    let failed = |answer: &Value| answer["requests"][0]["outcome"] == "error";
+    let found = daemon.until("/api/requests", failed).await;
+    assert_eq!(found["requests"][0]["flow"], HOSTILE);
+    let id = found["requests"][0]["id"].as_str().expect("an id").to_owned();
+    let mut n_shown = 0;
+    for path in ["/", "/requests", &format!("/requests/{id}"), "/queues", "/alerts", "/slos"] {
+        let url = format!("http://{}{path}", daemon.pipeline.addresses().web);
+        let answer = daemon.client.get(url).send().await.expect("an answer");
+        assert_eq!(answer.status(), 200, "{path}");
+        let page = answer.text().await.expect("text");
+        for markup in ["<script>alert", "<img", "\"javascript:", "onerror=alert(2)>"] {
+            assert!(!page.contains(markup), "{markup} on {path}");
+        }
+        n_shown += usize::from(page.contains("&lt;script&gt;alert(1)"));
+    }
+    assert!(n_shown >= 2, "it was looked at where it is: {n_shown}");
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_data_directory_that_others_could_read_is_closed() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let dir = tempfile::tempdir().expect("a folder");
+    let open = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(dir.path(), open).expect("our folder");
+    let daemon = Daemon::start(dir.path(), &[]).await;
+    let mode = std::fs::metadata(dir.path()).expect("a folder").permissions().mode();
+    assert_eq!(mode & 0o777, 0o700);
+    daemon.stop().await;
+}
+
 /// Without a credential, what a browser does for somebody else's page is refused, under any name.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_page_of_another_site_writes_and_none_of_ours_runs_or_loads_what_is_not_ours() {

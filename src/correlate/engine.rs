@@ -80,10 +80,18 @@ pub(super) struct Held {
 /// What happened that somebody should know.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Notes {
-    /// Since when memory made requests final early, and the least lateness that was left.
-    pub(super) early: Option<(Timestamp, Age)>,
+    /// Memory makes requests final early. None: not for as long as a request can be corrected.
+    pub(super) early: Option<Early>,
     /// Since when signals were dropped because memory was full, and how many.
     pub(super) dropped: Option<(Timestamp, u64)>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Early {
+    pub(super) since: Timestamp,
+    pub(super) last: Age,
+    /// The least lateness that was left.
+    pub(super) least: Age,
 }
 
 /// One request that is held.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
 use super::class::RUNS_MAX;
-use super::engine::{Engine, Finding, HeldRequest, Lookup, RequestFilter, Summary};
+use super::engine::{Early, Engine, Finding, HeldRequest, Lookup, RequestFilter, Summary};
 use super::freeze::mark_of;
 use super::frozen::{BlockId, Line};
 use super::graph::{NodeId, hash_of, hash_of_trace};
@@ -251,10 +251,10 @@ impl Engine {
 
     fn memory_findings(&self) -> Vec<Finding> {
         let mut findings = Vec::new();
-        if let Some((since, lateness)) = self.held.notes.early {
+        if let Some(Early { since, least, .. }) = self.held.notes.early {
             let message = format!(
                 "memory was full: requests became final after {} s instead of {} s",
-                lateness.as_secs(),
+                least.as_secs(),
                 self.rules.config.allowed_lateness.as_secs()
             );
             findings.push(Finding { kind: "effective_lateness", message, since });

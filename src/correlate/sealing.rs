@@ -5,7 +5,7 @@
 
 use super::cells::Remains;
 use super::dedup::REMEMBERED;
-use super::engine::{Engine, Quiet};
+use super::engine::{Early, Engine, Held, Quiet};
 use super::fact::{Age, SignalId};
 use super::graph::{Node, NodeId};
 use super::known::Known;
@@ -132,6 +132,8 @@ impl Engine {
     /// When memory is short, the oldest settled requests become final early.
     pub(super) fn relieve(&mut self, changes: &mut Vec<Change>) {
         if !self.is_crowded() {
+            let (age, lateness) = (self.held.age, self.rules.config.allowed_lateness);
+            self.held.notes.early.take_if(|early| age.saturating_sub(early.last) > lateness);
             return;
         }
         self.relieve_frozen(changes);
@@ -145,8 +147,7 @@ impl Engine {
                 break;
             }
             let lateness = self.held.age.saturating_sub(news);
-            let (_, least) = self.held.notes.early.get_or_insert((self.held.now, lateness));
-            *least = (*least).min(lateness);
+            self.note_early(lateness);
             if let Some(request) = self.view_of(entry) {
                 self.seal_early(entry, request, changes);
             }
@@ -171,11 +172,16 @@ impl Engine {
                 }
                 let news = self.news_of(entry);
                 let left = self.held.age.saturating_sub(news).min(lateness);
-                let (_, least) = self.held.notes.early.get_or_insert((self.held.now, left));
-                *least = (*least).min(left);
+                self.note_early(left);
                 self.seal_early(entry, request, changes);
             }
         }
+    }
+
+    fn note_early(&mut self, left: Age) {
+        let Held { age: last, now: since, .. } = self.held;
+        let early = self.held.notes.early.get_or_insert(Early { since, last, least: left });
+        (early.last, early.least) = (last, early.least.min(left));
     }
 
     fn seal_early(&mut self, entry: NodeId, mut request: Request, changes: &mut Vec<Change>) {

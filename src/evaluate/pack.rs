@@ -8,7 +8,7 @@ pub const PACK: &str = include_str!("../../alert-rules/throughline.rules.yaml");
 pub const DEMO_SLOS: &str = include_str!("../../alert-rules/slo/demo.yaml");
 
 /// (alert, page).
-const RUNBOOKS: [(&str, &str); 22] = [
+const RUNBOOKS: [(&str, &str); 24] = [
     ("QueueLagRising", include_str!("../../alert-rules/runbooks/QueueLagRising.md")),
     ("DlqGrew", include_str!("../../alert-rules/runbooks/DlqGrew.md")),
     ("DlqNotEmpty", include_str!("../../alert-rules/runbooks/DlqNotEmpty.md")),
@@ -33,6 +33,8 @@ const RUNBOOKS: [(&str, &str); 22] = [
     ("CostSpike", include_str!("../../alert-rules/runbooks/CostSpike.md")),
     ("NoData", include_str!("../../alert-rules/runbooks/NoData.md")),
     ("DaemonTrouble", include_str!("../../alert-rules/runbooks/DaemonTrouble.md")),
+    ("SeriesDropped", include_str!("../../alert-rules/runbooks/SeriesDropped.md")),
+    ("TelemetryGap", include_str!("../../alert-rules/runbooks/TelemetryGap.md")),
     ("DiskFull", include_str!("../../alert-rules/runbooks/DiskFull.md")),
     ("Watchdog", include_str!("../../alert-rules/runbooks/Watchdog.md")),
     ("SloBurnsFast", include_str!("../../alert-rules/runbooks/SloBurnsFast.md")),

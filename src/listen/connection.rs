@@ -32,6 +32,8 @@ pub(super) struct Connection {
     pub(super) router: Router,
     pub(super) limits: Limits,
     pub(super) stopping: watch::Receiver<Option<Duration>>,
+    /// None: no TLS, so nobody was let in by a certificate.
+    pub(super) others: Option<watch::Receiver<()>>,
 }
 
 impl Connection {
@@ -66,7 +68,7 @@ impl Connection {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let Self { standing, builder, router, limits, mut stopping } = self;
+        let Self { standing, builder, router, limits, mut stopping, mut others } = self;
         let greeter = Greeter::new(router, Arc::clone(&standing), client);
         let (known, patience) = (Arc::clone(&standing), limits.write_timeout);
         let io = TokioIo::new(Heard { stream, standing: known, patience, blocked: None });
@@ -90,6 +92,11 @@ impl Connection {
                     (patience, is_leaving) = (FAREWELL, true);
                     look.as_mut().reset(Instant::now() + patience);
                 }
+                () = changed(&mut others), if !is_leaving => {
+                    serving.as_mut().graceful_shutdown();
+                    (patience, is_leaving) = (limits.write_timeout, true);
+                    look.as_mut().reset(Instant::now() + patience);
+                }
                 _ = stopped(&mut stopping), if !is_stopping => {
                     serving.as_mut().graceful_shutdown();
                     is_stopping = true;
@@ -110,6 +117,18 @@ impl Connection {
                 }
             }
         }
+    }
+}
+
+/// Resolves when other client authorities are believed.
+async fn changed(others: &mut Option<watch::Receiver<()>>) {
+    // Who shows certificates is gone with the listener; nobody changes them any more.
+    let is_gone = match others {
+        Some(others) => others.changed().await.is_err(),
+        None => true,
+    };
+    if is_gone {
+        std::future::pending::<()>().await;
     }
 }
 

@@ -196,6 +196,8 @@ async fn accept(
             router: router.clone(),
             limits,
             stopping: stopping.clone(),
+            // Before the handshake, so that nothing is missed.
+            others: door.tls.as_ref().map(tls::Shown::others),
         };
         tokio::spawn(serve(connection, stream, door.tls.clone(), place));
     };

@@ -393,6 +393,36 @@ async fn a_swapped_certificate_is_shown_to_the_next_connection() {
     assert_eq!(ask(listening.address(), &old, None).await, "refused");
 }
 
+#[tokio::test]
+async fn who_was_let_in_by_an_authority_that_is_gone_must_come_again() {
+    let (authority, other) = (Authority::new(), Authority::new());
+    let server = authority.server();
+    let shown = shown(&server, Some(&authority.pem));
+    let listening = listening(patient(), Some(shown.clone())).await;
+    let pair = authority.sign(|params| params.distinguished_name.push(DnType::CommonName, "agent"));
+    let root = reqwest::Certificate::from_pem(authority.pem.as_bytes()).expect("a certificate");
+    let both = reqwest::Identity::from_pem(format!("{}{}", pair.cert, pair.key).as_bytes());
+    // Other tests may have installed the provider already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let client = reqwest::Client::builder().tls_certs_only([root]).identity(both.expect("a pair"));
+    let client = client.build().expect("a client");
+    let ask = async || {
+        let asked = client.get(format!("https://{}/", listening.address())).send().await;
+        match asked {
+            Ok(answer) => answer.text().await.expect("a body"),
+            Err(_) => "refused".to_owned(),
+        }
+    };
+    assert_eq!(ask().await, "HTTP/2.0 agent");
+    shown.swap(identity(&server, Some(&other.pem)).expect("a good pair"));
+    let gone = async {
+        while ask().await != "refused" {
+            tokio::task::yield_now().await;
+        }
+    };
+    assert!(tokio::time::timeout(FOREVER, gone).await.is_ok(), "the open connection lets it in");
+}
+
 #[test]
 fn what_does_not_belong_together_is_refused_by_the_file_at_fault() {
     let authority = Authority::new();

@@ -14,6 +14,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use sha2::{Digest as _, Sha256};
+use tokio::sync::watch;
 use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 
 use super::Client;
@@ -65,6 +66,8 @@ pub struct Identity {
     not_after: Timestamp,
     /// Tells one set of files from another.
     digest: SecretHash,
+    /// Tells one set of client authorities from another.
+    authorities: SecretHash,
 }
 
 impl std::fmt::Debug for Identity {
@@ -126,7 +129,9 @@ impl Identity {
             .with_single_cert(chain, key)
             .map_err(|error| Wrong::Key(error.to_string()))?;
         server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        Ok(Self { server: Arc::new(server), not_before, not_after, digest: pems.digest() })
+        let authorities = SecretHash::of(pems.client_ca.unwrap_or_default());
+        let (server, digest) = (Arc::new(server), pems.digest());
+        Ok(Self { server, not_before, not_after, digest, authorities })
     }
 
     pub fn digest(&self) -> SecretHash {
@@ -152,24 +157,39 @@ impl Identity {
 
 /// What listeners show at this moment. Cheap to clone; all clones are swapped together.
 #[derive(Clone, Debug)]
-pub struct Shown(Arc<ArcSwap<Identity>>);
+pub struct Shown {
+    identity: Arc<ArcSwap<Identity>>,
+    /// Other authorities are believed: whom those of before let in must come again.
+    others: Arc<watch::Sender<()>>,
+}
 
 impl Shown {
     pub fn new(identity: Identity) -> Self {
-        Self(Arc::new(ArcSwap::from_pointee(identity)))
+        let identity = Arc::new(ArcSwap::from_pointee(identity));
+        Self { identity, others: Arc::default() }
     }
 
-    /// From here on, new connections see this one.
+    /// From here on, new connections see this one. Connections of before end, with what they work on, where
+    /// other authorities are believed.
     pub fn swap(&self, identity: Identity) {
-        self.0.store(Arc::new(identity));
+        let authorities = identity.authorities;
+        let before = self.identity.swap(Arc::new(identity));
+        if !before.authorities.is(&authorities) {
+            self.others.send_replace(());
+        }
+    }
+
+    /// Hears of other authorities from now on.
+    pub(super) fn others(&self) -> watch::Receiver<()> {
+        self.others.subscribe()
     }
 
     pub fn identity(&self) -> Arc<Identity> {
-        self.0.load_full()
+        self.identity.load_full()
     }
 
     pub(super) fn server(&self) -> Arc<ServerConfig> {
-        Arc::clone(&self.0.load().server)
+        Arc::clone(&self.identity.load().server)
     }
 }
 

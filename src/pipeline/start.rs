@@ -1,7 +1,7 @@
 //! Start, drain and stop, in one place.
 
-use std::fs::{File, OpenOptions, TryLockError};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::fs::{File, OpenOptions, Permissions, TryLockError};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
@@ -158,10 +158,11 @@ impl Pipeline {
         };
         let lanes = lanes(&config, &state, &seen, &stopping);
         let router = serve::router(views(&config, &state, seen));
-        let web = Listening::start(config.listen.web, router, doors.door());
-        let web = web.await.map_err(|error| one(&error))?;
+        let web = Listening::start(config.listen.web, router, doors.door()).await;
+        let web = web.map_err(|error| one(&error))?;
         let admitting = state.clone();
-        lost.iter().chain(&few(descriptors)).for_each(|trouble| troubles.add(trouble, clock.now()));
+        let odd = oddities(descriptors, &config.data_dir);
+        lost.iter().chain(&odd).for_each(|one| troubles.add(one, clock.now()));
         let forwarding = Forwarding::of(&state, &clock, &metrics, &stopping);
         let core = Core { config: &config, clock: &clock, state, metrics: &metrics };
         let Running { log, threads, sender } =
@@ -269,6 +270,11 @@ impl Pipeline {
     }
 }
 
+/// What a start goes on from and somebody should know.
+fn oddities(descriptors: u64, dir: &Path) -> Vec<Trouble> {
+    few(descriptors).into_iter().chain(ours_alone(dir)).collect()
+}
+
 /// Of descriptors, where connections are bounded by them.
 fn few(descriptors: u64) -> Option<Trouble> {
     let message = descriptors::warning(descriptors)?;
@@ -292,6 +298,23 @@ fn lock_data_dir(dir: &Path) -> Result<File, String> {
     let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
     made.map_err(|error| format!("{}: {error}", dir.display()))?;
     lock_existing(dir)
+}
+
+/// A folder that was there before may let others in: what requests say is not theirs to read.
+fn ours_alone(dir: &Path) -> Option<Trouble> {
+    // The lowest six bits are the group's and everybody's.
+    let held = std::fs::metadata(dir).map(|found| found.permissions().mode() & 0o777);
+    if held.as_ref().is_ok_and(|mode| mode.trailing_zeros() >= 6) {
+        return None;
+    }
+    let closed = std::fs::set_permissions(dir, Permissions::from_mode(0o700));
+    let error = closed.err()?;
+    let mode = held.unwrap_or_default();
+    let message = format!(
+        "others may read the data directory (mode {mode:o}), which is not ours to change: {error}; as its owner, chmod 700 {}",
+        dir.display()
+    );
+    Some(Trouble { kind: Kind::OpenDataDir, message })
 }
 
 /// One user a folder: the lock lasts as long as the file is open.

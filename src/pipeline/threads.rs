@@ -1,6 +1,6 @@
 //! The engine's thread and the evaluator's, and the way from anywhere to the journal.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -11,6 +11,7 @@ use super::evaluation::entries;
 use super::skipped::Skipped;
 use super::state::{Entry, State, read};
 use crate::clock::Clock;
+use crate::correlate::Finding;
 use crate::gaps;
 use crate::internal_telemetry::Metrics;
 use crate::internal_telemetry::happening::{
@@ -151,7 +152,7 @@ impl EngineThread {
     /// Applies records in order until the journal closes.
     pub(super) fn run(self) {
         let mut own_metrics_at = Timestamp::EPOCH;
-        let mut told = BTreeSet::new();
+        let mut told = BTreeMap::new();
         while let Ok(Committed { point, item }) = self.records.recv() {
             let log_time = point.log_time;
             let applied = self.skipped.guard(point.seq, || self.state.apply(&item.entry, log_time));
@@ -197,15 +198,13 @@ impl EngineThread {
         }
     }
 
-    /// What the engine found out about itself counts once, when it begins: rules can tell of it.
-    fn count_findings(&self, told: &mut BTreeSet<&'static str>) {
+    /// What the engine found out about itself counts when it begins and whenever it got worse: rules can
+    /// tell of it.
+    fn count_findings(&self, told: &mut BTreeMap<&'static str, String>) {
         let found = read(&self.state.engine).own_findings();
-        for finding in &found {
-            if told.insert(finding.kind) {
-                TroubleFound { kind: finding.kind, message: &finding.message }.emit(&self.metrics);
-            }
+        for finding in worse(told, &found) {
+            TroubleFound { kind: finding.kind, message: &finding.message }.emit(&self.metrics);
         }
-        told.retain(|kind| found.iter().any(|finding| finding.kind == *kind));
     }
 
     fn append_own_metrics(&self, at: Timestamp) {
@@ -223,6 +222,16 @@ impl EngineThread {
             series.append(&labels, Sample { t: at.as_millis(), value: SampleValue::Float(value) });
         }
     }
+}
+
+/// The findings that say something else than before: more signals, less lateness, another key. Their
+/// numbers only get worse while they stand.
+fn worse<'a>(told: &mut BTreeMap<&'static str, String>, found: &'a [Finding]) -> Vec<&'a Finding> {
+    told.retain(|kind, _| found.iter().any(|finding| finding.kind == *kind));
+    let is_news = |finding: &&Finding| {
+        told.insert(finding.kind, finding.message.clone()).as_ref() != Some(&finding.message)
+    };
+    found.iter().filter(is_news).collect()
 }
 
 /// The daemon's own metrics as samples; histograms as their classic series.
@@ -296,5 +305,27 @@ impl EvaluatorThread {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_finding_counts_again_when_it_gets_worse_or_comes_back() {
+        let mut told = BTreeMap::new();
+        let mut count = |messages: &[&str]| {
+            let finding = |message: &&str| Finding {
+                kind: "memory",
+                message: (*message).to_owned(),
+                since: Timestamp::EPOCH,
+            };
+            let found: Vec<Finding> = messages.iter().map(finding).collect();
+            worse(&mut told, &found).len()
+        };
+        let worse: Vec<usize> =
+            [&["1"][..], &["1"], &["2"], &["2"], &[], &["2"]].map(&mut count).into();
+        assert_eq!(worse, [1, 0, 1, 0, 0, 1]);
     }
 }

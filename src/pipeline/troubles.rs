@@ -35,6 +35,8 @@ pub(super) enum Kind {
     DiskFull,
     SnapshotsFail,
     FewDescriptors,
+    /// Others on the machine may read the data directory.
+    OpenDataDir,
     CertificateRefused,
     CertificateEnds,
 }
@@ -51,6 +53,7 @@ impl Kind {
             Self::DiskFull => "disk_full",
             Self::SnapshotsFail => "snapshots_fail",
             Self::FewDescriptors => "few_descriptors",
+            Self::OpenDataDir => "open_data_dir",
             Self::CertificateRefused => "certificate_refused",
             Self::CertificateEnds => "certificate_ends",
         }
@@ -199,5 +202,19 @@ impl StepWatch {
             return None;
         };
         Some(Trouble { kind: Kind::ClockStep, message })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn not_ready_says_why() {
+        let metrics = Metrics::try_new().expect("names are unique");
+        let troubles = Troubles::new(Arc::new(metrics));
+        assert_eq!(troubles.reasons(), ["replaying the journal"]);
+        troubles.stopping();
+        assert_eq!(troubles.reasons(), ["the daemon is stopping"]);
     }
 }

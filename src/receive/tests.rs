@@ -278,7 +278,7 @@ async fn no_page_of_another_site_delivers() {
         &desk,
         &[
             r#"/ingest/json | content-type: text/plain | origin: http://evil.example | {"message":"a"}"#,
-            r#"/v1/logs | content-type: application/json | host: evil.example | origin: http://evil.example | {}"#,
+            r"/v1/logs | content-type: application/json | host: evil.example | origin: http://evil.example | {}",
             r#"/ingest/json | content-type: text/plain | {"message":"a"}"#,
         ],
         expect![[r#"

@@ -1,12 +1,14 @@
 """Every page in Chromium, light and dark: it renders, and runs into no policy or script error."""
 
+import json
 import os
 import pathlib
 import subprocess
 import tempfile
+import time
 
 from daemon import Daemon, check, wait_for
-from traffic import send_orders
+from traffic import records, send_orders
 
 work = pathlib.Path(os.environ["WORK"]) / "screenshots"
 work.mkdir(exist_ok=True)
@@ -25,9 +27,18 @@ def shot(url, name, *extra):
 
 with Daemon("correlate.settle_after=1s") as daemon:
     send_orders(daemon, 30)
+    # What telemetry says is never markup: a script of it would complain, or run.
+    hostile = "\"'><script>alert(1)</script><img src=x onerror=alert(2)>"
+    logs = {"message": hostile, "level": "ERROR", "error": hostile, "correlation_id": hostile, "sentMessageId": "javascript:alert(3)"}
+    batch = list(records(hostile, "hostile", time.time() - 20, 100.0, True, logs))
+    status, _ = daemon.post("/ingest/aws/telemetry", json.dumps(batch).encode(), **{"Lambda-Function-Name": hostile})
+    check(status == 200, "hostile telemetry is taken")
     wait_for(lambda: daemon.value('sum(throughline_requests_total{outcome="ok"})') == 30, "thirty requests")
+    wait_for(lambda: any(one["flow"] == hostile for one in daemon.get("/api/requests")["requests"]), "the hostile request")
     base = f"http://127.0.0.1:{daemon.web}"
-    one = daemon.get("/api/requests")["requests"][0]["id"]
-    for name, path in {"overview": "/", "requests": "/requests", "request": f"/requests/{one}", "slos": "/slos", "queues": "/queues", "alerts": "/alerts"}.items():
+    shown = daemon.get("/api/requests")["requests"]
+    one = next(one["id"] for one in shown if one["flow"] != hostile)
+    bad = next(one["id"] for one in shown if one["flow"] == hostile)
+    for name, path in {"overview": "/", "requests": "/requests", "request": f"/requests/{one}", "request-hostile": f"/requests/{bad}", "slos": "/slos", "queues": "/queues", "alerts": "/alerts"}.items():
         shot(base + path, name)
     shot(base + "/", "overview-dark", "--force-dark-mode", "--blink-settings=preferredColorScheme=0")

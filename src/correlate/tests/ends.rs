@@ -275,6 +275,10 @@ fn full_memory_makes_settled_requests_final_early_and_then_refuses_new_ones() {
     assert!(counts.is_balanced());
     let kinds: Vec<_> = world.engine.findings().iter().map(|finding| finding.kind).collect();
     assert_eq!(kinds, ["effective_lateness", "memory"]);
+    // Once it has been well for as long as requests can be corrected, they are so as configured again.
+    world.wait_for_the_end();
+    let kinds: Vec<_> = world.engine.own_findings().iter().map(|finding| finding.kind).collect();
+    assert_eq!(kinds, ["memory"]);
 }
 
 #[test]
