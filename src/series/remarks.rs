@@ -1,6 +1,6 @@
 //! What is pushed about series beside samples: metadata of metrics, and exemplars.
 //!
-//! In: [`Remark`]s in any order, repeats included. Out: one metadata a metric, the newest exemplars of
+//! In: metadata and exemplars in any order, repeats included. Out: one metadata a metric, the newest exemplars of
 //! each series in ascending order. Never true: that anything here counts in a sum or makes a series.
 
 use std::collections::{BTreeMap, BTreeSet};
