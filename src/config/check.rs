@@ -23,6 +23,8 @@ pub(super) const DATA_DIR: &str = "./throughline-data";
 const MEMORY_MAX: u64 = 512 << 20;
 /// Less cannot hold the buffers of one large delivery beside the engine.
 const MEMORY_MIN: u64 = 64 << 20;
+/// What a daemon takes that holds nothing, about; of little memory no more than a quarter.
+const IDLE_BYTES: u64 = 40 << 20;
 const JOURNAL_SIZE_MAX: u64 = 8 << 30;
 
 /// Where a document comes from; relative paths in it are relative to `dir`.
@@ -57,7 +59,8 @@ impl Reader<'_> {
         if let Some(first) = raw.forward.otlp.iter().flatten().next() {
             self.error(first, "`forward.otlp` is not supported yet; leave it empty");
         }
-        let memory_max_bytes = self.memory_max(&raw.memory_max);
+        let process_bytes = self.memory_max(&raw.memory_max);
+        let memory_max_bytes = process_bytes - IDLE_BYTES.min(process_bytes / 4);
         let correlate = self.correlate(raw, memory_max_bytes);
         let retention = self.duration(&raw.series.retention);
         let retention = retention.unwrap_or(series::Config::default().retention);
@@ -91,7 +94,7 @@ impl Reader<'_> {
                 .flatten()
                 .filter_map(|endpoint| self.remote_write(endpoint))
                 .collect(),
-            query: self.query(&raw.query, memory_max_bytes),
+            query: self.query(&raw.query, process_bytes),
             archive: self.archive(raw),
             notify: self.notify(&raw.notify.config),
             journal_size_max_bytes: self.bytes(&raw.journal.size_max).unwrap_or(JOURNAL_SIZE_MAX),

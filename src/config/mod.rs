@@ -31,7 +31,8 @@ pub struct Config {
     /// Where links lead that others follow; None: to the web listener.
     pub external_url: Option<String>,
     pub data_dir: PathBuf,
-    /// The whole process: half for correlating, a fifth for series, the rest for admission and queries.
+    /// What the stages share, `memory_max` less what an idle daemon takes: half for correlating, a fifth for
+    /// series, the rest for deliveries.
     pub memory_max_bytes: u64,
     pub correlate: correlate::Config,
     pub normalize: normalize::Config,
