@@ -33,7 +33,7 @@ with Daemon("correlate.settle_after=1s") as daemon:
     batch = list(records(hostile, "hostile", time.time() - 20, 100.0, True, logs))
     status, _ = daemon.post("/ingest/aws/telemetry", json.dumps(batch).encode(), **{"Lambda-Function-Name": hostile})
     check(status == 200, "hostile telemetry is taken")
-    wait_for(lambda: daemon.value('sum(throughline_requests_total{outcome="ok"})') >= 30, "thirty requests")
+    wait_for(lambda: (daemon.value('sum(throughline_requests_total{outcome="ok"})') or 0) >= 30, "thirty requests")
     wait_for(lambda: any(one["flow"] == hostile for one in daemon.get("/api/requests")["requests"]), "the hostile request")
     base = f"http://127.0.0.1:{daemon.web}"
     shown = daemon.get("/api/requests")["requests"]
