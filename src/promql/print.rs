@@ -41,7 +41,17 @@ impl Display for Expr {
             }
             Kind::Call { function, args } => {
                 f.write_str(function.name)?;
-                list(f, args)
+                match args.as_slice() {
+                    // `info` takes conditions alone, so a name stands in braces too.
+                    [of, Expr { kind: Kind::Selector(selector), .. }]
+                        if function.name == "info" =>
+                    {
+                        write!(f, "({of}, ")?;
+                        braced(f, &selector.matchers)?;
+                        f.write_char(')')
+                    }
+                    _ => list(f, args),
+                }
             }
             Kind::Aggregate(aggregate) => aggregation(f, aggregate),
             Kind::Binary(binary) => binary_operation(f, binary),
@@ -82,8 +92,12 @@ fn matchers(f: &mut Formatter<'_>, selector: &Selector) -> fmt::Result {
             return Ok(());
         }
     }
+    braced(f, rest)
+}
+
+fn braced(f: &mut Formatter<'_>, matchers: &[Matcher]) -> fmt::Result {
     f.write_char('{')?;
-    for (i, matcher) in rest.iter().enumerate() {
+    for (i, matcher) in matchers.iter().enumerate() {
         let op = match matcher.op {
             MatchOp::Equal => "=",
             MatchOp::NotEqual => "!=",

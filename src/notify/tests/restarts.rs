@@ -217,6 +217,8 @@ proptest! {
         let mut restored =
             Dispatcher::restore(ROUTING.clone(), "http://x", &live.save()).expect("a snapshot");
         prop_assert_eq!(restored.save(), live.save());
+        let silences = |of: &Dispatcher| of.silences().cloned().collect::<Vec<_>>();
+        prop_assert_eq!(silences(&restored), silences(&live));
         let mut original = live;
         for (step, act) in (0u64..).zip(more) {
             let second = 2000 + step * 20;
