@@ -54,35 +54,39 @@ impl Class {
     }
 
     pub(super) fn write(self, pen: &mut Pen<'_>) {
-        let parts = [self.function, self.account, self.region];
-        pen.number(mask(parts));
-        parts.iter().filter(|&&part| part != 0).for_each(|part| pen.raw(&part.to_be_bytes()));
+        self.write_from(0, pen);
     }
 
     pub(super) fn read(reader: &mut Reader<'_>) -> Self {
-        let told = reader.number();
-        let mut part = |bit: u64| {
-            if told & bit == 0 { 0 } else { u32::from_be_bytes(reader.raw()) }
-        };
-        Self { function: part(1), account: part(2), region: part(4) }
+        Self::read_with(reader, |told, reader| part(told, 1, reader))
     }
 
     /// As [`Class::write`], where the function's name stands beside it.
     pub(super) fn write_beside(self, pen: &mut Pen<'_>) {
-        let parts = [self.function, self.account, self.region];
-        pen.number(mask(parts));
-        let scope = parts.iter().skip(1).filter(|&&part| part != 0);
-        scope.for_each(|part| pen.raw(&part.to_be_bytes()));
+        self.write_from(1, pen);
     }
 
     pub(super) fn read_beside(reader: &mut Reader<'_>, function: &Text) -> Self {
-        let told = reader.number();
-        let mut part = |bit: u64| {
-            if told & bit == 0 { 0 } else { u32::from_be_bytes(reader.raw()) }
-        };
-        let function = if told & 1 == 0 { 0 } else { short(Some(function)) };
-        Self { function, account: part(2), region: part(4) }
+        Self::read_with(reader, |told, _| if told & 1 == 0 { 0 } else { short(Some(function)) })
     }
+
+    /// Which parts are told, and these from the `first` on.
+    fn write_from(self, first: usize, pen: &mut Pen<'_>) {
+        let parts = [self.function, self.account, self.region];
+        pen.number(mask(parts));
+        let told = parts.iter().skip(first).filter(|&&part| part != 0);
+        told.for_each(|part| pen.raw(&part.to_be_bytes()));
+    }
+
+    fn read_with(reader: &mut Reader<'_>, function: impl Fn(u64, &mut Reader<'_>) -> u32) -> Self {
+        let told = reader.number();
+        let function = function(told, reader);
+        Self { function, account: part(told, 2, reader), region: part(told, 4, reader) }
+    }
+}
+
+fn part(told: u64, bit: u64, reader: &mut Reader<'_>) -> u32 {
+    if told & bit == 0 { 0 } else { u32::from_be_bytes(reader.raw()) }
 }
 
 /// A bit for each part that is told.

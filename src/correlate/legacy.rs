@@ -275,13 +275,12 @@ impl Engine {
             for key in &keys {
                 self.held.graph.count_retired(key, &run.function);
             }
-            let run_function = Text::clone(&run.function);
             let legacy = InvocationLegacy {
+                class: class_of(has_request_id, class, &run.function),
                 run,
                 said: told.said,
                 has_init: told.init.is_some(),
                 last,
-                class: class_of(has_request_id, class, &run_function),
                 has_request_id,
                 keys,
             };

@@ -53,9 +53,7 @@ impl Reload {
         self.normalize.store(Arc::new(config.normalize));
         Ok(())
     }
-}
 
-impl Reload {
     /// The routing takes effect when the record is applied, so it is there before, and goes again where there
     /// is no record.
     fn write(&self, terms: &Terms, routing: &notify::Config) -> Result<(), &'static str> {

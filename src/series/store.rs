@@ -226,8 +226,9 @@ impl Series {
     /// value counts, and a restart shows. Of a start that is older than `allowed_lateness` nothing follows.
     /// Where a sample is told for that very time, that is what it was.
     pub fn append_since(&mut self, labels: &Labels, start: Option<Timestamp>, sample: Sample) {
-        let oldest = Timestamp::from_millis(sample.t).saturating_sub(self.config.allowed_lateness);
-        let start = start.filter(|start| *start >= oldest).map(Timestamp::as_millis);
+        let lateness = self.config.allowed_lateness;
+        let oldest = || Timestamp::from_millis(sample.t).saturating_sub(lateness);
+        let start = start.filter(|start| *start >= oldest()).map(Timestamp::as_millis);
         if let Some(Entry { data: Data::Plain(plain), .. }) =
             self.resolve(labels, Kind::Plain, APPEND_BYTES)
         {

@@ -170,6 +170,11 @@ pub(crate) struct Table {
     postings: HashMap<Text, HashMap<Text, Vec<SeriesId>>>,
 }
 
+/// The series that takes what a full metric has no room for.
+fn overflow_of(name: &str) -> Labels {
+    Labels::of(&[(METRIC_NAME, name), (OVERFLOW, "true")])
+}
+
 impl Table {
     /// The series of these labels, made if need be; the overflow series where there is no room for
     /// it. With it, how many were made. None where the labels already name a series of another kind,
@@ -228,7 +233,7 @@ impl Table {
         if kind == Kind::Plain {
             return None;
         }
-        let labels = Labels::of(&[(METRIC_NAME, labels.name()), (OVERFLOW, "true")]);
+        let labels = overflow_of(labels.name());
         if !self.by_labels.contains_key(&labels) {
             self.create(vec![labels.clone()], kind);
         }
@@ -280,8 +285,7 @@ impl Table {
 
     /// Whether a metric's new label sets have an overflow series, and are not dropped.
     pub(crate) fn overflows(&self, name: &str) -> bool {
-        let labels = Labels::of(&[(METRIC_NAME, name), (OVERFLOW, "true")]);
-        self.by_labels.contains_key(&labels)
+        self.by_labels.contains_key(&overflow_of(name))
     }
 
     pub(crate) fn has_histograms(&self, name: &str) -> bool {

@@ -135,6 +135,11 @@ fn looking_back(options: &promql::Options, lookback: Option<Duration>) -> promql
     promql::Options { lookback: lookback.unwrap_or(options.lookback), ..options }
 }
 
+fn in_order(start: i64, end: i64) -> Result<(), Failure> {
+    let message = "invalid parameter \"end\": end timestamp must not be before start time";
+    if end < start { Err(Failure::bad(message)) } else { Ok(()) }
+}
+
 /// 0 or absent: none.
 fn limit(params: &Params) -> Result<usize, Failure> {
     let limit = params.number("limit").map_err(Failure::bad)?;
@@ -180,11 +185,7 @@ async fn query_range(State(views): State<Views>, params: Params) -> Result<Json<
     let start = needed("start", params.millis("start").map_err(Failure::bad)?)?;
     let end = needed("end", params.millis("end").map_err(Failure::bad)?)?;
     let step = needed("step", params.step_millis("step").map_err(Failure::bad)?)?;
-    if end < start {
-        return Err(Failure::bad(
-            "invalid parameter \"end\": end timestamp must not be before start time",
-        ));
-    }
+    in_order(start, end)?;
     if end.saturating_sub(start) / step > POINTS_MAX {
         return Err(Failure::bad(
             "exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution (?step=XX)",
@@ -211,11 +212,7 @@ async fn query_exemplars(
 ) -> Result<Json<Value>, Failure> {
     let start = params.millis("start").map_err(Failure::bad)?.unwrap_or(0);
     let end = params.millis("end").map_err(Failure::bad)?.unwrap_or(i64::MAX);
-    if end < start {
-        return Err(Failure::bad(
-            "invalid parameter \"end\": end timestamp must not be before start time",
-        ));
-    }
+    in_order(start, end)?;
     let query = parse(&params)?;
     let look = move |asking: &Asking<'_>| {
         let mut found: BTreeMap<Labels, Vec<Exemplar>> = BTreeMap::new();

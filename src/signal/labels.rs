@@ -40,6 +40,11 @@ impl Labels {
         Some(&self.0[at].1)
     }
 
+    /// Of all names and values together, in characters.
+    pub fn n_chars(&self) -> usize {
+        self.iter().map(|(name, value)| name.chars().count() + value.chars().count()).sum()
+    }
+
     /// The series of a classic histogram's bucket up to `bound`; these are the histogram's labels.
     #[must_use]
     pub fn bucket(&self, bound: f64) -> Self {

@@ -162,4 +162,10 @@ pub struct Exemplar {
 impl Exemplar {
     /// Of all labels, names and values together, in characters (`OpenMetrics` 1.0).
     pub const CHARS_MAX: usize = 128;
+
+    /// By its labels, of which `trace_id` names the trace. `t` is in milliseconds since the epoch.
+    pub fn of(labels: &Labels, value: f64, t: i64) -> Self {
+        let trace_id = labels.get("trace_id").unwrap_or_default().into();
+        Self { trace_id, others: labels.without("trace_id"), value, t }
+    }
 }

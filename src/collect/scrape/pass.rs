@@ -188,12 +188,8 @@ impl Gather {
         }
         if let Some(told) = &sample.exemplar {
             let of_exemplar = redactor.labels(&told.labels);
-            let exemplar = Exemplar {
-                trace_id: of_exemplar.get("trace_id").unwrap_or_default().into(),
-                others: of_exemplar.without("trace_id"),
-                value: told.value,
-                t: told.t.unwrap_or(time.as_millis()),
-            };
+            let exemplar =
+                Exemplar::of(&of_exemplar, told.value, told.t.unwrap_or(time.as_millis()));
             batch.remarks.push(Remark::Exemplar { series: labels.clone(), exemplar });
         }
         let native = sample.native.clone().map(MetricValue::Native);

@@ -215,6 +215,10 @@ struct World {
 }
 
 impl World {
+    fn findings(&self) -> Vec<String> {
+        self.engine.findings().into_iter().map(|finding| finding.message).collect()
+    }
+
     fn new(config: Config) -> Self {
         Self {
             engine: Engine::new(config),

@@ -91,10 +91,8 @@ fn a_request_id_of_too_many_runs_joins_none_of_them_and_is_named() {
     many.hear(&constant(65)).wait(60);
     assert_eq!((many.requests.len(), many.invocations.len()), (66, 66));
     assert!(many.invocations.values().all(|one| one.attempt == 1));
-    let findings: Vec<String> =
-        many.engine.findings().into_iter().map(|finding| finding.message).collect();
     assert_eq!(
-        findings,
+        many.findings(),
         [
             "invocation id `id` is carried by more than 64 invocations of one function and joins none of them"
         ]

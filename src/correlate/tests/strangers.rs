@@ -77,10 +77,8 @@ fn an_invocation_that_names_many_correlation_ids_joins_none_of_them_and_is_named
     let mut many = World::new(Config::default());
     many.hear(&audited(200)).wait(20);
     assert_eq!(many.requests.len(), 201);
-    let findings: Vec<String> =
-        many.engine.findings().into_iter().map(|finding| finding.message).collect();
     assert_eq!(
-        findings,
+        many.findings(),
         ["invocation `local` of audit names 200 correlation ids and is joined by none of them"]
     );
     many.wait_for_the_end();

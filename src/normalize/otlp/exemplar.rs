@@ -92,9 +92,8 @@ pub(super) fn accept(series: &Labels, told: RawExemplar, gather: &mut Gather<'_>
     let filtered =
         attributes.0.iter().map(|(key, value)| (label_name(key).into(), value.to_text().into()));
     let all = Labels::new(filtered.chain(span.clone()));
-    let n_chars: usize = all.iter().map(|(n, v)| n.chars().count() + v.chars().count()).sum();
     let trace_id: Text = told.trace_id.map(|id| id.to_string()).unwrap_or_default().into();
-    let has_room = n_chars + trace_id.len() + "trace_id".len() <= Exemplar::CHARS_MAX;
+    let has_room = all.n_chars() + trace_id.len() + "trace_id".len() <= Exemplar::CHARS_MAX;
     let others = if has_room { all } else { Labels::new(span) };
     let exemplar = Exemplar { trace_id, others, value, t: time.as_millis() };
     gather.remark(Remark::Exemplar { series: series.clone(), exemplar });

@@ -57,6 +57,28 @@ impl Target {
         }
         Self { resource, labels }
     }
+
+    /// Attributes, then job and instance, then the name; of attributes whose keys become one label the
+    /// values are joined by `;` in the order of the keys (the specification's rule).
+    fn labels_of(&self, name: &str, mut attributes: Attributes, gather: &mut Gather<'_>) -> Labels {
+        attributes.0.sort_by(|(a, _), (b, _)| a.cmp(b));
+        let mut labels: BTreeMap<Text, String> = BTreeMap::new();
+        for (key, value) in &attributes.0 {
+            let name = gather.text(&label_name(key));
+            let value = value.to_text();
+            labels
+                .entry(name)
+                .and_modify(|joined| {
+                    joined.push(';');
+                    joined.push_str(&value);
+                })
+                .or_insert(value);
+        }
+        let own = labels.into_iter().map(|(name, value)| (name, gather.text(&value)));
+        let own: Vec<(Text, Text)> = own.collect();
+        let name = (Text::from(METRIC_NAME), gather.text(name));
+        Labels::new(own.into_iter().chain(self.labels.iter().cloned()).chain([name]))
+    }
 }
 
 /// Gives every point of a metric to `gather`, or its rejection.
@@ -288,7 +310,12 @@ impl Series<'_> {
         Ok(MetricPoint { labels, time, start, value })
     }
 
-    fn place(&self, attributes: Attributes, stamp: &Stamp, gather: &mut Gather<'_>) -> Read<Place> {
+    fn place(
+        &self,
+        mut attributes: Attributes,
+        stamp: &Stamp,
+        gather: &mut Gather<'_>,
+    ) -> Read<Place> {
         if stamp.time == 0 {
             return Err("the point has no time".to_owned());
         }
@@ -296,37 +323,15 @@ impl Series<'_> {
             return Err("the point's time is out of range".to_owned());
         }
         gather.sample_time(Timestamp::from_nanos(stamp.time))?;
+        gather.redact(&mut attributes);
         Ok(Place {
-            labels: self.labels(attributes, gather),
+            labels: self.target.labels_of(&self.name, attributes, gather),
             time: Timestamp::from_nanos(stamp.time),
             start: (1..=stamp.time)
                 .contains(&stamp.start)
                 .then(|| Timestamp::from_nanos(stamp.start)),
             is_stale: stamp.flags & NO_RECORDED_VALUE != 0,
         })
-    }
-
-    /// Attributes, then job and instance, then the name; of attributes whose keys become one label the
-    /// values are joined by `;` in the order of the keys (the specification's rule).
-    fn labels(&self, mut attributes: Attributes, gather: &mut Gather<'_>) -> Labels {
-        gather.redact(&mut attributes);
-        attributes.0.sort_by(|(a, _), (b, _)| a.cmp(b));
-        let mut labels: BTreeMap<Text, String> = BTreeMap::new();
-        for (key, value) in &attributes.0 {
-            let name = gather.text(&label_name(key));
-            let value = value.to_text();
-            labels
-                .entry(name)
-                .and_modify(|joined| {
-                    joined.push(';');
-                    joined.push_str(&value);
-                })
-                .or_insert(value);
-        }
-        let own = labels.into_iter().map(|(name, value)| (name, gather.text(&value)));
-        let own: Vec<(Text, Text)> = own.collect();
-        let name = (Text::from(METRIC_NAME), Text::clone(&self.name));
-        Labels::new(own.into_iter().chain(self.target.labels.iter().cloned()).chain([name]))
     }
 }
 
@@ -369,14 +374,7 @@ pub(super) fn target_info(index: u32, gather: &mut Gather<'_>) -> Option<Labels>
         return None;
     }
     told.truncate(Attributes::MAX);
-    let name = Text::from("target_info");
-    let series = Series {
-        name,
-        temporality: Ok(Temporality::Cumulative),
-        monotonic: false,
-        target: &target,
-    };
-    Some(series.labels(Attributes(told), gather))
+    Some(target.labels_of("target_info", Attributes(told), gather))
 }
 
 /// A point's times, in nanoseconds since the epoch, and its flags.

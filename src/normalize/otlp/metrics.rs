@@ -82,18 +82,18 @@ fn read_metric(metric: proto::Metric, gather: &mut Gather<'_>) -> Metric {
         Some(Data::Histogram(histogram)) => {
             read.temporality = histogram.aggregation_temporality;
             Points::Histogram(apart(histogram.data_points, gather, |point| {
-                (std::mem::take(&mut point.attributes), std::mem::take(&mut point.exemplars))
+                (&mut point.attributes, Some(&mut point.exemplars))
             }))
         }
         Some(Data::ExponentialHistogram(histogram)) => {
             read.temporality = histogram.aggregation_temporality;
             Points::Exponential(apart(histogram.data_points, gather, |point| {
-                (std::mem::take(&mut point.attributes), std::mem::take(&mut point.exemplars))
+                (&mut point.attributes, Some(&mut point.exemplars))
             }))
         }
         Some(Data::Summary(summary)) => {
             Points::Summary(apart(summary.data_points, gather, |point| {
-                (std::mem::take(&mut point.attributes), Vec::new())
+                (&mut point.attributes, None)
             }))
         }
     };
@@ -104,19 +104,21 @@ fn numbers(
     points: Vec<proto::NumberDataPoint>,
     gather: &mut Gather<'_>,
 ) -> Vec<Read<Point<proto::NumberDataPoint>>> {
-    apart(points, gather, |point| {
-        (std::mem::take(&mut point.attributes), std::mem::take(&mut point.exemplars))
-    })
+    apart(points, gather, |point| (&mut point.attributes, Some(&mut point.exemplars)))
 }
+
+/// A point's attributes, and its exemplars where its shape has them.
+type Beside<'a> = (&'a mut Vec<KeyValue>, Option<&'a mut Vec<proto::Exemplar>>);
 
 /// Takes the points' attributes and exemplars out of them.
 fn apart<T>(
     points: Vec<T>,
     gather: &mut Gather<'_>,
-    take: fn(&mut T) -> (Vec<KeyValue>, Vec<proto::Exemplar>),
+    of: fn(&mut T) -> Beside<'_>,
 ) -> Vec<Read<Point<T>>> {
     let one = |mut data| {
-        let (pairs, told) = take(&mut data);
+        let (pairs, told) = of(&mut data);
+        let (pairs, told) = (std::mem::take(pairs), told.map(std::mem::take).unwrap_or_default());
         let attributes = attributes(pairs, gather);
         Ok(Point { attributes, exemplars: exemplar::from_protobuf(told, gather), data })
     };

@@ -432,18 +432,11 @@ impl Gather {
     /// Exemplars are a convenience: one that is not good is left out of what was written, no more.
     fn exemplar(&mut self, series: &Labels, told: &ToldExemplar) {
         let (Ok(labels), Ok(time)) = (&told.labels, self.time(told.timestamp)) else { return };
-        let n_chars: usize =
-            labels.iter().map(|(n, v)| n.chars().count() + v.chars().count()).sum();
-        if n_chars > Exemplar::CHARS_MAX || !self.has_room() {
+        if labels.n_chars() > Exemplar::CHARS_MAX || !self.has_room() {
             return;
         }
         let labels = self.redactor.labels(labels);
-        let exemplar = Exemplar {
-            trace_id: labels.get("trace_id").unwrap_or_default().into(),
-            others: labels.without("trace_id"),
-            value: told.value,
-            t: time.as_millis(),
-        };
+        let exemplar = Exemplar::of(&labels, told.value, time.as_millis());
         self.batch.remarks.push(Remark::Exemplar { series: series.clone(), exemplar });
         self.written.exemplars += 1;
     }
