@@ -12,8 +12,9 @@ use super::raw::{RawAuth, RawConfig, RawPubsub, RawSignature, RawTls, RawToken, 
 use super::{Auth, Listen, Scope, Tls, Token};
 use crate::listen::tls::{Files, Identity, Pems, Wrong};
 use crate::receive::pubsub_oidc;
+use crate::receive::reach::{self, Reach};
 use crate::receive::signature::{Scheme, Signer};
-use crate::signal::SecretHash;
+use crate::signal::{Receiver, SecretHash};
 
 impl Reader<'_> {
     /// Nobody from outside gets in without TLS and a credential, but where that is said out loud.
@@ -168,9 +169,33 @@ impl Reader<'_> {
                 continue;
             };
             let scopes = self.scopes(&token.value.scope);
-            tokens.push(Token { name, hash: SecretHash::of(&secret), scopes });
+            let reach = self.reach(token, &scopes);
+            tokens.push(Token { name, hash: SecretHash::of(&secret), scopes, reach });
         }
         tokens
+    }
+
+    /// Where a token may deliver to: everywhere, where no receivers are named.
+    fn reach(&mut self, token: &Spanned<RawToken>, scopes: &[Scope]) -> Reach {
+        let ingests = scopes.contains(&Scope::Ingest);
+        let Some(written) = &token.value.receivers else {
+            return if ingests { Reach::All } else { Reach::Only(Vec::new()) };
+        };
+        if !ingests {
+            self.error(
+                token,
+                "`receivers` says where a token delivers to: it needs `ingest` in its `scope`",
+            );
+        }
+        if written.is_empty() {
+            self.error(token, "`receivers` names none; name some, or leave it out for all of them");
+        }
+        let what = format!("a receiver; there are {}", reach::names());
+        let named: Vec<Vec<Receiver>> = written
+            .iter()
+            .filter_map(|name| self.parse_with(&Some(name.clone()), &what, reach::named))
+            .collect();
+        Reach::Only(named.concat())
     }
 
     fn signers(&mut self, raw: &[Spanned<RawSignature>]) -> Vec<Signer> {

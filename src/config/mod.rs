@@ -20,6 +20,7 @@ use std::time::Duration;
 use crate::forward::alertmanagers::Peer;
 use crate::forward::endpoint::Endpoint;
 use crate::receive::pubsub_oidc;
+use crate::receive::reach::Reach;
 use crate::receive::signature::Signer;
 use crate::signal::{Diagnostic, SecretHash};
 use crate::{archive, collect, correlate, listen, normalize, notify, promql, series};
@@ -95,6 +96,8 @@ pub struct Token {
     pub name: String,
     pub hash: SecretHash,
     pub scopes: Vec<Scope>,
+    /// Where it may deliver to; nowhere without the scope `ingest`.
+    pub reach: Reach,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -115,7 +115,13 @@ section!(RawSignature {
     secret_file: Value,
     verify: Value,
 });
-section!(RawToken { name: Value, token: Value, token_file: Value, scope: Values });
+section!(RawToken {
+    name: Value,
+    token: Value,
+    token_file: Value,
+    scope: Values,
+    receivers: Values,
+});
 section!(RawRedact { drop: Values, hash: Values, hash_key: Value, hash_key_file: Value });
 section!(RawFields {
     correlation_id: Values,

@@ -4,6 +4,8 @@ use expect_test::{Expect, expect};
 
 use super::reference::REFERENCE;
 use super::{Config, Outside};
+use crate::receive::reach::Reach;
+use crate::signal::Receiver;
 
 fn load(text: &str, sets: &[&str]) -> Result<Config, Vec<crate::signal::Diagnostic>> {
     let outside = Outside {
@@ -105,6 +107,34 @@ fn values_are_filled_in_after_parsing_and_overrides_win() {
     assert_eq!(config.listen.web.port(), 9000);
     assert_eq!(config.correlate.settle_after.as_secs(), 2);
     assert_eq!(config.auth.tokens.len(), 1);
+}
+
+#[test]
+fn a_token_says_which_receivers_it_delivers_to() {
+    let reach = |token: &str| {
+        let text = format!("auth: {{tokens: [{{name: a, token: b, {token}}}]}}");
+        load(&text, &[]).expect("a good configuration").auth.tokens[0].reach.clone()
+    };
+    let only = Reach::Only;
+    assert_eq!(reach("scope: [ingest, read]"), Reach::All);
+    assert_eq!(reach("scope: [read]"), only(Vec::new()));
+    let two = only(vec![Receiver::Firehose, Receiver::OtlpGrpc, Receiver::OtlpHttp]);
+    assert_eq!(reach("scope: [ingest], receivers: [firehose, otlp]"), two);
+    check_errors(
+        "auth:\n  tokens:\n  - {name: a, token: b, scope: [ingest], receivers: [scrape]}\n  - {name: a, token: b, scope: [ingest], receivers: []}\n  - {name: a, token: b, scope: [read], receivers: [json]}\n",
+        &[],
+        expect![[r"
+            dir/c.yaml:3:54: `scrape` is not a receiver; there are otlp, otlp_grpc, otlp_http, json, firehose, telemetry, pubsub, eventhub, remote_write, xray, cloudflare, vercel
+                  - {name: a, token: <secret>, scope: [ingest], receivers: [scrape]}
+                                                                            ^
+            dir/c.yaml:4:5: `receivers` names none; name some, or leave it out for all of them
+                  - {name: a, token: <secret>, scope: [ingest], receivers: []}
+                    ^
+            dir/c.yaml:5:5: `receivers` says where a token delivers to: it needs `ingest` in its `scope`
+                  - {name: a, token: <secret>, scope: [read], receivers: [json]}
+                    ^
+        "]],
+    );
 }
 
 #[test]

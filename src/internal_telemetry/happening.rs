@@ -20,7 +20,7 @@ pub struct BatchAccepted {
 
 impl BatchAccepted {
     pub fn emit(&self, metrics: &Metrics) {
-        metrics.batches.with_label_values(&[receiver_name(self.receiver)]).inc();
+        metrics.doors.batches.with_label_values(&[self.receiver.as_str()]).inc();
         metrics.journal_records.inc();
         metrics.journal_bytes.inc_by(self.payload_bytes);
     }
@@ -34,7 +34,7 @@ pub struct BatchRefused {
 
 impl BatchRefused {
     pub fn emit(&self, metrics: &Metrics) {
-        metrics.refusals.with_label_values(&[self.cause]).inc();
+        metrics.doors.refusals.with_label_values(&[self.cause]).inc();
         debug!(event = "receive.batch.refused", cause = self.cause);
     }
 }
@@ -48,9 +48,37 @@ pub struct BatchesTurnedAway {
 impl BatchesTurnedAway {
     pub fn emit(&self, metrics: &Metrics) {
         if self.n > 0 {
-            metrics.refusals.with_label_values(&["overloaded"]).inc_by(self.n);
+            metrics.doors.refusals.with_label_values(&["overloaded"]).inc_by(self.n);
             debug!(event = "receive.batches.refused", cause = "overloaded", n = self.n);
         }
+    }
+}
+
+/// Deliveries were answered with an error, refusals among them.
+#[derive(Debug)]
+pub struct DeliveriesFailed {
+    pub code: &'static str,
+    pub n: u64,
+}
+
+impl DeliveriesFailed {
+    pub fn emit(&self, metrics: &Metrics) {
+        metrics.doors.errors.with_label_values(&[self.code]).inc_by(self.n);
+        debug!(event = "receive.deliveries.failed", code = self.code, n = self.n);
+    }
+}
+
+/// Connections or requests met a bound of a listener.
+#[derive(Debug)]
+pub struct LimitMet {
+    pub limit: &'static str,
+    pub n: u64,
+}
+
+impl LimitMet {
+    pub fn emit(&self, metrics: &Metrics) {
+        metrics.doors.limits.with_label_values(&[self.limit]).inc_by(self.n);
+        debug!(event = "listen.limit.found", limit = self.limit, n = self.n);
     }
 }
 
@@ -381,27 +409,6 @@ impl ConfigReloaded<'_> {
         for error in self.errors {
             error!(event = "config.file.refused", place = %format_args!("{}:{}:{}", error.file, error.line, error.col), error = error.message);
         }
-    }
-}
-
-/// The label value of a receiver.
-pub fn receiver_name(receiver: Receiver) -> &'static str {
-    match receiver {
-        Receiver::OtlpGrpc => "otlp_grpc",
-        Receiver::OtlpHttp => "otlp_http",
-        Receiver::Json => "json",
-        Receiver::Firehose => "firehose",
-        Receiver::Telemetry => "telemetry",
-        Receiver::Pubsub => "pubsub",
-        Receiver::Eventhub => "eventhub",
-        Receiver::RemoteWrite => "remote_write",
-        Receiver::Scrape => "scrape",
-        Receiver::Xray => "xray",
-        Receiver::Cloudflare => "cloudflare",
-        Receiver::Vercel => "vercel",
-        Receiver::Sqs => "sqs",
-        Receiver::Cloudwatch => "cloudwatch",
-        Receiver::File => "file",
     }
 }
 

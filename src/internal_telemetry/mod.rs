@@ -22,8 +22,7 @@ const BUCKETS: [f64; 14] =
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
-    batches: IntCounterVec,
-    refusals: IntCounterVec,
+    doors: DoorMetrics,
     journal_records: IntCounter,
     journal_bytes: IntCounter,
     data_dir: DataDirMetrics,
@@ -60,16 +59,7 @@ impl Metrics {
         let ready = IntGauge::new("throughline_self_pipeline_ready", "1 once recovery is over")?;
         registry.register(Box::new(ready.clone()))?;
         Ok(Self {
-            batches: counters(
-                "throughline_self_receive_batches_total",
-                "Batches on disk and acknowledged",
-                &["receiver"],
-            )?,
-            refusals: counters(
-                "throughline_self_receive_refusals_total",
-                "Batches refused, to come again later",
-                &["cause"],
-            )?,
+            doors: DoorMetrics::try_new(&registry)?,
             journal_records: counter("throughline_self_journal_records_total", "Records on disk")?,
             journal_bytes: counter(
                 "throughline_self_journal_written_bytes_total",
@@ -175,6 +165,44 @@ impl DataDirMetrics {
         registry.register(Box::new(size.clone()))?;
         registry.register(Box::new(full.clone()))?;
         Ok(Self { replayed, snapshot_pause, troubles, size, full })
+    }
+}
+
+/// Of listeners and receivers.
+#[derive(Debug)]
+struct DoorMetrics {
+    batches: IntCounterVec,
+    refusals: IntCounterVec,
+    errors: IntCounterVec,
+    limits: IntCounterVec,
+}
+
+impl DoorMetrics {
+    fn try_new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let counters =
+            |name: &str, help: &str, labels: &[&str]| counters(registry, (name, help), labels);
+        Ok(Self {
+            batches: counters(
+                "throughline_self_receive_batches_total",
+                "Batches on disk and acknowledged",
+                &["receiver"],
+            )?,
+            refusals: counters(
+                "throughline_self_receive_refusals_total",
+                "Batches refused, to come again later",
+                &["cause"],
+            )?,
+            errors: counters(
+                "throughline_self_receive_errors_total",
+                "Deliveries answered with an error, by its code",
+                &["code"],
+            )?,
+            limits: counters(
+                "throughline_self_listen_limits_met_total",
+                "Connections and requests that met a bound of their listener, by which",
+                &["limit"],
+            )?,
+        })
     }
 }
 

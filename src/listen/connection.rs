@@ -19,8 +19,9 @@ use tokio_rustls::server::TlsStream;
 
 use super::greeter::Greeter;
 use super::guests::Standing;
+use super::tally::Tally;
 use super::tls::{Shown, client};
-use super::{Client, Limits, stopped};
+use super::{Client, Limits, PLACE, SILENT, UNREAD, stopped};
 
 /// Who is sent away in between requests is told so, and has this long to hear it.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -31,6 +32,7 @@ pub(super) struct Connection {
     pub(super) builder: Arc<Builder<TokioExecutor>>,
     pub(super) router: Router,
     pub(super) limits: Limits,
+    pub(super) met: Arc<Tally>,
     pub(super) stopping: watch::Receiver<Option<Duration>>,
     /// None: no TLS, so nobody was let in by a certificate.
     pub(super) others: Option<watch::Receiver<()>>,
@@ -47,7 +49,10 @@ impl Connection {
         let shaking = acceptor.accept(stream);
         let shaken = tokio::select! {
             shaken = tokio::time::timeout(self.limits.header_timeout, shaking) => shaken,
-            () = self.standing.away.notified() => return None,
+            () = self.standing.away.notified() => {
+                self.met.count(PLACE);
+                return None;
+            }
         };
         match shaken {
             Ok(Ok(stream)) => {
@@ -59,7 +64,10 @@ impl Connection {
                 tracing::debug!(event = "receive.handshake.failed", %error);
                 None
             }
-            Err(_elapsed) => None,
+            Err(_elapsed) => {
+                self.met.count(SILENT);
+                None
+            }
         }
     }
 
@@ -68,10 +76,15 @@ impl Connection {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let Self { standing, builder, router, limits, mut stopping, mut others } = self;
-        let greeter = Greeter::new(router, Arc::clone(&standing), client);
-        let (known, patience) = (Arc::clone(&standing), limits.write_timeout);
-        let io = TokioIo::new(Heard { stream, standing: known, patience, blocked: None });
+        let Self { standing, builder, router, limits, met, mut stopping, mut others } = self;
+        let greeter = Greeter::new(router, Arc::clone(&standing), client, Arc::clone(&met));
+        let io = TokioIo::new(Heard {
+            stream,
+            standing: Arc::clone(&standing),
+            patience: limits.write_timeout,
+            met: Arc::clone(&met),
+            blocked: None,
+        });
         let serving = builder.serve_connection(io, TowerToHyperService::new(greeter)).into_owned();
         let look = sleep(limits.header_timeout);
         tokio::pin!(serving, look);
@@ -81,10 +94,16 @@ impl Connection {
                 ended = &mut serving => {
                     if let Err(error) = ended {
                         tracing::debug!(event = "receive.connection.failed", %error);
+                        let told = error.downcast_ref::<hyper::Error>();
+                        // A head, or another request, that did not come.
+                        if told.is_some_and(hyper::Error::is_timeout) {
+                            met.count(SILENT);
+                        }
                     }
                     return;
                 }
                 () = standing.away.notified() => {
+                    met.count(PLACE);
                     if !standing.is_known() {
                         return;
                     }
@@ -105,10 +124,15 @@ impl Connection {
                     let is_idle = !standing.is_working();
                     let idle_at = standing.touched() + patience;
                     let is_over = is_idle && idle_at <= Instant::now();
-                    if !standing.has_begun() || is_over && is_leaving {
+                    if !standing.has_begun() {
+                        met.count(SILENT);
+                        return;
+                    }
+                    if is_over && is_leaving {
                         return;
                     }
                     if is_over {
+                        met.count(SILENT);
                         serving.as_mut().graceful_shutdown();
                         (patience, is_leaving) = (limits.write_timeout, true);
                     }
@@ -138,6 +162,7 @@ struct Heard<S> {
     stream: S,
     standing: Arc<Standing>,
     patience: Duration,
+    met: Arc<Tally>,
     blocked: Option<Pin<Box<Sleep>>>,
 }
 
@@ -153,7 +178,11 @@ impl<S> Heard<S> {
         }
         let patience = self.patience;
         let blocked = self.blocked.get_or_insert_with(|| Box::pin(sleep(patience)));
-        blocked.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
+        let met = &self.met;
+        blocked.as_mut().poll(cx).map(|()| {
+            met.count(UNREAD);
+            Err(io::ErrorKind::TimedOut.into())
+        })
     }
 }
 

@@ -15,7 +15,8 @@ use http_body_util::BodyExt as _;
 use tower_service::Service;
 
 use super::guests::{Standing, Working};
-use super::{Client, HEADER_BYTES_MAX};
+use super::tally::Tally;
+use super::{Client, HEAD, HEADER_BYTES_MAX, Peer};
 use crate::number::usize_from_u32;
 
 /// Serves the requests of one connection.
@@ -24,11 +25,17 @@ pub(super) struct Greeter {
     router: Router,
     standing: Arc<Standing>,
     client: Option<Client>,
+    met: Arc<Tally>,
 }
 
 impl Greeter {
-    pub(super) fn new(router: Router, standing: Arc<Standing>, client: Option<Client>) -> Self {
-        Self { router, standing, client }
+    pub(super) const fn new(
+        router: Router,
+        standing: Arc<Standing>,
+        client: Option<Client>,
+        met: Arc<Tally>,
+    ) -> Self {
+        Self { router, standing, client, met }
     }
 }
 
@@ -50,9 +57,11 @@ where
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let working = Working::begin(&self.standing);
         if head_bytes(&request) > usize_from_u32(HEADER_BYTES_MAX) {
+            self.met.count(HEAD);
             let answer = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE.into_response();
             return Box::pin(std::future::ready(Ok(answer)));
         }
+        request.extensions_mut().insert(Peer(self.standing.peer()));
         if let Some(client) = &self.client {
             request.extensions_mut().insert(client.clone());
         }

@@ -52,6 +52,10 @@ impl Standing {
         }
     }
 
+    pub(super) const fn peer(&self) -> Option<IpAddr> {
+        self.peer
+    }
+
     pub(super) fn note_read(&self, n: usize) {
         if !self.has_begun() {
             self.n_read.fetch_add(n, Ordering::Relaxed);

@@ -14,11 +14,12 @@ pub mod descriptors;
 mod greeter;
 mod guests;
 pub mod origin;
+pub mod tally;
 pub mod tls;
 #[cfg(test)]
 mod tests;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,6 +34,7 @@ use tokio::task::JoinHandle;
 use crate::signal::Text;
 use connection::Connection;
 use guests::Guests;
+use tally::Tally;
 
 /// Streams that one HTTP/2 connection may have open.
 const STREAMS_MAX: u32 = 128;
@@ -81,16 +83,42 @@ impl Default for Limits {
 }
 
 /// What a listener is: its bounds, and the certificate that it shows.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Door {
     pub limits: Limits,
     /// None: plain HTTP.
     pub tls: Option<tls::Shown>,
+    /// Bounds that were met, by which of [`BOUNDS`].
+    pub met: Arc<Tally>,
 }
+
+impl Default for Door {
+    fn default() -> Self {
+        Self { limits: Limits::default(), tls: None, met: Arc::new(Tally::new(&BOUNDS)) }
+    }
+}
+
+/// Its address has all of its places: it is not served.
+const ADDRESS: &str = "address";
+/// Another has its place.
+const PLACE: &str = "place";
+/// Neither a handshake nor a whole head nor another request came in time.
+const SILENT: &str = "silent";
+/// What it asked for was not read in time.
+const UNREAD: &str = "unread";
+/// A head is too long.
+const HEAD: &str = "head";
+/// What a listener's connections and requests can meet.
+pub const BOUNDS: [&str; 5] = [ADDRESS, PLACE, SILENT, UNREAD, HEAD];
 
 /// Who proved to be who they are by a certificate that we believe; a request's extension.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Client(pub Text);
+
+/// Where a request comes from, as far as it tells one sender from another (of IPv6 its network); a request's
+/// extension. None: this machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer(pub Option<IpAddr>);
 
 #[derive(Debug, thiserror::Error)]
 #[error("cannot listen on {address}: {source}; is another daemon running?")]
@@ -180,6 +208,7 @@ async fn accept(
             deadline = stopped(&mut stopping) => break deadline,
         };
         if !guests.may_come(from.ip()) {
+            door.met.count(ADDRESS);
             tracing::debug!(
                 event = "receive.connection.refused",
                 "its address has all of its places"
@@ -195,6 +224,7 @@ async fn accept(
             builder: Arc::clone(&builder),
             router: router.clone(),
             limits,
+            met: Arc::clone(&door.met),
             stopping: stopping.clone(),
             // Before the handshake, so that nothing is missed.
             others: door.tls.as_ref().map(tls::Shown::others),

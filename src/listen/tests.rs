@@ -30,7 +30,9 @@ async fn listening(limits: Limits, tls: Option<Shown>) -> Listening {
     let refused = async || StatusCode::UNAUTHORIZED;
     let router = Router::new().route("/", get(name)).route("/large", get(large)).fallback(refused);
     let any = "127.0.0.1:0".parse().expect("an address");
-    Listening::start(any, router, Door { limits, tls }).await.expect("a free port")
+    Listening::start(any, router, Door { limits, tls, ..Door::default() })
+        .await
+        .expect("a free port")
 }
 
 fn short() -> Limits {

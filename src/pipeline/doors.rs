@@ -18,6 +18,7 @@ use crate::config::{Config, Listen, Scope, Token};
 use crate::internal_telemetry::happening::CertificateChanged;
 use crate::listen::Door;
 use crate::listen::origin::Hosts;
+use crate::listen::tally::Tally;
 use crate::listen::tls::{Files, Identity, Pems, Shown};
 use crate::receive::pubsub_oidc::PubsubOidc;
 use crate::signal::{SecretHash, Timestamp};
@@ -36,6 +37,8 @@ pub(super) struct Doors {
     pub(super) serve: Arc<ArcSwap<serve::Access>>,
     certificate: Option<Certificate>,
     limits: listen::Limits,
+    /// Bounds that the listeners met.
+    met: Arc<Tally>,
     deliveries: receive::Limits,
     collect: Arc<watch::Sender<collect::Config>>,
 }
@@ -57,6 +60,7 @@ impl Doors {
                 files: Arc::new(Mutex::new(tls.files.clone())),
             }),
             limits: listen::Limits::within(descriptors),
+            met: Door::default().met,
             deliveries: receive::Limits::of_memory(config.memory_max_bytes),
             collect: Arc::new(watch::Sender::new(config.collect.clone())),
         }
@@ -81,7 +85,7 @@ impl Doors {
 
     pub(super) fn door(&self) -> Door {
         let tls = self.certificate.as_ref().map(|certificate| certificate.shown.clone());
-        Door { tls, limits: self.limits }
+        Door { tls, limits: self.limits, met: Arc::clone(&self.met) }
     }
 
     /// What the receivers are bound with.
@@ -213,11 +217,13 @@ fn receive_access(config: &Config, before: Option<&receive::Access>) -> receive:
             .map_err(|error| tracing::error!(event = "receive.key_set.failed", error))
             .ok()
     });
-    let tokens = config.auth.tokens.iter().filter(|token| has(token, Scope::Ingest));
+    let token = |token: &Token| receive::Token {
+        name: token.name.clone(),
+        hash: token.hash,
+        reach: token.reach.clone(),
+    };
     receive::Access {
-        tokens: tokens
-            .map(|token| receive::Token { name: token.name.clone(), hash: token.hash })
-            .collect(),
+        tokens: config.auth.tokens.iter().map(token).collect(),
         signers: config.auth.signers.clone(),
         pubsub,
         clients_ingest: config.auth.client_scopes.contains(&Scope::Ingest),
@@ -291,5 +297,28 @@ mod tests {
         std::fs::remove_file(dir.path().join("key")).expect("a file");
         assert_eq!([look(), look()], [vec![], vec![Kind::CertificateRefused]]);
         assert_eq!(*shown.identity(), identity(&next_cert, &next_key).expect("a good pair"));
+    }
+
+    #[test]
+    fn an_end_that_is_near_is_said_once_a_day() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let now = Timestamp::from_nanos(1_767_225_600 * 1_000_000_000);
+        let mut params = rcgen::CertificateParams::new(Vec::new()).expect("no names");
+        params.not_before = rcgen::date_time_ymd(2025, 12, 1);
+        params.not_after = rcgen::date_time_ymd(2026, 1, 9);
+        let key = rcgen::KeyPair::generate().expect("a key");
+        let cert = params.self_signed(&key).expect("a certificate").pem();
+        write(dir.path(), &cert, &key.serialize_pem());
+        let files =
+            Files { cert: dir.path().join("cert"), key: dir.path().join("key"), client_ca: None };
+        let shown = Shown::new(identity(&cert, &key.serialize_pem()).expect("a good pair"));
+        let certificate = Certificate { shown, files: Arc::new(Mutex::new(files)) };
+        let mut watch = CertificateWatch { certificate, refused: None, told_at: None };
+        let mut look = |hours: u64| {
+            let now = now.saturating_add(Duration::from_hours(hours));
+            watch.look(now).iter().map(|one| one.kind).collect::<Vec<_>>()
+        };
+        let ends = vec![Kind::CertificateEnds];
+        assert_eq!([look(0), look(1), look(24)], [ends.clone(), vec![], ends]);
     }
 }

@@ -100,7 +100,7 @@ mod tests {
         assert_eq!(failing.attempted(&message, Some(&failure), later), None);
         let findings: Vec<Finding> = failing.findings().collect();
         assert_eq!(findings.len(), 1);
-        assert_eq!(findings[0].since, first);
+        assert_eq!((findings[0].kind, findings[0].since), ("notifier_fails", first));
         assert_eq!(
             findings[0].message,
             "webhook of receiver `on-call`: 2 attempts in a row failed, the last: cannot connect: it is gone; try it with `throughline notify --test on-call`"

@@ -3,7 +3,7 @@
 //! What changes the state goes through the log like everything that does; a bad file changes nothing.
 
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use arc_swap::ArcSwap;
 
@@ -27,11 +27,27 @@ pub(super) struct Reload {
     pub(super) doors: Doors,
     /// Set when recovery is over.
     pub(super) log: Arc<OnceLock<Log>>,
+    /// One at a time: what one takes back must be what it changed itself, and what holds in the end is what
+    /// was read last.
+    pub(super) turn: Arc<Mutex<()>>,
 }
 
 impl Reload {
-    /// Blocks until the new configuration is on disk and in force.
+    pub(super) fn new(
+        source: Option<(Option<PathBuf>, Vec<String>)>,
+        state: &State,
+        normalize: &Arc<ArcSwap<normalize::Config>>,
+        doors: &Doors,
+    ) -> Self {
+        let (normalize, log) = (Arc::clone(normalize), Arc::default());
+        let (state, doors) = (state.clone(), doors.clone());
+        Self { source, state, normalize, doors, log, turn: Arc::default() }
+    }
+
+    /// Blocks until the new configuration is on disk and in force, after all that began before.
     pub(super) fn run(&self) -> Result<(), Vec<Diagnostic>> {
+        // It guards no data that a panic could leave in halves.
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let outcome = self.try_run();
         ConfigReloaded { errors: outcome.as_ref().err().map_or(&[], Vec::as_slice) }.emit();
         outcome

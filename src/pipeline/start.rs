@@ -20,7 +20,7 @@ use super::skipped::Skipped;
 use super::state::{Entry, State};
 use super::terms::Terms;
 use super::threads::{EngineThread, EvaluatorThread, Item, Load, Log};
-use super::ticker;
+use super::ticker::{self, Counted};
 use super::troubles::{Kind, Trouble, Troubles};
 use crate::clock::Clock;
 use crate::config::{Config, Listen};
@@ -139,16 +139,10 @@ impl Pipeline {
             recover::archive(&config.data_dir, &config.archive).map_err(|error| one(&error))?;
         let state = recover::state(&config, archive);
         let normalize = Arc::new(ArcSwap::from_pointee(config.normalize.clone()));
-        let written = Arc::new(OnceLock::new());
         let descriptors = descriptors::raise();
         let doors = Doors::new(&config, descriptors);
-        let reload = Reload {
-            source,
-            state: state.clone(),
-            normalize: Arc::clone(&normalize),
-            doors: doors.clone(),
-            log: Arc::clone(&written),
-        };
+        let reload = Reload::new(source, &state, &normalize, &doors);
+        let written = Arc::clone(&reload.log);
         let (stop, stopping) = watch::channel(false);
         let seen = Seen {
             metrics: Arc::clone(&metrics),
@@ -172,13 +166,17 @@ impl Pipeline {
 
         let (accepted, deliveries) = mpsc::channel(DELIVERIES_MAX);
         let (access, room) = (Arc::clone(&doors.receive), Arc::clone(&admitting.room));
-        let shared = receive::Shared { normalize, access, clock: clock.clone(), accepted, room };
+        let counted = Counted::new(doors.door().met, &metrics);
+        let errors = Arc::clone(&counted.errors);
+        let shared =
+            receive::Shared { normalize, access, clock: clock.clone(), accepted, room, errors };
         let receivers = Receivers::bind(doors.receivers(config.listen), shared.clone());
         let receivers = receivers.await.map_err(|error| one(&error))?;
         let forwarder =
             tokio::spawn(forward(deliveries, log.clone(), admitting, Arc::clone(&metrics)));
         let at_doors = doors.attend(shared, troubles.clone(), stopping.clone());
-        let ticker = tokio::spawn(ticker::run(log.clone(), clock, troubles.clone(), stopping));
+        let ticker =
+            tokio::spawn(ticker::run(log.clone(), clock, troubles.clone(), counted, stopping));
         troubles.watch(log.clone());
         metrics.ready.set(1);
         Ok(Self {
@@ -276,7 +274,7 @@ fn oddities(descriptors: u64, dir: &Path) -> Vec<Trouble> {
 }
 
 /// Of descriptors, where connections are bounded by them.
-fn few(descriptors: u64) -> Option<Trouble> {
+pub(super) fn few(descriptors: u64) -> Option<Trouble> {
     let message = descriptors::warning(descriptors)?;
     Some(Trouble { kind: Kind::FewDescriptors, message })
 }
@@ -301,7 +299,7 @@ fn lock_data_dir(dir: &Path) -> Result<File, String> {
 }
 
 /// A folder that was there before may let others in: what requests say is not theirs to read.
-fn ours_alone(dir: &Path) -> Option<Trouble> {
+pub(super) fn ours_alone(dir: &Path) -> Option<Trouble> {
     // The lowest six bits are the group's and everybody's.
     let held = std::fs::metadata(dir).map(|found| found.permissions().mode() & 0o777);
     if held.as_ref().is_ok_and(|mode| mode.trailing_zeros() >= 6) {

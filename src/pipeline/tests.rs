@@ -2,18 +2,16 @@
 //! comes back is what a replay from its start gives, byte for byte.
 
 mod corruption;
+mod reloads;
 mod room;
 mod simulation;
+mod troubles;
 
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use proptest::prelude::*;
 
-use super::doors::Doors;
-use super::reload::Reload;
 use super::state::{Entry, State};
 use super::terms::Terms;
 use crate::archive::Archive;
@@ -119,26 +117,6 @@ fn state(dir: &Path) -> State {
     let state = State::new(&terms(), config.notify, archive);
     state.begin_anew(&dir.join("series")).unwrap();
     state
-}
-
-#[test]
-fn a_reload_that_is_not_written_leaves_where_messages_go() {
-    let dir = tempfile::tempdir().unwrap();
-    let file = dir.path().join("am.yaml");
-    let text = "route: {receiver: other}\nreceivers: [{name: other, webhook_configs: [{url: 'http://h'}]}]";
-    std::fs::write(&file, text).unwrap();
-    let (state, config) = (state(dir.path()), Config::load(None, &[]).unwrap());
-    let reload = Reload {
-        source: Some((None, vec![format!("notify.config={}", file.display())])),
-        state: state.clone(),
-        normalize: Arc::new(ArcSwap::from_pointee(config.normalize.clone())),
-        doors: Doors::new(&config, 1024),
-        // Recovery is not over.
-        log: Arc::new(OnceLock::new()),
-    };
-    let before = state.routing.load_full();
-    assert!(reload.run().unwrap_err()[0].message.contains("try again"));
-    assert_eq!(*state.routing.load_full(), *before);
 }
 
 fn point(n: usize) -> Point {

@@ -33,7 +33,7 @@ const OWN_METRICS_EVERY: Duration = Duration::from_secs(15);
 #[derive(Debug)]
 pub(super) struct Item {
     entry: Entry,
-    applied: Option<SyncSender<()>>,
+    pub(super) applied: Option<SyncSender<()>>,
     /// What it was admitted with.
     load: Load,
 }
@@ -208,13 +208,21 @@ impl EngineThread {
     }
 
     fn append_own_metrics(&self, at: Timestamp) {
+        let (corrections, unsupported) = {
+            let measure = self.state.measure();
+            (measure.uncorrectable(), measure.unsupported_points())
+        };
         let mut series = self.state.series.write().unwrap_or_else(PoisonError::into_inner);
-        let overflowed = [("overflowed", series.overflowed())];
+        let more = [
+            ("overflowed", series.overflowed()),
+            ("corrections", corrections),
+            ("unsupported", unsupported),
+        ];
         SeriesHeld {
             n_series: u64_from_usize(series.n_series()),
             memory_bytes: series.bytes(),
             disk_bytes: series.disk_bytes(),
-            dropped: &[&series.dropped().by_cause()[..], &overflowed].concat(),
+            dropped: &[&series.dropped().by_cause()[..], &more].concat(),
             damaged_blocks: series.damaged_blocks(),
         }
         .emit(&self.metrics);

@@ -3,6 +3,7 @@
 //! The clock comes in, ticks go into the journal. There is never more than one a second, except
 //! after a clock was set.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -11,7 +12,11 @@ use super::state::Entry;
 use super::threads::Log;
 use super::troubles::{StepWatch, Troubles};
 use crate::clock::Clock;
+use crate::internal_telemetry::Metrics;
+use crate::internal_telemetry::happening::{DeliveriesFailed, LimitMet};
 use crate::journal::Priority;
+use crate::listen::tally::Tally;
+use crate::receive;
 use crate::signal::Timestamp;
 
 /// Age counts one tick a second.
@@ -23,11 +28,36 @@ const AFTER_SECOND: Duration = Duration::from_millis(100);
 /// Two ticks lie no closer, whatever the clock does.
 const BETWEEN_TICKS: Duration = Duration::from_millis(250);
 
-/// Writes a tick every second of the clock, and looks at clock and disk.
+/// What listeners and receivers count, and where it is told.
+#[derive(Debug)]
+pub(super) struct Counted {
+    pub(super) met: Arc<Tally>,
+    pub(super) errors: Arc<Tally>,
+    pub(super) metrics: Arc<Metrics>,
+}
+
+impl Counted {
+    pub(super) fn new(met: Arc<Tally>, metrics: &Arc<Metrics>) -> Self {
+        let errors = Arc::new(Tally::new(&receive::CODES));
+        Self { met, errors, metrics: Arc::clone(metrics) }
+    }
+
+    fn tell(&self) {
+        for (limit, n) in self.met.take() {
+            LimitMet { limit, n }.emit(&self.metrics);
+        }
+        for (code, n) in self.errors.take() {
+            DeliveriesFailed { code, n }.emit(&self.metrics);
+        }
+    }
+}
+
+/// Writes a tick every second of the clock, and looks at clock, disk and doors.
 pub(super) async fn run(
     log: Log,
     clock: Clock,
     troubles: Troubles,
+    counted: Counted,
     mut stopping: watch::Receiver<bool>,
 ) {
     let mut steps = StepWatch::new(&clock);
@@ -40,6 +70,7 @@ pub(super) async fn run(
             troubles.add(&step, clock.now());
         }
         troubles.look(clock.now());
+        counted.tell();
         if log.write(Entry::Tick, Priority::Essential).await.is_err() && log.is_poisoned() {
             return;
         }

@@ -42,7 +42,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    const fn as_str(self) -> &'static str {
+    pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::DamagedSnapshot => "damaged_snapshot",
             Self::TornTail => "torn_tail",
@@ -118,20 +118,25 @@ impl Troubles {
     /// Looks at the journal, once a tick.
     pub(super) fn look(&self, at: Timestamp) {
         let Some(health) = self.held().log.as_ref().map(Log::health) else { return };
-        let journal::Health { disk_bytes, is_disk_full, .. } = health;
+        self.see(health, at);
+    }
+
+    /// Tells what has got worse since the journal was asked last.
+    pub(super) fn see(&self, health: journal::Health, at: Timestamp) {
+        let journal::Health { disk_bytes, is_disk_full, snapshots_failed, .. } = health;
         self.metrics.note_journal(JournalSeen { disk_bytes, is_disk_full });
         let (was_full, failed_before) = {
             let mut held = self.held();
             (
-                std::mem::replace(&mut held.was_full, health.is_disk_full),
-                std::mem::replace(&mut held.snapshots_failed, health.snapshots_failed),
+                std::mem::replace(&mut held.was_full, is_disk_full),
+                std::mem::replace(&mut held.snapshots_failed, snapshots_failed),
             )
         };
-        if health.is_disk_full && !was_full {
+        if is_disk_full && !was_full {
             let message = "the disk is full: batches are refused, alerting goes on from the reserve; make space";
             self.add(&Trouble { kind: Kind::DiskFull, message: message.to_owned() }, at);
         }
-        if health.snapshots_failed > failed_before {
+        if snapshots_failed > failed_before {
             let message =
                 "a snapshot could not be written: the log is kept and grows until one can";
             self.add(&Trouble { kind: Kind::SnapshotsFail, message: message.to_owned() }, at);

@@ -1,39 +1,151 @@
-//! Admission by bytes: what is being read and decoded has a bound, in all and for each sender, and nobody
-//! waits for it.
+//! Admission by bytes: what is being read and decoded has a bound, in all, for each sender and for each
+//! address of those who have not proven who they are; and nobody waits for it.
+//!
+//! Who asks for room, and for how much, comes in; the right to hold it goes out, or nothing. Never does a
+//! body that does not go on hold what others need: where there is no room, half-sent bodies that stopped
+//! growing give way, who stopped first goes first.
 
-use std::collections::BTreeMap;
+mod coming;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use super::credential::Principal;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
 use crate::signal::Text;
+pub(super) use coming::Coming;
+
+/// A half-sent body that did not grow this long gives way where room is needed. It is told to come again, and
+/// a body that is on its way takes no longer between two pieces.
+const STALLED_AFTER: Duration = Duration::from_secs(1);
+
+/// In whose name bytes are held. An address of `None` is this machine, where sidecars and proxies come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Sender {
+    /// Proven before the body is read.
+    Named(Text),
+    /// Signed, which only the whole body proves: nobody yet.
+    Unproven(Option<IpAddr>),
+    /// Nobody needs a credential.
+    Anyone(Option<IpAddr>),
+}
+
+/// What bytes count in, beside all.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Share {
+    Of(Text),
+    OfUnproven,
+    OfUnprovenAt(IpAddr),
+    At(IpAddr),
+}
+
+/// A share, and its part of all.
+type Part = (Share, usize);
+
+impl Sender {
+    /// One sender has half at the most, so that a second one is always heard; one address of those who are
+    /// not proven has half of their half. Where nobody has a name each address is a sender, but this machine
+    /// is not told apart, and has all.
+    fn shares(&self) -> [Option<Part>; 2] {
+        match self {
+            Self::Named(name) => [Some((Share::Of(Text::clone(name)), 2)), None],
+            Self::Unproven(peer) => {
+                [peer.map(|peer| (Share::OfUnprovenAt(peer), 4)), Some((Share::OfUnproven, 2))]
+            }
+            Self::Anyone(peer) => [peer.map(|peer| (Share::At(peer), 2)), None],
+        }
+    }
+}
 
 /// Bytes of all bodies in flight. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(super) struct Admission {
     in_flight: Arc<Mutex<InFlight>>,
     bytes_max: usize,
-    /// Of one sender that has a name.
-    share_bytes_max: usize,
 }
 
 #[derive(Debug, Default)]
 struct InFlight {
-    bytes: usize,
+    all: Held,
     /// Only of those who hold some.
-    by_sender: BTreeMap<Text, usize>,
+    shares: BTreeMap<Share, Held>,
+    /// By the number of each.
+    half_sent: BTreeMap<u64, HalfSent>,
+    n_half_sent: u64,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    bytes: usize,
+    /// Of those, of half-sent bodies.
+    half_sent: usize,
+    /// The half-sent bodies, by when they last grew.
+    line: BTreeSet<(Instant, u64)>,
+}
+
+impl Held {
+    fn fits(&self, more: usize, max: usize) -> bool {
+        self.bytes.checked_add(more).is_some_and(|all| all <= max)
+    }
+}
+
+/// A body that is being read and waits for more.
+#[derive(Debug)]
+struct HalfSent {
+    sender: Sender,
+    grew_at: Instant,
+    bytes: usize,
+    away: Arc<Notify>,
+}
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug)]
+struct Wish<'a> {
+    sender: &'a Sender,
+    bytes: usize,
+    /// What the body holds already, where it may go on alone; else 0.
+    own: usize,
+    /// The half-sent body that asks.
+    body: Option<u64>,
 }
 
 /// The right to hold some bytes; given back when dropped.
 #[derive(Debug)]
 pub(super) struct Admitted {
-    in_flight: Arc<Mutex<InFlight>>,
+    admission: Admission,
     bytes: usize,
-    sender: Option<Text>,
+    sender: Sender,
 }
 
 impl Admitted {
     pub(super) const fn bytes(&self) -> usize {
         self.bytes
+    }
+}
+
+impl Admitted {
+    /// Held in another's name from now on; None: who that is holds too much.
+    pub(super) fn pass_to(self, sender: &Sender) -> Option<Self> {
+        if self.sender == *sender {
+            return Some(self);
+        }
+        let admission = self.admission.clone();
+        let (bytes, own) = (self.bytes, 0);
+        // For a moment nobody holds it; so it needs no room twice.
+        drop(self);
+        let is_admitted = admission.admit(Wish { sender, bytes, own, body: None });
+        is_admitted.then(|| Self { admission, bytes, sender: sender.clone() })
+    }
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        lock(&self.admission.in_flight).give_back(&self.sender, self.bytes);
     }
 }
 
@@ -43,109 +155,145 @@ fn lock(in_flight: &Mutex<InFlight>) -> MutexGuard<'_, InFlight> {
 }
 
 impl Admission {
-    /// One sender has half at the most, so that a second one is always heard. Where nobody has a name
-    /// there is one sender, and it has all.
     pub(super) fn new(bytes_max: usize) -> Self {
-        Self { in_flight: Arc::default(), bytes_max, share_bytes_max: bytes_max.div_ceil(2) }
+        Self { in_flight: Arc::default(), bytes_max }
     }
 
-    /// At once or not at all: a client that is refused comes again later.
-    pub(super) fn admit(&self, principal: &Principal, bytes: usize) -> Option<Admitted> {
-        self.admit_more(principal, bytes, 0)
+    /// A body that comes, nothing of which is held yet.
+    pub(super) fn begin(&self, sender: &Sender) -> Coming {
+        Coming::new(self.clone(), sender.clone())
     }
 
-    /// As [`Admission::admit`], for a body that holds `own` bytes already. One that alone takes more than there
-    /// is goes on where nobody else holds anything: it would be refused for ever.
-    pub(super) fn admit_more(
-        &self,
-        principal: &Principal,
-        bytes: usize,
-        own: usize,
-    ) -> Option<Admitted> {
-        let sender = (!principal.0.is_empty()).then(|| Text::clone(&principal.0));
+    /// Room for more of a body that holds `own` bytes already, at once or not at all: a client that is refused
+    /// comes again later. One that alone takes more than there is goes on where nobody else holds anything: it
+    /// would be refused for ever.
+    pub(super) fn admit_more(&self, sender: &Sender, bytes: usize, own: usize) -> Option<Admitted> {
+        self.admit(Wish { sender, bytes, own, body: None }).then(|| Admitted {
+            admission: self.clone(),
+            bytes,
+            sender: sender.clone(),
+        })
+    }
+
+    /// Whether so much could be held, were what is half sent gone; nothing is taken and nobody goes.
+    fn may_hold(&self, sender: &Sender, bytes: usize) -> bool {
+        let in_flight = lock(&self.in_flight);
+        let fits = |share: Option<&Share>, max: usize| {
+            let firm = in_flight.held(share).map_or(0, |held| held.bytes - held.half_sent);
+            firm.checked_add(bytes).is_some_and(|all| all <= max)
+        };
+        let mut shares = sender.shares().into_iter().flatten();
+        fits(None, self.bytes_max)
+            && shares.all(|(share, part)| fits(Some(&share), self.bytes_max.div_ceil(part)))
+    }
+
+    fn admit(&self, wish: Wish<'_>) -> bool {
         let mut in_flight = lock(&self.in_flight);
-        let is_alone = own > 0 && in_flight.bytes <= own;
-        let has_room = |held: &usize, max: usize| is_alone || *held <= max;
-        let all = in_flight.bytes.checked_add(bytes);
-        let all = all.filter(|all| has_room(all, self.bytes_max))?;
-        if let Some(sender) = &sender {
-            let held = in_flight.by_sender.get(sender).copied().unwrap_or_default();
-            let held = held.checked_add(bytes);
-            let held = held.filter(|held| has_room(held, self.share_bytes_max))?;
-            in_flight.by_sender.insert(Text::clone(sender), held);
+        if wish.body.is_some_and(|id| !in_flight.half_sent.contains_key(&id)) {
+            return false;
         }
-        in_flight.bytes = all;
-        Some(Admitted { in_flight: Arc::clone(&self.in_flight), bytes, sender })
+        let shares = wish.sender.shares();
+        let fits = shares.iter().flatten().all(|(share, part)| {
+            in_flight.make_room(Some(share), self.bytes_max.div_ceil(*part), wish)
+        }) && in_flight.make_room(None, self.bytes_max, wish);
+        if fits {
+            in_flight.take(wish);
+        }
+        fits
     }
 }
 
-impl Drop for Admitted {
-    fn drop(&mut self) {
-        let mut in_flight = lock(&self.in_flight);
-        in_flight.bytes = in_flight.bytes.saturating_sub(self.bytes);
-        let Some(sender) = &self.sender else { return };
-        let held = in_flight.by_sender.get(sender).copied().unwrap_or_default();
-        match held.checked_sub(self.bytes).filter(|left| *left > 0) {
-            Some(left) => drop(in_flight.by_sender.insert(Text::clone(sender), left)),
-            None => drop(in_flight.by_sender.remove(sender)),
+impl InFlight {
+    fn held(&self, share: Option<&Share>) -> Option<&Held> {
+        share.map_or(Some(&self.all), |share| self.shares.get(share))
+    }
+
+    /// True where a wish fits into a share (`None`: into all), if need be because bodies that stalled in it
+    /// were sent away.
+    fn make_room(&mut self, share: Option<&Share>, max: usize, wish: Wish<'_>) -> bool {
+        if wish.own == 0 && wish.bytes > max {
+            return false;
+        }
+        loop {
+            let is_alone = wish.own > 0 && self.all.bytes <= wish.own;
+            let Some(held) = self.held(share) else { return is_alone || wish.bytes <= max };
+            if is_alone || held.fits(wish.bytes, max) {
+                return true;
+            }
+            let oldest = held.line.iter().find(|(_, id)| Some(*id) != wish.body);
+            match oldest {
+                Some(&(grew_at, id)) if grew_at.elapsed() >= STALLED_AFTER => self.send_away(id),
+                _ => return false,
+            }
         }
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn named(name: &str) -> Principal {
-        Principal(name.into())
-    }
-
-    #[test]
-    fn bytes_come_back_when_their_body_is_done() {
-        let admission = Admission::new(4096);
-        let nobody = named("");
-        let first = admission.admit(&nobody, 3000);
-        assert!(first.is_some());
-        assert!(admission.admit(&nobody, 2000).is_none());
-        drop(first);
-        assert!(admission.admit(&nobody, 4096).is_some());
-        assert!(admission.admit(&nobody, usize::MAX).is_none());
-    }
-
-    #[test]
-    fn a_body_that_takes_more_than_there_is_goes_alone() {
-        let admission = Admission::new(4000);
-        for sender in [named(""), named("a")] {
-            let body = admission.admit(&sender, 1500);
-            assert!(body.is_some());
-            let other = admission.admit(&named("b"), 1);
-            assert!(admission.admit_more(&sender, 9000, 1500).is_none(), "another is there");
-            drop(other);
-            let more = admission.admit_more(&sender, 9000, 1500);
-            assert!(more.is_some());
-            assert!(admission.admit(&named("b"), 1).is_none(), "nobody comes beside it");
-            drop((body, more));
+    /// Of all and of each share of a sender.
+    fn each(&mut self, sender: &Sender, mut change: impl FnMut(&mut Held)) {
+        change(&mut self.all);
+        for (share, _) in sender.shares().into_iter().flatten() {
+            let held = self.shares.entry(share.clone()).or_default();
+            change(held);
+            if held.bytes == 0 && held.line.is_empty() {
+                self.shares.remove(&share);
+            }
         }
-        assert!(admission.admit(&named(""), 4001).is_none(), "none begins beyond it");
-        assert_eq!(lock(&admission.in_flight).bytes, 0);
     }
 
-    #[test]
-    fn one_sender_leaves_room_for_another() {
-        let admission = Admission::new(4000);
-        let (a, b) = (named("a"), named("b"));
-        let first = admission.admit(&a, 1500);
-        assert!(first.is_some());
-        assert!(admission.admit(&a, 501).is_none(), "half is the most");
-        let second = admission.admit(&b, 2000);
-        assert!(second.is_some());
-        let rest = admission.admit(&a, 500);
-        assert!(rest.is_some());
-        assert!(admission.admit(&b, 1).is_none());
-        drop((first, second));
-        assert!(admission.admit(&a, 1500).is_some());
-        drop(rest);
-        assert!(lock(&admission.in_flight).by_sender.is_empty(), "who holds nothing is not held");
-        assert_eq!(lock(&admission.in_flight).bytes, 0);
+    fn take(&mut self, wish: Wish<'_>) {
+        let body = wish.body.and_then(|id| self.half_sent.get_mut(&id));
+        let half_sent = if body.is_some() { wish.bytes } else { 0 };
+        if let Some(body) = body {
+            body.bytes += wish.bytes;
+        }
+        self.each(wish.sender, |held| {
+            held.bytes += wish.bytes;
+            held.half_sent += half_sent;
+        });
+    }
+
+    fn give_back(&mut self, sender: &Sender, bytes: usize) {
+        self.each(sender, |held| held.bytes -= bytes);
+    }
+
+    /// Gives back what a half-sent body holds, and tells it so.
+    fn send_away(&mut self, id: u64) {
+        if let Some(body) = self.leave(id) {
+            self.give_back(&body.sender, body.bytes);
+            body.away.notify_one();
+        }
+    }
+
+    /// A body begins to wait for more of itself; gives its number.
+    fn wait(&mut self, body: HalfSent) -> u64 {
+        self.n_half_sent += 1;
+        let id = self.n_half_sent;
+        self.stand(id, body);
+        id
+    }
+
+    /// It grew, and stands at the end of every line.
+    fn grew(&mut self, id: u64, now: Instant) {
+        if let Some(body) = self.leave(id) {
+            self.stand(id, HalfSent { grew_at: now, ..body });
+        }
+    }
+
+    fn stand(&mut self, id: u64, body: HalfSent) {
+        self.each(&body.sender, |held| {
+            held.half_sent += body.bytes;
+            held.line.insert((body.grew_at, id));
+        });
+        self.half_sent.insert(id, body);
+    }
+
+    /// It waits no more, and holds what it holds. None: it was sent away.
+    fn leave(&mut self, id: u64) -> Option<HalfSent> {
+        let body = self.half_sent.remove(&id)?;
+        self.each(&body.sender, |held| {
+            held.half_sent -= body.bytes;
+            held.line.remove(&(body.grew_at, id));
+        });
+        Some(body)
     }
 }

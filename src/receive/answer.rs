@@ -2,7 +2,8 @@
 //!
 //! The matrix: transient trouble is 503 with Retry-After (gRPC UNAVAILABLE with RetryInfo); too large
 //! is 413 (RESOURCE_EXHAUSTED without RetryInfo); undecodable is 400 (INVALID_ARGUMENT); no token is
-//! 401 (UNAUTHENTICATED). 500 and INTERNAL forbid a retry and are never ours.
+//! 401 (UNAUTHENTICATED), one that reaches elsewhere 403 (PERMISSION_DENIED). 500 and INTERNAL forbid a
+//! retry and are never ours.
 
 use axum::Json;
 use axum::body::Body;
@@ -26,6 +27,8 @@ const RETRY_AFTER_SECONDS: u16 = 1;
 pub(super) enum Failure {
     #[error("no known credential: send `Authorization: Bearer TOKEN`")]
     Unauthorized,
+    #[error("{0}")]
+    Forbidden(String),
     #[error("content type `{0}` is not taken here")]
     ContentType(String),
     #[error("content encoding `{0}` is not known; send gzip, zstd, deflate, snappy or none")]
@@ -50,6 +53,7 @@ impl Failure {
     const fn status(&self) -> StatusCode {
         match self {
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::Forbidden(_) => StatusCode::FORBIDDEN,
             Self::ContentType(_) | Self::Encoding(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Broken(_) | Self::Undecodable { .. } => StatusCode::BAD_REQUEST,
@@ -58,9 +62,11 @@ impl Failure {
         }
     }
 
-    const fn code(&self) -> &'static str {
+    /// One of [`super::CODES`].
+    pub(super) const fn code(&self) -> &'static str {
         match self {
             Self::Unauthorized => "unauthorized",
+            Self::Forbidden(_) => "forbidden",
             Self::ContentType(_) => "content_type",
             Self::Encoding(_) => "content_encoding",
             Self::TooLarge { .. } => "too_large",
@@ -75,6 +81,7 @@ impl Failure {
     pub(super) fn grpc(&self) -> tonic::Status {
         let code = match self {
             Self::Unauthorized => tonic::Code::Unauthenticated,
+            Self::Forbidden(_) => tonic::Code::PermissionDenied,
             Self::TooLarge { .. } => tonic::Code::ResourceExhausted,
             Self::ContentType(_) | Self::Encoding(_) | Self::Undecodable { .. } => {
                 tonic::Code::InvalidArgument
@@ -130,10 +137,16 @@ impl Failure {
                 .headers_mut()
                 .insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS));
         }
-        if *self == Self::Unauthorized {
+        // RFC 6750, section 3.
+        let challenge = match self {
+            Self::Unauthorized => Some("Bearer"),
+            Self::Forbidden(_) => Some("Bearer error=\"insufficient_scope\""),
+            _ => None,
+        };
+        if let Some(challenge) = challenge {
             response
                 .headers_mut()
-                .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+                .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
         response
     }

@@ -2,14 +2,13 @@
 
 use std::borrow::Cow;
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody as _};
 use axum::http::{HeaderMap, header};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt as _;
 
-use super::admission::Admitted;
+use super::admission::{Admitted, Sender};
 use super::answer::Failure;
-use super::credential::Principal;
 use super::{Desk, Refusal, Weight};
 use crate::normalize::inflate::{InflateError, inflate_within, unsnap, unsnapped_length};
 use crate::number::usize_from_u64;
@@ -48,15 +47,10 @@ impl Held {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Place<'a> {
     pub(super) desk: &'a Desk,
-    pub(super) sender: &'a Principal,
+    pub(super) sender: &'a Sender,
 }
 
 impl Place<'_> {
-    pub(super) fn admit(self, bytes: usize) -> Result<Admitted, Failure> {
-        let admitted = self.desk.admission.admit(self.sender, bytes);
-        admitted.ok_or_else(|| self.overloaded())
-    }
-
     fn overloaded(self) -> Failure {
         Failure::Refused(self.desk.shared.room.overloaded())
     }
@@ -129,13 +123,20 @@ pub(super) async fn gather(
     let (bytes, admitted) = tokio::time::timeout(place.desk.limits.body_timeout, reading)
         .await
         .map_err(|_elapsed| Failure::TooSlow)??;
-    Ok(Held { bytes, packing: Packing::Plain, admitted })
+    Ok(Held { bytes, packing: Packing::Plain, admitted: vec![admitted] })
 }
 
 impl Held {
     /// What a body carries, under the same right.
     pub(super) fn with(self, bytes: Bytes, packing: Packing) -> Self {
         Self { bytes, packing, ..self }
+    }
+
+    /// The same, held in the name of who proved to have sent it.
+    pub(super) fn proven(self, place: Place<'_>) -> Result<Self, Failure> {
+        let passed: Option<Vec<Admitted>> =
+            self.admitted.into_iter().map(|one| one.pass_to(place.sender)).collect();
+        Ok(Self { admitted: passed.ok_or_else(|| place.overloaded())?, ..self })
     }
 
     /// The plain bytes.
@@ -178,17 +179,25 @@ struct Growth<'a> {
 }
 
 /// Reads frame by frame, and admits what has come: a client that announces much and sends little holds
-/// little. What is announced must have room at the start, so that a refusal comes before the body.
+/// little, and one that sends half and no more gives way to others. For what is announced there must be room
+/// at the start, so that a refusal comes before the body.
 async fn stream(
     place: Place<'_>,
     mut body: Body,
     announced: usize,
-) -> Result<(Bytes, Vec<Admitted>), Failure> {
+) -> Result<(Bytes, Admitted), Failure> {
     let max = place.desk.limits.body_bytes_max;
-    drop(place.admit(announced)?);
-    let (mut admitted, mut room) = (Vec::new(), 0);
-    let mut all = BytesMut::new();
-    while let Some(frame) = body.frame().await {
+    let mut coming = place.desk.admission.begin(place.sender);
+    if !coming.may_hold(announced) {
+        return Err(place.overloaded());
+    }
+    let (mut all, mut room) = (BytesMut::new(), 0);
+    loop {
+        let frame = tokio::select! {
+            frame = body.frame() => frame,
+            () = coming.sent_away() => return Err(Failure::TooSlow),
+        };
+        let Some(frame) = frame else { break };
         let Ok(data) = frame.map_err(|error| Failure::Broken(error.to_string()))?.into_data()
         else {
             continue;
@@ -200,11 +209,17 @@ async fn stream(
             // As much again as there is already, so that many small frames are few permits.
             let ahead = room.min(AHEAD_MAX).min(announced.saturating_sub(room));
             let more = data.len().max(ahead);
-            admitted.push(place.admit(more)?);
+            if !coming.admit(more) {
+                return Err(place.overloaded());
+            }
             room += more;
         }
         all.extend_from_slice(&data);
+        if !body.is_end_stream() {
+            coming.wait(all.len());
+        }
     }
+    let admitted = coming.arrived().ok_or(Failure::TooSlow)?;
     Ok((all.freeze(), admitted))
 }
 

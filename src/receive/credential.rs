@@ -4,18 +4,38 @@
 //! Never is a body read for somebody whose headers prove nothing; a signature, which needs the body, is
 //! checked before anything is made of it.
 
+use std::net::IpAddr;
+
 use axum::http::request::Parts;
 use axum::http::{Extensions, HeaderMap, HeaderValue};
 
-use super::Access;
+use super::admission::Sender;
+use super::answer::Failure;
 use super::decode::Endpoint;
+use super::reach::Reach;
 use super::signature::{self, Scheme, Signed, Signer};
-use crate::listen::{Client, bearer};
-use crate::signal::{SecretHash, Text, Timestamp};
+use super::{Access, Token};
+use crate::listen::{Client, Peer, bearer};
+use crate::signal::{Receiver, SecretHash, Text, Timestamp};
 
 /// Who sends: the name of a token, a signer or a client's certificate, or nobody in particular.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Principal(pub(super) Text);
+
+impl Principal {
+    /// In whose name it holds the body of a request.
+    pub(super) fn sender(&self, extensions: &Extensions) -> Sender {
+        if self.0.is_empty() {
+            return Sender::Anyone(peer(extensions));
+        }
+        Sender::Named(Text::clone(&self.0))
+    }
+}
+
+/// The address that a request came from; None: this machine.
+fn peer(extensions: &Extensions) -> Option<IpAddr> {
+    extensions.get::<Peer>().and_then(|Peer(address)| *address)
+}
 
 /// What the headers say of the sender.
 #[derive(Debug)]
@@ -26,11 +46,11 @@ pub(super) enum Claim {
 }
 
 impl Claim {
-    /// In whose name the body is admitted. Who claims a signature is nobody yet: all of them share.
-    pub(super) fn sender(&self) -> Principal {
+    /// In whose name the body of a request is admitted. Who claims a signature is nobody yet.
+    pub(super) fn sender(&self, extensions: &Extensions) -> Sender {
         match self {
-            Self::Known(principal) => principal.clone(),
-            Self::Signed(_) => Principal("signed, not proven yet".into()),
+            Self::Known(principal) => principal.sender(extensions),
+            Self::Signed(_) => Sender::Unproven(peer(extensions)),
         }
     }
 
@@ -53,22 +73,50 @@ const fn schemes(endpoint: Endpoint) -> &'static [Scheme] {
 }
 
 impl Access {
-    /// Checks a token. Every known one is compared, so that timing tells nothing.
-    pub(super) fn token(&self, secret: Option<&str>) -> Option<Principal> {
+    /// Checks a token. Every known one is compared, so that timing tells nothing. A secret that two of them
+    /// have reaches what either does.
+    fn token(&self, secret: Option<&str>, receiver: Receiver) -> Result<Principal, Failure> {
         if !self.required {
-            return Some(Principal(Text::default()));
+            return Ok(Principal(Text::default()));
         }
-        let given = SecretHash::of(secret?);
-        self.tokens.iter().fold(None, |found, token| {
-            if token.hash.is(&given) { Some(Principal(token.name.as_str().into())) } else { found }
-        })
+        let given = SecretHash::of(secret.ok_or(Failure::Unauthorized)?);
+        let reaches = |token: &Token| token.reach.has(receiver);
+        let found = self.tokens.iter().fold(None, |found: Option<&Token>, token| {
+            let is_better = token.hash.is(&given) && !found.is_some_and(reaches);
+            if is_better { Some(token) } else { found }
+        });
+        let token = found.ok_or(Failure::Unauthorized)?;
+        if reaches(token) {
+            return Ok(Principal(token.name.as_str().into()));
+        }
+        Err(Failure::Forbidden(match &token.reach {
+            Reach::Only(receivers) if receivers.is_empty() => {
+                format!("the token `{}` may not deliver: it has no scope `ingest`", token.name)
+            }
+            reach => format!(
+                "the token `{}` may not deliver to `{}`; its `receivers` are {}",
+                token.name,
+                receiver.as_str(),
+                reach.names()
+            ),
+        }))
     }
 
     /// Who holds the other end of the connection, where its certificate says so and may deliver.
-    pub(super) fn certified(&self, extensions: &Extensions) -> Option<Principal> {
+    fn certified(&self, extensions: &Extensions) -> Option<Principal> {
         let Client(name) = extensions.get::<Client>().filter(|_| self.clients_ingest)?;
         // Apart from the names of tokens, which are the operator's own.
         Some(Principal(format!("certificate {name}").into()))
+    }
+
+    /// Who may deliver, by a token or else by a certificate.
+    pub(super) fn known(
+        &self,
+        secret: Option<&str>,
+        receiver: Receiver,
+        extensions: &Extensions,
+    ) -> Result<Principal, Failure> {
+        self.token(secret, receiver).or_else(|failure| self.certified(extensions).ok_or(failure))
     }
 
     /// The code by which Vercel knows that an address is ours: the first that is configured.
@@ -76,21 +124,26 @@ impl Access {
         self.signers.iter().find_map(Signer::verify_code).cloned()
     }
 
-    /// What the headers prove or promise. None: nobody that we know.
-    pub(super) fn claim(&self, endpoint: Endpoint, parts: &Parts, now: Timestamp) -> Option<Claim> {
+    /// What the headers prove or promise, or why they let nobody in.
+    pub(super) fn claim(
+        &self,
+        endpoint: Endpoint,
+        parts: &Parts,
+        now: Timestamp,
+    ) -> Result<Claim, Failure> {
         let headers = &parts.headers;
         if !self.signers.is_empty()
             && let Some(signed) =
                 schemes(endpoint).iter().find_map(|scheme| signature::read(headers, *scheme, now))
         {
-            return Some(Claim::Signed(signed));
+            return Ok(Claim::Signed(signed));
         }
         let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
         let secret = match endpoint {
             Endpoint::Firehose => text("x-amz-firehose-access-key").or_else(|| bearer(headers)),
             _ => bearer(headers),
         };
-        self.token(secret).or_else(|| self.certified(&parts.extensions)).map(Claim::Known)
+        self.known(secret, endpoint.receiver(), &parts.extensions).map(Claim::Known)
     }
 
     /// The service account in whose name Pub/Sub pushes, where its token says so.

@@ -13,6 +13,7 @@ use axum::routing::post;
 use bytes::{BufMut as _, Bytes, BytesMut};
 use http_body_util::{BodyExt as _, Full};
 
+use super::admission::Sender;
 use super::answer::Failure;
 use super::body::{Held, Packing, Place, gather};
 use super::credential::Principal;
@@ -57,17 +58,25 @@ fn failed(status: tonic::Status) -> Response {
 #[tracing::instrument(name = "receive.delivery", skip_all, fields(receiver = ?Receiver::OtlpGrpc))]
 async fn export(desk: Arc<Desk>, signal: OtlpSignal, request: Request) -> Response {
     let access = desk.shared.access.load_full();
-    let token = access.token(bearer(request.headers()));
-    let Some(principal) = token.or_else(|| access.certified(request.extensions())) else {
-        return failed(Failure::Unauthorized.grpc());
-    };
     let (parts, body) = request.into_parts();
+    let secret = bearer(&parts.headers);
+    let principal = match access.known(secret, Receiver::OtlpGrpc, &parts.extensions) {
+        Ok(principal) => principal,
+        Err(failure) => return failed(told(&desk, &failure)),
+    };
     let Some(packing) = packing(&parts.headers) else { return unknown_encoding() };
-    let call = Call { signal, packing, headers: parts.headers, principal };
+    let sender = principal.sender(&parts.extensions);
+    let call = Call { signal, packing, headers: parts.headers, principal, sender };
     match take(&desk, &call, body).await {
         Ok(message) => success(&message),
-        Err(failure) => failed(failure.grpc()),
+        Err(failure) => failed(told(&desk, &failure)),
     }
+}
+
+/// The status of a call that did not succeed; it is counted.
+fn told(desk: &Desk, failure: &Failure) -> tonic::Status {
+    desk.shared.errors.count(failure.code());
+    failure.grpc()
 }
 
 /// One call, but for its body.
@@ -77,6 +86,7 @@ struct Call {
     packing: Packing,
     headers: HeaderMap,
     principal: Principal,
+    sender: Sender,
 }
 
 /// None where the name is not known.
@@ -99,7 +109,7 @@ fn unknown_encoding() -> Response {
 
 async fn take(desk: &Arc<Desk>, call: &Call, body: Body) -> Result<Bytes, Failure> {
     desk.shared.room.enter().map_err(Failure::Refused)?;
-    let place = Place { desk, sender: &call.principal };
+    let place = Place { desk, sender: &call.sender };
     let raw = message(gather(place, body, 0).await?, call.packing)?;
     let _trial = desk.shared.room.trial().map_err(Failure::Refused)?;
     let receiver = Receiver::OtlpGrpc;

@@ -76,9 +76,7 @@ async fn telemetry(State(desk): State<Arc<Desk>>, request: Request) -> Response 
 async fn write(State(desk): State<Arc<Desk>>, request: Request) -> Response {
     match remote_write::version(request.headers()) {
         Ok(version) => take(desk, Endpoint::RemoteWrite(version), request).await,
-        Err(failure) => {
-            failure.http(Endpoint::RemoteWrite(Version::V1), "", desk.shared.clock.now())
-        }
+        Err(failure) => failed(&desk, &failure, Endpoint::RemoteWrite(Version::V1), ""),
     }
 }
 
@@ -122,7 +120,7 @@ async fn otlp(desk: Arc<Desk>, signal: OtlpSignal, request: Request) -> Response
         Err(failure) => {
             let (encoding, receiver) = (Encoding::Json, Receiver::OtlpHttp);
             let endpoint = Endpoint::Otlp { signal, encoding, receiver };
-            failure.http(endpoint, "", desk.shared.clock.now())
+            failed(&desk, &failure, endpoint, "")
         }
     }
 }
@@ -153,8 +151,14 @@ async fn take(desk: Arc<Desk>, endpoint: Endpoint, request: Request) -> Response
         text(&parts.headers, "x-amz-firehose-request-id").unwrap_or_default().to_owned();
     match delivered(&desk, endpoint, &parts, body).await {
         Ok(delivered) => success(&desk, endpoint, delivered),
-        Err(failure) => failure.http(endpoint, &header_id, desk.shared.clock.now()),
+        Err(failure) => failed(&desk, &failure, endpoint, &header_id),
     }
+}
+
+/// The answer to a delivery that did not succeed; it is counted.
+fn failed(desk: &Desk, failure: &Failure, endpoint: Endpoint, request_id: &str) -> Response {
+    desk.shared.errors.count(failure.code());
+    failure.http(endpoint, request_id, desk.shared.clock.now())
 }
 
 /// What an answer of success tells.
@@ -174,8 +178,10 @@ async fn delivered(
     let (headers, now) = (&parts.headers, desk.shared.clock.now());
     let access = desk.shared.access.load_full();
     let claim = match access.claim(endpoint, parts, now) {
-        Some(claim) => claim,
-        None => access.pushed(endpoint, headers, now).await.ok_or(Failure::Unauthorized)?,
+        Err(Failure::Unauthorized) => {
+            access.pushed(endpoint, headers, now).await.ok_or(Failure::Unauthorized)?
+        }
+        other => other?,
     };
     let unsaid = match endpoint {
         // Remote write 1.0 has one encoding, and senders of old do not name it.
@@ -183,11 +189,14 @@ async fn delivered(
         _ => Packing::Plain,
     };
     desk.shared.room.enter().map_err(Failure::Refused)?;
-    let sender = claim.sender();
+    let sender = claim.sender(&parts.extensions);
     let place = body::Place { desk, sender: &sender };
     let raw = body::read(place, headers, body, unsaid).await?;
     let signed_id = claim.id();
     let principal = access.prove(claim, &raw.bytes).ok_or(Failure::Unauthorized)?;
+    let sender = principal.sender(&parts.extensions);
+    let place = body::Place { desk, sender: &sender };
+    let raw = raw.proven(place)?;
     let _trial = desk.shared.room.trial().map_err(Failure::Refused)?;
     let receiver = endpoint.receiver();
     let held = desk.booked(receiver, &raw.bytes, raw.unpack(place).await).await?;

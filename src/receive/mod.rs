@@ -14,6 +14,7 @@ mod decode;
 mod grpc;
 mod http;
 pub mod pubsub_oidc;
+pub mod reach;
 mod remote_write;
 pub mod room;
 pub mod signature;
@@ -35,6 +36,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::clock::Clock;
 use crate::listen::origin::{Hosts, is_foreign};
+use crate::listen::tally::Tally;
 use crate::listen::{BindError, Door, Listening};
 use crate::normalize;
 use crate::signal::{Batch, Fnv128, Receiver, SecretHash, Text};
@@ -42,6 +44,7 @@ use admission::Admission;
 use answer::Failure;
 use credential::Principal;
 use pubsub_oidc::PubsubOidc;
+use reach::Reach;
 use room::Room;
 use signature::Signer;
 
@@ -57,7 +60,8 @@ pub struct Config {
 /// Whom to let in; swapped at a reload, so that tokens and secrets change without a restart.
 #[derive(Clone, Debug, Default)]
 pub struct Access {
-    /// Tokens that may ingest. Of two that are alive, either lets in.
+    /// All tokens, those that may not deliver too, so that they are told so. Of two that are alive, either
+    /// lets in.
     pub tokens: Vec<Token>,
     /// Secrets that sign what their owners send.
     pub signers: Vec<Signer>,
@@ -76,6 +80,7 @@ pub struct Access {
 pub struct Token {
     pub name: String,
     pub hash: SecretHash,
+    pub reach: Reach,
 }
 
 /// Bounds of what one client can make us hold. `Default` has the reasons.
@@ -147,6 +152,8 @@ pub struct Shared {
     pub accepted: mpsc::Sender<Delivery>,
     /// What the engine's memory still takes.
     pub room: Arc<Room>,
+    /// Deliveries that were answered with an error, by its code (one of [`CODES`]).
+    pub errors: Arc<Tally>,
 }
 
 /// What every request handler works with.
@@ -199,11 +206,26 @@ impl Receivers {
     }
 }
 
+/// Why deliveries are answered with an error.
+pub const CODES: [&str; 10] = [
+    "unauthorized",
+    "forbidden",
+    "cross_origin",
+    "content_type",
+    "content_encoding",
+    "too_large",
+    "too_slow",
+    "broken",
+    "undecodable",
+    "refused",
+];
+
 /// No page delivers: a browser may send plain text anywhere without asking, also where no token is needed.
 async fn refuse_foreign(State(desk): State<Arc<Desk>>, request: Request, next: Next) -> Response {
     if is_foreign(&request, &desk.shared.access.load().hosts) {
-        let message = "a delivery from another site's page is refused";
-        return http::plain(StatusCode::FORBIDDEN, "cross_origin", message);
+        let (code, message) = ("cross_origin", "a delivery from another site's page is refused");
+        desk.shared.errors.count(code);
+        return http::plain(StatusCode::FORBIDDEN, code, message);
     }
     next.run(request).await
 }

@@ -1,6 +1,9 @@
 //! Tests of the answers, over real sockets on loopback.
 
 mod grpc;
+mod half_sent;
+mod reach;
+mod signed;
 
 use std::io::Write as _;
 use std::sync::{Arc, Mutex};
@@ -15,11 +18,13 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
+use super::reach::{Reach, named};
 use super::room::Room;
 use super::signature::{Scheme, Signer};
 use super::{Access, Config, Delivery, Limits, Receivers, Refusal, Shared, Token, Weight};
 use crate::clock::Clock;
 use crate::listen::Door;
+use crate::listen::tally::Tally;
 use crate::normalize;
 use crate::signal::{Batch, Receiver, SecretHash};
 
@@ -29,15 +34,20 @@ struct Desk {
     batches: Arc<Mutex<Vec<Batch>>>,
     /// Of deliveries that nobody has applied yet; None: all are, at once.
     waiting: Arc<Mutex<Option<Vec<Weight>>>>,
+    errors: Arc<Tally>,
 }
 
 async fn desk(fate: Result<(), Refusal>, tokens: &[&str], limits: Limits) -> Desk {
-    let token = |text: &&str| Token { name: (*text).to_owned(), hash: SecretHash::of(text) };
+    let token = |text: &&str| token(text, Reach::All);
     desk_with(fate, limits, |access| {
         access.tokens = tokens.iter().map(token).collect();
         access.required = !tokens.is_empty();
     })
     .await
+}
+
+fn token(text: &str, reach: Reach) -> Token {
+    Token { name: format!("the {text}"), hash: SecretHash::of(text), reach }
 }
 
 async fn desk_with(
@@ -59,6 +69,7 @@ async fn desk_with(
             let _ = answer.send(fate);
         }
     });
+    let errors = Arc::new(Tally::new(&super::CODES));
     let any = "127.0.0.1:0".parse().expect("an address");
     let mut access = Access::default();
     change(&mut access);
@@ -69,8 +80,10 @@ async fn desk_with(
         clock: Clock::wall(),
         accepted,
         room: Arc::new(Room::new(u64::MAX)),
+        errors: Arc::clone(&errors),
     };
-    Desk { receivers: Receivers::bind(config, shared).await.expect("free ports"), batches, waiting }
+    let receivers = Receivers::bind(config, shared).await.expect("free ports");
+    Desk { receivers, batches, waiting, errors }
 }
 
 fn client() -> reqwest::Client {
@@ -480,82 +493,6 @@ async fn remote_write_is_answered_by_its_specification() {
     let batches = desk.batches.lock().expect("not poisoned");
     let good: usize = batches.iter().map(|batch| batch.signals.len()).sum();
     assert_eq!(good, 2, "what is good in a request with bad samples is stored");
-}
-
-#[tokio::test]
-async fn a_signed_body_needs_no_token_and_its_id_names_the_delivery() {
-    let signer = Signer::try_new("shop", Scheme::StandardWebhooks, "whsec_c2VjcmV0");
-    let desk = desk_with(Ok(()), Limits::default(), |access| {
-        access.signers = vec![signer.expect("a secret")];
-        access.required = true;
-    })
-    .await;
-    let now = Clock::wall().now().as_secs();
-    let body = r#"{"message":"a","level":"INFO"}"#;
-    let sign = |id: &str, body: &str| {
-        let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, b"secret");
-        let tag = ring::hmac::sign(&key, format!("{id}.{now}.{body}").as_bytes());
-        base64::Engine::encode(&base64::engine::general_purpose::STANDARD, tag)
-    };
-    let request = |path: &str, id: &str, signature: &str| {
-        format!(
-            "{path} | webhook-id: {id} | webhook-timestamp: {now} | webhook-signature: v1,{signature} | {body}"
-        )
-    };
-    let good = sign("1", body);
-    let cases = [
-        request("/ingest/json", "1", &good),
-        request("/ingest/json", "1", &good),
-        request("/ingest/json", "2", &good),
-        request("/ingest/json", "1", &sign("1", "{}")),
-        // Not a scheme of this path.
-        request("/ingest/aws/telemetry", "1", &good),
-        format!("/ingest/json | {body}"),
-    ];
-    let cases: Vec<&str> = cases.iter().map(String::as_str).collect();
-    check(&desk, &cases, expect![[r#"
-        200 {"accepted":1,"errors":[],"rejected":0}
-        200 {"accepted":1,"errors":[],"rejected":0}
-        401 {"error":{"code":"unauthorized","message":"no known credential: send `Authorization: Bearer TOKEN`"}}
-        401 {"error":{"code":"unauthorized","message":"no known credential: send `Authorization: Bearer TOKEN`"}}
-        401 {"error":{"code":"unauthorized","message":"no known credential: send `Authorization: Bearer TOKEN`"}}
-        401 {"error":{"code":"unauthorized","message":"no known credential: send `Authorization: Bearer TOKEN`"}}
-    "#]]).await;
-    let batches = desk.batches.lock().expect("not poisoned");
-    let ids: Vec<Option<u128>> = batches.iter().map(|batch| batch.declared_id).collect();
-    assert!(matches!(ids[..], [Some(first), Some(second)] if first == second), "{ids:?}");
-}
-
-#[tokio::test]
-async fn a_drain_proves_itself_by_signature_and_we_by_its_code() {
-    let drain = Signer::try_new("drain", Scheme::Vercel, "s3cret").expect("a secret");
-    let desk = desk_with(Ok(()), Limits::default(), |access| {
-        access.signers = vec![drain.with_verify("c0de").expect("a code")];
-        access.required = true;
-    })
-    .await;
-    let body =
-        r#"[{"id":"1","timestamp":1573817187330,"source":"build","level":"info","message":"a"}]"#;
-    let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, b"s3cret");
-    let tag = ring::hmac::sign(&key, body.as_bytes());
-    let hex: String = tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-    let signed = format!("/ingest/vercel | x-vercel-signature: {hex} | {body}");
-    let forged = format!("/ingest/vercel | x-vercel-signature: {hex} | []");
-    let unsigned = format!("/ingest/vercel | {body}");
-    check(&desk, &[&signed, &forged, &unsigned], expect![[r#"
-        200 {"accepted":1,"errors":[],"rejected":0}
-        401 {"error":{"code":"unauthorized","message":"no known credential: send `Authorization: Bearer TOKEN`"}}
-        401 {"error":{"code":"unauthorized","message":"no known credential: send `Authorization: Bearer TOKEN`"}}
-    "#]]).await;
-    assert_eq!(took(&desk), [Receiver::Vercel]);
-    let url = format!("http://{}/ingest/vercel", desk.receivers.ingest());
-    for answer in [client().get(&url).send().await, client().post(&url).send().await] {
-        let answer = answer.expect("an answer");
-        let code = answer.headers().get("x-vercel-verify").and_then(|code| code.to_str().ok());
-        assert_eq!(code, Some("c0de"), "{}", answer.status());
-    }
-    let other = Signer::try_new("shop", Scheme::StandardWebhooks, "c2VjcmV0").expect("a secret");
-    assert!(other.with_verify("c0de").is_err());
 }
 
 #[tokio::test]

@@ -33,6 +33,29 @@ pub enum Receiver {
     File,
 }
 
+impl Receiver {
+    /// Its name in the ledger, in metrics and in the configuration.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::OtlpGrpc => "otlp_grpc",
+            Self::OtlpHttp => "otlp_http",
+            Self::Json => "json",
+            Self::Firehose => "firehose",
+            Self::Telemetry => "telemetry",
+            Self::Pubsub => "pubsub",
+            Self::Eventhub => "eventhub",
+            Self::RemoteWrite => "remote_write",
+            Self::Scrape => "scrape",
+            Self::Xray => "xray",
+            Self::Cloudflare => "cloudflare",
+            Self::Vercel => "vercel",
+            Self::Sqs => "sqs",
+            Self::Cloudwatch => "cloudwatch",
+            Self::File => "file",
+        }
+    }
+}
+
 /// One delivery after normalizing and redacting: what the journal stores.
 ///
 /// `signals.len() + rejected + filtered` is the number of signals received in it.

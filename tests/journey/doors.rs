@@ -17,6 +17,7 @@ auth:
     - {name: agent, token_file: token, scope: [ingest]}
     - {name: agent, token_file: next-token, scope: [ingest]}
     - {name: admin, token: adm1n, scope: [write]}
+    - {name: stream, token: str3am, scope: [ingest], receivers: [firehose]}
 ";
 
 /// An authority whose certificates lie in `dir`; gives it and what a client shows, in PEM.
@@ -91,13 +92,18 @@ async fn tokens_and_certificates_let_in_and_change_while_it_runs() {
     assert_eq!(statuses(&pipeline, &nobody, None).await, [401, 401, 401]);
     assert_eq!(statuses(&pipeline, &nobody, Some("first")).await, [200, 401, 401]);
     assert_eq!(statuses(&pipeline, &nobody, Some("second")).await, [200, 401, 401]);
+    assert_eq!(statuses(&pipeline, &nobody, Some("str3am")).await, [403, 401, 401]);
+    let firehose = format!("https://{}/ingest/aws/firehose", pipeline.addresses().ingest);
+    let delivery = r#"{"requestId":"1","timestamp":1,"records":[]}"#;
+    let asked = nobody.post(&firehose).header("x-amz-firehose-access-key", "str3am").body(delivery);
+    assert_eq!(asked.send().await.expect("an answer").status(), 200);
     let certified = client(&authority, Some(&pair));
     assert_eq!(statuses(&pipeline, &certified, None).await, [200, 200, 401]);
     let healthy = format!("https://{}/-/ready", pipeline.addresses().web);
     assert_eq!(nobody.get(healthy).send().await.expect("an answer").status(), 200);
 
     write("token", "third\n");
-    assert_eq!(statuses(&pipeline, &nobody, Some("adm1n")).await, [401, 200, 200]);
+    assert_eq!(statuses(&pipeline, &nobody, Some("adm1n")).await, [403, 200, 200]);
     assert_eq!(statuses(&pipeline, &nobody, Some("first")).await, [401, 401, 401]);
     assert_eq!(statuses(&pipeline, &nobody, Some("third")).await, [200, 401, 401]);
 

@@ -33,7 +33,7 @@ const RUNS: u64 = 40;
 
 type Files = BTreeMap<String, Vec<u8>>;
 
-fn config(dir: &Path) -> Config {
+pub(super) fn config(dir: &Path) -> Config {
     Config::load(None, &[format!("data_dir={}", dir.display())]).unwrap()
 }
 
@@ -56,7 +56,7 @@ fn batch(n: usize) -> Entry {
 }
 
 /// Writes a log as the daemon does, its clock moved by hand, and gives the journal's files.
-fn written(dir: &Path) -> Files {
+pub(super) fn written(dir: &Path) -> Files {
     let config = config(dir);
     let (archive, _) = recover::archive(dir, &config.archive).unwrap();
     let state = recover::state(&config, archive);

@@ -1,0 +1,141 @@
+//! Every trouble, raised by what it tells of.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::sync_channel;
+
+use super::super::recover;
+use super::super::start::{few, ours_alone};
+use super::super::troubles::{Kind, StepWatch, Troubles};
+use super::super::verify::{Loss, Repair, repair};
+use super::at;
+use super::corruption::{config, written};
+use crate::clock::Clock;
+use crate::internal_telemetry::Metrics;
+use crate::journal::Health;
+
+/// What a start tells of a data directory.
+fn told(dir: &Path) -> Vec<Kind> {
+    let config = config(dir);
+    let (archive, lost) = recover::archive(dir, &config.archive).unwrap();
+    let state = recover::state(&config, archive);
+    let (records, _applied) = sync_channel(64);
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let clock = Clock::wall();
+    let back = runtime.block_on(recover::recover(&config, &clock, &state, records)).unwrap();
+    back.log.close();
+    lost.iter().chain(&back.troubles).map(|trouble| trouble.kind).collect()
+}
+
+/// The last file of the journal with this ending.
+fn last(dir: &Path, ending: &str) -> PathBuf {
+    let files = std::fs::read_dir(dir.join("journal")).unwrap().map(|one| one.unwrap().path());
+    files.filter(|path| path.to_string_lossy().ends_with(ending)).max().unwrap()
+}
+
+fn change(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
+    let mut bytes = std::fs::read(path).unwrap();
+    change(&mut bytes);
+    std::fs::write(path, bytes).unwrap();
+}
+
+/// How many of a file's bytes are more than the zeros that it was made with.
+fn length(bytes: &[u8]) -> usize {
+    bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)
+}
+
+#[test]
+fn a_start_tells_what_it_found_wrong_with_the_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path();
+    written(dir);
+    assert_eq!(told(dir), []);
+
+    change(&last(dir, ".snapshot"), |bytes| bytes[100] ^= 1);
+    assert_eq!(told(dir), [Kind::DamagedSnapshot]);
+
+    std::fs::remove_file(last(dir, ".snapshot")).unwrap();
+    // As a power cut leaves it that took the mark as well.
+    std::fs::remove_file(dir.join("journal/mark")).unwrap();
+    change(&last(dir, ".journal"), |bytes| {
+        let end = length(bytes);
+        bytes[end - 4..end].fill(0);
+    });
+    assert_eq!(told(dir), [Kind::TornTail]);
+
+    std::fs::write(dir.join("skipped"), "7\n").unwrap();
+    assert_eq!(told(dir), [Kind::RecordSkipped]);
+    std::fs::remove_file(dir.join("skipped")).unwrap();
+
+    change(&last(dir, ".journal"), |bytes| {
+        let middle = length(bytes) / 2;
+        bytes[middle] ^= 1;
+    });
+    assert!(matches!(repair(dir, Loss::Accepted), Ok(Repair::Done(_))));
+    assert_eq!(told(dir), [Kind::JournalDamaged]);
+    assert_eq!(told(dir), [Kind::JournalDamaged], "as long as the damaged files are there");
+    std::fs::remove_dir_all(dir.join("journal.damaged")).unwrap();
+    assert_eq!(told(dir), []);
+}
+
+#[test]
+fn an_archive_that_cannot_be_read_is_lost_and_the_start_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("archive"), "no folder").unwrap();
+    assert_eq!(told(folder.path()), [Kind::ArchiveLost]);
+    assert_eq!(std::fs::read(folder.path().join("archive.damaged")).unwrap(), b"no folder");
+    assert_eq!(told(folder.path()), []);
+}
+
+#[test]
+fn a_clock_that_is_set_is_told_of_whichever_way() {
+    let hand = Arc::new(AtomicU64::new(at(0).as_nanos()));
+    let clock = Clock::by_hand(Arc::clone(&hand));
+    let mut steps = StepWatch::new(&clock);
+    let mut set = |second: usize| {
+        hand.store(at(second).as_nanos(), Ordering::Relaxed);
+        steps.look(&clock).map(|step| step.kind)
+    };
+    assert_eq!(
+        [set(0), set(3600), set(3600), set(60)],
+        [None, Some(Kind::ClockStep), None, Some(Kind::ClockStep)]
+    );
+}
+
+#[test]
+fn the_journal_is_told_of_once_it_gets_worse() {
+    let metrics = Arc::new(Metrics::try_new().unwrap());
+    let troubles = Troubles::new(Arc::clone(&metrics));
+    let seen = |is_disk_full, snapshots_failed| {
+        let before = troubles.findings().len();
+        troubles.see(Health { is_disk_full, snapshots_failed, ..Health::default() }, at(0));
+        troubles.findings().split_off(before).iter().map(|found| found.kind).collect::<Vec<_>>()
+    };
+    let (full, fails) = (Kind::DiskFull.as_str(), Kind::SnapshotsFail.as_str());
+    assert!(seen(false, 0).is_empty());
+    assert_eq!(seen(true, 0), [full]);
+    assert!(seen(true, 0).is_empty(), "said once");
+    assert_eq!(seen(true, 1), [fails]);
+    assert!(seen(false, 1).is_empty());
+    assert_eq!(seen(true, 2), [full, fails]);
+    let counted = metrics.gather();
+    let of = |name: &str| counted.iter().filter(|family| family.name() == name).count();
+    assert_eq!(of("throughline_self_pipeline_troubles_total"), 1);
+}
+
+#[test]
+fn what_a_start_goes_on_from_is_told() {
+    assert_eq!(few(1024).map(|trouble| trouble.kind), Some(Kind::FewDescriptors));
+    assert_eq!(few(1 << 20).map(|trouble| trouble.kind), None);
+    // A folder that everybody may read and nobody may change.
+    let told = ours_alone(Path::new("/proc/self")).map(|trouble| trouble.kind);
+    assert_eq!(told, Some(Kind::OpenDataDir));
+    let folder = tempfile::tempdir().unwrap();
+    let open = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(folder.path(), open).unwrap();
+    assert!(ours_alone(folder.path()).is_none(), "it is closed, and nothing is to be told");
+    let mode = std::fs::metadata(folder.path()).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o700);
+}
