@@ -6,7 +6,7 @@ use serde_saphyr::Spanned;
 
 use super::check::DATA_DIR;
 use super::check::Reader;
-use super::raw::{RawAws, RawConfig, RawFiles, RawRelabel, RawScrape};
+use super::raw::{List, RawAws, RawConfig, RawFiles, RawRelabel, RawScrape};
 use crate::collect::Config;
 use crate::collect::aws::Poller;
 use crate::collect::aws::config as aws;
@@ -202,7 +202,7 @@ impl Reader<'_> {
             );
             addresses.extend(told);
         }
-        if raw.value.targets.as_ref().is_none_or(Vec::is_empty) {
+        if raw.value.targets.as_ref().is_none_or(List::is_empty) {
             self.error(raw, "`targets` names nobody; write host:port");
         }
         addresses.sort();

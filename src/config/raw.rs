@@ -1,6 +1,9 @@
 //! The configuration exactly as written: every key optional, unknown keys refused.
 
+use std::fmt;
+
 use serde::Deserialize;
+use serde::de::{self, SeqAccess, Visitor};
 use serde_saphyr::Spanned;
 
 use crate::signal::{Diagnostic, masked};
@@ -16,7 +19,85 @@ impl<'de> Deserialize<'de> for Scalar {
 }
 
 pub(super) type Value = Option<Spanned<Scalar>>;
-pub(super) type Values = Option<Vec<Spanned<Scalar>>>;
+pub(super) type Values = Option<List>;
+
+/// A list of scalars; one alone is a list of one.
+#[derive(Clone, Debug, Default)]
+pub(super) struct List(Vec<Spanned<Scalar>>);
+
+impl List {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl<'a> IntoIterator for &'a List {
+    type Item = &'a Spanned<Scalar>;
+    type IntoIter = std::slice::Iter<'a, Spanned<Scalar>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.iter()
+    }
+}
+
+impl<'de> Deserialize<'de> for List {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        let Spanned { value, referenced, defined } = Spanned::<OneOrMany>::deserialize(d)?;
+        Ok(Self(match value {
+            OneOrMany::One(text) => vec![Spanned { value: Scalar(text), referenced, defined }],
+            OneOrMany::Many(list) => list,
+        }))
+    }
+}
+
+enum OneOrMany {
+    One(String),
+    Many(Vec<Spanned<Scalar>>),
+}
+
+impl<'de> Deserialize<'de> for OneOrMany {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        d.deserialize_any(OneOrManyVisitor)
+    }
+}
+
+struct OneOrManyVisitor;
+
+impl<'de> Visitor<'de> for OneOrManyVisitor {
+    type Value = OneOrMany;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a name or a list of names: `[a, b]`")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<OneOrMany, E> {
+        Ok(OneOrMany::One(text.to_owned()))
+    }
+
+    fn visit_bool<E: de::Error>(self, truth: bool) -> Result<OneOrMany, E> {
+        Ok(OneOrMany::One(truth.to_string()))
+    }
+
+    fn visit_i64<E: de::Error>(self, n: i64) -> Result<OneOrMany, E> {
+        Ok(OneOrMany::One(n.to_string()))
+    }
+
+    fn visit_u64<E: de::Error>(self, n: u64) -> Result<OneOrMany, E> {
+        Ok(OneOrMany::One(n.to_string()))
+    }
+
+    fn visit_f64<E: de::Error>(self, x: f64) -> Result<OneOrMany, E> {
+        Ok(OneOrMany::One(x.to_string()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<OneOrMany, A::Error> {
+        let mut list = Vec::new();
+        while let Some(one) = seq.next_element()? {
+            list.push(one);
+        }
+        Ok(OneOrMany::Many(list))
+    }
+}
 
 /// Lays an override over what was written.
 pub(super) trait Merge {
@@ -178,7 +259,7 @@ section!(RawScrape {
     timeout: Value,
     scheme: Value,
     path: Value,
-    params: Option<std::collections::BTreeMap<String, Vec<Spanned<Scalar>>>>,
+    params: Option<std::collections::BTreeMap<String, List>>,
     token: Value,
     token_file: Value,
     labels: Option<std::collections::BTreeMap<String, Spanned<Scalar>>>,

@@ -162,15 +162,36 @@ fn links_lead_to_where_others_find_us() {
 }
 
 #[test]
+fn one_name_is_a_list_of_one() {
+    let of = |text: &str, sets: &[&str]| format!("{:?}", load(text, sets).expect("it loads"));
+    for (one, list) in [
+        ("fields: {correlation_id: order_id}", "fields: {correlation_id: [order_id]}"),
+        ("redact: {drop: 7}", "redact: {drop: ['7']}"),
+        ("redact: {drop: true}", "redact: {drop: ['true']}"),
+        ("rules: {files: secret}", "rules: {files: [secret]}"),
+        (
+            "scrape: [{job: a, targets: 'h:1', params: {family: x}}]",
+            "scrape: [{job: a, targets: ['h:1'], params: {family: [x]}}]",
+        ),
+    ] {
+        assert_eq!(of(one, &[]), of(list, &[]), "{one}");
+    }
+    let set = of("", &["fields.correlation_id=order_id"]);
+    assert_eq!(set, of("fields: {correlation_id: [order_id]}", &[]));
+    check_errors("fields: {correlation_id: {a: b}}\n", &[], expect![[r""]]);
+    check_errors("rules: {query_offset: soon}\nredact: {hash: user}\n", &[], expect![[r""]]);
+}
+
+#[test]
 fn errors_show_no_secret() {
     check_errors(
         "auth: {tokens: [{name: a, token: hunter2, scope: [all]}]}\nmemory_max: '${file:secret}'\nscrape: [{job: a, targets: ['${file:secret}'], relabel: [{regex: '(${file:secret}'}]}]\nredact:\n  hash_key: hunter2\n  hash: 5: 6\n",
         &[],
-        expect![[r"
-            dir/c.yaml:6:9: expected sequence start
+        expect![[r#"
+            dir/c.yaml:6:10: mapping values are not allowed in this context
                   hash: 5: 6
-                        ^
-        "]],
+                         ^
+        "#]],
     );
     check_errors(
         "auth: {tokens: [{name: a, token: hunter2, scope: [all]}]}\nmemory_max: '${file:secret}'\nscrape: [{job: a, targets: ['${file:secret}'], relabel: [{regex: '(${file:secret}'}]}]\n",

@@ -1,8 +1,9 @@
 //! Carriers: the headers, attributes and objects in which tracers pass a trace on.
 //!
 //! A JSON object in, the position in a trace that it carries out. Names are read in any case. Where
-//! several tracers wrote, the one whose ids are those of the sender's own spans comes first: W3C, B3,
-//! Datadog, Google Cloud, then X-Ray, which a platform adds by itself.
+//! several tracers wrote, the one whose ids are those of the sender's own spans comes first: W3C (under the
+//! name of Google's client libraries too), B3, Datadog, Google Cloud, then X-Ray, which a platform adds by
+//! itself.
 
 use std::borrow::Cow;
 
@@ -25,6 +26,8 @@ pub(crate) const PAYLOAD_BYTES_MAX: usize = 256 * 1024;
 #[derive(Debug, Default)]
 struct Written<'a> {
     traceparent: Option<Cow<'a, str>>,
+    /// The same, from the client libraries of Pub/Sub.
+    googclient: Option<Cow<'a, str>>,
     b3: Option<Cow<'a, str>>,
     b3_trace: Option<Cow<'a, str>>,
     b3_span: Option<Cow<'a, str>>,
@@ -43,6 +46,7 @@ impl<'a> Written<'a> {
         for (name, value) in carrier.iter().take(FIELDS_MAX) {
             let slot = match name.to_ascii_lowercase().as_str() {
                 "traceparent" => &mut written.traceparent,
+                "googclient_traceparent" => &mut written.googclient,
                 "b3" => &mut written.b3,
                 "x-b3-traceid" => &mut written.b3_trace,
                 "x-b3-spanid" => &mut written.b3_span,
@@ -50,7 +54,9 @@ impl<'a> Written<'a> {
                 "x-datadog-parent-id" => &mut written.datadog_parent,
                 "x-datadog-tags" => &mut written.datadog_tags,
                 "x-cloud-trace-context" => &mut written.google,
-                "x-amzn-trace-id" | "awstraceheader" | "traceheader" => &mut written.xray,
+                "x-amzn-trace-id" | "awstraceheader" | "traceheader" | "trace-header" => {
+                    &mut written.xray
+                }
                 "_datadog" => {
                     written.datadog = Some(value);
                     continue;
@@ -76,6 +82,7 @@ impl<'a> Written<'a> {
             header.as_deref().and_then(read)
         };
         by(&self.traceparent, traceparent)
+            .or_else(|| by(&self.googclient, traceparent))
             .or_else(|| by(&self.b3, b3))
             .or_else(b3_pair)
             .or_else(ids)
@@ -172,6 +179,7 @@ mod tests {
         check(
             &[
                 json!({"TraceParent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}),
+                json!({"googclient_traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}),
                 json!({"X-Amzn-Trace-Id": "Root=1-67891233-abcdef012345678912345678;Parent=463ac35c9f6413ad"}),
                 json!({"AWSTraceHeader": "Root=1-67891233-abcdef012345678912345678"}),
                 json!({"b3": "80f198ee56343ba864fe8b2a57d3eff7-e457b5a2e4d86bd1-1"}),
@@ -185,6 +193,7 @@ mod tests {
                 json!({"host": "shop.example", "_datadog": 7}),
             ],
             &expect![[r#"
+                0af7651916cd43dd8448eb211c80319c/b7ad6b7169203331
                 0af7651916cd43dd8448eb211c80319c/b7ad6b7169203331
                 67891233abcdef012345678912345678/463ac35c9f6413ad
                 67891233abcdef012345678912345678

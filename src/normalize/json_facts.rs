@@ -9,15 +9,16 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::aws_events::{self, EventFacts};
 use super::aws_messages::read_count;
 use super::aws_names::{function_arn, resource_name};
 use super::config::Fields;
 use super::event_time;
 use super::gather::Speaker;
-use super::json_fields::{Object, Reader, count, id, millis, text, truth};
+use super::json_fields::{Reader, count, id, millis, text, truth};
 use super::logged_trace::trace_context;
+use super::send_answers;
 use super::shorten::shorten;
+use super::trigger_events::{self, EventFacts};
 use crate::signal::{
     ErrorFact, ErrorKind, Facts, MessageRef, Severity, SpanId, Text, TraceContext, TraceId, Via,
     Workflow,
@@ -26,7 +27,7 @@ use crate::signal::{
 /// Most correlation ids of one record; more than a few are a list of something else.
 const CORRELATION_IDS_MAX: usize = 16;
 /// Most message ids that one record names: the batches of the platforms' send calls hold 10 to 500.
-const MESSAGE_IDS_MAX: usize = 1_000;
+const MESSAGE_IDS_MAX: usize = send_answers::MESSAGES_MAX;
 /// Longest error message kept, in bytes.
 const ERROR_BYTES_MAX: usize = 1024;
 
@@ -233,20 +234,24 @@ fn last_line(text: &str) -> String {
 
 fn messages(reader: &mut Reader<'_>, fields: &Fields, facts: &mut Facts) {
     let (via, place) = destination(reader);
-    let mut sent = reader.take_ids(&fields.sent_ids, &SENT, MESSAGE_IDS_MAX);
-    let answered = send_results(reader);
+    let sent = reader.take_ids(&fields.sent_ids, &SENT, MESSAGE_IDS_MAX);
+    let mut answered = send_results(reader, via, place.as_ref());
     let mut received = reader.take_ids(&fields.received_ids, &RECEIVED, MESSAGE_IDS_MAX);
     if !answered.is_empty() {
-        let answered_ids: BTreeSet<&Text> = answered.iter().collect();
+        let answered_ids: BTreeSet<&Text> = answered.iter().map(|message| &message.id).collect();
         received.retain(|id| !answered_ids.contains(id));
+        let told: BTreeSet<&Text> = sent.iter().collect();
+        answered.retain(|message| !told.contains(&message.id));
     }
-    sent.extend(answered);
     // A record that names both sides tells the place of only one of them, and not of which.
-    let one_sided = sent.is_empty() || received.is_empty();
+    let one_sided = (sent.is_empty() && answered.is_empty()) || received.is_empty();
     let place = place.filter(|_| one_sided);
+    if !one_sided {
+        answered.iter_mut().for_each(|message| message.queue = None);
+    }
     let via = if one_sided { via } else { Via::Queue };
     let named = |id: Text| MessageRef { queue: place.clone(), ..MessageRef::new(id, via) };
-    facts.sent = sent.into_iter().map(named).collect();
+    facts.sent = sent.into_iter().map(named).chain(answered).collect();
     facts.received = received.into_iter().map(named).collect();
     if let [only] = facts.received.as_mut_slice() {
         delivery(reader, only);
@@ -270,28 +275,28 @@ fn delivery(reader: &Reader<'_>, message: &mut MessageRef) {
         reader.see(&[], &DEAD).and_then(Value::as_str).and_then(resource_name).map(Text::from);
 }
 
-/// What the send calls of SQS answer: one id beside the body's checksum, or a list of them.
-fn send_results(reader: &Reader<'_>) -> Vec<Text> {
+/// What the answers of send calls name; a place that the record names is theirs.
+fn send_results(reader: &Reader<'_>, via: Via, place: Option<&Text>) -> Vec<MessageRef> {
     let objects = [Some(reader.record()), reader.message()];
-    let of_one = |object: &Object| {
-        object.get("MD5OfMessageBody").and_then(|_| object.get("MessageId")).and_then(id)
-    };
-    let of_batch = |object: &Object| -> Vec<Text> {
-        let done = object.get("Successful").and_then(Value::as_array);
-        done.into_iter().flatten().filter_map(|one| id(one.get("MessageId")?)).collect()
-    };
-    let mut ids: Vec<Text> = objects
-        .into_iter()
-        .flatten()
-        .flat_map(|object| of_one(object).into_iter().chain(of_batch(object)))
-        .collect();
-    ids.truncate(MESSAGE_IDS_MAX);
-    ids
+    let mut sent: Vec<MessageRef> =
+        objects.into_iter().flatten().flat_map(send_answers::read).collect();
+    sent.truncate(MESSAGE_IDS_MAX);
+    for message in sent.iter_mut().filter(|_| place.is_some()) {
+        message.queue = place.cloned();
+        message.via = via;
+    }
+    sent
 }
 
 /// The answer of a batch function that failed for some of its messages.
 fn failures(reader: &Reader<'_>, facts: &mut Facts) {
-    let listed = reader.see(&[], &["batchItemFailures"]).and_then(Value::as_array);
+    const FAILED: [&str; 4] = [
+        "batchItemFailures",
+        "response.batchItemFailures",
+        "result.batchItemFailures",
+        "output.batchItemFailures",
+    ];
+    let listed = reader.see(&[], &FAILED).and_then(Value::as_array);
     let each = listed.into_iter().flatten().take(MESSAGE_IDS_MAX);
     let mut failed: BTreeSet<Text> =
         each.filter_map(|failure| id(failure.get("itemIdentifier")?)).collect();
@@ -338,5 +343,5 @@ fn execution(reader: &Reader<'_>) -> Option<Workflow> {
 /// The trigger event, where the record is one or holds one.
 pub(crate) fn event(reader: &Reader<'_>) -> Option<EventFacts> {
     let objects = [Some(reader.record()), reader.message()];
-    objects.into_iter().flatten().find_map(aws_events::held)
+    objects.into_iter().flatten().find_map(trigger_events::held)
 }

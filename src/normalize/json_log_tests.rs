@@ -113,6 +113,36 @@ fn configured_names_are_looked_up_first_and_paths_reach_in() {
 }
 
 #[test]
+fn the_answer_of_a_send_call_names_what_was_sent() {
+    check(
+        r#"{"message":"sent","response":{"MessageId":"m-1","MD5OfMessageBody":"x","ResponseMetadata":{"RequestId":"r"}}}
+{"message":"put","Entries":[{"EventId":"e-1"}],"FailedEntryCount":0}
+{"message":"told","topic_arn":"arn:aws:sns:eu-west-1:1:news","response":{"MessageId":"n-1","$metadata":{}}}
+{"message":"both","messageId":"m-1","queue":"orders","response":{"MessageId":"m-2","MD5OfMessageBody":"x"},"sentMessageId":"m-2"}
+{"message":"who knows","response":{"MessageId":"m-1"}}
+{"message":"answer","response":{"batchItemFailures":[{"itemIdentifier":"m-7"}]}}"#,
+        &expect![[r#"
+            2026-11-25T10:00:00.000000000Z log sent=(Queue m-1 sent=2026-11-25T10:00:00.000000000Z) body="sent" attributes=response anonymous
+            2026-11-25T10:00:00.000000000Z log sent=(EventBus e-1 sent=2026-11-25T10:00:00.000000000Z) body="put" attributes=Entries,FailedEntryCount anonymous
+            2026-11-25T10:00:00.000000000Z log sent=(Topic n-1 queue=news sent=2026-11-25T10:00:00.000000000Z) body="told" attributes=response,topic_arn anonymous
+            2026-11-25T10:00:00.000000000Z log sent=(Queue m-2 sent=2026-11-25T10:00:00.000000000Z) received=(Queue m-1) body="both" attributes=queue,response anonymous
+            2026-11-25T10:00:00.000000000Z log body="who knows" attributes=response anonymous
+            2026-11-25T10:00:00.000000000Z log received=(Queue m-7 failed) body="answer" attributes=response anonymous
+            6 signals, 0 rejected, 0 filtered"#]],
+    );
+}
+
+#[test]
+fn a_push_that_is_logged_is_a_message_of_its_subscription() {
+    check(
+        r#"{"severity":"INFO","message":{"data":"e30=","messageId":"5187","message_id":"5187","publishTime":"2026-11-25T09:59:58.250Z","attributes":{"googclient_traceparent":"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}},"subscription":"projects/shop/subscriptions/orders"}"#,
+        &expect![[r#"
+            2026-11-25T10:00:00.000000000Z log severity=Info received=(Topic 5187 queue=orders sent=2026-11-25T09:59:58.250000000Z trace=0af7651916cd43dd8448eb211c80319c/b7ad6b7169203331) trigger=Topic body="" attributes=message,subscription anonymous
+            1 signals, 0 rejected, 0 filtered"#]],
+    );
+}
+
+#[test]
 fn sent_and_received_messages_are_named() {
     check(
         r#"{"message":"queued","sent_message_id":"m-1","queue_url":"https://sqs.eu-west-1.amazonaws.com/1/orders","correlation_id":"c-1"}

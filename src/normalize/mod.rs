@@ -23,7 +23,6 @@ pub mod xray;
 
 mod access_log;
 mod app_insights;
-mod aws_events;
 mod aws_messages;
 mod aws_names;
 mod azure_fields;
@@ -34,12 +33,15 @@ mod emf;
 mod event_time;
 mod gather;
 mod gcp_log_entry;
+mod google_messages;
 mod json_facts;
 mod json_fields;
 mod lambda_text;
 mod logged_trace;
 mod metric_stream_otel;
 mod pieces;
+mod send_answers;
+mod trigger_events;
 mod wire;
 
 use crate::signal::Batch;

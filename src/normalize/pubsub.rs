@@ -9,7 +9,8 @@ use serde_json::Value;
 
 use super::cloudwatch_logs::unpack;
 use super::gather::Gather;
-use super::json_fields::{Object, text};
+use super::google_messages::{Envelope, enveloped};
+use super::json_fields::text;
 use super::json_log::{self, Around, Rules};
 use super::pieces::{DEPTH_MAX, is_within_depth};
 use super::redact::Redactor;
@@ -37,11 +38,12 @@ pub fn normalize(
     let speaker =
         Resource { function: origin.function.as_deref().map(Text::from), ..gather.nobody() };
     let value = serde_json::from_slice::<Value>(body).ok();
-    let Some((envelope, message)) = value.as_ref().and_then(enveloped) else {
+    let envelope = value.as_ref().and_then(Value::as_object).and_then(enveloped);
+    let Some(Envelope { push, message, .. }) = envelope else {
         read_content(body, &speaker, rules, &mut gather);
         return Ok(Push { id: None, normalized: gather.finish_readable()? });
     };
-    let subscription = text(envelope, "subscription").unwrap_or_default();
+    let subscription = text(push, "subscription").unwrap_or_default();
     let message_id = text(message, "messageId").or_else(|| text(message, "message_id"));
     let id = message_id.map(|id| format!("{subscription} {id}"));
     match text(message, "data").map(|data| unpack(data, decompressed_max)) {
@@ -50,15 +52,6 @@ pub fn normalize(
         None => gather.reject("the message has no data"),
     }
     Ok(Push { id, normalized: gather.finish()? })
-}
-
-/// The envelope and its message; the envelope may be the data of a CloudEvent.
-fn enveloped(value: &Value) -> Option<(&Object, &Object)> {
-    let outer = value.as_object()?;
-    let envelope = outer.get("data").and_then(Value::as_object).unwrap_or(outer);
-    let message = envelope.get("message")?.as_object()?;
-    let is_message = ["data", "messageId", "message_id", "attributes"];
-    is_message.iter().any(|name| message.contains_key(*name)).then_some((envelope, message))
 }
 
 fn read_content(plain: &[u8], speaker: &Resource, rules: Rules<'_>, gather: &mut Gather) {

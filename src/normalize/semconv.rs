@@ -28,9 +28,9 @@ use crate::signal::{
     TraceContext, Value, Via, Workflow,
 };
 
-use super::aws_events;
 use super::config::Fields;
 use super::shorten::shorten;
+use super::trigger_events;
 use messaging::{Messaging, Side};
 use resource::ResourceId;
 
@@ -126,7 +126,7 @@ pub(crate) fn span(view: &SpanView<'_>, fields: &Fields) -> SpanFacts {
     }
     let mut read = SpanFacts { facts, failed, caller: None };
     seen.messages(view, &mut read);
-    if let Some(event) = aws_events::held_in(&view.attributes.0) {
+    if let Some(event) = trigger_events::held_in(&view.attributes.0) {
         read.caller = event.add_to(&mut read.facts);
     }
     read

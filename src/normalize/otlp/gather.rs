@@ -3,18 +3,19 @@
 //! In: raw records in the body's order, each under its resource. Out: a [`Normalized`] batch. Every
 //! record that comes in is either a signal or a rejection.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::normalize::aws_events;
 use crate::normalize::event_time::{self, FUTURE_MAX};
 use crate::normalize::redact::Redactor;
 use crate::normalize::semconv::{self, LinkView, SpanView, log_fields};
-use crate::normalize::shorten::shorten;
+use crate::normalize::shorten::{HELP_BYTES_MAX, shorten};
+use crate::normalize::trigger_events;
 use crate::normalize::{Config, Normalized, Origin, Rejection, Undecodable};
 use crate::number::u32_from_usize;
 use crate::signal::{
-    Attributes, Batch, Fnv128, LogRecord, MetricPoint, Receiver, Remark, Resource, Severity,
-    Signal, SignalKind, Span, SpanLink, Text, Timestamp, TraceContext, Value, span_identity,
+    Attributes, Batch, Fnv128, LogRecord, MetricMetadata, MetricPoint, Receiver, Remark, Resource,
+    Severity, Signal, SignalKind, Span, SpanLink, Text, Timestamp, TraceContext, Value,
+    span_identity,
 };
 
 use super::RECORDS_MAX;
@@ -41,6 +42,8 @@ pub(super) struct Gather<'c> {
     rejections: Vec<Rejection>,
     /// The time of the newest point of a resource, milliseconds since the epoch.
     newest_points: BTreeMap<u32, Timestamp>,
+    /// Names of metrics that a remark describes.
+    described: BTreeSet<Text>,
     /// Records seen so far: the next one's index.
     n_records: usize,
 }
@@ -55,6 +58,7 @@ impl<'c> Gather<'c> {
             batch: Batch::new(receiver, origin.arrived),
             rejections: Vec::new(),
             newest_points: BTreeMap::new(),
+            described: BTreeSet::new(),
             n_records: 0,
         }
     }
@@ -201,6 +205,14 @@ impl<'c> Gather<'c> {
         }
     }
 
+    /// Describes a metric, once a body. Of two that become one name the first is believed.
+    pub(super) fn describe(&mut self, told: &MetricMetadata) {
+        if self.described.insert(Text::clone(&told.name)) {
+            let help = shorten(&told.help, HELP_BYTES_MAX).into();
+            self.remark(Remark::Metric(MetricMetadata { help, ..told.clone() }));
+        }
+    }
+
     pub(super) fn remark(&mut self, remark: Remark) {
         if self.batch.remarks.len() < RECORDS_MAX {
             self.batch.remarks.push(remark);
@@ -303,8 +315,8 @@ impl<'c> Gather<'c> {
                 facts.function = None;
             }
         }
-        let of_body = || entries.as_deref().and_then(aws_events::held_in);
-        let event = aws_events::held_in(&attributes.0).or_else(of_body);
+        let of_body = || entries.as_deref().and_then(trigger_events::held_in);
+        let event = trigger_events::held_in(&attributes.0).or_else(of_body);
         let caller = event.and_then(|event| event.add_to(&mut facts));
         let caller = caller.filter(|_| facts.invocation_id.is_some());
         let by_word = || Severity::of(&raw.severity_text);

@@ -33,6 +33,7 @@ pub(super) fn metric(
         match key {
             "name" => metric.name = reader.text()?.into_owned(),
             "unit" => metric.unit = reader.text()?.into_owned(),
+            "description" => metric.description = reader.text()?.into_owned(),
             "gauge" => {
                 let points = data(reader, gather, &mut metric, number)?;
                 metric.points = Points::Gauge(points);

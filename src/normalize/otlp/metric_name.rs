@@ -44,6 +44,16 @@ pub(super) fn metric_name(name: &str, unit: &str, kind: NameKind) -> String {
     joined
 }
 
+/// A unit in Prometheus's words: `bytes`, `bytes_per_second`; empty where it says nothing.
+pub(super) fn unit_name(unit: &str) -> String {
+    let (main, per) = unit.split_once('/').unwrap_or((unit, ""));
+    match (unit_word(main.trim()), per_word(per.trim())) {
+        (main, "") => main.to_owned(),
+        ("", per) => format!("per_{per}"),
+        (main, per) => format!("{main}_per_{per}"),
+    }
+}
+
 /// An attribute's key as a label name: what may not stand in one becomes `_`.
 pub(super) fn label_name(key: &str) -> String {
     let mut name = String::with_capacity(key.len());
@@ -143,6 +153,20 @@ mod tests {
             ("é", "s", Gauge, ""),
         ] {
             assert_eq!(metric_name(name, unit, kind), want, "{name} {unit}");
+        }
+    }
+
+    #[test]
+    fn units_are_words() {
+        for (unit, want) in [
+            ("By", "bytes"),
+            ("By/s", "bytes_per_second"),
+            ("{item}/s", "per_second"),
+            ("{item}", ""),
+            ("1", ""),
+            ("", ""),
+        ] {
+            assert_eq!(unit_name(unit), want, "{unit}");
         }
     }
 

@@ -15,13 +15,13 @@ use crate::normalize::Undecodable;
 use crate::normalize::shorten::shorten;
 use crate::number::{f64_from_i64, f64_from_u64};
 use crate::signal::{
-    Attributes, BucketSpan, HistogramPoint, Labels, METRIC_NAME, MetricPoint, MetricValue,
-    STALE_NAN_BITS, SummaryPoint, Temporality, Text, Timestamp, Value,
+    Attributes, BucketSpan, HistogramPoint, Labels, METRIC_NAME, MetricMetadata, MetricPoint,
+    MetricType, MetricValue, STALE_NAN_BITS, SummaryPoint, Temporality, Text, Timestamp, Value,
 };
 
 use super::exemplar;
 use super::gather::{Gather, NAME_BYTES_MAX, TIME_MAX};
-use super::metric_name::{NameKind, label_name, metric_name};
+use super::metric_name::{NameKind, label_name, metric_name, unit_name};
 use super::metrics::{Metric, Point, Points, Read};
 
 /// `DataPointFlags.DATA_POINT_FLAGS_NO_RECORDED_VALUE_MASK`.
@@ -96,8 +96,14 @@ pub(super) fn accept(
         Points::Sum(_) if metric.monotonic => NameKind::MonotonicSum,
         _ => NameKind::Other,
     };
+    let unit = shorten(&metric.unit, NAME_BYTES_MAX);
     let series = Series {
-        name: metric_name(told, shorten(&metric.unit, NAME_BYTES_MAX), kind).into(),
+        about: MetricMetadata {
+            name: metric_name(told, unit, kind).into(),
+            kind: metric_type(&metric),
+            help: metric.description.as_str().into(),
+            unit: unit_name(unit).into(),
+        },
         temporality: temporality(metric.temporality),
         monotonic: metric.monotonic,
         target,
@@ -112,6 +118,17 @@ pub(super) fn accept(
     }
 }
 
+/// As Prometheus calls it: a sum that may fall is a gauge.
+fn metric_type(metric: &Metric) -> MetricType {
+    match &metric.points {
+        Points::Untold => MetricType::Unknown,
+        Points::Sum(_) if metric.monotonic => MetricType::Counter,
+        Points::Gauge(_) | Points::Sum(_) => MetricType::Gauge,
+        Points::Histogram(_) | Points::Exponential(_) => MetricType::Histogram,
+        Points::Summary(_) => MetricType::Summary,
+    }
+}
+
 fn temporality(number: i32) -> Result<Temporality, &'static str> {
     match number {
         1 => Ok(Temporality::Delta),
@@ -123,7 +140,8 @@ fn temporality(number: i32) -> Result<Temporality, &'static str> {
 /// What all points of one metric have in common.
 #[derive(Debug)]
 struct Series<'t> {
-    name: Text,
+    /// Its name is the series'.
+    about: MetricMetadata,
     temporality: Result<Temporality, &'static str>,
     monotonic: bool,
     target: &'t Target,
@@ -152,10 +170,11 @@ impl Series<'_> {
         gather: &mut Gather<'_>,
         convert: impl Fn(&Self, Point<T>, &mut Gather<'_>) -> Read<MetricPoint>,
     ) -> Result<(), Undecodable> {
+        let mut is_told = false;
         for point in points {
             let mut exemplars = Vec::new();
             let read = match point {
-                _ if self.name.is_empty() => Err("the metric has no name".to_owned()),
+                _ if self.about.name.is_empty() => Err("the metric has no name".to_owned()),
                 Ok(mut point) => {
                     exemplars = std::mem::take(&mut point.exemplars);
                     convert(self, point, gather)
@@ -163,12 +182,16 @@ impl Series<'_> {
                 Err(message) => Err(message),
             };
             if let Ok(point) = &read {
+                is_told = true;
                 for told in exemplars {
                     exemplar::accept(&seen_in(point, told.value), told, gather);
                 }
             }
-            let read = read.map_err(|message| format!("{}: {message}", self.name));
+            let read = read.map_err(|message| format!("{}: {message}", self.about.name));
             gather.point(self.target.resource, read)?;
+        }
+        if is_told {
+            gather.describe(&self.about);
         }
         Ok(())
     }
@@ -325,7 +348,7 @@ impl Series<'_> {
         gather.sample_time(Timestamp::from_nanos(stamp.time))?;
         gather.redact(&mut attributes);
         Ok(Place {
-            labels: self.target.labels_of(&self.name, attributes, gather),
+            labels: self.target.labels_of(&self.about.name, attributes, gather),
             time: Timestamp::from_nanos(stamp.time),
             start: (1..=stamp.time)
                 .contains(&stamp.start)

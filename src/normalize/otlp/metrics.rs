@@ -33,6 +33,7 @@ pub(super) struct Point<T> {
 pub(super) struct Metric {
     pub(super) name: String,
     pub(super) unit: String,
+    pub(super) description: String,
     pub(super) points: Points,
     /// The enum's number.
     pub(super) temporality: i32,
@@ -70,7 +71,12 @@ pub(super) fn protobuf(body: &[u8], gather: &mut Gather<'_>) -> Result<(), Undec
 
 fn read_metric(metric: proto::Metric, gather: &mut Gather<'_>) -> Metric {
     use proto::metric::Data;
-    let mut read = Metric { name: metric.name, unit: metric.unit, ..Metric::default() };
+    let mut read = Metric {
+        name: metric.name,
+        unit: metric.unit,
+        description: metric.description,
+        ..Metric::default()
+    };
     read.points = match metric.data {
         None => Points::Untold,
         Some(Data::Gauge(gauge)) => Points::Gauge(numbers(gauge.data_points, gather)),

@@ -13,6 +13,7 @@ use crate::signal::{
 };
 
 use super::super::config::Fields;
+use super::super::send_answers;
 use super::super::shorten::shorten;
 use super::super::trace_header::{traceparent, x_amzn_trace_id};
 use super::{ERROR_BYTES_MAX, push_correlation_id, truth};
@@ -73,6 +74,14 @@ pub(crate) fn read(body: &[(Text, Value)], fields: &Fields, facts: &mut Facts) -
     }
     let failed = facts.error.is_some();
     add_messages(&mut facts.sent, find(&fields.sent_ids, &SENT_IDS));
+    let is_new = |answered: &MessageRef, sent: &[MessageRef]| {
+        sent.iter().all(|message| message.id != answered.id)
+    };
+    for answered in send_answers::read_entries(body) {
+        if is_new(&answered, &facts.sent) {
+            facts.sent.push(answered);
+        }
+    }
     add_messages(&mut facts.received, find(&fields.received_ids, &RECEIVED_IDS));
     for message in &mut facts.received {
         message.failed |= failed;

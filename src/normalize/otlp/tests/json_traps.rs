@@ -245,13 +245,18 @@ fn the_metric_traps_reject_their_points_and_never_the_metric_in_silence() {
         {"name":7,"gauge":{"dataPoints":[{"timeUnixNano":5,"asInt":1}]}},
         {"name":"h","exponential_histogram":{"aggregation_temporality":2,"data_points":[{"time_unix_nano":5,"count":"4","scale":"3","zero_count":"1","positive":{"offset":-2,"bucket_counts":["1","2"]}}]}}
     ]}]}]}"#;
-    expect![[r"
+    expect![[r#"
         a_total @5: sum 3 Cumulative monotonic
         b @5: gauge NaN
         b @5: gauge inf
         c @5: histogram n=3 sum=inf [0.5] [1, 2] Delta
         d @5: histogram n=3 sum=NaN [] [3] Delta
         h @5: exponential n=4 sum=NaN scale=3 zero=1 +-2[1, 2] Cumulative
+        about a_total: Counter "" ""
+        about b: Gauge "" ""
+        about c: Histogram "" ""
+        about d: Histogram "" ""
+        about h: Histogram "" ""
         rejected 3: b: a number expected at byte 376
         rejected 4: b: the point has no value
         rejected 5: b: the point has no time
@@ -261,6 +266,6 @@ fn the_metric_traps_reject_their_points_and_never_the_metric_in_silence() {
         rejected 11: g: an enum's number or name expected at byte 881
         rejected 12: g: an enum's number or name expected at byte 881
         rejected 13: text expected at byte 929
-    "]]
+    "#]]
     .assert_eq(&render(&read_json(json, OtlpSignal::Metrics)));
 }

@@ -35,6 +35,7 @@ fn series_have_prometheus_names_and_the_resource_as_job_and_instance() {
         ),
         &expect![[r#"
             http_server_requests_total{b_c="1;2", http_route="/a", instance="i-1", job="shop/checkout"} @5 since 1: sum 7 Cumulative monotonic
+            about http_server_requests_total: Counter "" ""
             target_info{faas_instance="env-1", instance="i-1", job="shop/checkout"} @0
         "#]],
     );
@@ -46,6 +47,30 @@ fn series_have_prometheus_names_and_the_resource_as_job_and_instance() {
         ),
         &expect![[r#"
             queue_size{instance="env-1"} @5: gauge 1.5
+            about queue_size: Gauge "" ""
+        "#]],
+    );
+}
+
+#[test]
+fn metrics_are_described_under_the_names_of_their_series() {
+    check(
+        "",
+        r#"{"name":"my.gauge","unit":"By","description":"d","gauge":{"dataPoints":[{"timeUnixNano":5,"asInt":1},{"timeUnixNano":6,"asInt":2}]}},
+           {"name":"my_gauge","unit":"By","description":"other","gauge":{"dataPoints":[{"timeUnixNano":7,"asInt":1}]}},
+           {"name":"rise","sum":{"isMonotonic":true,"aggregationTemporality":1,"dataPoints":[{"timeUnixNano":5,"asInt":1}]}},
+           {"name":"level","description":"may fall","sum":{"aggregationTemporality":2,"dataPoints":[{"timeUnixNano":5,"asInt":1}]}},
+           {"name":"bad","description":"no point is good","gauge":{"dataPoints":[{"asInt":1}]}}"#,
+        &expect![[r#"
+            my_gauge_bytes @5: gauge 1
+            my_gauge_bytes @6: gauge 2
+            my_gauge_bytes @7: gauge 1
+            rise_total @5: sum 1 Delta monotonic
+            level @5: sum 1 Cumulative
+            about my_gauge_bytes: Gauge "d" "bytes"
+            about rise_total: Counter "" ""
+            about level: Gauge "may fall" ""
+            rejected 5: bad: the point has no time
         "#]],
     );
 }
@@ -57,11 +82,14 @@ fn a_point_without_a_recorded_value_ends_its_series() {
         r#"{"name":"g","gauge":{"dataPoints":[{"timeUnixNano":5,"flags":1}]}},
            {"name":"s","sum":{"aggregationTemporality":2,"dataPoints":[{"timeUnixNano":5,"flags":1}]}},
            {"name":"h","histogram":{"aggregationTemporality":2,"dataPoints":[{"timeUnixNano":5,"flags":1}]}}"#,
-        &expect![[r"
+        &expect![[r#"
             g @5: stale
             s @5: stale
             h @5: stale
-        "]],
+            about g: Gauge "" ""
+            about s: Gauge "" ""
+            about h: Histogram "" ""
+        "#]],
     );
 }
 
@@ -70,10 +98,11 @@ fn a_summarys_point_is_one_signal_with_its_quantiles() {
     check(
         "",
         r#"{"name":"rpc.duration","unit":"s","summary":{"dataPoints":[{"timeUnixNano":5,"count":"3","sum":1.5,"quantileValues":[{},{"quantile":0.99,"value":0.7},{"quantile":1,"value":0.9}]},{"timeUnixNano":6,"flags":1}]}}"#,
-        &expect![[r"
+        &expect![[r#"
             rpc_duration_seconds @5: summary n=3 sum=1.5 [(0.0, 0.0), (0.99, 0.7), (1.0, 0.9)]
             rpc_duration_seconds @6: summary n=NaN sum=NaN []
-        "]],
+            about rpc_duration_seconds: Summary "" "seconds"
+        "#]],
     );
 }
 
@@ -93,9 +122,11 @@ fn histograms_that_cannot_be_right_are_rejected_point_by_point() {
              {"timeUnixNano":5,"count":3,"scale":2},
              {"timeUnixNano":5,"count":1,"scale":2,"negative":{"offset":2147483647,"bucketCounts":[1]}}]}},
            {"name":"u","histogram":{"dataPoints":[{"timeUnixNano":5,"count":0}]}}"#,
-        &expect![[r"
+        &expect![[r#"
             h @5: histogram n=3 sum=1 [0.5] [1, 2] Cumulative
             e @5: exponential n=3 sum=1 scale=2 zero=1 +-1[1, 1] Delta
+            about h: Histogram "" ""
+            about e: Histogram "" ""
             rejected 1: h: 1 bucket counts do not fit 1 bounds
             rejected 2: h: the count 4 is not the 3 of the buckets
             rejected 3: h: the bounds do not rise
@@ -104,7 +135,7 @@ fn histograms_that_cannot_be_right_are_rejected_point_by_point() {
             rejected 7: e: the count 3 is not the 0 of the buckets
             rejected 8: e: bucket offset 2147483647 is out of range
             rejected 9: u: the aggregation temporality is not told
-        "]],
+        "#]],
     );
 }
 
@@ -142,8 +173,10 @@ fn exemplars_belong_to_the_series_that_people_look_at() {
             c_total @5000000: sum 2 Cumulative monotonic
             exemplar of h_bucket{le="0.25"}: 0102030405060708090a0b0c0d0e0f10 {span_id="0102030405060708", user_id="u1"} 0.25@5
             exemplar of h_bucket{le="+Inf"}: 0102030405060708090a0b0c0d0e0f10 {span_id="0102030405060708"} 7@5
+            about h: Histogram "" ""
             exemplar of c_total: 0102030405060708090a0b0c0d0e0f10 {span_id="0102030405060708", user_id="u1"} 0.25@5
             exemplar of c_total: 0102030405060708090a0b0c0d0e0f10 {span_id="0102030405060708"} 7@5
+            about c_total: Counter "" ""
         "#]],
     );
 }
@@ -166,26 +199,31 @@ fn what_a_resource_says_beside_its_name_is_target_info() {
         &resource.join(","),
         &metrics,
         &expect![[r#"
-        a{instance="i-1", job="checkout"} @7000000: gauge 1
-        b{instance="i-1", job="checkout"} @8000000: gauge 1
-        c{instance="i-1", job="checkout"} @6000000: gauge 1
-        target_info{cloud_region="eu-central-1", deployment_environment_name="prod", instance="i-1", job="checkout"} @8
-    "#]],
+            a{instance="i-1", job="checkout"} @7000000: gauge 1
+            b{instance="i-1", job="checkout"} @8000000: gauge 1
+            c{instance="i-1", job="checkout"} @6000000: gauge 1
+            about a: Gauge "" ""
+            about b: Gauge "" ""
+            about c: Gauge "" ""
+            target_info{cloud_region="eu-central-1", deployment_environment_name="prod", instance="i-1", job="checkout"} @8
+        "#]],
     );
     // It says no more than its name, or has none.
     check(
         &text("service.name", "checkout"),
         &gauge("a", "7000000"),
         &expect![[r#"
-        a{job="checkout"} @7000000: gauge 1
-    "#]],
+            a{job="checkout"} @7000000: gauge 1
+            about a: Gauge "" ""
+        "#]],
     );
     check(
         &text("cloud.region", "eu-central-1"),
         &gauge("a", "7000000"),
-        &expect![[r"
-        a @7000000: gauge 1
-    "]],
+        &expect![[r#"
+            a @7000000: gauge 1
+            about a: Gauge "" ""
+        "#]],
     );
 }
 

@@ -1,4 +1,4 @@
-//! Events as AWS sends them.
+//! Events as platforms send them.
 
 use expect_test::{Expect, expect};
 use serde_json::json;
@@ -270,6 +270,101 @@ fn executions_that_started_each_other_share_an_id() {
             Workflow { execution_id: "first", state: "Pay", retry_count: None }
             correlation first"#]],
     );
+}
+
+#[test]
+fn the_context_of_a_workflow_is_found_where_a_task_gets_it() {
+    let context = json!({"Execution": {"Id": "arn:aws:states:x"}, "State": {"Name": "Pay"}});
+    for event in [
+        context.clone(),
+        json!({"_datadog": context}),
+        json!({"Payload": context}),
+        json!({"Payload": {"_datadog": context}}),
+        json!({"CONTEXT": context, "order": 1}),
+        json!({"order": {"id": 1}, "Context": context}),
+        json!({"payload": {"Context": context.to_string()}}),
+    ] {
+        check(
+            &event,
+            &expect![[r#"
+                Some(Workflow) None
+                Workflow { execution_id: "arn:aws:states:x", state: "Pay", retry_count: None }"#]],
+        );
+    }
+    for event in [
+        json!({"Payload": {"order": context}}),
+        json!({"context": {"Execution": {"Id": "arn:aws:states:x"}}}),
+        json!({"Payload": {"Payload": {"Payload": {"Payload": {"Payload": {"Payload": context}}}}}}),
+    ] {
+        check(&event, &expect!["no event"]);
+    }
+}
+
+#[test]
+fn a_message_tells_of_the_workflow_that_sent_it() {
+    let context = |id: &str| json!({"Execution": {"Id": id}, "State": {"Name": "Approve"}});
+    let task = |id: &str| json!({"TaskToken": "AAA", "Context": context(id)}).to_string();
+    let queued =
+        |id: &str, body: String| json!({"messageId": id, "eventSource": "aws:sqs", "body": body});
+    let notified = json!({"Type": "Notification", "MessageId": "n-1", "Message": task("one")});
+    check(
+        &json!({"Records": [queued("m-1", task("one")), queued("m-2", notified.to_string())]}),
+        &expect![[r#"
+            Some(Queue) None
+            Queue m-1
+            Queue m-2
+            Topic n-1
+            Workflow { execution_id: "one", state: "Approve", retry_count: None }"#]],
+    );
+    // Whose work a batch of several executions is, nobody can say.
+    check(
+        &json!({"Records": [queued("m-1", task("one")), queued("m-2", task("two"))]}),
+        &expect![[r#"
+            Some(Queue) None
+            Queue m-1
+            Queue m-2"#]],
+    );
+    check(
+        &json!({"Records": [{"EventSource": "aws:sns", "Sns": {"MessageId": "n-1", "Message": task("one")}}]}),
+        &expect![[r#"
+            Some(Topic) None
+            Topic n-1
+            Workflow { execution_id: "one", state: "Approve", retry_count: None }"#]],
+    );
+    check(
+        &json!({"id": "e-1", "detail-type": "d", "source": "s", "detail": {"_datadog": context("one")}}),
+        &expect![[r#"
+            Some(EventBus) None
+            EventBus e-1
+            Workflow { execution_id: "one", state: "Approve", retry_count: None }"#]],
+    );
+}
+
+#[test]
+fn pushes_of_pubsub_are_events() {
+    let push = json!({"message": {"data": "e30=", "messageId": "5187", "publishTime": "2026-11-25T10:00:00Z"},
+        "subscription": "projects/shop/subscriptions/orders", "deliveryAttempt": 2});
+    check(
+        &push,
+        &expect![[r#"
+        Some(Topic) None
+        Topic 5187 queue=orders sent=2026-11-25T10:00:00.000000000Z receive_count=2"#]],
+    );
+    let found = |object: Value| {
+        held(object.as_object().unwrap()).map(|told| message_text(&told.received[0]))
+    };
+    let wanted = found(push.clone());
+    assert!(wanted.is_some());
+    assert_eq!(found(json!({"cloudEvent": {"id": "5187", "data": push}})), wanted);
+    assert_eq!(found(json!({"event": push.to_string()})), wanted);
+    let entries = |object: &Value| {
+        let Value::Object(object) = object else { panic!() };
+        let value = |value| crate::normalize::json_fields::attribute(value, 9);
+        object.iter().map(|(key, v)| (Text::from(key.as_str()), value(v))).collect::<Vec<_>>()
+    };
+    let in_body = held_in(&entries(&push)).map(|told| message_text(&told.received[0]));
+    assert_eq!(in_body, wanted);
+    assert_eq!(held_in(&entries(&json!({"message": "hi", "context": {"a": 1}}))), None);
 }
 
 #[test]

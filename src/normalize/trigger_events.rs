@@ -1,17 +1,18 @@
-//! Logged trigger events: what a Lambda event says about messages, callers and workflows.
+//! Logged trigger events: what the event of a function says about messages, callers and workflows.
 //!
 //! A JSON object in, the received messages and the kind of trigger out; None where the object is no
-//! event that AWS sends. At most [`MESSAGES_MAX`] messages are read of one event.
+//! event that AWS or Pub/Sub sends. At most [`MESSAGES_MAX`] messages are read of one event.
 
 use serde_json::Value;
 
 use super::aws_messages::{self, MESSAGES_MAX, read_count};
 use super::carrier::{self, object_in};
+use super::google_messages;
 use super::json_fields::{Object, id, lookup, text};
 use crate::signal::{self, Facts, Http, MessageRef, Text, TraceContext, Via, Workflow};
 
 /// Fields in which loggers and tracers keep a whole event.
-const HOLDERS: [&str; 10] = [
+const HOLDERS: [&str; 14] = [
     "event",
     "Event",
     "input",
@@ -22,10 +23,23 @@ const HOLDERS: [&str; 10] = [
     "aws.lambda.event",
     "function.request",
     "rpc.request.payload",
+    "cloudEvent",
+    "cloudevent",
+    "cloud_event",
+    "envelope",
 ];
-/// Fields that an event has, one at least.
-const MARKS: [&str; 7] =
-    ["Records", "records", "detail-type", "requestContext", "Execution", "_datadog", "Context"];
+/// Fields that an event has, one at least, unless it has one of the next.
+const MARKS: [&str; 6] =
+    ["Records", "records", "detail-type", "requestContext", "Execution", "_datadog"];
+/// The others, in any case; loggers have them too, but seldom as objects.
+const OBJECT_MARKS: [&str; 4] = ["context", "payload", "message", "data"];
+/// Where the context object of a workflow lies in what a state machine passes on, in any case.
+const CONTEXT_PLACES: [&str; 4] = ["_datadog", "payload", "context", "stepfunctions"];
+/// Where it lies in a message.
+const MESSAGE_PLACES: [&str; 4] = ["body", "detail", "sns", "message"];
+/// Objects inside each other that are looked through for it: a queue's record, its body, a notification's
+/// message, the payload of a task, the tracer's field.
+const CONTEXT_DEPTH_MAX: usize = 6;
 
 /// What an event tells.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -61,21 +75,30 @@ impl EventFacts {
     }
 }
 
+/// The event knows how a message travelled; a bare id does not.
 fn complete(own: &mut MessageRef, told: MessageRef) {
+    own.via = told.via;
     own.queue = own.queue.take().or(told.queue);
     own.sent = own.sent.or(told.sent);
     own.receive_count = own.receive_count.or(told.receive_count);
     own.dead_letter_source = own.dead_letter_source.take().or(told.dead_letter_source);
+    own.group = own.group.or(told.group);
     own.trace = own.trace.or(told.trace);
 }
 
 /// Reads an object as an event; None where it is none.
 pub(crate) fn read(event: &Object) -> Option<EventFacts> {
-    records(event)
+    let told = records(event)
         .or_else(|| bus(event))
         .or_else(|| destination(event))
         .or_else(|| http(event))
-        .or_else(|| workflow(event))
+        .or_else(|| pushed(event));
+    let Some(mut told) = told else { return workflow(event) };
+    if let Some(run) = run_of_messages(event) {
+        told.workflow = Some(run.workflow);
+        told.correlation_id = run.correlation_id;
+    }
+    Some(told)
 }
 
 /// Reads the event that an object is or holds, as an object or as its text.
@@ -91,7 +114,10 @@ pub(crate) fn held(object: &Object) -> Option<EventFacts> {
 
 /// Reads the event that attributes hold, or that the entries of a body are.
 pub(crate) fn held_in(entries: &[(Text, signal::Value)]) -> Option<EventFacts> {
-    let is_event = entries.iter().any(|(key, _)| MARKS.contains(&&**key));
+    let is_event = entries.iter().any(|(key, value)| {
+        let is_object = || matches!(value, signal::Value::Map(_));
+        MARKS.contains(&&**key) || (is_one_of(key, &OBJECT_MARKS) && is_object())
+    });
     if is_event && let Some(event) = read(&to_json(entries)) {
         return Some(event);
     }
@@ -103,7 +129,7 @@ pub(crate) fn held_in(entries: &[(Text, signal::Value)]) -> Option<EventFacts> {
     })
 }
 
-fn to_json(entries: &[(Text, signal::Value)]) -> Object {
+pub(crate) fn to_json(entries: &[(Text, signal::Value)]) -> Object {
     entries.iter().map(|(key, value)| (key.to_string(), value_to_json(value))).collect()
 }
 
@@ -180,29 +206,83 @@ fn http(event: &Object) -> Option<EventFacts> {
     })
 }
 
-/// The context object of Step Functions, as a state machine passes it on: by itself, or where tracers
-/// put it. Of executions that started each other Datadog names the first.
+fn pushed(event: &Object) -> Option<EventFacts> {
+    triggered(vec![google_messages::of_event(event)?])
+}
+
+/// What a state machine passes on to a task.
 fn workflow(event: &Object) -> Option<EventFacts> {
-    const PLACES: [&str; 4] = ["_datadog", "Context", "context", "StepFunctions"];
-    let inner = PLACES.iter().filter_map(|name| event.get(*name)?.as_object());
-    let context = std::iter::once(event)
-        .chain(inner)
-        .find(|context| text(context, "Execution.Id").is_some())?;
+    let run = run_in(event, &[&CONTEXT_PLACES], CONTEXT_DEPTH_MAX)?;
+    Some(EventFacts {
+        trigger: Some(Via::Workflow),
+        correlation_id: run.correlation_id,
+        workflow: Some(run.workflow),
+        trace: run.trace,
+        ..EventFacts::default()
+    })
+}
+
+/// A step of a workflow's execution.
+struct Run {
+    workflow: Workflow,
+    /// The first of executions that started each other.
+    correlation_id: Option<Text>,
+    trace: Option<TraceContext>,
+}
+
+/// The step that sent an event's messages: a task that waits for its token, an event that a step put. Messages
+/// of several executions tell of none.
+fn run_of_messages(event: &Object) -> Option<Run> {
+    let items = match event.get("Records").and_then(Value::as_array) {
+        Some(items) => items.as_slice(),
+        None => &[],
+    };
+    let itself = std::iter::once(event).filter(|_| items.is_empty());
+    let objects = items.iter().filter_map(Value::as_object).take(MESSAGES_MAX).chain(itself);
+    let places = [&CONTEXT_PLACES[..], &MESSAGE_PLACES];
+    let mut runs = objects.filter_map(|object| run_in(object, &places, CONTEXT_DEPTH_MAX));
+    let first = runs.next()?;
+    let execution = &first.workflow.execution_id;
+    runs.all(|other| other.workflow.execution_id == *execution).then_some(first)
+}
+
+/// The context object of Step Functions, by itself or in one of these places, as an object or as its text.
+fn run_in(object: &Object, places: &[&[&str]], depth: usize) -> Option<Run> {
+    let depth = depth.checked_sub(1)?;
+    let inner = || {
+        let held = object.iter().filter(|(name, _)| places.iter().any(|of| is_one_of(name, of)));
+        held.into_iter().find_map(|(_, value)| match value {
+            Value::Object(inner) => run_in(inner, places, depth),
+            Value::String(text) if text.contains("Execution") => {
+                run_in(&object_in(text)?, places, depth)
+            }
+            _ => None,
+        })
+    };
+    let mut run = run_told(object).or_else(inner)?;
+    run.trace = carrier::read(object).or(run.trace);
+    Some(run)
+}
+
+/// What a context object says. Of executions that started each other Datadog names the first.
+fn run_told(context: &Object) -> Option<Run> {
     let execution_id = Text::from(text(context, "Execution.Id")?);
     let state = Text::from(text(context, "State.Name")?);
     let retry_count = lookup(context, "State.RetryCount").and_then(read_count);
     let root = context.get("RootExecutionId").and_then(id);
     let is_traced = context.contains_key("serverless-version");
-    Some(EventFacts {
-        trigger: Some(Via::Workflow),
+    Some(Run {
         correlation_id: root.or_else(|| is_traced.then(|| Text::clone(&execution_id))),
-        workflow: Some(Workflow { execution_id, state, retry_count }),
-        trace: carrier::read(event),
-        ..EventFacts::default()
+        workflow: Workflow { execution_id, state, retry_count },
+        trace: None,
     })
 }
 
+fn is_one_of(name: &str, names: &[&str]) -> bool {
+    names.iter().any(|known| name.eq_ignore_ascii_case(known))
+}
+
 #[cfg(test)]
-#[path = "aws_events_tests.rs"]
+#[path = "trigger_events_tests.rs"]
 #[expect(clippy::needless_raw_string_hashes, reason = "expect_test writes its texts so")]
 mod tests;
