@@ -178,8 +178,27 @@ fn one_name_is_a_list_of_one() {
     }
     let set = of("", &["fields.correlation_id=order_id"]);
     assert_eq!(set, of("fields: {correlation_id: [order_id]}", &[]));
-    check_errors("fields: {correlation_id: {a: b}}\n", &[], expect![[r""]]);
-    check_errors("rules: {query_offset: soon}\nredact: {hash: user}\n", &[], expect![[r""]]);
+    check_errors(
+        "fields: {correlation_id: {a: b}}\n",
+        &[],
+        expect![[r#"
+        dir/c.yaml:1:26: invalid type: map, expected a name or a list of names: `[a, b]`
+            fields: {correlation_id: {a: b}}
+                                     ^
+    "#]],
+    );
+    check_errors(
+        "rules: {query_offset: soon}\nredact: {hash: user}\n",
+        &[],
+        expect![[r#"
+        dir/c.yaml:1:23: query_offset is `auto` or a duration, as 30s
+            rules: {query_offset: soon}
+                                  ^
+        dir/c.yaml:2:16: `redact.hash` needs `hash_key_file`: without a key, anybody can try all values
+            redact: {hash: user}
+                           ^
+    "#]],
+    );
 }
 
 #[test]

@@ -204,7 +204,15 @@ pub(crate) fn of_bus(event: &Object) -> Option<Vec<MessageRef>> {
     message.trace = detail.and_then(carrier::read).or_else(|| carrier::read(event));
     let mut messages = vec![message];
     messages.extend(detail.and_then(of_destination).into_iter().flatten());
+    messages.extend(detail.filter(|_| from == "aws.s3").and_then(object_on_bus));
     Some(messages)
+}
+
+/// A change of an object, as a bus tells it: by the request that made it, as a notification does.
+fn object_on_bus(detail: &Object) -> Option<MessageRef> {
+    let mut message = MessageRef::new(id(detail.get("request-id")?)?, Via::EventBus);
+    message.queue = text(detail, "bucket.name").map(Text::from);
+    Some(message)
 }
 
 /// The record of an asynchronous invocation that succeeded or was given up (Lambda destinations 1.0):

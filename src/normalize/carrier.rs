@@ -133,7 +133,7 @@ fn is_attribute(object: &Object) -> bool {
     ["dataType", "DataType", "Type"].iter().any(|name| object.contains_key(*name))
 }
 
-/// A field's text: a header, the first of several, a message attribute, or Kafka's list of bytes.
+/// A field's text: a header, the first of several, a message attribute, or bytes as Kafka and RabbitMQ have them.
 fn text(value: &Value) -> Option<Cow<'_, str>> {
     match value {
         Value::String(text) => Some(Cow::Borrowed(text)),
@@ -142,6 +142,9 @@ fn text(value: &Value) -> Option<Cow<'_, str>> {
             _ => bytes(items).map(Cow::Owned),
         },
         Value::Object(attribute) => {
+            if let Some(items) = attribute.get("bytes").and_then(Value::as_array) {
+                return bytes(items).map(Cow::Owned);
+            }
             let plain = ["stringValue", "StringValue", "Value"];
             let packed = ["binaryValue", "BinaryValue"];
             let first = |names: &[&str]| names.iter().find_map(|name| attribute.get(*name));

@@ -51,8 +51,16 @@ const INVOCATION: [&str; 18] = [
     "context.awsRequestId",
     "lambda_context.aws_request_id",
 ];
-const CORRELATION: [&str; 5] =
-    ["CorrelationId", "correlationID", "correlation-id", "X-Correlation-Id", "correlation.id"];
+const CORRELATION: [&str; 7] = [
+    "CorrelationId",
+    "correlationID",
+    "correlation-id",
+    "X-Correlation-Id",
+    "correlation.id",
+    // OpenFaaS names a call so.
+    "X-Call-Id",
+    "x-call-id",
+];
 const COLD_START: [&str; 4] = ["cold_start", "ColdStart", "coldStart", "faas.coldstart"];
 const FUNCTION: [&str; 7] = [
     "function_name",

@@ -190,7 +190,19 @@ mod tests {
                 json!({"response": {"Messages": [{"MessageId": "m-1", "Body": "x"}], "$metadata": {}}}),
                 json!({"response": "sent", "result": null}),
             ],
-            &expect!["\n\n\n\n\n\n\n\n\n\n\n"],
+            &expect![[r#"
+
+
+
+
+
+
+
+
+
+
+
+            "#]],
         );
     }
 

@@ -1,11 +1,12 @@
 //! Logged trigger events: what the event of a function says about messages, callers and workflows.
 //!
 //! A JSON object in, the received messages and the kind of trigger out; None where the object is no
-//! event that AWS or Pub/Sub sends. At most [`MESSAGES_MAX`] messages are read of one event.
+//! event that AWS or Pub/Sub sends. The list that a pipe of EventBridge gives is one too. At most [`MESSAGES_MAX`] messages are read of one event.
 
 use serde_json::Value;
 
 use super::aws_messages::{self, MESSAGES_MAX, read_count};
+use super::broker_messages;
 use super::carrier::{self, object_in};
 use super::google_messages;
 use super::json_fields::{Object, id, lookup, text};
@@ -29,8 +30,18 @@ const HOLDERS: [&str; 14] = [
     "envelope",
 ];
 /// Fields that an event has, one at least, unless it has one of the next.
-const MARKS: [&str; 6] =
-    ["Records", "records", "detail-type", "requestContext", "Execution", "_datadog"];
+const MARKS: [&str; 10] = [
+    "Records",
+    "records",
+    "Messages",
+    "ReceiptHandle",
+    "detail-type",
+    "requestContext",
+    "Execution",
+    "_datadog",
+    "messages",
+    "rmqMessagesByQueue",
+];
 /// The others, in any case; loggers have them too, but seldom as objects.
 const OBJECT_MARKS: [&str; 4] = ["context", "payload", "message", "data"];
 /// Where the context object of a workflow lies in what a state machine passes on, in any case.
@@ -92,7 +103,9 @@ pub(crate) fn read(event: &Object) -> Option<EventFacts> {
         .or_else(|| bus(event))
         .or_else(|| destination(event))
         .or_else(|| http(event))
-        .or_else(|| pushed(event));
+        .or_else(|| pushed(event))
+        .or_else(|| brokered(event))
+        .or_else(|| received(event));
     let Some(mut told) = told else { return workflow(event) };
     if let Some(run) = run_of_messages(event) {
         told.workflow = Some(run.workflow);
@@ -107,6 +120,7 @@ pub(crate) fn held(object: &Object) -> Option<EventFacts> {
         HOLDERS.iter().filter_map(|name| object.get(*name)).find_map(|value| match value {
             Value::Object(event) => read(event),
             Value::String(text) => read(&object_in(text)?),
+            Value::Array(records) => triggered(messages_of(records)),
             _ => None,
         })
     })
@@ -125,6 +139,10 @@ pub(crate) fn held_in(entries: &[(Text, signal::Value)]) -> Option<EventFacts> {
     holders.into_iter().find_map(|(_, value)| match value {
         signal::Value::Map(event) => read(&to_json(event)),
         signal::Value::Str(text) => read(&object_in(text)?),
+        signal::Value::List(records) => {
+            let records: Vec<Value> = records.iter().map(value_to_json).collect();
+            triggered(messages_of(&records))
+        }
         _ => None,
     })
 }
@@ -152,14 +170,10 @@ fn triggered(received: Vec<MessageRef>) -> Option<EventFacts> {
 
 fn records(event: &Object) -> Option<EventFacts> {
     let mut received = Vec::new();
-    match event.get("Records").or_else(|| event.get("records"))? {
-        Value::Array(items) => {
-            for item in items.iter().filter_map(Value::as_object) {
-                if received.len() < MESSAGES_MAX {
-                    received.extend(aws_messages::of_record(item));
-                }
-            }
-        }
+    // `Messages` is what the receive call of SQS answers.
+    let places = ["Records", "records", "Messages"];
+    match places.iter().find_map(|name| event.get(*name))? {
+        Value::Array(items) => received = messages_of(items),
         // Kafka groups its records by topic and partition.
         Value::Object(partitions) => {
             let items = partitions.values().filter_map(Value::as_array).flatten();
@@ -172,8 +186,34 @@ fn records(event: &Object) -> Option<EventFacts> {
         }
         _ => {}
     }
-    received.truncate(MESSAGES_MAX);
     triggered(received)
+}
+
+fn messages_of(records: &[Value]) -> Vec<MessageRef> {
+    let mut received = Vec::new();
+    for item in records.iter().filter_map(Value::as_object) {
+        if received.len() < MESSAGES_MAX {
+            received.extend(aws_messages::of_record(item));
+        }
+    }
+    received.truncate(MESSAGES_MAX);
+    received
+}
+
+/// One message of the receive call of SQS.
+fn received(event: &Object) -> Option<EventFacts> {
+    event.contains_key("ReceiptHandle").then(|| aws_messages::of_record(event)).and_then(triggered)
+}
+
+fn brokered(event: &Object) -> Option<EventFacts> {
+    let told = broker_messages::of_event(event)?;
+    let trigger = Some(Via::Queue);
+    Some(EventFacts {
+        received: told.received,
+        trigger,
+        trace: told.trace,
+        ..EventFacts::default()
+    })
 }
 
 fn bus(event: &Object) -> Option<EventFacts> {

@@ -341,6 +341,40 @@ fn a_message_tells_of_the_workflow_that_sent_it() {
 }
 
 #[test]
+fn what_a_pipe_or_a_receive_call_gives_is_an_event() {
+    let record = json!({"messageId": "m-1", "eventSource": "aws:sqs", "body": "x"});
+    let message = json!({"MessageId": "m-1", "ReceiptHandle": "h", "Body": "x",
+        "Attributes": {"ApproximateReceiveCount": "2"}});
+    for held_in in [
+        json!({"event": [record]}),
+        json!({"event": {"Messages": [message]}}),
+        json!({"input": message}),
+        message,
+    ] {
+        let told = held(held_in.as_object().unwrap()).unwrap();
+        assert_eq!(&*told.received[0].id, "m-1", "{held_in}");
+    }
+    assert_eq!(held(json!({"event": [1, {"messageId": "m-1"}]}).as_object().unwrap()), None);
+}
+
+#[test]
+fn an_object_that_a_bus_tells_of_is_known_by_the_request_that_put_it() {
+    check(
+        &json!({"id": "e-1", "detail-type": "Object Created", "source": "aws.s3",
+            "detail": {"bucket": {"name": "photos"}, "request-id": "C3D1", "reason": "PutObject"}}),
+        &expect![[r#""#]],
+    );
+}
+
+#[test]
+fn brokers_deliver_messages_too() {
+    check(
+        &json!({"eventSource": "aws:mq", "messages": [{"messageID": "ID:1", "destination": {"physicalName": "orders"}}]}),
+        &expect![[r#""#]],
+    );
+}
+
+#[test]
 fn pushes_of_pubsub_are_events() {
     let push = json!({"message": {"data": "e30=", "messageId": "5187", "publishTime": "2026-11-25T10:00:00Z"},
         "subscription": "projects/shop/subscriptions/orders", "deliveryAttempt": 2});

@@ -29,6 +29,8 @@ pub(crate) struct Messaging<'a> {
     destination: Option<&'a str>,
     /// `aws.sqs.queue.url`, `aws.sns.topic.arn`, …: where `messaging.destination.name` is missing.
     destination_arn: Option<&'a str>,
+    /// What waits for whoever takes it up, where the destination is a topic.
+    subscription: Option<&'a str>,
     operation: Option<&'a str>,
     operation_name: Option<&'a str>,
     ids: Option<&'a Value>,
@@ -47,6 +49,7 @@ impl<'a> Messaging<'a> {
             "system" => self.system = text(value),
             "destination.name" => self.destination = text(value),
             "destination" | "source.name" => either(&mut self.destination, text(value)),
+            "destination.subscription.name" => self.subscription = text(value),
             "operation.type" => self.operation = text(value),
             "operation" => either(&mut self.operation, text(value)),
             "operation.name" => self.operation_name = text(value),
@@ -86,9 +89,15 @@ impl<'a> Messaging<'a> {
         }
     }
 
-    /// The queue's own name, not its ARN or URL.
+    /// The queue's own name, not its ARN or URL. What Pub/Sub has waiting, waits in a subscription.
     pub(crate) fn queue(&self) -> Option<&'a str> {
-        self.destination.or(self.destination_arn).map(own_name).filter(|name| !name.is_empty())
+        let is_pubsub = self.system.is_some_and(|system| system.contains("pubsub"));
+        let subscription = self.subscription.filter(|_| is_pubsub);
+        subscription
+            .or(self.destination)
+            .or(self.destination_arn)
+            .map(own_name)
+            .filter(|name| !name.is_empty())
     }
 
     /// The queue that the messages fell out of, where they lie in a dead-letter queue. Service Bus has those
@@ -169,6 +178,7 @@ impl<'a> Messaging<'a> {
         let told = Self {
             system: self.system.or(span.system),
             destination: self.destination.or(self.destination_arn).or_else(|| span.queue()),
+            subscription: self.subscription.or(span.subscription),
             sent: self.sent,
             dead_letter_source: self.dead_letter_source.or(span.dead_letter_source),
             ordering_key: self.ordering_key.or(span.ordering_key),
@@ -267,6 +277,17 @@ mod tests {
             let messaging = Messaging { destination: Some(queue), ..Messaging::default() };
             assert_eq!(messaging.dead_letters_of(), source, "{queue}");
         }
+    }
+
+    #[test]
+    fn what_pubsub_delivers_is_of_a_subscription() {
+        let of = |system| {
+            let (destination, subscription) =
+                (Some("orders"), Some("projects/p/subscriptions/mail"));
+            Messaging { system: Some(system), destination, subscription, ..Messaging::default() }
+        };
+        assert_eq!(of("gcp_pubsub").queue(), Some("mail"));
+        assert_eq!(of("servicebus").queue(), Some("orders"));
     }
 
     #[test]
