@@ -192,7 +192,7 @@ impl Reader<'_> {
         }
         let what = format!("a receiver; there are {}", reach::names());
         let named: Vec<Vec<Receiver>> = written
-            .iter()
+            .into_iter()
             .filter_map(|name| self.parse_with(&Some(name.clone()), &what, reach::named))
             .collect();
         Reach::Only(named.concat())

@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::azure_fields::{field, text};
 use super::azure_records::is_wrapper;
+use super::azure_trigger;
 use super::gather::{Speaker, Told};
 use super::json_facts::error_fact;
 use super::json_fields::{Object, Reader, count, id, millis, truth};
@@ -204,6 +205,8 @@ fn log(row: &Row<'_>) -> Told {
             let span_id = text(record, "ParentId").and_then(SpanId::from_hex);
             TraceContext { trace_id, span_id }
         });
+        let category = text(row.properties, "Category");
+        azure_trigger::add_to(&mut log.facts, category, line.message);
     }
     told.speaker = speaker(row);
     told

@@ -32,7 +32,11 @@ pub(super) fn time(record: &Object) -> Option<Timestamp> {
 }
 
 fn read_time(value: &Value) -> Option<Timestamp> {
-    let Some(text) = value.as_str() else { return event_time::read(value) };
+    value.as_str().map_or_else(|| event_time::read(value), text_time)
+}
+
+/// A time in the spellings of Azure's services and hosts.
+pub(super) fn text_time(text: &str) -> Option<Timestamp> {
     // `2021-02-04T07: 45: 44.58Z`: some relays put blanks behind the colons.
     let tight = text.replace(": ", ":");
     event_time::read_text(&tight).or_else(|| us_time(text.trim()))

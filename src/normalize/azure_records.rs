@@ -20,7 +20,7 @@ use super::lambda_text::LogLine;
 use super::pieces::{Piece, Pieces};
 use super::redact::Redactor;
 use super::shorten::shorten;
-use super::{Config, Normalized, Origin, Undecodable, app_insights, azure_metric};
+use super::{Config, Normalized, Origin, Undecodable, app_insights, azure_metric, azure_trigger};
 use crate::signal::{
     Labels, METRIC_NAME, MetricPoint, MetricValue, Platform, PlatformStage, PlatformStatus,
     Receiver, Resource, Severity, SignalKind, Temporality, Text, Timestamp,
@@ -317,6 +317,7 @@ fn log_record(record: &Object, properties: &Object, speaker: Speaker, around: Ar
         log.facts.invocation_id = field(properties, "functionInvocationId").and_then(id);
         let run = lookup(properties, "resource.runId").and_then(id);
         log.facts.correlation_ids.extend(run);
+        azure_trigger::add_to(&mut log.facts, text(properties, "category"), line.message);
     }
     told.speaker = Speaker {
         version: told.speaker.version,

@@ -242,6 +242,15 @@ fn an_exception_that_the_host_wrapped_is_told_as_what_it_is() {
     );
 }
 
+#[test]
+fn a_run_names_the_message_that_it_was_given() {
+    let line = "Trigger Details: MessageId: m-1, SequenceNumber: 6, DeliveryCount: 2, EnqueuedTimeUtc: 2026-11-25T09:59:56.6630000+00:00";
+    let row = json!({"Type": "AppTraces", "time": "2026-11-25T09:59:59Z", "AppRoleName": "shop",
+        "OperationName": "hello", "OperationId": "0af7651916cd43dd8448eb211c80319c", "Message": line,
+        "Properties": {"Category": "Function.hello", "InvocationId": "g-1"}});
+    check(json!({"records": [host(line, &json!({})), row]}), &expect![[r#""#]]);
+}
+
 /// The host names the queue and the poison queue, and no message: one arrival.
 #[test]
 fn a_message_that_moves_to_the_poison_queue_is_an_arrival_there() {

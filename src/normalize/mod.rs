@@ -27,6 +27,7 @@ mod aws_messages;
 mod aws_names;
 mod azure_fields;
 mod azure_metric;
+mod azure_trigger;
 mod broker_messages;
 mod carrier;
 mod cloudwatch_spans;
