@@ -30,7 +30,7 @@ const HOLDERS: [&str; 14] = [
     "envelope",
 ];
 /// Fields that an event has, one at least, unless it has one of the next.
-const MARKS: [&str; 10] = [
+const MARKS: [&str; 9] = [
     "Records",
     "records",
     "Messages",
@@ -39,8 +39,7 @@ const MARKS: [&str; 10] = [
     "requestContext",
     "Execution",
     "_datadog",
-    "messages",
-    "rmqMessagesByQueue",
+    "eventSource",
 ];
 /// The others, in any case; loggers have them too, but seldom as objects.
 const OBJECT_MARKS: [&str; 4] = ["context", "payload", "message", "data"];
