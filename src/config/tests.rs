@@ -181,23 +181,23 @@ fn one_name_is_a_list_of_one() {
     check_errors(
         "fields: {correlation_id: {a: b}}\n",
         &[],
-        expect![[r#"
+        expect![[r"
         dir/c.yaml:1:26: invalid type: map, expected a name or a list of names: `[a, b]`
             fields: {correlation_id: {a: b}}
                                      ^
-    "#]],
+    "]],
     );
     check_errors(
         "rules: {query_offset: soon}\nredact: {hash: user}\n",
         &[],
-        expect![[r#"
+        expect![[r"
         dir/c.yaml:1:23: query_offset is `auto` or a duration, as 30s
             rules: {query_offset: soon}
                                   ^
         dir/c.yaml:2:16: `redact.hash` needs `hash_key_file`: without a key, anybody can try all values
             redact: {hash: user}
                            ^
-    "#]],
+    "]],
     );
 }
 
@@ -206,11 +206,11 @@ fn errors_show_no_secret() {
     check_errors(
         "auth: {tokens: [{name: a, token: hunter2, scope: [all]}]}\nmemory_max: '${file:secret}'\nscrape: [{job: a, targets: ['${file:secret}'], relabel: [{regex: '(${file:secret}'}]}]\nredact:\n  hash_key: hunter2\n  hash: 5: 6\n",
         &[],
-        expect![[r#"
+        expect![[r"
             dir/c.yaml:6:10: mapping values are not allowed in this context
                   hash: 5: 6
                          ^
-        "#]],
+        "]],
     );
     check_errors(
         "auth: {tokens: [{name: a, token: hunter2, scope: [all]}]}\nmemory_max: '${file:secret}'\nscrape: [{job: a, targets: ['${file:secret}'], relabel: [{regex: '(${file:secret}'}]}]\n",

@@ -248,7 +248,13 @@ fn a_run_names_the_message_that_it_was_given() {
     let row = json!({"Type": "AppTraces", "time": "2026-11-25T09:59:59Z", "AppRoleName": "shop",
         "OperationName": "hello", "OperationId": "0af7651916cd43dd8448eb211c80319c", "Message": line,
         "Properties": {"Category": "Function.hello", "InvocationId": "g-1"}});
-    check(json!({"records": [host(line, &json!({})), row]}), &expect![[r#""#]]);
+    check(
+        json!({"records": [host(line, &json!({})), row]}),
+        &expect![[r#"
+        2026-11-25T09:59:59.000000000Z log severity=Info invocation=g-1 received=(Queue m-1 sent=2026-11-25T09:59:56.663000000Z receive_count=2) trigger=Queue body="Trigger Details: MessageId: m-1, Sequenc"… attributes=appName,category,functionInvocationId,hostInstanceId,location,resourceId function=shop/hello service=shop account=s region=eastus2 anonymous
+        2026-11-25T09:59:59.000000000Z log severity=Info trace=0af7651916cd43dd8448eb211c80319c invocation=g-1 received=(Queue m-1 sent=2026-11-25T09:59:56.663000000Z receive_count=2) trigger=Queue body="Trigger Details: MessageId: m-1, Sequenc"… attributes=Category,InvocationId function=shop/hello service=shop anonymous
+        2 signals, 0 rejected, 0 filtered"#]],
+    );
 }
 
 /// The host names the queue and the poison queue, and no message: one arrival.

@@ -57,11 +57,15 @@ mod tests {
     fn the_host_tells_of_the_message_of_a_queue() {
         check(
             "Trigger Details: MessageId: 796ff79c0e2742568c47095abd3fa7a6, SequenceNumber: 6, DeliveryCount: 2, EnqueuedTimeUtc: 2026-11-25T09:59:56.6630000+00:00, LockedUntilUtc: 2026-11-25T10:00:56.6780000+00:00, SessionId: (null)",
-            &expect![""],
+            &expect![
+                "Queue 796ff79c0e2742568c47095abd3fa7a6 sent=2026-11-25T09:59:56.663000000Z receive_count=2"
+            ],
         );
         check(
             "Trigger Details: MessageId: b00a86dc-298d-4cd2-811f-98ec39545539, DequeueCount: 1, InsertionTime: 11/25/2026 9:59:51 AM +00:00",
-            &expect![""],
+            &expect![
+                "Queue b00a86dc-298d-4cd2-811f-98ec39545539 sent=2026-11-25T09:59:51.000000000Z receive_count=1"
+            ],
         );
         check(
             "Trigger Details: MessageId: baab008b-9e8a-4e30-8c60-28c0dca96b2d, DequeueCount: 1, InsertionTime: 2026-11-25T09:59:39.000+00:00, BlobCreated: 2026-11-25T09:59:28.000+00:00",

@@ -69,7 +69,6 @@ fn objects(list: &Value) -> impl Iterator<Item = &Object> {
 }
 
 #[cfg(test)]
-#[expect(clippy::needless_raw_string_hashes, reason = "expect_test writes its texts so")]
 mod tests {
     use expect_test::{Expect, expect};
     use serde_json::json;
@@ -94,7 +93,9 @@ mod tests {
                 {"messageID": "ID:b-1:1", "destination": {"physicalName": "orders"},
                     "timestamp": 1_795_600_800_250_i64, "properties": {"traceparent": PARENT}},
                 {"messageID": null, "destination": {"physicalName": "orders"}}]}),
-            &expect![[r#""#]],
+            &expect![
+                "Queue ID:b-1:1 queue=orders sent=2026-11-25T10:00:00.250000000Z trace=0af7651916cd43dd8448eb211c80319c/b7ad6b7169203331"
+            ],
         );
     }
 
@@ -103,9 +104,17 @@ mod tests {
         let header = json!({"traceparent": {"bytes": PARENT.as_bytes()}, "n": 10});
         let message = |id: Value| json!({"basicProperties": {"messageId": id, "headers": header}});
         let event = |messages: Value| json!({"eventSource": "aws:rmq", "rmqMessagesByQueue": {"orders::/": messages}});
-        check(&event(json!([message(json!("m-1")), message(json!(null))])), &expect![[r#""#]]);
-        check(&event(json!([message(json!(null))])), &expect![[r#""#]]);
-        check(&event(json!([message(json!(null)), message(json!(null))])), &expect![[r#""#]]);
+        check(
+            &event(json!([message(json!("m-1")), message(json!(null))])),
+            &expect![
+                "Queue m-1 queue=orders trace=0af7651916cd43dd8448eb211c80319c/b7ad6b7169203331"
+            ],
+        );
+        check(
+            &event(json!([message(json!(null))])),
+            &expect!["trace 0af7651916cd43dd8448eb211c80319c"],
+        );
+        check(&event(json!([message(json!(null)), message(json!(null))])), &expect![[r""]]);
         check(&json!({"eventSource": "aws:sqs", "messages": []}), &expect!["no event"]);
     }
 }

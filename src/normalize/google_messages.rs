@@ -107,5 +107,4 @@ fn first<'a>(object: &'a Object, names: &[&str]) -> Option<&'a Value> {
 
 #[cfg(test)]
 #[path = "google_messages_tests.rs"]
-#[expect(clippy::needless_raw_string_hashes, reason = "expect_test writes its texts so")]
 mod tests;

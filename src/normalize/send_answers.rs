@@ -157,7 +157,7 @@ mod tests {
                 json!({"response": {"ETag": "\"x\"", "ResponseMetadata": {"RequestId": "C3D1"}}}),
                 json!({"response": "{\"MessageId\":\"m-1\",\"MD5OfMessageBody\":\"x\"}"}),
             ],
-            &expect![[r#"
+            &expect![[r"
                 Queue m-1
                 Queue m-1
                 Queue m-1, Queue m-2
@@ -170,7 +170,7 @@ mod tests {
                 Topic 5187, Topic 5188
                 EventBus C3D1
                 Queue m-1
-            "#]],
+            "]],
         );
     }
 
@@ -190,7 +190,7 @@ mod tests {
                 json!({"response": {"Messages": [{"MessageId": "m-1", "Body": "x"}], "$metadata": {}}}),
                 json!({"response": "sent", "result": null}),
             ],
-            &expect![[r#"
+            &expect![[r"
 
 
 
@@ -202,7 +202,7 @@ mod tests {
 
 
 
-            "#]],
+            "]],
         );
     }
 

@@ -362,7 +362,10 @@ fn an_object_that_a_bus_tells_of_is_known_by_the_request_that_put_it() {
     check(
         &json!({"id": "e-1", "detail-type": "Object Created", "source": "aws.s3",
             "detail": {"bucket": {"name": "photos"}, "request-id": "C3D1", "reason": "PutObject"}}),
-        &expect![[r#""#]],
+        &expect![[r#"
+            Some(EventBus) None
+            EventBus e-1
+            EventBus C3D1 queue=photos"#]],
     );
 }
 
@@ -370,7 +373,9 @@ fn an_object_that_a_bus_tells_of_is_known_by_the_request_that_put_it() {
 fn brokers_deliver_messages_too() {
     check(
         &json!({"eventSource": "aws:mq", "messages": [{"messageID": "ID:1", "destination": {"physicalName": "orders"}}]}),
-        &expect![[r#""#]],
+        &expect![[r#"
+            Some(Queue) None
+            Queue ID:1 queue=orders"#]],
     );
 }
 
