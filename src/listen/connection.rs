@@ -104,7 +104,8 @@ impl Connection {
                 }
                 () = standing.away.notified() => {
                     met.count(PLACE);
-                    if !standing.is_known() {
+                    // Whose client sends no more hears nothing of a farewell either.
+                    if !standing.is_known() || standing.only_waits() {
                         return;
                     }
                     serving.as_mut().graceful_shutdown();

@@ -1,6 +1,7 @@
 //! What stands before every router: a request's head in, its answer out.
 //!
-//! It bounds the head, names the client, and notes what became of the request. Never does it read a body.
+//! It bounds the head, names the client, and notes what became of the request and whether its body comes. Never
+//! does it read a body.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -8,12 +9,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, HttpBody as _};
 use axum::http::{Request, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
 use tower_service::Service;
 
+use super::awaited::Awaited;
 use super::guests::{Standing, Working};
 use super::tally::Tally;
 use super::{Client, HEAD, HEADER_BYTES_MAX, Peer};
@@ -41,20 +44,16 @@ impl Greeter {
 
 type Answering = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
 
-impl<B> Service<Request<B>> for Greeter
-where
-    Router: Service<Request<B>, Response = Response, Error = Infallible>,
-    <Router as Service<Request<B>>>::Future: Send + 'static,
-{
+impl Service<Request<Incoming>> for Greeter {
     type Response = Response;
     type Error = Infallible;
     type Future = Answering;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.router.poll_ready(cx)
+        Service::<Request<Body>>::poll_ready(&mut self.router, cx)
     }
 
-    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+    fn call(&mut self, mut request: Request<Incoming>) -> Self::Future {
         let working = Working::begin(&self.standing);
         if head_bytes(&request) > usize_from_u32(HEADER_BYTES_MAX) {
             self.met.count(HEAD);
@@ -65,7 +64,8 @@ where
         if let Some(client) = &self.client {
             request.extensions_mut().insert(client.clone());
         }
-        let answering = self.router.call(request);
+        let standing = Arc::clone(&self.standing);
+        let answering = self.router.call(request.map(|body| watched(body, standing)));
         Box::pin(async move {
             let answer = answering.await?;
             let standing = Arc::clone(&working.0);
@@ -75,6 +75,11 @@ where
             Ok(answer.map(|body| Body::new(body.inspect_frame(taken))))
         })
     }
+}
+
+/// A request without a body, as most of those that read, is let through as it is.
+fn watched(body: Incoming, standing: Arc<Standing>) -> Body {
+    if body.is_end_stream() { Body::empty() } else { Body::new(Awaited::new(body, standing)) }
 }
 
 /// hyper bounds the head of HTTP/1 only by its buffer, and overshoots it.

@@ -3,7 +3,8 @@
 //! An address and what its connection did come in; who is sent away goes out. Never does somebody who says
 //! nothing, or whom every answer refused, keep others out: those are strangers, with a number of their own,
 //! and the oldest goes when there are too many. Never do idle connections fill the house: the one that was
-//! idle the longest goes for who comes. Never does one address have all the places but loopback, where
+//! idle the longest goes for who comes, and where nobody idles, whose half-sent body is awaited the longest.
+//! Never does one address have all the places but loopback, where
 //! sidecars and proxies of the machine come from and nobody else.
 
 use std::net::{IpAddr, Ipv6Addr};
@@ -31,6 +32,10 @@ pub(super) struct Standing {
     n_read: AtomicUsize,
     /// Requests whose answers have not begun.
     n_working: AtomicUsize,
+    /// Of those, whose bodies have come in part.
+    n_awaited: AtomicUsize,
+    /// Since when there are such, in milliseconds since `begun`.
+    awaited_ms: AtomicU64,
     /// When a request came or a piece of an answer was taken, in milliseconds since `begun`.
     touched_ms: AtomicU64,
     is_known: AtomicBool,
@@ -45,6 +50,8 @@ impl Standing {
             begun: Instant::now(),
             n_read: AtomicUsize::new(0),
             n_working: AtomicUsize::new(0),
+            n_awaited: AtomicUsize::new(0),
+            awaited_ms: AtomicU64::new(0),
             touched_ms: AtomicU64::new(0),
             is_known: AtomicBool::new(false),
             is_leaving: AtomicBool::new(false),
@@ -76,13 +83,36 @@ impl Standing {
         self.n_working.load(Ordering::Relaxed) > 0
     }
 
+    /// All that it works on are requests whose bodies are not whole: it waits for its client, not for us.
+    pub(super) fn only_waits(&self) -> bool {
+        let n_working = self.n_working.load(Ordering::Relaxed);
+        n_working > 0 && self.n_awaited.load(Ordering::Relaxed) >= n_working
+    }
+
+    pub(super) fn begin_awaiting(&self) {
+        if self.n_awaited.fetch_add(1, Ordering::Relaxed) == 0 {
+            self.awaited_ms.store(self.age_ms(), Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn end_awaiting(&self) {
+        self.n_awaited.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    fn awaited_since(&self) -> Instant {
+        self.begun + Duration::from_millis(self.awaited_ms.load(Ordering::Relaxed))
+    }
+
+    fn age_ms(&self) -> u64 {
+        u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
     pub(super) fn touched(&self) -> Instant {
         self.begun + Duration::from_millis(self.touched_ms.load(Ordering::Relaxed))
     }
 
     pub(super) fn touch(&self) {
-        let now = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.touched_ms.fetch_max(now, Ordering::Relaxed);
+        self.touched_ms.fetch_max(self.age_ms(), Ordering::Relaxed);
     }
 
     /// An answer tells whether somebody was served: it is no error of who asked, credentials among them.
@@ -102,6 +132,12 @@ impl Standing {
     fn is_idle(&self, settled: Duration) -> bool {
         let is_leaving = self.is_leaving.load(Ordering::Relaxed);
         self.is_known() && !is_leaving && !self.is_working() && self.touched().elapsed() >= settled
+    }
+
+    /// It has only waited for its client for a while.
+    fn is_stalled(&self, settled: Duration) -> bool {
+        let is_leaving = self.is_leaving.load(Ordering::Relaxed);
+        self.only_waits() && !is_leaving && self.awaited_since().elapsed() >= settled
     }
 
     fn send_away(&self) {
@@ -177,12 +213,16 @@ impl Guests {
             return true;
         }
         let stranger = of_peer().find(|one| one.is_stranger());
-        send_away(stranger.or_else(|| self.longest_idle(of_peer())))
+        let idle = || self.longest_idle(of_peer());
+        send_away(stranger.or_else(idle).or_else(|| self.longest_stalled(of_peer())))
     }
 
-    /// Sends somebody away, so that another has the place: a stranger, or who was idle the longest.
+    /// Sends somebody away, so that another has the place: a stranger, who was idle the longest, or whose
+    /// half-sent body is awaited the longest.
     pub(super) fn make_room(&self) {
-        let _ = send_away(self.strangers().next().or_else(|| self.longest_idle(self.all.iter())));
+        let idle = || self.longest_idle(self.all.iter());
+        let stalled = || self.longest_stalled(self.all.iter());
+        let _ = send_away(self.strangers().next().or_else(idle).or_else(stalled));
     }
 
     pub(super) fn seat(&mut self, address: IpAddr) -> Arc<Standing> {
@@ -200,6 +240,13 @@ impl Guests {
         among: impl Iterator<Item = &'a Arc<Standing>>,
     ) -> Option<&'a Arc<Standing>> {
         among.filter(|one| one.is_idle(self.settled)).min_by_key(|one| one.touched())
+    }
+
+    fn longest_stalled<'a>(
+        &self,
+        among: impl Iterator<Item = &'a Arc<Standing>>,
+    ) -> Option<&'a Arc<Standing>> {
+        among.filter(|one| one.is_stalled(self.settled)).min_by_key(|one| one.awaited_since())
     }
 }
 

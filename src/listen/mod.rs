@@ -9,6 +9,7 @@
 //! `axum::serve` has no header timeout, no cap of connections and no deadline for a drain, and hyper's own
 //! timers begin only after the first bytes told which HTTP it is, so the loop is ours.
 
+mod awaited;
 mod connection;
 pub mod descriptors;
 mod greeter;

@@ -1,12 +1,14 @@
 //! Tests of the accept loop, over real sockets on loopback.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Bytes;
 use axum::extract::Request;
 use axum::http::StatusCode;
-use axum::routing::get;
+use axum::routing::{get, post};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, SanType};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -28,7 +30,9 @@ async fn listening(limits: Limits, tls: Option<Shown>) -> Listening {
     };
     let large = async || vec![b'x'; LARGE];
     let refused = async || StatusCode::UNAUTHORIZED;
-    let router = Router::new().route("/", get(name)).route("/large", get(large)).fallback(refused);
+    let read = async |body: Bytes| body.len().to_string();
+    let router = Router::new().route("/", get(name)).route("/large", get(large));
+    let router = router.route("/read", post(read)).fallback(refused);
     let any = "127.0.0.1:0".parse().expect("an address");
     Listening::start(any, router, Door { limits, tls, ..Door::default() })
         .await
@@ -160,6 +164,49 @@ async fn who_idles_the_longest_goes_where_all_places_are_taken() {
     }
     assert!(is_answered(listening.address()).await);
     assert!(rest(&mut idle[0]).await.is_some());
+}
+
+#[tokio::test]
+async fn half_sent_bodies_keep_nobody_out() {
+    let limits = Limits { newcomers_max: 2, connections_max: 4, ..patient() };
+    let listening = listening(limits, None).await;
+    let mut halves = Vec::new();
+    for _ in 0..4 {
+        let mut half = connect(listening.address(), b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await;
+        let mut answer = [0; 512];
+        assert!(half.read(&mut answer).await.expect("an answer") > 0);
+        half.write_all(b"POST /read HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\nhalf")
+            .await
+            .expect("sent");
+        halves.push(half);
+    }
+    let answered = tokio::time::timeout(FOREVER, is_answered(listening.address())).await;
+    assert!(answered.expect("a place"));
+    assert_eq!(rest(&mut halves[0]).await.as_deref(), Some(&b""[..]), "the oldest has gone");
+    // The others go on, and end.
+    let last = halves.last_mut().expect("four");
+    last.write_all(b" body").await.expect("still open");
+    let mut answer = [0; 512];
+    let n = last.read(&mut answer).await.expect("an answer");
+    assert!(String::from_utf8_lossy(&answer[..n]).ends_with("\r\n9"), "{n} bytes");
+}
+
+#[tokio::test]
+async fn bounds_that_are_met_are_counted() {
+    // What is cut for its head idles as well, and counts once.
+    let limits = Limits { idle_timeout: FOREVER, ..short() };
+    let door = Door { limits, ..Door::default() };
+    let met = Arc::clone(&door.met);
+    let any = "127.0.0.1:0".parse().expect("an address");
+    let listening = Listening::start(any, Router::new(), door).await.expect("a free port");
+    let mut long = b"GET / HTTP/1.1\r\nconnection: close\r\nx-long: ".to_vec();
+    long.resize(70_000, b'a');
+    long.extend(b"\r\n\r\n");
+    for begun in [&b"GET"[..], b"GET / HTTP/1.1\r\nhost: x\r\nx-long: ", &long] {
+        assert!(rest(&mut connect(listening.address(), begun).await).await.is_some());
+    }
+    let told: Vec<_> = met.take().collect();
+    assert_eq!(told, [("silent", 2), ("head", 1)]);
 }
 
 #[tokio::test]
