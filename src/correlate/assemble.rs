@@ -83,7 +83,6 @@ pub(super) fn assemble(mut parts: Parts<'_>, naming: Naming) -> Known {
         n_spans: u32_from_usize(parts.spans.len()),
         n_logs: u32_from_usize(parts.logs.len()),
         news: news(&parts),
-        is_reported: parts.platform.iter().any(|fact| fact.event.stage > PlatformStage::Start),
     }
 }
 

@@ -10,7 +10,7 @@ use super::known::{Known, Pointer};
 use super::request::Evidence;
 use super::rules::Rules;
 use super::weak::WeakKey;
-use crate::signal::{Text, Via};
+use crate::signal::{MessageRef, Text, Via};
 
 /// Causes that rest on more than a shared id.
 pub(super) fn strong(graph: &Graph, id: NodeId, node: &Node, rules: &Rules) -> Vec<Edge> {
@@ -43,7 +43,13 @@ pub(super) fn strong(graph: &Graph, id: NodeId, node: &Node, rules: &Rules) -> V
                 via,
                 under: sent.under.clone(),
                 is_sealed: false,
+                is_retry: false,
             });
+        }
+    }
+    for record in known.received.iter().filter(|message| message.via == Via::Invoke) {
+        if let Some(run) = told_run(graph, known, record) {
+            by_record(known, record, run).into_iter().for_each(|edge| found.add(edge));
         }
     }
     if found.edges.is_empty()
@@ -67,7 +73,56 @@ fn by_pointer(graph: &Graph, pointer: &Pointer, known: &Known) -> Option<Edge> {
     let message = pointer.message.clone().or(only);
     let carried = message.as_ref().and_then(|id| known.received(id)).map(|message| message.via);
     let via = carried.filter(|&via| via != Via::Unknown).unwrap_or_else(|| arrival(known));
-    Some(Edge { cause, message, evidence: pointer.evidence, via, under, is_sealed: false })
+    Some(Edge {
+        cause,
+        message,
+        evidence: pointer.evidence,
+        via,
+        under,
+        is_sealed: false,
+        is_retry: false,
+    })
+}
+
+/// The last run of the invocation that a record tells the end of, by its request id. Of runs of several
+/// functions it is the named one's, or nobody's.
+pub(super) fn told_run<'g>(
+    graph: &'g Graph,
+    own: &Known,
+    record: &MessageRef,
+) -> Option<(NodeId, &'g Known)> {
+    let runs = graph.runs_under(&record.id);
+    let runs = runs.filter_map(|run| Some((run, &graph.nodes.get(&run)?.known)));
+    let mut runs: Vec<(NodeId, &Known)> = runs.filter(|(_, run)| run.id != own.id).collect();
+    let named = record.dead_letter_source.as_ref();
+    if runs.iter().any(|(_, run)| Some(&run.function) == named) {
+        runs.retain(|(_, run)| Some(&run.function) == named);
+    }
+    let (_, first) = runs.first()?;
+    let is_one = runs.iter().all(|(_, run)| run.function == first.function);
+    let last = runs.iter().max_by_key(|(_, run)| run.order());
+    last.filter(|_| is_one).copied()
+}
+
+/// Edges to who was handed a record of what became of a run: all of it belongs to the run where it was
+/// handed nothing else, else the record and what both took up.
+fn by_record(known: &Known, record: &MessageRef, (cause, run): (NodeId, &Known)) -> Vec<Edge> {
+    let edge = |message: Option<&Text>| Edge {
+        cause,
+        message: message.cloned(),
+        evidence: Evidence::MessageId,
+        via: Via::Invoke,
+        under: message.filter(|id| run.received(id).is_some()).cloned(),
+        is_sealed: false,
+        is_retry: false,
+    };
+    let n_of = |via: Via| known.received.iter().filter(|message| message.via == via).count();
+    if n_of(Via::Invoke) == 1 && n_of(Via::Queue) <= 1 {
+        return vec![edge(None)];
+    }
+    let ids = known.received.iter().map(|message| &message.id);
+    let ids = ids.filter(|id| **id == record.id || run.received(id).is_some());
+    ids.map(|id| edge(Some(id))).collect()
 }
 
 /// How work reached an invocation, as far as it tells itself.
@@ -87,6 +142,7 @@ fn earlier_run(graph: &Graph, known: &Known) -> Option<Edge> {
         via: arrival(known),
         under: None,
         is_sealed: false,
+        is_retry: false,
     })
 }
 
@@ -100,6 +156,7 @@ pub(super) fn weak(cause: NodeId, key: &WeakKey, node: &Node, is_join: bool) -> 
         via,
         under: None,
         is_sealed: false,
+        is_retry: false,
     };
     match key {
         WeakKey::Correlation(_) => vec![edge(None, Evidence::CorrelationId, Via::Unknown)],

@@ -265,7 +265,7 @@ impl Engine {
         for entry in std::mem::take(&mut touched.entries) {
             let graph = &self.held.graph;
             let is_entry = match graph.nodes.get(&entry) {
-                Some(node) if node.causes.is_empty() => true,
+                Some(node) if node.begins() => true,
                 _ if above.is_settled(entry) => false,
                 _ => entries_of(graph, entry, hops_max).contains(&entry),
             };

@@ -11,12 +11,13 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::edges;
 use super::known::{Init, Known};
 use super::node_set::NodeSet;
-use super::points::{MessagePoint, Nodes, TracePoint, by_trace, touch_message};
+use super::points::{MessagePoint, Nodes, TAKINGS_MAX, TracePoint, by_trace, touch_message};
 use super::reach::Owner;
 use super::request::Evidence;
 use super::rules::Rules;
 use super::sharing::is_medley;
 use super::table::Table;
+use super::tries::first_tries;
 use super::weak::{Lead, Member, WeakKey, WeakSet};
 use crate::signal::{SpanId, Text, Timestamp, TraceId, Via};
 
@@ -56,6 +57,8 @@ pub(super) struct Edge {
     pub(super) under: Option<Text>,
     /// The cause is final and gone; the edge stays so that the others keep their share.
     pub(super) is_sealed: bool,
+    /// The cause is an earlier try of the message ([`super::tries`]).
+    pub(super) is_retry: bool,
 }
 
 /// What was last said of an invocation and of its messages, as digests.
@@ -74,6 +77,9 @@ pub(super) struct Node {
     pub(super) strong: Vec<Edge>,
     /// Sorted.
     pub(super) causes: Vec<Edge>,
+    /// Its messages that nobody tried before, where others of it are all that it has causes for: it is the
+    /// entry of these. Sorted.
+    pub(super) first_tries: Vec<Text>,
     pub(super) effects: NodeSet,
     pub(super) keys: Vec<WeakKey>,
     pub(super) joins: Vec<WeakKey>,
@@ -83,6 +89,11 @@ pub(super) struct Node {
 }
 
 impl Node {
+    /// Whether it is an entry: of all that it does, or of its first tries.
+    pub(super) fn begins(&self) -> bool {
+        self.causes.is_empty() || !self.first_tries.is_empty()
+    }
+
     pub(super) fn cold_start(&self) -> Option<bool> {
         self.environment_init.map(|_| true).or(self.known.cold_start)
     }
@@ -167,6 +178,7 @@ impl Graph {
             environment_init: None,
             strong: Vec::new(),
             causes: Vec::new(),
+            first_tries: Vec::new(),
             effects: NodeSet::default(),
             keys: Vec::new(),
             joins: Vec::new(),
@@ -275,6 +287,10 @@ impl Graph {
             let point = self.messages.get(id).filter(|point| point.is_telling())?;
             near.extend(point.senders.iter().chain(point.receivers.iter()));
         }
+        near.extend(self.told_of(known));
+        for record in known.received.iter().filter(|message| message.via == Via::Invoke) {
+            near.extend(self.runs_under(&record.id));
+        }
         for (trace, places) in by_trace(&known.places) {
             let Some(point) = self.traces.get(&trace) else { continue };
             near.extend(point.pointing_at(places));
@@ -318,6 +334,21 @@ impl Graph {
         named.iter().find(|named| self.nodes.get(named).is_some_and(|node| node.known.id == *id))
     }
 
+    /// The invocations under a request id. None where too many go by that name.
+    pub(super) fn runs_under(&self, id: &str) -> impl Iterator<Item = NodeId> {
+        let named = self.names.get(&hash_of(id)).filter(|named| named.len() <= TAKINGS_MAX);
+        let is_run = |known: &Known| known.invocation_id.as_deref() == Some(id);
+        let is_run = move |run: &NodeId| self.nodes.get(run).is_some_and(|n| is_run(&n.known));
+        named.into_iter().flat_map(NodeSet::iter).filter(is_run)
+    }
+
+    /// Who was handed a record of what became of an invocation, or a message of that very id.
+    fn told_of(&self, known: &Known) -> impl Iterator<Item = NodeId> {
+        let point = known.invocation_id.as_ref().and_then(|id| self.messages.get(id));
+        let point = point.filter(|point| point.is_telling());
+        point.into_iter().flat_map(|point| point.receivers.iter())
+    }
+
     /// Hashes of what leads to an invocation. Two names of one hash only make somebody look twice.
     pub(super) fn names_of(known: &Known) -> impl Iterator<Item = u64> {
         let texts = known.correlation_ids.iter().chain([&known.id]).chain(&known.invocation_id);
@@ -349,6 +380,7 @@ impl Graph {
         for name in Self::names_of(known) {
             self.names.entry(name).or_default().insert(id);
         }
+        touched.rewire.extend(self.told_of(known));
         touched.rewire.insert(id);
     }
 
@@ -385,6 +417,9 @@ impl Graph {
                 self.messages.remove(message);
             }
         }
+        if let Some(touched) = touched {
+            touched.rewire.extend(self.told_of(&node.known));
+        }
         for name in Self::names_of(&node.known) {
             if let Some(ids) = self.names.get_mut(&name) {
                 ids.remove(id);
@@ -416,24 +451,39 @@ impl Graph {
             }
         }
         reweak.append(&mut touched.rewire);
+        let nodes = reweak.iter().filter_map(|id| self.nodes.get(id));
+        let others: Vec<NodeId> =
+            nodes.flat_map(|node| self.other_tries(&node.known, rules)).collect();
+        reweak.extend(others);
         for id in reweak {
             let Some(node) = self.nodes.get(&id) else { continue };
             let mut causes = node.strong.clone();
             if causes.is_empty() {
                 causes = self.weak_causes(id, node, rules);
+                if causes.is_empty() {
+                    causes = self.earlier_tries(id, node, rules);
+                }
                 keep_sealed(&node.causes, &mut causes);
             }
-            if causes != node.causes {
-                self.set_causes(id, &causes, touched);
+            let first_tries = first_tries(&node.known, &causes);
+            if causes != node.causes || first_tries != node.first_tries {
+                self.set_causes(id, &causes, first_tries, touched);
             }
         }
     }
 
-    fn set_causes(&mut self, id: NodeId, causes: &[Edge], touched: &mut Touched) {
+    fn set_causes(
+        &mut self,
+        id: NodeId,
+        causes: &[Edge],
+        first_tries: Vec<Text>,
+        touched: &mut Touched,
+    ) {
         let Some(node) = self.nodes.get_mut(&id) else { return };
         touched.entries.extend(node.owners.keys());
         touched.entries.insert(id);
         touched.moved.insert(id);
+        node.first_tries = first_tries;
         let old = std::mem::replace(&mut node.causes, causes.to_vec());
         for edge in &old {
             if let Some(cause) = self.nodes.get_mut(&edge.cause) {

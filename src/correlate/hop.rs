@@ -61,17 +61,12 @@ pub(super) fn init_of(node: &Node) -> Option<(Timestamp, Timestamp)> {
     Some((end.saturating_sub(init.duration?), end))
 }
 
-/// Whether the end of a started invocation should have come.
-pub(super) fn lacks_end(ground: Ground<'_>, known: &Known) -> bool {
-    known.ending == Ending::Awaited
-        && (ground.rules.patience(&known.function).is_some()
-            || ground.learned.shows_ends(&known.function))
-}
-
 /// An invocation's own outcome.
-pub(super) fn own_outcome(ground: Ground<'_>, known: &Known, state: State) -> Outcome {
+pub(super) fn own_outcome(known: &Known, state: State) -> Outcome {
     match known.verdict.outcome {
-        Outcome::Ok if state != State::Open && lacks_end(ground, known) => Outcome::Incomplete,
+        Outcome::Ok if state != State::Open && known.ending == Ending::Awaited => {
+            Outcome::Incomplete
+        }
         own => own,
     }
 }
@@ -99,7 +94,7 @@ pub(super) fn place(
         .filter(|edge| id != entry && reach.contains(&edge.cause))
         .filter(|edge| edge.message.as_ref().is_none_or(|message| labels.has(message)))
         .collect();
-    let own = own_outcome(ground, known, state);
+    let own = own_outcome(known, state);
     let first = taken.iter().min_by_key(|taken| {
         let taking = taken.life.takings.get(taken.idx);
         (taking.and_then(|t| t.sent).unwrap_or(Timestamp::MAX), &taken.message.id)

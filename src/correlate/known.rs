@@ -64,8 +64,6 @@ pub(super) struct Known {
     pub(super) n_logs: u32,
     /// When its last fact came.
     pub(super) news: Age,
-    /// The platform tells the ends of this function.
-    pub(super) is_reported: bool,
 }
 
 /// What is known of an invocation's end.
@@ -73,7 +71,7 @@ pub(super) struct Known {
 pub(super) enum Ending {
     /// A span, a report or a record tells it.
     Told,
-    /// The platform told the start, so it may tell the end.
+    /// The platform told the start, so it tells the end too.
     Awaited,
     /// Nothing tells: the last record stands in.
     Unseen,

@@ -3,13 +3,17 @@
 //! A message id and the graph come in; takings in order of time go out. An outcome belongs to a message
 //! in an invocation: a batch may succeed while one of its messages fails.
 
+use super::graph::{Graph, NodeId};
 use super::request::{DeadLetter, Outcome};
+use super::rules::Rules;
 use super::settle::Ground;
+use super::stubs::Sending;
 use crate::signal::{Text, Timestamp};
 
 /// One invocation that took the message up.
 #[derive(Clone, Debug)]
 pub(super) struct Taking {
+    pub(super) node: NodeId,
     pub(super) id: Text,
     pub(super) function: Text,
     pub(super) start: Timestamp,
@@ -30,7 +34,16 @@ pub(super) struct Life {
 
 impl Life {
     pub(super) fn of(ground: Ground<'_>, message: &Text) -> Self {
-        let (graph, rules) = (ground.graph, ground.rules);
+        Self::told(ground.graph, ground.rules, message, ground.stubs.sending(message))
+    }
+
+    /// `left`: how it was sent, if its sender is final and gone.
+    pub(super) fn told(
+        graph: &Graph,
+        rules: &Rules,
+        message: &Text,
+        left: Option<&Sending>,
+    ) -> Self {
         let Some(point) = graph.messages.get(message).filter(|point| point.is_telling()) else {
             return Self { takings: Vec::new() };
         };
@@ -38,17 +51,17 @@ impl Life {
             let nodes = point.senders.iter().filter_map(|id| graph.nodes.get(&id));
             nodes.filter_map(|node| node.known.sent(message))
         };
-        // Its sender may be final and gone.
-        let left = ground.stubs.sending(message).filter(|_| point.senders.is_empty());
+        let left = left.filter(|_| point.senders.is_empty());
         let sent_queue = sent().filter_map(|sent| sent.queue.as_ref()).min();
         let sent_queue = sent_queue.or(left.and_then(|left| left.queue.as_ref())).cloned();
         let sent_at = sent().map(|sent| sent.at).min().or(left.map(|left| left.at));
         let mut takings: Vec<Taking> = Vec::new();
-        for node in point.receivers.iter().filter_map(|id| graph.nodes.get(&id)) {
-            let known = &node.known;
+        for id in point.receivers.iter() {
+            let Some(known) = graph.nodes.get(&id).map(|node| &node.known) else { continue };
             let Some(own) = known.received(message) else { continue };
             let verdict = known.verdict.outcome;
             takings.push(Taking {
+                node: id,
                 id: Text::clone(&known.id),
                 function: Text::clone(&known.function),
                 start: known.start,
@@ -68,17 +81,38 @@ impl Life {
         self.takings.iter().position(|taking| *taking.id == *id)
     }
 
-    /// The taking after which the message fell into the dead-letter queue that `idx` reads.
-    fn fell_after(&self, idx: usize) -> Option<usize> {
-        let letter = self.takings.get(idx)?.dead_letter.as_ref()?;
-        let before = || {
-            self.takings.iter().enumerate().take(idx).rev().filter(|(_, taking)| {
-                let same = taking.queue.as_ref().is_none_or(|queue| *queue == letter.source_queue);
-                taking.dead_letter.is_none() && same
+    /// The takings after which the message may have fallen into the dead-letter queue that `idx` reads, the
+    /// likeliest first.
+    fn falls(&self, idx: usize) -> impl Iterator<Item = usize> {
+        let letter = self.takings.get(idx).and_then(|taking| taking.dead_letter.as_ref());
+        let fell = move |failed: bool| {
+            self.takings.iter().enumerate().take(idx).rev().filter(move |(_, taking)| {
+                let is_source = |letter: &DeadLetter| {
+                    taking.queue.as_ref().is_none_or(|queue| *queue == letter.source_queue)
+                };
+                taking.dead_letter.is_none()
+                    && letter.is_some_and(is_source)
+                    && (taking.own != Outcome::Ok) == failed
             })
         };
-        let failed = before().find(|(_, taking)| taking.own != Outcome::Ok);
-        failed.or_else(|| before().next()).map(|(idx, _)| idx)
+        fell(true).chain(fell(false)).map(|(idx, _)| idx)
+    }
+
+    fn fell_after(&self, idx: usize) -> Option<usize> {
+        self.falls(idx).next()
+    }
+
+    /// The takings that `idx` may come after, the likeliest first: earlier tries by the same function; else,
+    /// where it reads a dead-letter queue, those after which the message fell there.
+    pub(super) fn before(&self, idx: usize) -> impl Iterator<Item = &Taking> {
+        let own = self.takings.get(idx);
+        let tries = self.takings.iter().take(idx).rev().filter(move |taking| {
+            own.is_some_and(|own| {
+                taking.function == own.function
+                    && taking.dead_letter.is_some() == own.dead_letter.is_some()
+            })
+        });
+        tries.chain(self.falls(idx).filter_map(|idx| self.takings.get(idx)))
     }
 
     fn is_dead_lettered_next(&self, idx: usize) -> bool {

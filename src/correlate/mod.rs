@@ -28,6 +28,7 @@ mod precedence;
 // from facts to invocations
 mod cells;
 mod traces;
+mod tries;
 mod runs;
 mod class;
 mod known;

@@ -65,7 +65,7 @@ pub(super) fn entries_of(graph: &Graph, id: NodeId, hops_max: usize) -> Vec<Node
     let mut is_sealed_above = false;
     for &at in &up {
         let Some(node) = graph.nodes.get(&at) else { continue };
-        if node.causes.is_empty() {
+        if node.begins() {
             entries.push(at);
         }
         is_sealed_above |= node.causes.iter().any(|edge| !graph.nodes.contains_key(&edge.cause));
@@ -97,11 +97,11 @@ impl Above {
             if !seen.insert(at) {
                 continue;
             }
-            if node.causes.is_empty() {
+            if node.begins() {
                 found.entries.push(at);
             }
             if node.causes.iter().all(|edge| graph.nodes.contains_key(&edge.cause)) {
-                tops.extend(node.causes.is_empty().then_some(at));
+                tops.extend(node.begins().then_some(at));
             } else {
                 tops.push(at);
             }
@@ -171,7 +171,12 @@ pub(super) struct Reach {
 
 pub(super) fn reach(graph: &Graph, entry: NodeId, hops_max: usize) -> Reach {
     let mut found = Reach::default();
-    found.nodes.insert(entry, Labels::All);
+    let first_tries = graph.nodes.get(&entry).map(|node| &node.first_tries);
+    let labels = match first_tries {
+        Some(own) if !own.is_empty() => Labels::Messages(own.iter().cloned().collect()),
+        _ => Labels::All,
+    };
+    found.nodes.insert(entry, labels);
     let mut queue = VecDeque::from([entry]);
     while let Some(at) = queue.pop_front() {
         let Some(node) = graph.nodes.get(&at) else { continue };
@@ -204,8 +209,9 @@ pub(super) fn reach(graph: &Graph, entry: NodeId, hops_max: usize) -> Reach {
 }
 
 /// Whether a request that holds `labels` of a node continues along an edge from it. A message whose
-/// sender nobody knows belongs to all.
+/// sender nobody knows belongs to all, unless it begins a request of its own.
 fn passes(node: &Node, labels: &Labels, edge: &Edge) -> bool {
     let Some(under) = &edge.under else { return true };
-    labels.has(under) || !node.causes.iter().any(|own| own.message.as_ref() == Some(under))
+    let is_known = || node.causes.iter().any(|own| own.message.as_ref() == Some(under));
+    labels.has(under) || !(edge.is_retry || !node.first_tries.is_empty() || is_known())
 }

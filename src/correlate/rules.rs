@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::config::{Architecture, Config, FunctionConfig, QueueConfig};
 use super::known::Known;
 use super::request::DeadLetter;
-use crate::signal::{MessageRef, Text};
+use crate::signal::{MessageRef, Text, Via};
 
 /// Functions and queues of which something is learned; more are treated as unknown.
 const LEARNED_MAX: usize = 10_000;
@@ -30,8 +30,6 @@ pub(super) struct Rules {
 /// What traffic taught: never unlearned, so that a quiet hour forgets nothing.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Learned {
-    /// Functions whose ends the platform tells.
-    ends: BTreeSet<Text>,
     /// Queues that somebody takes messages from.
     consumed: BTreeSet<Text>,
 }
@@ -86,8 +84,14 @@ impl Rules {
     }
 
     /// Where a message was read from, if that is a dead-letter queue. The function is left empty.
+    /// That of an asynchronous invocation has no name: what fell names its function.
     pub(super) fn dead_letter(&self, message: &MessageRef) -> Option<DeadLetter> {
         let queue = message.queue.clone();
+        if message.via == Via::Invoke {
+            let function = message.dead_letter_source.clone()?;
+            let queue = queue.unwrap_or_default();
+            return Some(DeadLetter { queue, source_queue: Text::default(), function });
+        }
         let configured = || self.sources.get(queue.as_ref()?).cloned();
         let source_queue = message.dead_letter_source.clone().or_else(configured)?;
         let of_source = || self.queues.get(&source_queue)?.dlq.clone();
@@ -112,19 +116,9 @@ impl Rules {
 }
 
 impl Learned {
-    pub(super) fn shows_ends(&self, function: &Text) -> bool {
-        self.ends.contains(function)
-    }
-
     /// Learns from one invocation; true where something is new.
     pub(super) fn learn(&mut self, known: &Known) -> bool {
         let mut is_new = false;
-        if known.is_reported
-            && !self.ends.contains(&known.function)
-            && self.ends.len() < LEARNED_MAX
-        {
-            is_new |= self.ends.insert(Text::clone(&known.function));
-        }
         for queue in known.received.iter().filter_map(|message| message.queue.as_ref()) {
             if !self.consumed.contains(queue) && self.consumed.len() < LEARNED_MAX {
                 is_new |= self.consumed.insert(Text::clone(queue));

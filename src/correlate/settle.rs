@@ -123,10 +123,6 @@ impl Waits<'_> {
             return;
         }
         let own = self.ground.rules.patience(&known.function);
-        if own.is_none() && !self.ground.learned.shows_ends(&known.function) {
-            self.is_unsure = true;
-            return;
-        }
         let own = own.map_or(self.patience, |own| known.news.saturating_add(own));
         let name = known.invocation_id.as_ref().unwrap_or(&known.id);
         let expected = Text::from(format!("the end of invocation {name} of {}", known.function));

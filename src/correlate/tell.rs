@@ -1,9 +1,10 @@
 //! An invocation and its messages as measuring counts them: once, however many requests share them.
 
 use super::cost;
+use super::edges;
 use super::fact::Age;
 use super::graph::Node;
-use super::hop::{init_of, lacks_end, own_attempt, own_outcome};
+use super::hop::{init_of, own_attempt, own_outcome};
 use super::known::Ending;
 use super::messages::Life;
 use super::request::{CausedBy, Delivery, Invocation, Outcome, State};
@@ -29,18 +30,18 @@ pub(super) fn is_countable(ground: Ground<'_>, node: &Node) -> bool {
     let quiet: Age = known.news.saturating_add(ground.rules.config.settle_after);
     match known.ending {
         Ending::Told => true,
-        Ending::Awaited if lacks_end(ground, known) => {
+        Ending::Awaited => {
             let patience = ground.rules.patience(&known.function);
             let patience = patience.unwrap_or(ground.rules.config.incomplete_after);
             known.news.saturating_add(patience) <= ground.age
         }
-        Ending::Awaited | Ending::Unseen => quiet <= ground.age,
+        Ending::Unseen => quiet <= ground.age,
     }
 }
 
 pub(super) fn invocation(ground: Ground<'_>, node: &Node) -> Invocation {
     let known = &node.known;
-    let outcome = own_outcome(ground, known, State::Finished);
+    let outcome = own_outcome(known, State::Finished);
     let lives = known.received.iter().filter_map(|message| {
         let life = Life::of(ground, &message.id);
         let idx = life.position(&known.id)?;
@@ -83,7 +84,8 @@ fn exemplar(node: &Node) -> Text {
 }
 
 fn caused_by(ground: Ground<'_>, node: &Node) -> Option<CausedBy> {
-    let causes = node.causes.iter().filter_map(|edge| {
+    // A try after another of its own was caused by whoever caused that.
+    let causes = node.causes.iter().filter(|edge| !edge.is_retry).filter_map(|edge| {
         let cause = &ground.graph.nodes.get(&edge.cause)?.known;
         Some((edge.evidence, cause.order(), edge.via, &cause.function))
     });
@@ -114,14 +116,24 @@ pub(super) fn deliveries(ground: Ground<'_>, node: &Node) -> Vec<Delivery> {
         let taking = life.takings.get(idx)?;
         let hash =
             Fnv128::default().field(message.id.as_bytes()).field(known.id.as_bytes()).finish();
-        let dead_letter = life.dead_letter(idx);
+        let mut dead_letter = life.dead_letter(idx);
+        if let Some(letter) = &mut dead_letter
+            && message.via == Via::Invoke
+            && let Some((_, run)) = edges::told_run(ground.graph, known, message)
+        {
+            letter.function = Text::clone(&run.function);
+        }
         let queue = dead_letter.as_ref().map(|letter| &letter.queue).or(taking.queue.as_ref())?;
         Some(Delivery {
             id: hex(hash),
             queue: Text::clone(queue),
             function: Text::clone(&known.function),
             taken_up: taking.start,
-            lag: taking.sent.map(|sent| taking.start.since(sent)),
+            // A record of an invocation waited in no queue but its message's.
+            lag: taking
+                .sent
+                .filter(|_| message.via != Via::Invoke)
+                .map(|sent| taking.start.since(sent)),
             duplicate: life.is_duplicate(idx),
             dead_letter,
             partition: partition(message),

@@ -78,7 +78,8 @@ fn aliases(ground: Ground<'_>, entry: NodeId, placed: &[Placed]) -> Vec<Text> {
         .iter()
         .filter(|placed| placed.node != entry)
         .filter(|placed| {
-            let owners = ground.graph.nodes.get(&placed.node).map(|node| &node.owners);
+            let node = ground.graph.nodes.get(&placed.node).filter(|node| !node.begins());
+            let owners = node.map(|node| &node.owners);
             let earliest = owners.and_then(|owners| {
                 owners.iter().min_by(|(_, a), (_, b)| (a.start, &a.id).cmp(&(b.start, &b.id)))
             });

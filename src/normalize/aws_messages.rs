@@ -28,11 +28,13 @@ struct Outer {
     message: MessageRef,
     /// What the platform itself passes on; a tracer of the sender knows better.
     system: Option<TraceContext>,
+    /// The asynchronous invocation that had been given the body, and was given up.
+    given_up: Option<MessageRef>,
 }
 
 impl From<MessageRef> for Outer {
     fn from(message: MessageRef) -> Self {
-        Self { message, system: None }
+        Self { message, system: None, given_up: None }
     }
 }
 
@@ -67,14 +69,18 @@ fn of_record_within(record: &Object, depth: usize) -> Vec<MessageRef> {
 /// A message with the trace that it carries, and the messages inside it.
 fn opened(outer: Option<Outer>, body: Option<Object>, depth: usize) -> Vec<MessageRef> {
     let held = body.map(|body| inside(&body, depth)).unwrap_or_default();
-    let Some(Outer { mut message, system }) = outer else { return held.messages };
+    let Some(Outer { mut message, system, given_up }) = outer else { return held.messages };
     // What a tracer put into the message names the sender's own span; the system's header may be that
     // of a tracer whose spans we never see.
     message.trace = message.trace.or(held.trace).or(system);
     // What fell out of its source was read from this queue.
     let queue = message.queue.clone();
+    let held = match given_up {
+        Some(invocation) => fallen(invocation, Text::default(), held.messages),
+        None => held.messages,
+    };
     let mut messages = vec![message];
-    messages.extend(held.messages.into_iter().map(|mut inner| {
+    messages.extend(held.into_iter().map(|mut inner| {
         if inner.dead_letter_source.is_some() && inner.queue.is_none() {
             inner.queue.clone_from(&queue);
         }
@@ -124,8 +130,23 @@ fn sqs(record: &Object) -> Option<Outer> {
         message.group = text(system, "MessageGroupId").map(MessageRef::group_of);
     }
     let attributes = first(record, &["messageAttributes", "MessageAttributes"]);
-    message.trace = attributes.and_then(Value::as_object).and_then(carrier::read);
-    Some(Outer { message, system: system.and_then(carrier::read) })
+    let attributes = attributes.and_then(Value::as_object);
+    message.trace = attributes.and_then(carrier::read);
+    let given_up = attributes.and_then(|attributes| given_up(attributes, message.sent));
+    Some(Outer { message, system: system.and_then(carrier::read), given_up })
+}
+
+/// The invocation whose event a function's own dead-letter queue or topic holds, by the attributes that
+/// Lambda sets there: `RequestID`, `ErrorCode` and `ErrorMessage`. Its function is not told.
+fn given_up(attributes: &Object, at: Option<Timestamp>) -> Option<MessageRef> {
+    let value = |name: &str| {
+        let attribute = attributes.get(name)?.as_object()?;
+        first(attribute, &["stringValue", "StringValue", "Value"])
+    };
+    value("ErrorCode").or_else(|| value("ErrorMessage"))?;
+    let mut invocation = MessageRef::new(id(value("RequestID")?)?, Via::Invoke);
+    invocation.sent = at;
+    Some(invocation)
 }
 
 fn notification(sns: &Object, depth: usize) -> Vec<MessageRef> {
@@ -133,11 +154,12 @@ fn notification(sns: &Object, depth: usize) -> Vec<MessageRef> {
         let mut message = MessageRef::new(id(sns.get("MessageId")?)?, Via::Topic);
         message.queue = text(sns, "TopicArn").and_then(resource_name).map(Text::from);
         message.sent = sns.get("Timestamp").and_then(event_time::read);
-        message.trace =
-            sns.get("MessageAttributes").and_then(Value::as_object).and_then(carrier::read);
-        Some(message)
+        let attributes = sns.get("MessageAttributes").and_then(Value::as_object);
+        message.trace = attributes.and_then(carrier::read);
+        let given_up = attributes.and_then(|attributes| given_up(attributes, message.sent));
+        Some(Outer { message, system: None, given_up })
     };
-    opened(message().map(Outer::from), text(sns, "Message").and_then(object_in), depth)
+    opened(message(), text(sns, "Message").and_then(object_in), depth)
 }
 
 /// Kinesis and DynamoDB know a record by shard and sequence number; the event id holds both where the
@@ -227,17 +249,25 @@ pub(crate) fn of_destination(record: &Object) -> Option<Vec<MessageRef>> {
         return Some(vec![invocation]);
     }
     let payload = record.get("requestPayload").and_then(Value::as_object);
-    let mut given = payload.map(|payload| inside(payload, 1).messages).unwrap_or_default();
+    let given = payload.map(|payload| inside(payload, 1).messages).unwrap_or_default();
+    Some(fallen(invocation, Text::from(function), given))
+}
+
+/// An invocation that was given up, and what it had been given: that fell out of its source, and its queue
+/// is now where it fell, which the record does not name. What came from no queue fell with the invocation.
+fn fallen(
+    mut invocation: MessageRef,
+    function: Text,
+    mut given: Vec<MessageRef>,
+) -> Vec<MessageRef> {
     for message in &mut given {
-        // Its queue is now the destination, which the record does not name.
-        let source = message.queue.take().unwrap_or_else(|| Text::from(function));
-        message.dead_letter_source = Some(source);
+        message.dead_letter_source = message.queue.take();
     }
-    if given.is_empty() {
-        invocation.dead_letter_source = Some(Text::from(function));
+    if given.iter().all(|message| message.dead_letter_source.is_none()) {
+        invocation.dead_letter_source = Some(function);
     }
     given.insert(0, invocation);
-    Some(given)
+    given
 }
 
 fn first<'a>(object: &'a Object, names: &[&str]) -> Option<&'a Value> {

@@ -247,6 +247,55 @@ fn a_destination_tells_of_the_invocation_and_of_what_it_gave_up() {
 }
 
 #[test]
+fn a_dead_letter_queue_of_a_function_tells_of_the_invocation_that_was_given_up() {
+    let fallen = |body: Value, attributes: Value| {
+        json!({"Records": [{"messageId": "m-1", "eventSource": "aws:sqs", "body": body.to_string(),
+            "eventSourceARN": "arn:aws:sqs:eu-west-1:1:mail-dlq", "messageAttributes": attributes}]})
+    };
+    let text = |value: &str| json!({"stringValue": value, "dataType": "String"});
+    let told =
+        json!({"RequestID": text("r-1"), "ErrorCode": text("200"), "ErrorMessage": text("no")});
+    let notified = json!({"Records": [{"EventSource": "aws:sns", "Sns": {"MessageId": "n-1",
+        "TopicArn": "arn:aws:sns:eu-west-1:1:news"}}]});
+    check(
+        &fallen(notified, told.clone()),
+        &expect![[r#"
+        Some(Queue) None
+        Queue m-1 queue=mail-dlq
+        Invoke r-1
+        Topic n-1 queue=mail-dlq dead_letter_source=news"#]],
+    );
+    let of_bus = json!({"id": "e-1", "detail-type": "Order", "source": "shop", "detail": {}});
+    check(
+        &fallen(of_bus, told),
+        &expect![[r#"
+        Some(Queue) None
+        Queue m-1 queue=mail-dlq
+        Invoke r-1 queue=mail-dlq dead_letter_source=
+        EventBus e-1"#]],
+    );
+    // A sender's own attribute of that name alone says nothing.
+    let own = json!({"RequestID": text("r-1")});
+    check(
+        &fallen(json!({"order": 7}), own),
+        &expect![[r#"
+        Some(Queue) None
+        Queue m-1 queue=mail-dlq"#]],
+    );
+    let topic = |value: &str| json!({"Type": "String", "Value": value});
+    let attributes = json!({"RequestID": topic("r-1"), "ErrorCode": topic("200")});
+    check(
+        &json!({"Records": [{"EventSource": "aws:sns", "Sns": {"MessageId": "n-1",
+            "TopicArn": "arn:aws:sns:eu-west-1:1:mail-dlq", "Message": "{}",
+            "MessageAttributes": attributes}}]}),
+        &expect![[r#"
+            Some(Topic) None
+            Topic n-1 queue=mail-dlq
+            Invoke r-1 queue=mail-dlq dead_letter_source="#]],
+    );
+}
+
+#[test]
 fn executions_that_started_each_other_share_an_id() {
     let context = |id: &str, root: Option<&str>| {
         let mut context = json!({"Execution": {"Id": id}, "State": {"Name": "Pay"},

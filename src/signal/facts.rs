@@ -62,7 +62,8 @@ pub struct MessageRef {
     pub sent: Option<Timestamp>,
     /// How many times it has been received, this one included: SQS `ApproximateReceiveCount`.
     pub receive_count: Option<u32>,
-    /// The queue that it fell out of, where it is read from a dead-letter queue.
+    /// The queue that it fell out of, where it is read from a dead-letter queue. Of an asynchronous invocation
+    /// that was given up: its function, empty where that is not told.
     pub dead_letter_source: Option<Text>,
     /// Which of [`MessageRef::GROUPS`] parts its message group or ordering key falls into: SQS
     /// `MessageGroupId`. Groups are as many as customers; their parts are few enough to count.

@@ -131,8 +131,8 @@ impl Book {
         for taken in &run.taken {
             let message = &taken.message;
             let cause = Cause {
-                invocation_id: Some(message.cause.clone()),
-                evidence: Some(evidence(message)),
+                invocation_id: message.cause.clone(),
+                evidence: message.cause.as_ref().map(|_| evidence(message)),
                 attempt: message.n_receives,
             };
             let whole = hop(run, cause, style);

@@ -116,6 +116,9 @@ pub enum Fault {
     HumanStep,
     /// `checkout` also writes to a queue that somebody else reads.
     ForeignConsumer,
+    /// Some orders are put into `orders` by somebody else, of whose telemetry we see nothing: a request
+    /// begins when `fulfil` takes one up. Some fail once, some always.
+    ForeignProducer,
     /// An importer places all orders under one trace of its own, of which no span is ever seen. What
     /// joins twenty entries or fewer is believed, so give it a hundred requests.
     SharedTrace,
@@ -130,7 +133,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::ThrottleBurst,
         Self::PoisonMessage,
         Self::ColdStartStorm,
@@ -145,6 +148,7 @@ impl Fault {
         Self::Redrive,
         Self::HumanStep,
         Self::ForeignConsumer,
+        Self::ForeignProducer,
         Self::SharedTrace,
         Self::ClockSkew,
         Self::LateReports,
@@ -168,6 +172,7 @@ impl Fault {
             Self::Redrive => "redrive",
             Self::HumanStep => "human-step",
             Self::ForeignConsumer => "foreign-consumer",
+            Self::ForeignProducer => "foreign-producer",
             Self::SharedTrace => "shared-trace",
             Self::ClockSkew => "clock-skew",
             Self::LateReports => "late-reports",

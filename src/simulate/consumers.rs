@@ -47,7 +47,7 @@ impl World {
         }
     }
 
-    fn fulfil(&mut self, now: Timestamp, batch: Vec<Message>) {
+    pub(super) fn fulfil(&mut self, now: Timestamp, batch: Vec<Message>) {
         let Some(started) = self.acquire(Function::Fulfil, now) else {
             for message in batch {
                 self.put_back(message, now.saturating_add(Duration::from_secs(1)));
@@ -75,7 +75,10 @@ impl World {
             _ => Evidence::MessageId,
         };
         self.book.taken(&run, evidence, self.style);
-        for taken in run.taken {
+        for mut taken in run.taken {
+            if taken.message.is_foreign {
+                taken.message.cause = Some(run.invocation_id.clone());
+            }
             self.after_fulfil(taken, now, end);
         }
     }
@@ -121,7 +124,8 @@ impl World {
             return Some(Failure::new("ValidationError", text));
         }
         let stormy = self.is_active(Fault::RetryStorm, now) && message.n_receives == 1;
-        (stormy && self.random.chance(FIRST_TRY_FAILS))
+        let is_flaky = message.nature == Nature::Flaky && message.n_receives == 1;
+        (is_flaky || stormy && self.random.chance(FIRST_TRY_FAILS))
             .then(|| Failure::new("ConnectionError", "connect ECONNREFUSED 10.0.7.21:6379"))
     }
 
@@ -161,8 +165,9 @@ impl World {
             correlation_id: order.correlation_id.clone(),
             request: order.request,
             others: Vec::new(),
-            cause: run.invocation_id.clone(),
+            cause: Some(run.invocation_id.clone()),
             nature: Nature::Sound,
+            is_foreign: false,
         }
     }
 
@@ -171,7 +176,7 @@ impl World {
         if taken.failure.is_some() {
             return self.put_back(message, received.saturating_add(VISIBILITY_TIMEOUT).max(end));
         }
-        let again = message.nature == Nature::Sound
+        let again = matches!(message.nature, Nature::Sound | Nature::Flaky)
             && self.is_active(Fault::DuplicateDelivery, end)
             && self.random.chance(DELIVERED_AGAIN);
         if again {
@@ -184,6 +189,9 @@ impl World {
     }
 
     fn put_back(&mut self, message: Message, visible: Timestamp) {
+        if message.is_foreign {
+            return self.plan(visible, Event::Foreign(Box::new(message)));
+        }
         if let Some(look) = self.orders.put(message, visible) {
             self.plan(look, Event::PollOrders);
         }
@@ -191,16 +199,15 @@ impl World {
 
     /// The redrive policy moves the message; it keeps its id and its sent timestamp.
     fn dead_letter(&mut self, message: Message, now: Timestamp) {
-        self.book.dead_letter(&message);
-        let fallen = Message {
-            queue: ORDERS_DLQ,
-            n_receives: 0,
-            dead_letter_source: Some(ORDERS),
-            ..message
-        };
+        let fallen = self.fall(message);
         if let Some(look) = self.dead_letters.put(fallen, now) {
             self.plan(look, Event::PollDeadLetters);
         }
+    }
+
+    pub(super) fn fall(&mut self, message: Message) -> Message {
+        self.book.dead_letter(&message);
+        Message { queue: ORDERS_DLQ, n_receives: 0, dead_letter_source: Some(ORDERS), ..message }
     }
 
     pub(super) fn poll_dead_letters(&mut self, now: Timestamp) {
@@ -216,7 +223,7 @@ impl World {
         }
     }
 
-    fn inspect(&mut self, started: Started, batch: Vec<Message>) {
+    pub(super) fn inspect(&mut self, started: Started, batch: Vec<Message>) {
         let mut run = self.begin(Function::DlqInspector, Via::Queue, started);
         let mut cursor = run.start.saturating_add(self.work(Function::DlqInspector));
         for mut message in batch {
@@ -243,7 +250,8 @@ impl World {
     }
 
     fn plan_redrive(&mut self, message: &Message, now: Timestamp) {
-        if self.is_active(Fault::Redrive, now) {
+        // A new id would hide what it was: nobody could tell.
+        if !message.is_foreign && self.is_active(Fault::Redrive, now) {
             self.book.expect(message.request, 1);
             let at = whole_millis(now.saturating_add(REDRIVEN_AFTER));
             self.plan(at, Event::Redrive(Box::new(message.clone())));
@@ -269,7 +277,7 @@ impl World {
 /// The correlation id of a run that works for one message alone.
 pub(super) fn only_correlation_id(run: &Run) -> Option<String> {
     match run.taken.as_slice() {
-        [only] => Some(only.message.correlation_id.clone()),
+        [only] => only.message.correlation_id().map(str::to_owned),
         _ => None,
     }
 }

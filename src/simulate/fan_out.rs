@@ -49,7 +49,7 @@ impl World {
             run.parent = Some(parent);
             run.position.trace = parent.trace;
         }
-        run.correlation_id = Some(event.correlation_id.clone());
+        run.correlation_id = event.correlation_id().map(str::to_owned);
         let mut cursor = run.start.saturating_add(self.work(function));
         let start = cursor;
         let what = match function {

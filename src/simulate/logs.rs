@@ -154,8 +154,8 @@ fn stepped(run: &Run, step: &Step, message: Option<&Message>) -> Option<Record> 
         (_, Some(failure)) => record(run, step.end, "WARN", "call failed").failed(failure),
         (_, None) => return None,
     };
-    Some(match message {
-        Some(message) => record.with("correlation_id", message.correlation_id.as_str()),
+    Some(match message.and_then(Message::correlation_id) {
+        Some(id) => record.with("correlation_id", id),
         None => record,
     })
 }
@@ -180,8 +180,12 @@ fn batch(run: &Run) -> Record {
 fn message(run: &Run, taken: &Taken) -> Vec<Record> {
     let message = &taken.message;
     let about = |time, level, text: &str| {
-        record(run, time, level, text)
-            .with("correlation_id", message.correlation_id.as_str())
+        let record = record(run, time, level, text);
+        let record = match message.correlation_id() {
+            Some(id) => record.with("correlation_id", id),
+            None => record,
+        };
+        record
             .with("message_id", message.id.as_str())
             .with(place(message.via), message.queue)
             .with("sent_timestamp", message.sent.as_millis())

@@ -14,6 +14,7 @@ mod book;
 mod consumers;
 mod exporter;
 mod fan_out;
+mod foreign;
 mod instances;
 mod logs;
 mod metric_stream;

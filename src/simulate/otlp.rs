@@ -142,7 +142,8 @@ fn message_span(run: &Run, taken: &Taken, own: Own) -> Span {
     span.end_time_unix_nano = taken.end.as_nanos();
     span.attributes.extend(messaging(taken, "process"));
     span.attributes.extend(of_message(taken));
-    span.attributes.push(text("messaging.message.conversation_id", &taken.message.correlation_id));
+    let conversation = taken.message.correlation_id();
+    span.attributes.extend(conversation.map(|id| text("messaging.message.conversation_id", id)));
     if let Some(source) = taken.message.dead_letter_source {
         span.attributes.push(text("messaging.dead_letter.source", source));
     }
@@ -199,8 +200,8 @@ fn step_span(run: &Run, step: &Step, below: Below<'_>) -> Span {
     let is_send = matches!(step.what, What::Send { .. });
     let kind = if is_send { SpanKind::Producer } else { SpanKind::Client };
     let (parent, correlation_id) = match below {
-        Below::Head => (run.position.span, run.correlation_id.as_ref()),
-        Below::Message(taken) => (taken.span, Some(&taken.message.correlation_id)),
+        Below::Head => (run.position.span, run.correlation_id.as_deref()),
+        Below::Message(taken) => (taken.span, taken.message.correlation_id()),
     };
     let mut span = span(run, step.span, &step_name(&step.what), kind);
     span.parent_span_id = parent.0.to_vec();

@@ -84,17 +84,24 @@ pub(super) struct Message {
     pub(super) dead_letter_source: Option<&'static str>,
     /// The producer's span, where the message carries it.
     pub(super) position: Option<Position>,
+    /// Empty where its sender gave it none.
     pub(super) correlation_id: String,
     /// The request that it is part of, by number.
     pub(super) request: u64,
     /// The others, where it was sent on behalf of several.
     pub(super) others: Vec<u64>,
-    /// The invocation that sent it.
-    pub(super) cause: String,
+    /// The invocation that sent it; of a foreign one the last that tried it, if any.
+    pub(super) cause: Option<String>,
     pub(super) nature: Nature,
+    /// Nobody who is seen sent it.
+    pub(super) is_foreign: bool,
 }
 
 impl Message {
+    pub(super) fn correlation_id(&self) -> Option<&str> {
+        Some(&*self.correlation_id).filter(|id| !id.is_empty())
+    }
+
     /// Every request that it is part of.
     pub(super) fn requests(&self) -> impl Iterator<Item = u64> {
         std::iter::once(self.request).chain(self.others.iter().copied())
@@ -107,6 +114,8 @@ pub(super) enum Nature {
     Sound,
     /// Fails whenever it is taken up.
     Poison,
+    /// Fails when it is first taken up.
+    Flaky,
     /// Put back from the dead-letter queue, under a new id.
     Redriven,
     /// Delivered once more after it was processed: its consumer sees that, and does nothing.

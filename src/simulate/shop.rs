@@ -181,8 +181,9 @@ impl World {
             correlation_id: caller.correlation_id.clone(),
             request: caller.request,
             others: Vec::new(),
-            cause: caller.invocation_id.clone(),
+            cause: Some(caller.invocation_id.clone()),
             nature: if is_poison { Nature::Poison } else { Nature::Sound },
+            is_foreign: false,
         };
         // The message can be seen when the send call has been answered.
         if let Some(look) = self.orders.put(message, whole_millis(*cursor)) {
@@ -229,8 +230,9 @@ impl World {
             correlation_id,
             request,
             others: Vec::new(),
-            cause: run.invocation_id.clone(),
+            cause: Some(run.invocation_id.clone()),
             nature: Nature::Sound,
+            is_foreign: false,
         };
         self.put_click(shard, message, whole_millis(cursor));
         self.finish(&run);

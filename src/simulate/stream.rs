@@ -140,7 +140,8 @@ impl World {
             correlation_id: run.correlation_id.clone().unwrap_or_else(|| self.random.uuid()),
             request,
             others,
-            cause: run.invocation_id.clone(),
+            cause: Some(run.invocation_id.clone()),
+            is_foreign: false,
             nature: Nature::Sound,
         };
         run.steps.push(step);

@@ -31,6 +31,8 @@ const N_SHARDS: usize = 2;
 const REPORT_LOST: f64 = 0.3;
 const REPORT_LATE: f64 = 0.4;
 const REPORT_LATE_MAX_MS: u64 = 600_000;
+/// Share of requests that are orders of somebody else.
+const FOREIGN: f64 = 0.3;
 const SKEW_MAX_MS: u64 = 3_000;
 /// Events that are planned at once; every event plans only a few others, so that more is a fault of ours.
 const PLANNED_MAX: usize = 10_000_000;
@@ -46,6 +48,8 @@ pub(super) enum Event {
     ReadShard(usize),
     /// The bus invokes a function.
     Deliver(Box<Delivery>),
+    /// `fulfil` takes up an order of somebody else, or `dlq-inspector` what it could not do.
+    Foreign(Box<Message>),
     /// Somebody puts a dead-lettered message back.
     Redrive(Box<Message>),
     /// A workflow comes to a step.
@@ -156,6 +160,7 @@ impl World {
             Event::PollDeadLetters => self.poll_dead_letters(now),
             Event::ReadShard(shard) => self.read_shard(now, shard),
             Event::Deliver(delivery) => self.deliver(now, *delivery),
+            Event::Foreign(message) => self.foreign(now, *message),
             Event::Redrive(message) => self.redrive(now, *message),
             Event::Review(review) => self.review(now, *review),
             Event::Minute => {
@@ -185,7 +190,13 @@ impl World {
     }
 
     fn arrive(&mut self, now: Timestamp) {
-        if self.random.chance(0.4) { self.order(now) } else { self.browse(now) }
+        if self.befalls(Fault::ForeignProducer, FOREIGN, now) {
+            self.foreign_order(now);
+        } else if self.random.chance(0.4) {
+            self.order(now);
+        } else {
+            self.browse(now);
+        }
     }
 
     pub(super) fn is_active(&self, fault: Fault, now: Timestamp) -> bool {

@@ -251,6 +251,8 @@ known_exactly! {
     redriven_messages_are_known_exactly: PoisonMessage Redrive;
     steps_that_wait_for_people_are_known_exactly: HumanStep;
     messages_to_strangers_are_known_exactly: ForeignConsumer;
+    messages_of_strangers_are_known_exactly: ForeignProducer;
+    messages_of_strangers_that_come_twice_are_known_exactly: ForeignProducer DuplicateDelivery;
     a_trace_of_everybody_joins_nobody: SharedTrace;
     wrong_clocks_are_known_exactly: ClockSkew;
     late_reports_are_known_exactly: LateReports;

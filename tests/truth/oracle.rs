@@ -252,6 +252,30 @@ fn add_weak(runs: &mut [Run<'_>]) {
     }
 }
 
+/// What nothing caused follows the try before it of a message that nobody sent; the reader of a dead-letter
+/// queue follows the last that failed with it. A batch that is a part of others has no such tries.
+fn add_tries(runs: &mut [Run<'_>]) {
+    let sent: BTreeSet<&str> = runs.iter().flat_map(|run| run.sent().map(|sent| sent.0)).collect();
+    let mut found = Vec::new();
+    for (at, run) in runs.iter().enumerate().filter(|(_, run)| run.causes.is_empty()) {
+        for (&id, &(is_dead, _)) in run.received.iter().filter(|(id, _)| !sent.contains(*id)) {
+            let has = |e: &Edge<'_>| e.1.is_none_or(|own| own == id);
+            let holds = |run: &Run<'_>| run.causes.is_empty() || run.causes.iter().any(has);
+            let tried = |of: &dyn Fn(&Run<'_>, (bool, bool)) -> bool| {
+                let is_try = |run: &Run<'_>| Some(of(run, *run.received.get(id)?) && holds(run));
+                runs[..at].iter().rposition(|run| is_try(run) == Some(true))
+            };
+            let own = tried(&|other, own| other.name.0 == run.name.0 && own.0 == is_dead);
+            let failed = || tried(&|_, (other_dead, is_good)| is_dead && !other_dead && !is_good);
+            let any = || tried(&|_, (other_dead, _)| is_dead && !other_dead);
+            found.extend(own.or_else(failed).or_else(any).map(|cause| (at, cause, id)));
+        }
+    }
+    for (at, cause, id) in found {
+        runs[at].causes.insert((cause, Some(id), Some(id)));
+    }
+}
+
 /// All that an entry caused.
 fn reach<'a>(runs: &[Run<'a>], entry: usize) -> BTreeSet<Piece<'a>> {
     let (mut held, mut rest) = (BTreeSet::from([(entry, None)]), vec![(entry, None)]);
@@ -273,6 +297,7 @@ pub(crate) fn requests(batches: &[Batch]) -> Vec<Found> {
     let mut runs = runs(batches);
     add_strong(&mut runs);
     add_weak(&mut runs);
+    add_tries(&mut runs);
     let entries = (0..runs.len()).filter(|at| runs[*at].causes.is_empty());
     entries.map(|entry| request(&runs, entry, &reach(&runs, entry))).collect()
 }

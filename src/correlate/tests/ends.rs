@@ -53,7 +53,7 @@ fn a_message_to_nobody_is_not_waited_for_until_somebody_takes_from_its_queue() {
 }
 
 #[test]
-fn a_start_without_an_end_is_incomplete_where_ends_are_told() {
+fn a_start_without_an_end_is_incomplete_even_if_it_is_the_functions_first() {
     let mut world = World::new(Config::default());
     world.hear(&[
         start("checkout", "r1", 0),
@@ -68,8 +68,9 @@ fn a_start_without_an_end_is_incomplete_where_ends_are_told() {
         checkout: incomplete finished 1000+0
           checkout#1 incomplete 1000+-1
           missing after checkout#1: the end of invocation r2 of checkout
-        silent: ok finished 2000+0
-          silent#1 ok 2000+-1
+        silent: incomplete finished 2000+0
+          silent#1 incomplete 2000+-1
+          missing after silent#1: the end of invocation r3 of silent
     "#]]
     .assert_eq(&world.shown());
 }

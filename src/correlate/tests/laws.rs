@@ -13,6 +13,8 @@ struct Order {
     at: i64,
     style: u8,
     is_lost: bool,
+    /// Its message comes from somebody who tells nothing.
+    is_foreign: bool,
     n_failures: u8,
     is_poisoned: bool,
     has_reports: bool,
@@ -24,15 +26,16 @@ struct Order {
 
 fn order() -> impl Strategy<Value = Order> {
     let work = (0..5_000_i64, 0..4_u8, 0..10_u8, 0..3_u8, 0..8_u8);
-    let told = (any::<[bool; 3]>(), proptest::option::of(0..3_u8));
+    let told = (any::<[bool; 3]>(), proptest::option::of(0..3_u8), 0..4_u8);
     (work, told).prop_map(
         |(
             (at, style, lost, n_failures, poison),
-            ([has_reports, notifies, shares_its_id], account),
+            ([has_reports, notifies, shares_its_id], account, foreign),
         )| Order {
             at,
             style,
             is_lost: lost == 0,
+            is_foreign: foreign == 0,
             n_failures,
             is_poisoned: poison == 0,
             has_reports,
@@ -129,6 +132,9 @@ fn consumers(orders: &[Order]) -> Vec<Told> {
                     }));
                 }
             }
+            if n_taken > 0 && attempt > 1 && chunk.iter().any(|order| order.is_foreign) {
+                head = head.received(&format!("new-{n_batch}"), "orders").count(1);
+            }
             if n_taken > 0 {
                 told.push(head);
                 told.push(report("fulfil", &format!("batch-{n_batch}"), from + 51, 50));
@@ -142,8 +148,10 @@ fn workload(orders: &[Order]) -> Vec<Told> {
     let mut told = consumers(orders);
     for (idx, order) in orders.iter().enumerate() {
         let n = u8::try_from(idx + 1).unwrap();
-        told.extend(front(order, n));
-        told.extend(back(order, n));
+        if !order.is_foreign {
+            told.extend(front(order, n));
+            told.extend(back(order, n));
+        }
     }
     told
 }

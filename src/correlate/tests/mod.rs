@@ -2,6 +2,7 @@
 #![expect(clippy::needless_raw_string_hashes, reason = "expect-test writes its texts this way")]
 
 mod cases;
+mod destinations;
 mod ends;
 mod erasing;
 mod freezing;
@@ -11,6 +12,7 @@ mod messages;
 mod namesakes;
 mod strangers;
 mod telling;
+mod tries;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
