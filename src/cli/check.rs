@@ -19,6 +19,9 @@ pub(super) struct CheckArgs {
 
 pub(super) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     let checked = Config::load(args.config.as_deref(), &[]).and_then(|config| {
+        for warning in &config.warnings {
+            say_error(&format!("warning: {warning}"));
+        }
         for unsupported in config.notify.unsupported() {
             say_error(&format!("warning: {unsupported}"));
         }

@@ -15,7 +15,7 @@ use super::{Config, Outside, Rules};
 use crate::correlate::config::{Architecture, FlowConfig, FunctionConfig, QueueConfig};
 use crate::forward::alertmanagers::Peer;
 use crate::forward::endpoint::{self, Endpoint, Protocol};
-use crate::signal::{Diagnostic, Labels, parse_bytes, parse_duration};
+use crate::signal::{Diagnostic, Labels, Text, parse_bytes, parse_duration};
 use crate::{archive, correlate, normalize, notify, promql, series};
 
 /// Where the daemon keeps what it was told.
@@ -35,6 +35,8 @@ pub(super) struct Source<'a> {
     pub(super) dir: &'a Path,
     /// An override by itself: what it needs of others may stand in the file.
     pub(super) is_part: bool,
+    /// Some values stand in overrides and not in the text.
+    pub(super) has_overrides: bool,
 }
 
 pub(super) fn check(
@@ -42,9 +44,11 @@ pub(super) fn check(
     source: Source<'_>,
     outside: &Outside<'_>,
 ) -> Result<Config, Vec<Diagnostic>> {
-    let mut reader = Reader { source, outside, errors: Vec::new() };
+    let mut reader = Reader { source, outside, errors: Vec::new(), warnings: Vec::new() };
     let config = reader.config(raw);
     reader.errors.sort_by_key(|error| (error.line, error.col));
+    // Two settings may come from one value.
+    reader.errors.dedup();
     if reader.errors.is_empty() { Ok(config) } else { Err(reader.errors) }
 }
 
@@ -52,6 +56,7 @@ pub(super) struct Reader<'a> {
     pub(super) source: Source<'a>,
     pub(super) outside: &'a Outside<'a>,
     errors: Vec<Diagnostic>,
+    warnings: Vec<String>,
 }
 
 impl Reader<'_> {
@@ -66,8 +71,10 @@ impl Reader<'_> {
         let retention = retention.unwrap_or(series::Config::default().retention);
         let tls = raw.tls.as_ref().and_then(|tls| self.tls(tls));
         let auth = self.auth(&raw.auth, tls.as_ref());
+        let listen = self.listen(raw, tls.is_some(), &auth);
+        self.together(raw, &listen, &correlate);
         Config {
-            listen: self.listen(raw, tls.is_some(), &auth),
+            listen,
             external_url: self.external_url(&raw.listen.external_url),
             tls,
             auth,
@@ -107,6 +114,8 @@ impl Reader<'_> {
                 .flatten()
                 .filter_map(|peer| self.alertmanager(peer))
                 .collect(),
+            shown: Text::default(),
+            warnings: std::mem::take(&mut self.warnings),
         }
     }
 
@@ -479,5 +488,14 @@ impl Reader<'_> {
         let Source { file, text, .. } = self.source;
         let error = Diagnostic::at(file, text, &place.referenced, message);
         self.errors.push(error.without_secrets(text));
+    }
+
+    /// An error that has no one place.
+    pub(super) fn error_of_file(&mut self, message: impl Into<String>) {
+        self.errors.push(Diagnostic::new(self.source.file, "", 0, 0, message));
+    }
+
+    pub(super) fn warn(&mut self, message: String) {
+        self.warnings.push(message);
     }
 }

@@ -16,6 +16,9 @@ use crate::receive::reach::{self, Reach};
 use crate::receive::signature::{Scheme, Signer};
 use crate::signal::{Receiver, SecretHash};
 
+/// Shorter tokens are guessed: 16 hex digits are 64 bits.
+const TOKEN_BYTES_MIN: usize = 16;
+
 impl Reader<'_> {
     /// Nobody from outside gets in without TLS and a credential, but where that is said out loud.
     pub(super) fn listen(&mut self, raw: &RawConfig, has_tls: bool, auth: &Auth) -> Listen {
@@ -168,6 +171,11 @@ impl Reader<'_> {
                 );
                 continue;
             };
+            if secret.len() < TOKEN_BYTES_MIN {
+                self.warn(format!(
+                    "the token `{name}` has fewer than {TOKEN_BYTES_MIN} characters and can be guessed; make it of 32 random bytes"
+                ));
+            }
             let scopes = self.scopes(&token.value.scope);
             let reach = self.reach(token, &scopes);
             tokens.push(Token { name, hash: SecretHash::of(&secret), scopes, reach });

@@ -12,6 +12,7 @@ mod raw;
 pub mod reference;
 #[cfg(test)]
 mod tests;
+mod together;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -22,7 +23,8 @@ use crate::forward::endpoint::Endpoint;
 use crate::receive::pubsub_oidc;
 use crate::receive::reach::Reach;
 use crate::receive::signature::Signer;
-use crate::signal::{Diagnostic, SecretHash};
+use crate::signal::shown::shown;
+use crate::signal::{Diagnostic, SecretHash, Text};
 use crate::{archive, collect, correlate, listen, normalize, notify, promql, series};
 
 /// Everything that the daemon needs to know. Private to build, public to read.
@@ -51,6 +53,10 @@ pub struct Config {
     pub collect: collect::Config,
     /// Real Alertmanagers that alerts are pushed on to.
     pub alertmanagers: Vec<Peer>,
+    /// What was written, file and overrides, without its secrets.
+    pub shown: Text,
+    /// What is taken and somebody should know; names no secret.
+    pub warnings: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -180,22 +186,34 @@ impl Config {
         };
         let dir = file.and_then(Path::parent).unwrap_or_else(|| Path::new("")).to_owned();
         let mut raw = raw::parse(&name, &text)?;
+        let mut shown = shown(&text).to_string();
         for set in sets {
             let (as_file, yaml) = raw::override_document(set)?;
             let over = raw::parse(&as_file, &yaml)?;
             // Checked alone first, so that its errors name it and not a line of the file.
             check::check(
                 &over,
-                check::Source { file: &as_file, text: &yaml, dir: Path::new(""), is_part: true },
+                check::Source {
+                    file: &as_file,
+                    text: &yaml,
+                    dir: Path::new(""),
+                    is_part: true,
+                    has_overrides: true,
+                },
                 outside,
             )?;
             raw::Merge::merge(&mut raw, over);
+            shown.push_str(&format!("# {as_file}\n"));
         }
-        check::check(
-            &raw,
-            check::Source { file: &name, text: &text, dir: &dir, is_part: false },
-            outside,
-        )
+        let source = check::Source {
+            file: &name,
+            text: &text,
+            dir: &dir,
+            is_part: false,
+            has_overrides: !sets.is_empty(),
+        };
+        let config = check::check(&raw, source, outside)?;
+        Ok(Self { shown: shown.into(), ..config })
     }
 }
 

@@ -31,7 +31,10 @@ fn check_errors(text: &str, sets: &[&str], expect: Expect) {
 fn the_reference_is_the_defaults() {
     let written = load(REFERENCE, &[]).expect("the reference loads");
     let defaults = load("", &[]).expect("nothing loads");
-    let plain = |config: &Config| format!("{config:?}").replace("dir/./", "./");
+    let plain = |config: &Config| {
+        let config = Config { shown: crate::signal::Text::default(), ..config.clone() };
+        format!("{config:?}").replace("dir/./", "./")
+    };
     assert_eq!(plain(&written), plain(&defaults));
 }
 
@@ -61,6 +64,72 @@ fn all_bad_values_are_told_at_once_with_their_places() {
                                 ^
         "]],
     );
+}
+
+#[test]
+fn what_makes_no_sense_together_is_told() {
+    check_errors(
+        "listen: {ingest: 127.0.0.1:9595}\ncorrelate: {incomplete_after: 1s}\nqueues: [{name: a, dlq: a}, {name: a}]\nfunctions: [{name: f, memory: 512}, {name: f}]\nflows: [{match: x, incomplete_after: 2s}]\n",
+        &[],
+        expect![[r"
+            dir/c.yaml:1:18: `listen.web` (127.0.0.1:9595) and `listen.ingest` (127.0.0.1:9595) share a port; each listener needs its own
+                listen: {ingest: 127.0.0.1:9595}
+                                 ^
+            dir/c.yaml:2:31: `incomplete_after` is shorter than `settle_after`: every request would be incomplete before it can be finished
+                correlate: {incomplete_after: 1s}
+                                              ^
+            dir/c.yaml:3:25: `a` cannot be its own dead-letter queue
+                queues: [{name: a, dlq: a}, {name: a}]
+                                        ^
+            dir/c.yaml:3:36: the queue `a` is there before; one entry says all of it
+                queues: [{name: a, dlq: a}, {name: a}]
+                                                   ^
+            dir/c.yaml:4:31: no function has so little memory; write its unit, as 512MiB
+                functions: [{name: f, memory: 512}, {name: f}]
+                                              ^
+            dir/c.yaml:4:44: the function `f` is there before; one entry says all of it
+                functions: [{name: f, memory: 512}, {name: f}]
+                                                           ^
+            dir/c.yaml:5:38: `incomplete_after` of the flow is shorter than `correlate.settle_after`
+                flows: [{match: x, incomplete_after: 2s}]
+                                                     ^
+        "]],
+    );
+    check_errors(
+        "",
+        &["listen.web=0.0.0.0:4318", "listen.insecure=true"],
+        expect![[r"
+            dir/c.yaml: `listen.web` (0.0.0.0:4318) and `listen.ingest` (127.0.0.1:4318) share a port; each listener needs its own
+        "]],
+    );
+    assert!(load("listen: {web: 127.0.0.1:0, ingest: 127.0.0.1:0}", &[]).is_ok());
+}
+
+#[test]
+fn one_mistake_is_one_error() {
+    check_errors(
+        "data_dir: ${env:NOPE}\n",
+        &[],
+        expect![[r"
+            dir/c.yaml:1:11: the environment has no NOPE; set it, or write ${env:NOPE:-default}
+                data_dir: ${env:NOPE}
+                          ^
+        "]],
+    );
+}
+
+#[test]
+fn a_token_that_can_be_guessed_is_warned_of() {
+    let warnings = |token: &str| {
+        let text = format!("auth: {{tokens: [{{name: a, token: {token}, scope: [read]}}]}}");
+        load(&text, &[]).expect("a good configuration").warnings
+    };
+    let short = warnings("s3cret");
+    assert!(
+        short.len() == 1 && short[0].contains("`a`") && !short[0].contains("s3cret"),
+        "{short:?}"
+    );
+    assert_eq!(warnings("0123456789abcdef"), Vec::<String>::new());
 }
 
 #[test]
@@ -265,9 +334,6 @@ fn a_missing_variable_or_file_is_told() {
         "data_dir: '${env:NOPE}/x'\nnotify: {config: am.yaml}\n",
         &[],
         expect![[r"
-            dir/c.yaml:1:11: the environment has no NOPE; set it, or write ${env:NOPE:-default}
-                data_dir: '${env:NOPE}/x'
-                          ^
             dir/c.yaml:1:11: the environment has no NOPE; set it, or write ${env:NOPE:-default}
                 data_dir: '${env:NOPE}/x'
                           ^

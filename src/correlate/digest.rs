@@ -27,14 +27,34 @@ const SHORT: usize = 16;
 
 /// The digest of a value. Of what serde cannot show, the digest of what came before.
 pub(super) fn digest<T: Serialize + ?Sized>(value: &T) -> u64 {
-    let mut digest = Digest(BEGIN);
+    let mut digest = Digest::<IN_ORDER>(BEGIN);
     let _shown: Done = value.serialize(&mut digest);
     digest.0
 }
 
-struct Digest(u64);
+/// The same, whatever the order in which maps give their entries: that of two hash tables which hold the
+/// same is the same.
+pub(super) fn digest_in_any_order<T: Serialize + ?Sized>(value: &T) -> u64 {
+    let mut digest = Digest::<IN_ANY_ORDER>(BEGIN);
+    let _shown: Done = value.serialize(&mut digest);
+    digest.0
+}
 
-impl Digest {
+/// How the entries of a map count: one after the other, or each by itself and all added up.
+const IN_ORDER: u8 = 0;
+const IN_ANY_ORDER: u8 = 1;
+
+struct Digest<const MAPS: u8>(u64);
+
+/// A map that is being shown.
+struct Entries<'a, const MAPS: u8> {
+    digest: &'a mut Digest<MAPS>,
+    /// The entry at hand, and those before it; where their order does not count.
+    entry: Digest<MAPS>,
+    sum: u64,
+}
+
+impl<const MAPS: u8> Digest<MAPS> {
     fn fold(&mut self, n: u64) {
         let wide = u128::from(self.0 ^ n).wrapping_mul(u128::from(FACTOR)).to_le_bytes();
         let (low, high) = wide.split_at(8);
@@ -81,14 +101,14 @@ macro_rules! fold_signed {
     )*};
 }
 
-impl Serializer for &mut Digest {
+impl<'a, const MAPS: u8> Serializer for &'a mut Digest<MAPS> {
     type Ok = ();
     type Error = fmt::Error;
     type SerializeSeq = Self;
     type SerializeTuple = Self;
     type SerializeTupleStruct = Self;
     type SerializeTupleVariant = Self;
-    type SerializeMap = Self;
+    type SerializeMap = Entries<'a, MAPS>;
     type SerializeStruct = Self;
     type SerializeStructVariant = Self;
 
@@ -189,8 +209,9 @@ impl Serializer for &mut Digest {
         Ok(self)
     }
 
-    fn serialize_map(self, length: Option<usize>) -> Result<Self, fmt::Error> {
-        self.serialize_seq(length)
+    fn serialize_map(self, length: Option<usize>) -> Result<Entries<'a, MAPS>, fmt::Error> {
+        let digest = self.serialize_seq(length)?;
+        Ok(Entries { digest, entry: Digest(BEGIN), sum: 0 })
     }
 
     fn serialize_struct(self, _: &'static str, _: usize) -> Result<Self, fmt::Error> {
@@ -215,7 +236,7 @@ impl Serializer for &mut Digest {
 
 macro_rules! fold_parts {
     ($($kind:ident::$part:ident($($name:ident)?)),*) => {$(
-        impl $kind for &mut Digest {
+        impl<const MAPS: u8> $kind for &mut Digest<MAPS> {
             type Ok = ();
             type Error = fmt::Error;
 
@@ -239,19 +260,32 @@ fold_parts!(
     SerializeStructVariant::serialize_field(_name)
 );
 
-impl SerializeMap for &mut Digest {
+impl<const MAPS: u8> SerializeMap for Entries<'_, MAPS> {
     type Ok = ();
     type Error = fmt::Error;
 
     fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Done {
-        key.serialize(&mut **self)
+        match MAPS {
+            IN_ORDER => key.serialize(&mut *self.digest),
+            _ => key.serialize(&mut self.entry),
+        }
     }
 
     fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Done {
-        value.serialize(&mut **self)
+        if MAPS == IN_ORDER {
+            return value.serialize(&mut *self.digest);
+        }
+        let mut entry = std::mem::replace(&mut self.entry, Digest(BEGIN));
+        value.serialize(&mut entry)?;
+        // Spread once more: sums of what was folded alone could meet where entries exchanged their values.
+        self.sum = self.sum.wrapping_add(xxh3_64(&entry.0.to_le_bytes()));
+        Ok(())
     }
 
     fn end(self) -> Done {
+        if MAPS != IN_ORDER {
+            self.digest.fold(self.sum);
+        }
         Ok(())
     }
 }
@@ -280,6 +314,31 @@ mod tests {
         assert_ne!(digest(&("ab", "c")), digest(&("a", "bc")));
         assert_ne!(digest(&(vec![1], vec![2, 3])), digest(&(vec![1, 2], vec![3])));
         assert_ne!(digest(&0.0), digest(&-0.0));
+    }
+
+    #[test]
+    fn tables_are_told_apart_by_their_entries_and_not_by_their_order() {
+        type Table = std::collections::HashMap<u32, Vec<u32>>;
+        let table = |pairs: &[(u32, u32)]| -> Table {
+            pairs.iter().map(|(key, value)| (*key, vec![*value])).collect()
+        };
+        let of = |pairs: &[(u32, u32)]| digest_in_any_order(&(1, table(pairs), 2));
+        let some: Vec<(u32, u32)> = (0..100).map(|n| (n, n + 1)).collect();
+        let other_way: Vec<(u32, u32)> = some.iter().rev().copied().collect();
+        for _ in 0..3 {
+            assert_eq!(of(&some), of(&other_way), "each table has a seed of its own");
+        }
+        let mut seen = BTreeSet::from([of(&some), of(&some[1..]), of(&[])]);
+        for (a, b) in (0..99).flat_map(|a| (a + 1..100).map(move |b| (a, b))) {
+            let mut exchanged = some.clone();
+            (exchanged[a].1, exchanged[b].1) = (some[b].1, some[a].1);
+            assert!(seen.insert(of(&exchanged)), "{a} and {b} exchanged their values");
+        }
+        let nested = |a: u32, b: u32| {
+            let within = |n: u32| std::collections::HashMap::from([(1, n)]);
+            digest_in_any_order(&std::collections::HashMap::from([(1, within(a)), (2, within(b))]))
+        };
+        assert_ne!(nested(1, 2), nested(2, 1));
     }
 
     #[test]

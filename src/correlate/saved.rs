@@ -3,6 +3,7 @@
 //! Nothing is changed, and what is written is what the state was when the pieces were taken.
 
 use super::Config;
+use super::digest::digest_in_any_order;
 use super::engine::{Engine, Held};
 use super::fact::encode;
 
@@ -47,6 +48,30 @@ impl Engine {
     /// As [`Engine::moment`], in bytes.
     pub fn save(&self) -> Vec<Vec<u8>> {
         self.moment().into_iter().map(|piece| piece()).collect()
+    }
+
+    /// What each part of the state comes to, by name: two engines that hold the same have the same, whatever
+    /// the order of their tables.
+    pub fn digests(&self) -> [(&'static str, u64); 6] {
+        let held = &self.held;
+        let first = (held.age, held.last_tick, held.now, &held.ledger, &held.memory);
+        let requests = (&held.back, &held.requests, &held.due);
+        let last = (
+            &held.unsure,
+            &held.orphans,
+            &held.uncorrelated,
+            &held.retired,
+            held.bytes,
+            &held.notes,
+        );
+        [
+            ("books and repeats", digest_in_any_order(&first)),
+            ("facts", digest_in_any_order(&(&held.cells, &held.environments))),
+            ("invocations", digest_in_any_order(&(&held.graph, &held.learned, &held.stubs))),
+            ("requests that are over", digest_in_any_order(&held.frozen)),
+            ("requests", digest_in_any_order(&requests)),
+            ("what waits", digest_in_any_order(&last)),
+        ]
     }
 
     /// An engine as it was saved.

@@ -6,7 +6,6 @@
 
 mod kinds;
 mod routes;
-mod shown;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -21,6 +20,7 @@ use super::receivers::check::Files;
 use super::receivers::raw::{RawGlobal, RawReceiver};
 use super::receivers::{self, Receiver};
 use crate::series::Matcher;
+use crate::signal::shown::shown;
 use crate::signal::{Diagnostic, Labels, Text};
 
 /// `group_wait` of a route that does not say (Alertmanager's default).
@@ -159,7 +159,7 @@ impl Config {
             text,
             files,
             errors: Vec::new(),
-            config: Self { shown: shown::shown(text), ..Self::default() },
+            config: Self { shown: shown(text), ..Self::default() },
         };
         checker.check(raw);
         // Templates are files of their own, which hold no secrets.
@@ -274,5 +274,33 @@ impl Checker<'_> {
 
     fn error<T>(&mut self, place: &Spanned<T>, message: String) {
         self.errors.push(Diagnostic::at(self.file, self.text, &place.referenced, message));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_and_warnings_show_no_secret() {
+        let read = |_: &str| Err(std::io::Error::from(std::io::ErrorKind::NotFound));
+        let files = Files { read: &read, glob: &|_| Ok(Vec::new()) };
+        for receiver in [
+            "webhook_configs: [{url: SECRET}]",
+            "webhook_configs: [{url: 'http://h/SECRET', signing_key: SECRET-}]",
+            "webhook_configs:\n  - url: http://h/SECRET\n    timeout: soon",
+            "slack_configs: [{api_url: 'http://h/SECRET', title: '{{'}]",
+            "pagerduty_configs: [{routing_key: SECRET, url: nowhere}]",
+            "sns_configs: [{sigv4: {secret_key: SECRET}}]",
+            "webhook_configs: [{url: 'http://h', http_config: {authorization: SECRET}}]",
+        ] {
+            let text = format!("route: {{receiver: x}}\nreceivers:\n- name: x\n  {receiver}\n");
+            let errors = match Config::try_new("am.yaml", &text, files) {
+                Ok(config) => config.undeliverable(),
+                Err(errors) => errors,
+            };
+            let shown: String = errors.iter().map(|error| format!("{error} {error:?}\n")).collect();
+            assert!(!shown.is_empty() && !shown.contains("SECRET"), "{receiver}: {shown}");
+        }
     }
 }

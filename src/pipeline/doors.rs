@@ -12,6 +12,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use super::setup;
 use super::troubles::{Kind, Trouble, Troubles};
 use crate::clock::Clock;
 use crate::config::{Config, Listen, Scope, Token};
@@ -21,6 +22,7 @@ use crate::listen::origin::Hosts;
 use crate::listen::tally::Tally;
 use crate::listen::tls::{Files, Identity, Pems, Shown};
 use crate::receive::pubsub_oidc::PubsubOidc;
+use crate::serve::setup::Setup;
 use crate::signal::{SecretHash, Timestamp};
 use crate::{collect, listen, receive, serve};
 
@@ -35,6 +37,7 @@ const EXPIRY_TOLD_EVERY: Duration = Duration::from_hours(24);
 pub(super) struct Doors {
     pub(super) receive: Arc<ArcSwap<receive::Access>>,
     pub(super) serve: Arc<ArcSwap<serve::Access>>,
+    pub(super) setup: Arc<ArcSwap<Setup>>,
     certificate: Option<Certificate>,
     limits: listen::Limits,
     /// Bounds that the listeners met.
@@ -55,6 +58,7 @@ impl Doors {
         Self {
             receive: Arc::new(ArcSwap::from_pointee(receive_access(config, None))),
             serve: Arc::new(ArcSwap::from_pointee(serve_access(config))),
+            setup: Arc::new(ArcSwap::from_pointee(setup::of(config, Clock::wall().now()))),
             certificate: config.tls.as_ref().map(|tls| Certificate {
                 shown: Shown::new(tls.identity.clone()),
                 files: Arc::new(Mutex::new(tls.files.clone())),
@@ -109,6 +113,7 @@ impl Doors {
         let access = receive_access(config, Some(&self.receive.load()));
         self.receive.store(Arc::new(access));
         self.serve.store(Arc::new(serve_access(config)));
+        self.setup.store(Arc::new(setup::of(config, Clock::wall().now())));
         self.collect.send_replace(config.collect.clone());
         if let (Some(certificate), Some(tls)) = (&self.certificate, &config.tls) {
             *certificate.files.lock().unwrap_or_else(PoisonError::into_inner) = tls.files.clone();

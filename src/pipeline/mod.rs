@@ -21,6 +21,7 @@ mod reload;
 pub mod replay;
 mod saved;
 mod scratch;
+mod setup;
 mod skipped;
 mod start;
 mod state;

@@ -12,7 +12,7 @@ use super::skipped::Skipped;
 use super::state::{Entry, State, write};
 use super::terms::Terms;
 use super::threads::{Item, Log};
-use super::troubles::{Kind, Trouble};
+use super::troubles::{Kind, Progress, Trouble};
 use crate::archive::{self, Archive};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -109,12 +109,19 @@ impl<'a> Return<'a> {
     }
 }
 
+/// Who hears of records: of new ones that are on disk, and of those that are replayed.
+#[derive(Debug)]
+pub(super) struct Told {
+    pub(super) records: SyncSender<Committed<Item>>,
+    pub(super) progress: Progress,
+}
+
 /// Brings the state to where the log ends, off the runtime's threads.
 pub(super) async fn recover(
     config: &Config,
     clock: &Clock,
     state: &State,
-    records: SyncSender<Committed<Item>>,
+    Told { records, progress }: Told,
 ) -> Result<Recovered, String> {
     let journal_config =
         journal::Config::new(config.data_dir.join("journal"), config.journal_size_max_bytes);
@@ -133,7 +140,10 @@ pub(super) async fn recover(
                 if left_out.is_left_out(replayed.seq) {
                     return Ok(());
                 }
-                left_out.guard(replayed.seq, || state.replay(replayed))?
+                let log_time = replayed.log_time;
+                left_out.guard(replayed.seq, || state.replay(replayed))??;
+                progress.replayed(log_time);
+                Ok(())
             },
         };
         let on_commit = move |committed| drop(records.send(committed));

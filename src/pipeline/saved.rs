@@ -3,7 +3,6 @@
 //! Each stage writes its own bytes, or gives what becomes bytes later, beside the work. Never is a part of
 //! a snapshot taken without the rest: everything is read before anything is replaced.
 
-use std::fmt::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
@@ -16,7 +15,6 @@ use crate::measure::Measure;
 use crate::notify::Dispatcher;
 use crate::series::Series;
 use crate::series::export::HighWater;
-use crate::signal::Fnv128;
 
 // A layout that changes gets another number, and a reader of the one before.
 const TERMS: &str = "terms.1";
@@ -81,31 +79,9 @@ fn text(error: impl std::fmt::Display) -> String {
     error.to_string()
 }
 
-/// Adds up the hashes of the lines that are written: the same whatever the order of a map's entries.
-#[derive(Debug, Default)]
-struct LineSum {
-    sum: u128,
-    line: Fnv128,
-}
-
-impl std::fmt::Write for LineSum {
-    fn write_str(&mut self, text: &str) -> std::fmt::Result {
-        for piece in text.split_inclusive('\n') {
-            self.line = std::mem::take(&mut self.line).field(piece.trim().as_bytes());
-            if piece.ends_with('\n') {
-                self.sum = self.sum.wrapping_add(std::mem::take(&mut self.line).finish());
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Two values with the same lines have the same print.
-fn print(value: &impl std::fmt::Debug) -> u128 {
-    let mut sum = LineSum::default();
-    // Writing to a number does not fail.
-    let _ = write!(sum, "{value:#?}");
-    sum.sum
+/// Bytes that could not be made are like no others.
+fn same<E>(a: &Result<Vec<u8>, E>, b: &Result<Vec<u8>, E>) -> bool {
+    matches!((a, b), (Ok(a), Ok(b)) if a == b)
 }
 
 /// The engine's pieces, each a section: nobody puts them together.
@@ -124,22 +100,20 @@ fn joined(snapshot: &Snapshot) -> Vec<u8> {
 }
 
 impl State {
-    /// What the log alone decides and another state holds otherwise, by stage. Series and rules also
+    /// What the log alone decides and another state holds otherwise, by part. Series and rules also
     /// hold what evaluations, scrapes and the daemon's own metrics noted beside the log.
     pub(super) fn differences(&self, other: &Self) -> Vec<&'static str> {
-        let engines = print(&*read(&self.engine)) == print(&*read(&other.engine));
-        let measures = self.measure().save().ok() == other.measure().save().ok();
+        let (mine, theirs) = (read(&self.engine).digests(), read(&other.engine).digests());
+        let engine = mine.into_iter().zip(theirs).map(|(mine, theirs)| (mine.0, mine == theirs));
         let dispatchers = read(&self.dispatcher).save() == read(&other.dispatcher).save();
-        let archives = self.archive.save().ok() == other.archive.save().ok();
-        let stages = [
-            ("requests", engines),
-            ("measured", measures),
+        let others = [
+            ("measured", same(&self.measure().save(), &other.measure().save())),
             ("messages", dispatchers),
-            ("kept", archives),
-            ("gaps", self.gaps().save().ok() == other.gaps().save().ok()),
+            ("kept", same(&self.archive.save(), &other.archive.save())),
+            ("gaps", same(&self.gaps().save(), &other.gaps().save())),
             ("terms", self.terms() == other.terms()),
         ];
-        stages.into_iter().filter(|(_, same)| !same).map(|(stage, _)| stage).collect()
+        engine.chain(others).filter(|(_, same)| !same).map(|(part, _)| part).collect()
     }
 
     /// The state behind `point`. Blocks until all of it is in memory: nothing may change meanwhile.

@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use super::deliver;
 use super::doors::Doors;
 use super::forwarding::Forwarding;
-use super::recover::{self, Recovered};
+use super::recover::{self, Recovered, Told};
 use super::reload::Reload;
 use super::skipped::Skipped;
 use super::state::{Entry, State};
@@ -116,6 +116,9 @@ pub(super) fn deliverable(config: &Config) -> Result<(), Vec<Diagnostic>> {
 /// Says what is wrong before anything is touched, and what is suspicious.
 fn check(settings: &Settings) -> Result<(), Vec<Diagnostic>> {
     deliverable(&settings.config)?;
+    for warning in &settings.config.warnings {
+        tracing::warn!(event = "config.file.found", "{warning}");
+    }
     for warning in settings.evaluator()?.warnings() {
         tracing::warn!(event = "evaluate.objective.found", "{warning}");
     }
@@ -150,7 +153,7 @@ impl Pipeline {
             troubles: troubles.clone(),
             reload: reload.clone(),
         };
-        let lanes = lanes(&config, &state, &seen, &stopping);
+        let pushing = pushing(&config, &state, &seen);
         let router = serve::router(views(&config, &state, seen));
         let web = Listening::start(config.listen.web, router, doors.door()).await;
         let web = web.map_err(|error| one(&error))?;
@@ -162,6 +165,7 @@ impl Pipeline {
         let Running { log, threads, sender } =
             core.start(&troubles, config.link(web.address())).await.map_err(|error| one(&error))?;
         drop(written.set(log.clone()));
+        let lanes = lanes(&config, &pushing, &stopping);
         let forwarding = forwarding.start(&config);
 
         let (accepted, deliveries) = mpsc::channel(DELIVERIES_MAX);
@@ -355,8 +359,9 @@ impl Core<'_> {
     async fn start(self, troubles: &Troubles, external_url: String) -> Result<Running, String> {
         let Self { config, clock, state, metrics } = self;
         let (records, received_records) = std::sync::mpsc::sync_channel(RECORDS_MAX);
+        let told = Told { records, progress: troubles.progress.clone() };
         let Recovered { log, replayed, troubles: found, skipped } =
-            recover::recover(config, clock, &state, records).await?;
+            recover::recover(config, clock, &state, told).await?;
         replayed.emit(metrics);
         found.iter().for_each(|trouble| troubles.add(trouble, clock.now()));
         let workers = Workers {
@@ -457,7 +462,10 @@ fn commands(log: Arc<OnceLock<Log>>) -> serve::Commands {
 }
 
 fn views(config: &Config, state: &State, seen: Seen) -> Views {
-    let access = Arc::clone(&seen.reload.doors.serve);
+    let (access, setup) = {
+        let doors = &seen.reload.doors;
+        (Arc::clone(&doors.serve), Arc::clone(&doors.setup))
+    };
     let commands = commands(Arc::clone(&seen.reload.log));
     Views {
         engine: Arc::clone(&state.engine),
@@ -472,8 +480,13 @@ fn views(config: &Config, state: &State, seen: Seen) -> Views {
             let troubles = seen.troubles.clone();
             Arc::new(move || troubles.findings())
         },
+        starting: {
+            let troubles = seen.troubles.clone();
+            Arc::new(move || troubles.start())
+        },
         unready: Arc::new(move || seen.troubles.reasons()),
         access,
+        setup,
         reload: Arc::new(move || seen.reload.run()),
         commands,
         started_at: seen.clock.now(),
@@ -482,19 +495,22 @@ fn views(config: &Config, state: &State, seen: Seen) -> Views {
     }
 }
 
-/// Pushes alerts on to each real Alertmanager that the configuration names.
-fn lanes(
-    config: &Config,
-    state: &State,
-    seen: &Seen,
-    stopping: &watch::Receiver<bool>,
-) -> JoinSet<()> {
-    let shared = alertmanagers::Shared {
+/// What pushing alerts on takes.
+fn pushing(config: &Config, state: &State, seen: &Seen) -> alertmanagers::Shared {
+    alertmanagers::Shared {
         dispatcher: Arc::clone(&state.dispatcher),
         clock: seen.clock.clone(),
         metrics: Arc::clone(&seen.metrics),
         external_url: Terms::of(config).external_url.into(),
-    };
+    }
+}
+
+/// Pushes alerts on to each real Alertmanager that the configuration names; none before the state is whole.
+fn lanes(
+    config: &Config,
+    shared: &alertmanagers::Shared,
+    stopping: &watch::Receiver<bool>,
+) -> JoinSet<()> {
     let mut lanes = JoinSet::new();
     for peer in &config.alertmanagers {
         lanes.spawn(alertmanagers::run(peer.clone(), shared.clone(), stopping.clone()));

@@ -3,6 +3,7 @@
 //! What recovery found, the journal's health, the clock and attempts to deliver come in; findings and the reasons why the
 //! daemon is not ready go out. Never is a trouble counted without being shown.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use crate::internal_telemetry::happening::TroubleFound;
 use crate::internal_telemetry::{JournalSeen, Metrics};
 use crate::journal;
 use crate::notify::{Failure, Message};
+use crate::serve::starting::Start;
 use crate::signal::Timestamp;
 
 /// The wall clock may differ from the monotonic one by this much between two ticks before it counts as
@@ -70,7 +72,27 @@ pub(super) struct Trouble {
 #[derive(Clone, Debug)]
 pub(super) struct Troubles {
     held: Arc<Mutex<Held>>,
+    pub(super) progress: Progress,
     metrics: Arc<Metrics>,
+}
+
+/// How far recovery is. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Progress(Arc<Reached>);
+
+#[derive(Debug, Default)]
+struct Reached {
+    records: AtomicU64,
+    /// Nanoseconds of log time; 0: nothing was replayed yet.
+    log_time: AtomicU64,
+}
+
+impl Progress {
+    /// A record was applied again.
+    pub(super) fn replayed(&self, log_time: Timestamp) {
+        self.0.records.fetch_add(1, Ordering::Relaxed);
+        self.0.log_time.store(log_time.as_nanos(), Ordering::Relaxed);
+    }
 }
 
 #[derive(Debug, Default)]
@@ -86,7 +108,7 @@ struct Held {
 
 impl Troubles {
     pub(super) fn new(metrics: Arc<Metrics>) -> Self {
-        Self { held: Arc::default(), metrics }
+        Self { held: Arc::default(), progress: Progress::default(), metrics }
     }
 
     fn held(&self) -> std::sync::MutexGuard<'_, Held> {
@@ -157,13 +179,27 @@ impl Troubles {
         held.found.iter().cloned().chain(held.failing.findings()).collect()
     }
 
+    /// How far the start is: over when what is shown is the whole state.
+    pub(super) fn start(&self) -> Start {
+        let Reached { records, log_time } = &*self.progress.0;
+        let held = self.held();
+        Start {
+            records: records.load(Ordering::Relaxed),
+            reached: Some(log_time.load(Ordering::Relaxed))
+                .filter(|nanos| *nanos > 0)
+                .map(Timestamp::from_nanos),
+            is_over: held.log.is_some() || held.is_stopping,
+        }
+    }
+
     /// Why no work can be taken; none: ready.
     pub(super) fn reasons(&self) -> Vec<String> {
+        let start = self.start();
         let held = self.held();
         if held.is_stopping {
             return vec!["the daemon is stopping".to_owned()];
         }
-        let Some(log) = &held.log else { return vec!["replaying the journal".to_owned()] };
+        let Some(log) = &held.log else { return vec![start.to_string()] };
         let health = log.health();
         let mut reasons = Vec::new();
         if health.is_poisoned {
@@ -218,8 +254,17 @@ mod tests {
     fn not_ready_says_why() {
         let metrics = Metrics::try_new().expect("names are unique");
         let troubles = Troubles::new(Arc::new(metrics));
-        assert_eq!(troubles.reasons(), ["replaying the journal"]);
+        assert_eq!(troubles.reasons(), ["replaying the journal: reading the newest snapshot"]);
+        assert!(!troubles.start().is_over, "half a state is there");
+        troubles.progress.replayed(Timestamp::EPOCH.saturating_add(Duration::from_secs(1)));
+        assert_eq!(
+            troubles.reasons(),
+            [
+                "replaying the journal: 1 records so far, up to what came at 1970-01-01T00:00:01.000000000Z"
+            ]
+        );
         troubles.stopping();
         assert_eq!(troubles.reasons(), ["the daemon is stopping"]);
+        assert!(troubles.start().is_over, "what is there is whole");
     }
 }

@@ -171,7 +171,10 @@ fn state(data_dir: &Path, seen: &Inspection) -> Result<Vec<Check>, String> {
         Ok(())
     });
     if let Some(differing) = differing {
-        let found = format!("the newest snapshot against a replay from record {}", from.seq + 1);
+        let found = format!(
+            "the newest snapshot against a replay from record {}: requests and what measures, messages, kept requests, gaps, terms",
+            from.seq + 1
+        );
         let problem =
             (!differing.is_empty()).then(|| format!("differs in {}", differing.join(", ")));
         checks.push(Check::new("state", found, problem));

@@ -8,12 +8,17 @@
 mod alertmanager;
 mod answer;
 mod blame;
+mod federate;
 mod health;
 pub mod metrics;
 mod params;
 mod prometheus_api;
+mod query_stats;
 mod requests_api;
+pub mod setup;
+pub mod starting;
 mod state_api;
+mod status_api;
 mod tempo;
 mod threshold;
 pub mod pages;
@@ -27,6 +32,8 @@ use axum::Router;
 use axum::extract::Request;
 use axum::middleware;
 use axum::routing::{get, post};
+use tower_http::CompressionLevel;
+use tower_http::compression::CompressionLayer;
 
 use crate::archive::Archive;
 use crate::clock::Clock;
@@ -102,7 +109,10 @@ pub struct Views {
     pub findings: Arc<dyn Fn() -> Vec<Finding> + Send + Sync>,
     /// Why no work can be taken; none: ready.
     pub unready: Arc<dyn Fn() -> Vec<String> + Send + Sync>,
+    /// How far a start is.
+    pub starting: starting::Starting,
     pub access: Arc<ArcSwap<Access>>,
+    pub setup: Arc<ArcSwap<setup::Setup>>,
     /// Reads the configuration again; a bad one is refused and the old one stays.
     pub reload: Arc<dyn Fn() -> Result<(), Vec<Diagnostic>> + Send + Sync>,
     /// Puts a command into the journal; resolves when it is on disk and applied, or says why not now.
@@ -162,20 +172,31 @@ pub fn router(views: Views) -> Router {
         .merge(prometheus_api::routes())
         .merge(requests_api::routes())
         .merge(state_api::routes())
+        .merge(status_api::routes())
         .merge(alertmanager::routes())
         .merge(blame::routes())
         .merge(tempo::routes())
         .merge(pages::routes())
         .route("/metrics", get(metrics::metrics))
+        .route("/federate", get(federate::federate))
         .route("/-/healthy", get(health::healthy))
         .route("/-/ready", get(health::ready))
         .route("/-/reload", post(health::reload))
         .fallback(answer::not_found)
         .method_not_allowed_fallback(answer::method_not_allowed);
+    let starting = Arc::clone(&views.starting);
     api.layer(middleware::from_fn(|request, next| threshold::in_time(BODY_TIMEOUT, request, next)))
+        .layer(middleware::from_fn_with_state(starting, starting::gate))
         .layer(middleware::from_fn_with_state(views.clone(), threshold::authorize))
         .layer(middleware::from_fn(threshold::security_headers))
+        .layer(packed())
         .with_state(views)
+}
+
+/// Gzip for those that take it, at its fastest: answers are large and say much again. Streams of events are
+/// sent as they come.
+fn packed() -> CompressionLayer {
+    CompressionLayer::new().gzip(true).quality(CompressionLevel::Fastest)
 }
 
 /// Reads the series of one selection from the store; holds the lock only for short looks.
@@ -228,22 +249,6 @@ impl Views {
         )
     }
 
-    /// Runs a query off the async threads; see [`Views::compute`].
-    pub(crate) async fn query(
-        &self,
-        timeout: Option<Duration>,
-        run: impl FnOnce(
-            &promql::Options,
-            &promql::Select<'_>,
-        ) -> Result<promql::Answer, promql::EvalError>
-        + Send
-        + 'static,
-    ) -> Result<promql::Answer, QueryError> {
-        let asked =
-            move |asking: &Asking<'_>| Ok(run(asking.options, &select_from(&asking.views.series))?);
-        self.ask(timeout, asked).await
-    }
-
     /// Asks the store for one thing; a bound that it meets is counted. See [`Views::compute`].
     pub(crate) async fn ask<T: Send + 'static>(
         &self,
@@ -266,6 +271,9 @@ impl Views {
         run: impl FnOnce(&Asking<'_>) -> T + Send + 'static,
     ) -> Result<T, QueryError> {
         let Queries { limits, turns, .. } = &self.queries;
+        if timeout.is_some_and(|timeout| timeout.is_zero()) {
+            return Err(promql::EvalError::Stopped(Stop::TimedOut).into());
+        }
         let too_late = tokio::time::sleep(timeout.unwrap_or(limits.timeout).min(limits.timeout));
         tokio::pin!(too_late);
         let turn = tokio::select! {

@@ -12,8 +12,10 @@ use axum::{Json, Router};
 use serde_json::{Value, json};
 
 use super::params::Params;
-use super::{Asking, QueryError, Views};
+use super::query_stats::{Spent, Waiting};
+use super::{Asking, QueryError, Views, select_from};
 use crate::evaluate::RuleFilter;
+use crate::number::u64_from_i64;
 use crate::promql::limits::Stop;
 use crate::promql::{self, EvalError, Output, Query, Range};
 use crate::series::{self, Matcher};
@@ -39,18 +41,18 @@ pub(super) fn routes() -> Router<Views> {
         .route("/api/v1/metadata", get(metadata))
         .route("/api/v1/rules", get(rules))
         .route("/api/v1/alerts", get(alerts))
-        .route("/api/v1/status/buildinfo", get(buildinfo))
 }
 
 /// An error in Prometheus's own form.
-struct Failure {
+#[derive(Debug)]
+pub(super) struct Failure {
     status: StatusCode,
     kind: &'static str,
     message: String,
 }
 
 impl Failure {
-    fn bad(message: impl Into<String>) -> Self {
+    pub(super) fn bad(message: impl Into<String>) -> Self {
         Self { status: StatusCode::BAD_REQUEST, kind: "bad_data", message: message.into() }
     }
 }
@@ -81,12 +83,15 @@ impl IntoResponse for Failure {
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "a macro takes it by reference")]
-fn success(data: Value) -> Json<Value> {
+pub(super) fn success(data: Value) -> Json<Value> {
     Json(json!({"status": "success", "data": data}))
 }
 
 /// An answer with its notes, cut at `limit` series as Prometheus does it.
-fn answered(mut answer: promql::Answer, params: &Params) -> Result<Json<Value>, Failure> {
+fn answered(
+    (mut answer, spent): (promql::Answer, Spent),
+    params: &Params,
+) -> Result<Json<Value>, Failure> {
     let limit = limit(params)?;
     if let Output::Vector(series) | Output::Matrix(series) = &mut answer.output
         && series.len() > limit
@@ -95,6 +100,9 @@ fn answered(mut answer: promql::Answer, params: &Params) -> Result<Json<Value>, 
         answer.warnings.push(TRUNCATED.to_owned());
     }
     let mut body = json!({"status": "success", "data": promql::json::answer_json(&answer)});
+    if params.get("stats").is_some() {
+        body["data"]["stats"] = spent.json();
+    }
     for (name, kind, texts) in
         [("warnings", "warning", answer.warnings), ("infos", "info", answer.infos)]
     {
@@ -115,19 +123,20 @@ fn first(kind: &str, mut notes: Vec<String>) -> Vec<String> {
     notes
 }
 
-/// The client's own bound on how long a query may take.
+/// The client's own bound on how long a query may take; one that is over before it begins is none at all.
 fn timeout(params: &Params) -> Result<Option<Duration>, Failure> {
-    duration(params, "timeout")
+    span(params, "timeout")
 }
 
 /// How old a sample may be that stands for its series, where the client says so.
 fn lookback(params: &Params) -> Result<Option<Duration>, Failure> {
-    duration(params, "lookback_delta")
+    Ok(span(params, "lookback_delta")?.filter(|span| !span.is_zero()))
 }
 
-fn duration(params: &Params, name: &str) -> Result<Option<Duration>, Failure> {
-    let millis = params.step_millis(name).map_err(Failure::bad)?;
-    Ok(millis.and_then(|millis| u64::try_from(millis).ok()).map(Duration::from_millis))
+/// Below zero: zero.
+fn span(params: &Params, name: &str) -> Result<Option<Duration>, Failure> {
+    let millis = params.span_millis(name).map_err(Failure::bad)?;
+    Ok(millis.map(|millis| Duration::from_millis(u64_from_i64(millis))))
 }
 
 fn looking_back(options: &promql::Options, lookback: Option<Duration>) -> promql::Options {
@@ -167,6 +176,24 @@ fn position(text: &str, at: usize) -> (usize, usize) {
     (before.matches('\n').count() + 1, before.len() - line_start + 1)
 }
 
+/// Runs a query within the client's own time, and tells what it took.
+async fn watched(
+    views: &Views,
+    params: &Params,
+    run: impl FnOnce(&promql::Options, &promql::Select<'_>) -> Result<promql::Answer, EvalError>
+    + Send
+    + 'static,
+) -> Result<(promql::Answer, Spent), Failure> {
+    let waiting = Waiting::begin();
+    let asked = move |asking: &Asking<'_>| {
+        let watched = waiting.has_turn();
+        let select = select_from(&asking.views.series);
+        let answer = run(asking.options, &|selection| watched.select(&select, selection))?;
+        Ok((answer, watched.end()))
+    };
+    Ok(views.ask(timeout(params)?, asked).await?)
+}
+
 async fn query(State(views): State<Views>, params: Params) -> Result<Json<Value>, Failure> {
     let at = params.millis("time").map_err(Failure::bad)?;
     let query = parse(&params)?;
@@ -175,7 +202,7 @@ async fn query(State(views): State<Views>, params: Params) -> Result<Json<Value>
     let asked = move |options: &promql::Options, select: &promql::Select<'_>| {
         query.instant(at, &looking_back(options, lookback), select)
     };
-    answered(views.query(timeout(&params)?, asked).await?, &params)
+    answered(watched(&views, &params, asked).await?, &params)
 }
 
 async fn query_range(State(views): State<Views>, params: Params) -> Result<Json<Value>, Failure> {
@@ -196,7 +223,7 @@ async fn query_range(State(views): State<Views>, params: Params) -> Result<Json<
     let asked = move |options: &promql::Options, select: &promql::Select<'_>| {
         query.range(Range { start, end, step }, &looking_back(options, lookback), select)
     };
-    answered(views.query(timeout(&params)?, asked).await?, &params)
+    answered(watched(&views, &params, asked).await?, &params)
 }
 
 /// The query in canonical form.
@@ -240,14 +267,14 @@ fn exemplar_json(exemplar: &Exemplar) -> Value {
 }
 
 /// What `match[]`, `start` and `end` select.
-struct Selected {
-    selectors: Vec<Vec<Matcher>>,
+pub(super) struct Selected {
+    pub(super) selectors: Vec<Vec<Matcher>>,
     /// Milliseconds since the epoch.
     range: (i64, i64),
 }
 
 /// Reads `match[]`, `start` and `end`; without a `match[]`, everything.
-fn selected(params: &Params, needs_match: NeedsMatch) -> Result<Selected, Failure> {
+pub(super) fn selected(params: &Params, needs_match: NeedsMatch) -> Result<Selected, Failure> {
     let start = params.millis("start").map_err(Failure::bad)?.unwrap_or(i64::MIN);
     let end = params.millis("end").map_err(Failure::bad)?.unwrap_or(i64::MAX);
     let mut selectors = Vec::new();
@@ -266,7 +293,7 @@ fn selected(params: &Params, needs_match: NeedsMatch) -> Result<Selected, Failur
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum NeedsMatch {
+pub(super) enum NeedsMatch {
     Yes,
     No,
 }
@@ -433,18 +460,6 @@ fn cut_page(groups: &mut Vec<Value>, params: &Params) -> Result<Option<String>, 
 
 async fn alerts(State(views): State<Views>) -> Json<Value> {
     success(views.evaluator.read().unwrap_or_else(std::sync::PoisonError::into_inner).alerts_json())
-}
-
-/// A version, and no `features`: with some, Grafana takes us for Mimir.
-async fn buildinfo() -> Json<Value> {
-    success(json!({
-        "version": "3.5.0",
-        "revision": concat!("throughline-", env!("CARGO_PKG_VERSION")),
-        "branch": "main",
-        "buildUser": "",
-        "buildDate": "",
-        "goVersion": "",
-    }))
 }
 
 #[cfg(test)]

@@ -92,9 +92,9 @@ fn filter(params: &Params) -> Result<RequestFilter, String> {
             Some(known.ok_or_else(|| format!("invalid parameter \"outcome\": \"{word}\" is none of ok, error, timeout, throttled, dead_lettered, incomplete"))?)
         }
     };
-    let min_duration = params
-        .step_millis("min_duration")?
-        .map(|millis| Duration::from_millis(crate::number::u64_from_i64(millis)));
+    let min_duration = params.span_millis("min_duration")?;
+    let min_duration =
+        min_duration.map(|millis| Duration::from_millis(crate::number::u64_from_i64(millis)));
     Ok(RequestFilter {
         function: text("function"),
         flow: text("flow"),

@@ -61,14 +61,17 @@ pub(super) async fn in_time(timeout: Duration, request: Request, next: Next) -> 
     if body.is_end_stream() {
         return next.run(Request::from_parts(parts, body)).await;
     }
+    let path = parts.uri.path().to_owned();
     match tokio::time::timeout(timeout, to_bytes(body, BODY_BYTES_MAX)).await {
         Ok(Ok(bytes)) => next.run(Request::from_parts(parts, Body::from(bytes))).await,
-        Ok(Err(_)) => answer::error(
+        Ok(Err(_)) => answer::error_at(
+            &path,
             StatusCode::PAYLOAD_TOO_LARGE,
             "too_large",
             "the body is larger than 2 MiB, or was cut off",
         ),
-        Err(_elapsed) => answer::error(
+        Err(_elapsed) => answer::error_at(
+            &path,
             StatusCode::REQUEST_TIMEOUT,
             "too_slow",
             "the body did not arrive in time",

@@ -22,7 +22,7 @@ const SECRET: [&str; 12] = [
     "user_key",
 ];
 /// Keys below which any text may be one.
-const ALL_BELOW: [&str; 3] = ["endpoint_params", "http_headers", "proxy_connect_header"];
+const ALL_BELOW: [&str; 4] = ["endpoint_params", "http_headers", "params", "proxy_connect_header"];
 /// Lists of receivers whose `url` is a secret.
 const SECRET_URL: [&str; 3] = ["discord_configs", "googlechat_configs", "webhook_configs"];
 

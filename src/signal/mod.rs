@@ -13,6 +13,7 @@ pub mod labels;
 pub mod masked;
 pub mod metric;
 pub mod secret_hash;
+pub mod shown;
 pub mod source_queues;
 pub mod time;
 

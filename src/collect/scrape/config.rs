@@ -116,6 +116,16 @@ impl Job {
 }
 
 impl Target {
+    /// `host:port`.
+    pub fn address(&self) -> &str {
+        &self.instance
+    }
+
+    /// On every series of it.
+    pub const fn labels(&self) -> &Labels {
+        &self.labels
+    }
+
     /// Names it among all targets.
     pub(super) fn key(&self) -> String {
         format!("{} {}", self.job, self.url)

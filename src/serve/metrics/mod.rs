@@ -6,7 +6,7 @@
 
 mod message;
 mod protobuf;
-mod text;
+pub(crate) mod text;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -23,6 +23,9 @@ use crate::signal::MetricType;
 #[derive(Clone, Debug, Default)]
 pub struct Exported(pub Arc<Mutex<HighWater>>);
 
+/// Prometheus's text.
+pub(super) const TEXT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
 pub(super) async fn metrics(State(views): State<Views>, headers: HeaderMap) -> Response {
     let mut derived = export_shared(&views.series);
     views.exported.0.lock().unwrap_or_else(PoisonError::into_inner).lift(&mut derived);
@@ -31,7 +34,7 @@ pub(super) async fn metrics(State(views): State<Views>, headers: HeaderMap) -> R
     let (content_type, body) = if wants_protobuf(&headers) {
         (protobuf::CONTENT_TYPE, protobuf::encode(&derived, &own))
     } else {
-        ("text/plain; version=0.0.4; charset=utf-8", text::encode(&derived, &own))
+        (TEXT_TYPE, text::encode(&derived, &own))
     };
     ([(header::CONTENT_TYPE, content_type), (header::VARY, "Accept")], body).into_response()
 }

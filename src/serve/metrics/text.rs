@@ -76,19 +76,20 @@ fn sample(out: &mut String, name: &str, labels: &Labels, le: Option<&str>, value
     {
         out.push(open);
         open = ',';
-        let _ = write!(
-            out,
-            "{label}=\"{}\"",
-            value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
-        );
+        let _ = write!(out, "{label}=\"{}\"", escaped(value));
     }
     if open == ',' {
         out.push('}');
     }
-    let _ = writeln!(out, " {}", show(value));
+    let _ = writeln!(out, " {}", shown(value));
 }
 
-fn show(value: f64) -> String {
+/// A label's value, as it stands between quotes.
+pub(crate) fn escaped(value: &str) -> String {
+    value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
+pub(crate) fn shown(value: f64) -> String {
     if value.is_nan() {
         "NaN".to_owned()
     } else if value.is_infinite() {

@@ -52,12 +52,28 @@ const NAVIGATION: [(&str, &str); 6] = [
     ("/silences", "Silences"),
 ];
 
-/// A whole page around `main`; `path` marks its place in the navigation.
-fn page(title: &str, path: &str, main: &Html) -> Html {
+/// A whole page that leads nowhere and is not read again.
+pub(super) fn plain(title: &str, main: &Html) -> Html {
+    let mut page = begun(title);
+    page.raw("</head><body><header><a class=\"brand\" href=\"/\">Throughline</a></header><main>")
+        .add(main)
+        .raw("</main></body></html>");
+    page
+}
+
+/// The head of a page but for its end.
+fn begun(title: &str) -> Html {
     let mut page = Html::new();
     page.raw("<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"><title>")
         .text(title)
-        .raw(" · Throughline</title><link rel=\"stylesheet\" href=\"/assets/style.css\"><link rel=\"icon\" href=\"data:,\"><script src=\"/assets/script.js\" defer></script></head><body><header><a class=\"brand\" href=\"/\">Throughline</a><nav>");
+        .raw(" · Throughline</title><link rel=\"stylesheet\" href=\"/assets/style.css\"><link rel=\"icon\" href=\"data:,\">");
+    page
+}
+
+/// A whole page around `main`; `path` marks its place in the navigation.
+fn page(title: &str, path: &str, main: &Html) -> Html {
+    let mut page = begun(title);
+    page.raw("<script src=\"/assets/script.js\" defer></script></head><body><header><a class=\"brand\" href=\"/\">Throughline</a><nav>");
     for (target, name) in NAVIGATION {
         let mark = if target == path { "\" aria-current=\"page\">" } else { "\">" };
         page.raw("<a href=\"").raw(target).raw(mark).raw(name).raw("</a>");
