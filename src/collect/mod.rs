@@ -85,7 +85,7 @@ impl Shared {
             let delivery = Delivery { batch: batch.clone(), weight: Weight::default(), answer };
             let outcome = match self.accepted.try_send(delivery) {
                 Ok(()) => durable.await.unwrap_or(Err(Refusal::Draining)),
-                Err(mpsc::error::TrySendError::Full(_)) => Err(Refusal::Overloaded),
+                Err(mpsc::error::TrySendError::Full(_)) => Err(Refusal::Behind),
                 Err(mpsc::error::TrySendError::Closed(_)) => Err(Refusal::Draining),
             };
             let Err(refusal) = outcome else { return Ok(()) };

@@ -42,14 +42,16 @@ impl BatchRefused {
 /// Batches that were refused before they were decoded.
 #[derive(Debug)]
 pub struct BatchesTurnedAway {
+    /// `overloaded` or `memory`.
+    pub cause: &'static str,
     pub n: u64,
 }
 
 impl BatchesTurnedAway {
     pub fn emit(&self, metrics: &Metrics) {
         if self.n > 0 {
-            metrics.doors.refusals.with_label_values(&["overloaded"]).inc_by(self.n);
-            debug!(event = "receive.batches.refused", cause = "overloaded", n = self.n);
+            metrics.doors.refusals.with_label_values(&[self.cause]).inc_by(self.n);
+            debug!(event = "receive.batches.refused", cause = self.cause, n = self.n);
         }
     }
 }
@@ -246,7 +248,27 @@ pub struct TroubleFound<'a> {
 impl TroubleFound<'_> {
     pub fn emit(&self, metrics: &Metrics) {
         metrics.data_dir.troubles.with_label_values(&[self.kind]).inc();
+        if LASTING.contains(&self.kind) {
+            metrics.data_dir.lasting.with_label_values(&[self.kind]).set(1);
+        }
         warn!(event = "pipeline.trouble.found", kind = self.kind, "{}", self.message);
+    }
+}
+
+/// Troubles that have an end.
+const LASTING: [&str; 5] =
+    ["certificate_ends", "certificate_refused", "disk_full", "notifier_fails", "snapshots_fail"];
+
+/// One of them is over.
+#[derive(Debug)]
+pub struct TroubleEnded {
+    pub kind: &'static str,
+}
+
+impl TroubleEnded {
+    pub fn emit(&self, metrics: &Metrics) {
+        metrics.data_dir.lasting.with_label_values(&[self.kind]).set(0);
+        info!(event = "pipeline.trouble.stopped", kind = self.kind);
     }
 }
 

@@ -8,6 +8,9 @@
 pub mod happening;
 mod logs;
 
+use std::collections::BTreeMap;
+
+use prometheus::core::Collector as _;
 use prometheus::{
     Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
@@ -110,6 +113,17 @@ impl Metrics {
         self.data_dir.full.set(i64::from(health.is_disk_full));
     }
 
+    /// Batches refused so far, by cause.
+    pub fn refusals(&self) -> BTreeMap<String, u64> {
+        let families = self.doors.refusals.collect();
+        let counted = families.iter().flat_map(|family| family.get_metric()).map(|metric| {
+            let cause = metric.get_label().first().map(|label| label.value().to_owned());
+            let n = crate::number::u64_from_f64(metric.get_counter().get_value());
+            (cause.unwrap_or_default(), n)
+        });
+        counted.collect()
+    }
+
     /// The present values, for `/metrics`.
     pub fn gather(&self) -> Vec<prometheus::proto::MetricFamily> {
         self.registry.gather()
@@ -129,6 +143,7 @@ struct DataDirMetrics {
     replayed: IntCounter,
     snapshot_pause: Histogram,
     troubles: IntCounterVec,
+    lasting: IntGaugeVec,
     size: IntGauge,
     full: IntGauge,
 }
@@ -151,6 +166,14 @@ impl DataDirMetrics {
             ),
             &["kind"],
         )?;
+        let lasting = IntGaugeVec::new(
+            Opts::new(
+                "throughline_self_pipeline_troubles_lasting",
+                "1 while a trouble that has an end lasts, 0 once it is over",
+            ),
+            &["kind"],
+        )?;
+        registry.register(Box::new(lasting.clone()))?;
         let size = IntGauge::new(
             "throughline_self_journal_size_bytes",
             "Bytes of the journal's segments, spare ones included",
@@ -164,7 +187,7 @@ impl DataDirMetrics {
         registry.register(Box::new(troubles.clone()))?;
         registry.register(Box::new(size.clone()))?;
         registry.register(Box::new(full.clone()))?;
-        Ok(Self { replayed, snapshot_pause, troubles, size, full })
+        Ok(Self { replayed, snapshot_pause, troubles, lasting, size, full })
     }
 }
 

@@ -132,6 +132,9 @@ impl Doors {
                     for trouble in watch.look(now) {
                         troubles.add(&trouble, now);
                     }
+                    for (kind, was) in watch.over(now) {
+                        troubles.over(kind, was, now);
+                    }
                     watch
                 }
             })
@@ -181,6 +184,20 @@ impl CertificateWatch {
             troubles.push(Trouble { kind: Kind::CertificateEnds, message });
         }
         troubles
+    }
+
+    /// What does not hold now, whether it ever did, as what was.
+    fn over(&self, now: Timestamp) -> Vec<(Kind, &'static str)> {
+        let is_refused = self.refused.is_some_and(|(_, was_told)| was_told);
+        let ends = self.certificate.shown.identity().warning(now).is_some();
+        let refused =
+            (Kind::CertificateRefused, "changed TLS files were refused; good ones are shown since");
+        let ended =
+            (Kind::CertificateEnds, "the certificate was about to end; it was renewed since");
+        [(is_refused, refused), (ends, ended)]
+            .into_iter()
+            .filter_map(|(holds, was)| (!holds).then_some(was))
+            .collect()
     }
 
     /// A good certificate that is not shown yet; or what is wrong with the files.

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::correlate::Finding;
+use super::troubles::Told;
 use crate::notify::{Failure, Message};
 use crate::signal::{Text, Timestamp};
 
@@ -65,11 +65,17 @@ impl Failing {
         is_new.then(|| fails.in_words(&message.notice.receiver))
     }
 
-    pub(super) fn findings(&self) -> impl Iterator<Item = Finding> {
-        self.0.iter().map(|((receiver, _), fails)| Finding {
+    /// One fails for more than a bad moment.
+    pub(super) fn has_trouble(&self) -> bool {
+        self.0.values().any(|fails| fails.is_trouble)
+    }
+
+    pub(super) fn findings(&self) -> impl Iterator<Item = Told> {
+        self.0.iter().map(|((receiver, _), fails)| Told {
             kind: "notifier_fails",
             message: fails.in_words(receiver),
             since: fails.since,
+            until: None,
         })
     }
 }
@@ -98,7 +104,7 @@ mod tests {
             (samples::now(), samples::now().saturating_add(std::time::Duration::from_secs(1)));
         assert_eq!(failing.attempted(&message, Some(&failure), first), None);
         assert_eq!(failing.attempted(&message, Some(&failure), later), None);
-        let findings: Vec<Finding> = failing.findings().collect();
+        let findings: Vec<Told> = failing.findings().collect();
         assert_eq!(findings.len(), 1);
         assert_eq!((findings[0].kind, findings[0].since), ("notifier_fails", first));
         assert_eq!(
@@ -109,7 +115,9 @@ mod tests {
             (2..12).filter_map(|_| failing.attempted(&message, Some(&failure), later)).collect();
         assert_eq!(said.len(), 1, "{said:?}");
         assert!(said[0].contains("8 attempts in a row"), "{said:?}");
+        assert!(failing.has_trouble());
         assert_eq!(failing.attempted(&message, None, later), None);
+        assert!(!failing.has_trouble());
         assert_eq!(failing.findings().count(), 0);
         let refused = Failure::for_good("answered 404 Not Found".to_owned());
         assert!(

@@ -16,6 +16,7 @@ mod evidence;
 mod failing;
 mod forwarding;
 mod recover;
+mod refusing;
 mod rehearsal;
 mod reload;
 pub mod replay;

@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use serde_json::json;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
@@ -478,7 +479,7 @@ fn views(config: &Config, state: &State, seen: Seen) -> Views {
         clock: seen.clock.clone(),
         findings: {
             let troubles = seen.troubles.clone();
-            Arc::new(move || troubles.findings())
+            Arc::new(move || troubles.findings().iter().map(|told| json!(told)).collect())
         },
         starting: {
             let troubles = seen.troubles.clone();
@@ -538,7 +539,7 @@ async fn forward(
             };
             let Some(promise) = promise else {
                 BatchRefused { cause: "memory" }.emit(&metrics);
-                let _ = answer.send(Err(Refusal::Overloaded));
+                let _ = answer.send(Err(Refusal::Memory));
                 return;
             };
             let outcome = log.write_batch(batch, Load::new(weight, promise)).await;
@@ -579,7 +580,7 @@ const fn cause(refused: Refused) -> &'static str {
 
 const fn refusal(refused: Refused) -> Refusal {
     match refused {
-        Refused::Full => Refusal::Overloaded,
+        Refused::Full => Refusal::Behind,
         Refused::DiskFull => Refusal::DiskFull,
         Refused::Poisoned => Refusal::Poisoned,
     }

@@ -181,7 +181,9 @@ impl EngineThread {
                     EvaluationMissed.emit(&self.metrics);
                 }
                 self.tell_of_gaps();
-                BatchesTurnedAway { n: self.state.room.take_turned_away() }.emit(&self.metrics);
+                for (cause, n) in self.state.room.take_turned_away() {
+                    BatchesTurnedAway { cause, n }.emit(&self.metrics);
+                }
                 self.log.snapshot(&self.state, point, &self.metrics);
             }
             if let Some(applied) = item.applied {

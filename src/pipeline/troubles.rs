@@ -8,10 +8,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::failing::Failing;
+use super::refusing::{Refusing, SAID_FOR};
 use super::threads::Log;
 use crate::clock::{Clock, Stopwatch};
-use crate::correlate::Finding;
-use crate::internal_telemetry::happening::TroubleFound;
+use crate::internal_telemetry::happening::{TroubleEnded, TroubleFound};
 use crate::internal_telemetry::{JournalSeen, Metrics};
 use crate::journal;
 use crate::notify::{Failure, Message};
@@ -44,6 +44,14 @@ pub(super) enum Kind {
 }
 
 impl Kind {
+    /// It lasts until it is over, and is one however often it is found meanwhile.
+    const fn lasts(self) -> bool {
+        matches!(
+            self,
+            Self::DiskFull | Self::SnapshotsFail | Self::CertificateRefused | Self::CertificateEnds
+        )
+    }
+
     pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::DamagedSnapshot => "damaged_snapshot",
@@ -60,6 +68,17 @@ impl Kind {
             Self::CertificateEnds => "certificate_ends",
         }
     }
+}
+
+/// What is said of a trouble in `/api/findings`.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub(super) struct Told {
+    pub(super) kind: &'static str,
+    pub(super) message: String,
+    pub(super) since: Timestamp,
+    /// It lasted until then; not there while it lasts, and of what has no end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) until: Option<Timestamp>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,11 +117,13 @@ impl Progress {
 #[derive(Debug, Default)]
 struct Held {
     log: Option<Log>,
-    found: Vec<Finding>,
+    found: Vec<Told>,
     failing: Failing,
+    refusing: Refusing,
     /// What the journal said when it was asked last.
-    was_full: bool,
-    snapshots_failed: u64,
+    health: journal::Health,
+    /// When it was asked last.
+    seen_at: Timestamp,
     is_stopping: bool,
 }
 
@@ -119,11 +140,35 @@ impl Troubles {
         let Trouble { kind, message } = trouble;
         TroubleFound { kind: kind.as_str(), message }.emit(&self.metrics);
         let mut held = self.held();
+        let is_same = |told: &&mut Told| told.kind == kind.as_str() && told.until.is_none();
+        if kind.lasts()
+            && let Some(told) = held.found.iter_mut().find(is_same)
+        {
+            told.message.clone_from(message);
+            return;
+        }
         if held.found.len() >= SHOWN_MAX {
             held.found.remove(0);
         }
-        let finding = Finding { kind: kind.as_str(), message: message.clone(), since: at };
-        held.found.push(finding);
+        let told = Told { kind: kind.as_str(), message: message.clone(), since: at, until: None };
+        held.found.push(told);
+    }
+
+    /// A trouble that lasted is over, if it was there: it is said as what was, for a while.
+    pub(super) fn over(&self, kind: Kind, was: &str, at: Timestamp) {
+        let mut held = self.held();
+        let lasting =
+            held.found.iter_mut().filter(|told| told.kind == kind.as_str() && told.until.is_none());
+        let mut is_news = false;
+        for told in lasting {
+            was.clone_into(&mut told.message);
+            told.until = Some(at);
+            is_news = true;
+        }
+        drop(held);
+        if is_news {
+            TroubleEnded { kind: kind.as_str() }.emit(&self.metrics);
+        }
     }
 
     /// Recovery is over: from now on the journal is asked how it is.
@@ -143,40 +188,56 @@ impl Troubles {
         self.see(health, at);
     }
 
-    /// Tells what has got worse since the journal was asked last.
+    /// Tells what has got worse since the journal was asked last, and what is over.
     pub(super) fn see(&self, health: journal::Health, at: Timestamp) {
-        let journal::Health { disk_bytes, is_disk_full, snapshots_failed, .. } = health;
+        let journal::Health { disk_bytes, is_disk_full, snapshots, snapshots_failed, .. } = health;
         self.metrics.note_journal(JournalSeen { disk_bytes, is_disk_full });
-        let (was_full, failed_before) = {
+        let before = {
             let mut held = self.held();
-            (
-                std::mem::replace(&mut held.was_full, is_disk_full),
-                std::mem::replace(&mut held.snapshots_failed, snapshots_failed),
-            )
+            held.seen_at = at;
+            held.found.retain(|told| told.until.is_none_or(|until| at.since(until) < SAID_FOR));
+            held.refusing.look(self.metrics.refusals(), at);
+            std::mem::replace(&mut held.health, health)
         };
-        if is_disk_full && !was_full {
+        if is_disk_full && !before.is_disk_full {
             let message = "the disk is full: batches are refused, alerting goes on from the reserve; make space";
             self.add(&Trouble { kind: Kind::DiskFull, message: message.to_owned() }, at);
+        } else if !is_disk_full {
+            let was =
+                "the disk was full and batches were refused; there is space, and they are taken";
+            self.over(Kind::DiskFull, was, at);
         }
-        if snapshots_failed > failed_before {
+        if snapshots_failed > before.snapshots_failed {
             let message =
                 "a snapshot could not be written: the log is kept and grows until one can";
             self.add(&Trouble { kind: Kind::SnapshotsFail, message: message.to_owned() }, at);
+        } else if snapshots > before.snapshots {
+            let was = "snapshots could not be written and the log grew; one was written since";
+            self.over(Kind::SnapshotsFail, was, at);
         }
     }
 
     /// An attempt to deliver a message ended.
     pub(super) fn attempted(&self, message: &Message, failure: Option<&Failure>, at: Timestamp) {
-        let said = self.held().failing.attempted(message, failure, at);
+        let (said, is_over) = {
+            let failing = &mut self.held().failing;
+            let had_trouble = failing.has_trouble();
+            let said = failing.attempted(message, failure, at);
+            (said, had_trouble && !failing.has_trouble())
+        };
         if let Some(message) = said {
             TroubleFound { kind: "notifier_fails", message: &message }.emit(&self.metrics);
+        }
+        if is_over {
+            TroubleEnded { kind: "notifier_fails" }.emit(&self.metrics);
         }
     }
 
     /// For `/api/findings`.
-    pub(super) fn findings(&self) -> Vec<Finding> {
+    pub(super) fn findings(&self) -> Vec<Told> {
         let held = self.held();
-        held.found.iter().cloned().chain(held.failing.findings()).collect()
+        let refusing = held.refusing.finding(held.seen_at);
+        held.found.iter().cloned().chain(held.failing.findings()).chain(refusing).collect()
     }
 
     /// How far the start is: over when what is shown is the whole state.

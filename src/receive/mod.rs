@@ -139,8 +139,14 @@ pub enum Refusal {
     DiskFull,
     #[error("the disk failed")]
     Poisoned,
-    #[error("too much is being worked on")]
+    #[error(
+        "too much is in flight: all deliveries fill a quarter of `memory_max`, or one sender its half of that"
+    )]
     Overloaded,
+    #[error("open requests fill the engine's half of `memory_max`")]
+    Memory,
+    #[error("too much waits for the disk")]
+    Behind,
 }
 
 /// What deliveries need of the rest.
@@ -236,7 +242,7 @@ impl Desk {
         let (answer, durable) = oneshot::channel();
         let delivery = Delivery { batch, weight, answer };
         self.shared.accepted.try_send(delivery).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => Refusal::Overloaded,
+            mpsc::error::TrySendError::Full(_) => Refusal::Behind,
             mpsc::error::TrySendError::Closed(_) => Refusal::Draining,
         })?;
         durable.await.unwrap_or(Err(Refusal::Draining))

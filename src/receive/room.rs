@@ -29,6 +29,8 @@ pub struct Room {
     is_crowded: AtomicBool,
     trials: Semaphore,
     turned_away: AtomicU64,
+    /// The same where memory is short.
+    found_full: AtomicU64,
 }
 
 /// What a batch is to the engine.
@@ -78,6 +80,7 @@ impl Room {
             is_crowded: AtomicBool::new(false),
             trials: Semaphore::new(TRIALS_MAX),
             turned_away: AtomicU64::new(0),
+            found_full: AtomicU64::new(0),
         }
     }
 
@@ -132,18 +135,20 @@ impl Room {
     }
 
     fn turn_away<T>(&self) -> Result<T, Refusal> {
-        Err(self.overloaded())
+        self.found_full.fetch_add(1, Ordering::Relaxed);
+        Err(Refusal::Memory)
     }
 
-    /// Too much is being worked on; it is counted.
+    /// Too much is in flight; it is counted.
     pub(super) fn overloaded(&self) -> Refusal {
         self.turned_away.fetch_add(1, Ordering::Relaxed);
         Refusal::Overloaded
     }
 
-    /// How many deliveries were refused before they were decoded, since this was asked last.
-    pub fn take_turned_away(&self) -> u64 {
-        self.turned_away.swap(0, Ordering::Relaxed)
+    /// How many deliveries were refused before they were decoded, by cause, since this was asked last.
+    pub fn take_turned_away(&self) -> [(&'static str, u64); 2] {
+        let taken = |counter: &AtomicU64| counter.swap(0, Ordering::Relaxed);
+        [("overloaded", taken(&self.turned_away)), ("memory", taken(&self.found_full))]
     }
 
     /// From here on a tick works out what is applied: so many of the bytes that are promised.
@@ -220,12 +225,12 @@ mod tests {
         let large = room.promise(9000, Claim::New);
         assert!(large.is_some());
         assert!(room.promise(1, Claim::OfHeld).is_none());
-        assert_eq!(room.enter(), Err(Refusal::Overloaded), "nothing is read any more");
+        assert_eq!(room.enter(), Err(Refusal::Memory), "nothing is read any more");
         drop(large);
         tick(&room, 600);
         assert!(room.promise(1, Claim::New).is_none(), "open requests alone take three quarters");
         assert!(room.promise(1, Claim::OfHeld).is_some());
-        assert_eq!(room.take_turned_away(), 1);
+        assert_eq!(room.take_turned_away(), [("overloaded", 0), ("memory", 1)]);
     }
 
     #[test]
@@ -235,7 +240,7 @@ mod tests {
         tick(&room, 600);
         let trials: Vec<_> = std::iter::repeat_with(|| room.trial()).take(TRIALS_MAX + 1).collect();
         assert_eq!(trials.iter().filter(|trial| trial.is_ok()).count(), TRIALS_MAX);
-        assert_eq!(room.enter(), Err(Refusal::Overloaded), "it would not be tried");
+        assert_eq!(room.enter(), Err(Refusal::Memory), "it would not be tried");
         drop(trials);
         assert!(room.enter().is_ok() && room.trial().is_ok());
     }

@@ -37,7 +37,7 @@ use tower_http::compression::CompressionLayer;
 
 use crate::archive::Archive;
 use crate::clock::Clock;
-use crate::correlate::{Engine, Finding};
+use crate::correlate::Engine;
 use crate::evaluate::Evaluator;
 use crate::gaps::Gaps;
 use crate::internal_telemetry::Metrics;
@@ -106,7 +106,7 @@ pub struct Views {
     pub metrics: Arc<Metrics>,
     pub clock: Clock,
     /// What the daemon thinks somebody should know of its disk and clock.
-    pub findings: Arc<dyn Fn() -> Vec<Finding> + Send + Sync>,
+    pub findings: Arc<dyn Fn() -> Vec<serde_json::Value> + Send + Sync>,
     /// Why no work can be taken; none: ready.
     pub unready: Arc<dyn Fn() -> Vec<String> + Send + Sync>,
     /// How far a start is.

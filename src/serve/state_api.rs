@@ -133,7 +133,7 @@ async fn findings(State(views): State<Views>) -> Json<Value> {
     findings.extend(series.iter().map(|finding| json!(finding)));
     let gaps = views.gaps.lock().unwrap_or_else(std::sync::PoisonError::into_inner).findings();
     findings.extend(gaps.iter().map(|finding| json!(finding)));
-    findings.extend((views.findings)().iter().map(|finding| json!(finding)));
+    findings.extend((views.findings)());
     let evaluator = views.evaluator.read().unwrap_or_else(std::sync::PoisonError::into_inner);
     findings.extend(evaluator.active().iter().filter_map(of_function));
     Json(json!({"findings": findings}))

@@ -8,7 +8,7 @@ use std::sync::mpsc::sync_channel;
 
 use super::super::recover;
 use super::super::start::{few, ours_alone};
-use super::super::troubles::{Kind, StepWatch, Troubles};
+use super::super::troubles::{Kind, Progress, StepWatch, Troubles};
 use super::super::verify::{Loss, Repair, repair};
 use super::at;
 use super::corruption::{config, written};
@@ -22,9 +22,10 @@ fn told(dir: &Path) -> Vec<Kind> {
     let (archive, lost) = recover::archive(dir, &config.archive).unwrap();
     let state = recover::state(&config, archive);
     let (records, _applied) = sync_channel(64);
+    let told = recover::Told { records, progress: Progress::default() };
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let clock = Clock::wall();
-    let back = runtime.block_on(recover::recover(&config, &clock, &state, records)).unwrap();
+    let back = runtime.block_on(recover::recover(&config, &clock, &state, told)).unwrap();
     back.log.close();
     lost.iter().chain(&back.troubles).map(|trouble| trouble.kind).collect()
 }
@@ -108,21 +109,36 @@ fn a_clock_that_is_set_is_told_of_whichever_way() {
 fn the_journal_is_told_of_once_it_gets_worse() {
     let metrics = Arc::new(Metrics::try_new().unwrap());
     let troubles = Troubles::new(Arc::clone(&metrics));
-    let seen = |is_disk_full, snapshots_failed| {
-        let before = troubles.findings().len();
-        troubles.see(Health { is_disk_full, snapshots_failed, ..Health::default() }, at(0));
-        troubles.findings().split_off(before).iter().map(|found| found.kind).collect::<Vec<_>>()
+    let seen = |is_disk_full, snapshots, snapshots_failed, second| {
+        let health = Health { is_disk_full, snapshots, snapshots_failed, ..Health::default() };
+        troubles.see(health, at(second));
+        let shown = troubles.findings();
+        shown.iter().map(|told| (told.kind, told.until)).collect::<Vec<_>>()
+    };
+    let lasting = |kind: &str| {
+        let families = metrics.gather();
+        let name = "throughline_self_pipeline_troubles_lasting";
+        let mut of = families.iter().filter(|family| family.name() == name);
+        let mut all = of.by_ref().flat_map(|family| family.get_metric());
+        all.find(|one| one.get_label()[0].value() == kind)
+            .map(|one| one.get_gauge().get_value() > 0.5)
     };
     let (full, fails) = (Kind::DiskFull.as_str(), Kind::SnapshotsFail.as_str());
-    assert!(seen(false, 0).is_empty());
-    assert_eq!(seen(true, 0), [full]);
-    assert!(seen(true, 0).is_empty(), "said once");
-    assert_eq!(seen(true, 1), [fails]);
-    assert!(seen(false, 1).is_empty());
-    assert_eq!(seen(true, 2), [full, fails]);
-    let counted = metrics.gather();
-    let of = |name: &str| counted.iter().filter(|family| family.name() == name).count();
-    assert_eq!(of("throughline_self_pipeline_troubles_total"), 1);
+    assert!(seen(false, 0, 0, 0).is_empty());
+    assert_eq!(lasting(full), None);
+    assert_eq!(seen(true, 0, 0, 1), [(full, None)]);
+    assert_eq!(seen(true, 0, 0, 2), [(full, None)], "said once");
+    assert_eq!(seen(true, 0, 1, 3), [(full, None), (fails, None)]);
+    assert_eq!(seen(true, 0, 2, 4), [(full, None), (fails, None)], "one, however often");
+    assert_eq!((lasting(full), lasting(fails)), (Some(true), Some(true)));
+    // There is space again, and then a snapshot.
+    assert_eq!(seen(false, 0, 2, 5), [(full, Some(at(5))), (fails, None)]);
+    assert!(troubles.findings()[0].message.contains("was full"));
+    assert_eq!((lasting(full), lasting(fails)), (Some(false), Some(true)));
+    assert_eq!(seen(false, 1, 2, 6), [(full, Some(at(5))), (fails, Some(at(6)))]);
+    // A new one beside the one that was; what was is gone after a while.
+    assert_eq!(seen(true, 1, 2, 7), [(full, Some(at(5))), (fails, Some(at(6))), (full, None)]);
+    assert_eq!(seen(true, 1, 2, 3606), [(full, None)]);
 }
 
 #[test]
