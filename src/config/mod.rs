@@ -203,7 +203,7 @@ impl Config {
                 outside,
             )?;
             raw::Merge::merge(&mut raw, over);
-            shown.push_str(&format!("# {as_file}\n"));
+            shown.extend(["# ", &as_file, "\n"]);
         }
         let source = check::Source {
             file: &name,

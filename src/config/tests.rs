@@ -27,14 +27,16 @@ fn check_errors(text: &str, sets: &[&str], expect: Expect) {
     expect.assert_eq(&errors.iter().map(|error| format!("{error}\n")).collect::<String>());
 }
 
+/// What a configuration comes to, however it was written.
+fn plain(config: &Config) -> String {
+    let config = Config { shown: crate::signal::Text::default(), ..config.clone() };
+    format!("{config:?}").replace("dir/./", "./")
+}
+
 #[test]
 fn the_reference_is_the_defaults() {
     let written = load(REFERENCE, &[]).expect("the reference loads");
     let defaults = load("", &[]).expect("nothing loads");
-    let plain = |config: &Config| {
-        let config = Config { shown: crate::signal::Text::default(), ..config.clone() };
-        format!("{config:?}").replace("dir/./", "./")
-    };
     assert_eq!(plain(&written), plain(&defaults));
 }
 
@@ -232,7 +234,7 @@ fn links_lead_to_where_others_find_us() {
 
 #[test]
 fn one_name_is_a_list_of_one() {
-    let of = |text: &str, sets: &[&str]| format!("{:?}", load(text, sets).expect("it loads"));
+    let of = |text: &str, sets: &[&str]| plain(&load(text, sets).expect("it loads"));
     for (one, list) in [
         ("fields: {correlation_id: order_id}", "fields: {correlation_id: [order_id]}"),
         ("redact: {drop: 7}", "redact: {drop: ['7']}"),

@@ -116,11 +116,12 @@ impl Metrics {
     /// Batches refused so far, by cause.
     pub fn refusals(&self) -> BTreeMap<String, u64> {
         let families = self.doors.refusals.collect();
-        let counted = families.iter().flat_map(|family| family.get_metric()).map(|metric| {
-            let cause = metric.get_label().first().map(|label| label.value().to_owned());
-            let n = crate::number::u64_from_f64(metric.get_counter().get_value());
-            (cause.unwrap_or_default(), n)
-        });
+        let counted =
+            families.iter().flat_map(prometheus::proto::MetricFamily::get_metric).map(|metric| {
+                let cause = metric.get_label().first().map(|label| label.value().to_owned());
+                let n = crate::number::u64_from_f64(metric.get_counter().get_value());
+                (cause.unwrap_or_default(), n)
+            });
         counted.collect()
     }
 

@@ -243,8 +243,14 @@ async fn transient_trouble_may_always_be_retried() {
         assert!(answer.contains("\r\nretry-after: 1\r\n"), "{path}: {answer}");
         assert!(answer.contains("did not arrive in time"), "{path}: {answer}");
     }
-    use Refusal::{Behind, DiskFull, Draining, Memory, Overloaded, Poisoned};
-    for refusal in [Draining, DiskFull, Poisoned, Overloaded, Memory, Behind] {
+    for refusal in [
+        Refusal::Draining,
+        Refusal::DiskFull,
+        Refusal::Poisoned,
+        Refusal::Overloaded,
+        Refusal::Memory,
+        Refusal::Behind,
+    ] {
         let desk = desk(Err(refusal), &[], Limits::default()).await;
         for request in [
             r#"/v1/traces | content-type: application/json | {"resourceSpans":[]}"#,

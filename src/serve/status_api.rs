@@ -151,7 +151,7 @@ async fn targets(State(views): State<Views>, params: Params) -> Result<Json<Valu
         let setup = asking.views.setup.load();
         let wanted =
             |target: &&ScrapeTarget| pool.as_deref().is_none_or(|pool| *target.job == *pool);
-        let scraped = shows_active.then(|| last_scrapes(asking)).unwrap_or_default();
+        let scraped = if shows_active { last_scrapes(asking) } else { BTreeMap::new() };
         let active = setup.targets.iter().filter(|_| shows_active).filter(wanted).map(|target| {
             target_json(target, scraped.get(&target.labels).copied().unwrap_or_default())
         });
@@ -169,7 +169,7 @@ fn last_scrapes(asking: &Asking<'_>) -> BTreeMap<Labels, Scraped> {
     let mut all: BTreeMap<Labels, Scraped> = BTreeMap::new();
     let now = asking.views.clock.now();
     let mut note = |query: &str, note: fn(&mut Scraped, f64)| {
-        for (labels, value) in asking.instant(query, now).into_iter().filter_map(newest) {
+        for (labels, value) in asking.instant(query, now).iter().filter_map(newest) {
             note(all.entry(labels).or_default(), value);
         }
     };
@@ -180,7 +180,7 @@ fn last_scrapes(asking: &Asking<'_>) -> BTreeMap<Labels, Scraped> {
 }
 
 /// A series' labels without its name, and its value.
-fn newest(one: RawSeries) -> Option<(Labels, f64)> {
+fn newest(one: &RawSeries) -> Option<(Labels, f64)> {
     let SampleValue::Float(value) = one.samples.last()?.value else { return None };
     let pairs = one.labels.pairs().iter().filter(|(name, _)| **name != *METRIC_NAME);
     Some((Labels::new(pairs.cloned()), value))

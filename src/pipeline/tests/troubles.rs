@@ -119,7 +119,7 @@ fn the_journal_is_told_of_once_it_gets_worse() {
         let families = metrics.gather();
         let name = "throughline_self_pipeline_troubles_lasting";
         let mut of = families.iter().filter(|family| family.name() == name);
-        let mut all = of.by_ref().flat_map(|family| family.get_metric());
+        let mut all = of.by_ref().flat_map(prometheus::proto::MetricFamily::get_metric);
         all.find(|one| one.get_label()[0].value() == kind)
             .map(|one| one.get_gauge().get_value() > 0.5)
     };
