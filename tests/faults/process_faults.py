@@ -297,6 +297,13 @@ def storm(row):
             daemon.launch()
             time.sleep(dice.random() * 0.7)
             row.runs += 1
+            try:
+                shown = alerts()
+            except OSError:
+                # Not yet: what is shown is the whole state or nothing.
+                continue
+            if shown != before:
+                row.wrong.append(f"alerts were {before} and showed {shown} after a start")
         daemon.kill()
         begun = time.monotonic()
         daemon.start()
