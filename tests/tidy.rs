@@ -258,6 +258,7 @@ fn metric_names() -> BTreeSet<String> {
         "receive_refusals_total",
         "notify_attempts_total",
         "pipeline_troubles_total",
+        "pipeline_troubles_lasting",
         "gaps_found_total",
         "series_bytes",
         "series_dropped_total",

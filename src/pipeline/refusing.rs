@@ -94,6 +94,7 @@ mod tests {
             let counted = [("overloaded", overloaded), ("memory", memory), ("disk_full", 9)];
             refusing.look(counted.map(|(cause, n)| (cause.to_owned(), n)).into(), at(seconds));
             refusing.finding(at(seconds)).map(|told| {
+                assert_eq!(told.kind, "deliveries_refused");
                 let until = told.until.map(|until| until.since(at(0)).as_secs());
                 (told.message, told.since.since(at(0)).as_secs(), until)
             })

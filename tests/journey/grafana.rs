@@ -207,7 +207,7 @@ async fn what_a_query_cannot_mean_is_refused_and_times_and_values_are_prometheus
             400 {"error":"invalid parameter \"query\": duration must be greater than 0","errorType":"bad_data","status":"error"}
             200 {"data":{"result":[],"resultType":"vector"},"status":"success"}
             200 {"data":{"result":[{"metric":{},"value":[BASE,"2"]}],"resultType":"vector"},"status":"success"}
-            400 {"error":"invalid parameter \"lookback_delta\": \"-1s\" is not a positive duration","errorType":"bad_data","status":"error"}
+            400 {"error":"invalid parameter \"lookback_delta\": cannot parse \"-1s\" to a valid duration","errorType":"bad_data","status":"error"}
             400 {"error":"invalid parameter \"limit\": \"-1\" is not a whole number","errorType":"bad_data","status":"error"}
             400 {"error":"invalid parameter \"end\": end timestamp must not be before start time","errorType":"bad_data","status":"error"}
             400 {"error":"invalid parameter \"match[]\": 1:6: parse error: unexpected identifier \"shop\" in label matching, expected string","errorType":"bad_data","status":"error"}
