@@ -258,18 +258,24 @@ fn completed(delivery: &Resource, record: Speaker, kind: &mut SignalKind) -> Res
 }
 
 /// The time belongs to the identity because asynchronous retries reuse the request id: the start of
-/// the second attempt is no repeat of the first.
+/// the second attempt is no repeat of the first. What no request id names is of an environment, and in
+/// a burst several of one function begin and end in the same millisecond.
 fn platform_identity(key: &EventKey, resource: &Resource, kind: &SignalKind) -> u128 {
-    let invocation = match kind {
-        SignalKind::Platform(event) => event.invocation_id.as_deref(),
-        _ => None,
+    let (invocation, lasted) = match kind {
+        SignalKind::Platform(event) => (event.invocation_id.as_deref(), event.duration),
+        _ => (None, None),
     };
-    Fnv128::default()
+    let hash = Fnv128::default()
         .field(b"platform")
         .field(resource.function.as_deref().unwrap_or_default().as_bytes())
         .field(invocation.unwrap_or_default().as_bytes())
         .field(key.name.as_bytes())
-        .field(&key.time.as_nanos().to_be_bytes())
+        .field(&key.time.as_nanos().to_be_bytes());
+    if invocation.is_some() {
+        return hash.finish();
+    }
+    hash.field(resource.instance.as_deref().unwrap_or_default().as_bytes())
+        .field(&lasted.unwrap_or_default().as_nanos().to_be_bytes())
         .finish()
 }
 

@@ -162,3 +162,22 @@ fn an_event_sent_twice_has_one_identity_and_a_retry_has_another() {
     assert_eq!(identity("2026-11-25T09:59:00.000Z"), identity("2026-11-25T09:59:00Z"));
     assert_ne!(identity("2026-11-25T09:59:00Z"), identity("2026-11-25T09:58:00Z"));
 }
+
+/// In a burst, environments of one function begin and end in the same millisecond.
+#[test]
+fn inits_of_two_environments_in_one_millisecond_are_two() {
+    let inits = |instance: &str, ms: f64| {
+        let body = format!(
+            r#"[{{"time":"2026-11-25T09:59:00Z","type":"platform.initStart","record":{{"initializationType":"on-demand","functionName":"pay","instanceId":"{instance}"}}}},
+                {{"time":"2026-11-25T09:59:01Z","type":"platform.initReport","record":{{"initializationType":"on-demand","status":"success","metrics":{{"durationMs":{ms}}}}}}}]"#
+        );
+        let origin = Origin::default();
+        let read = normalize(body.as_bytes(), &origin, &Config::default()).unwrap();
+        read.batch.signals.iter().map(|signal| signal.identity.unwrap()).collect::<Vec<_>>()
+    };
+    let (one, same, other) = (inits("a", 310.5), inits("a", 310.5), inits("b", 310.5));
+    assert_eq!(one, same);
+    assert!(one.iter().all(|identity| !other.contains(identity)), "{one:?} {other:?}");
+    // Where no event tells the environment's name, what it took tells two apart.
+    assert!(!inits("", 310.5).contains(&inits("", 299.0)[1]));
+}

@@ -84,7 +84,8 @@ pub enum Shuffle {
     Shuffled,
 }
 
-/// What goes wrong. Without a fault, nothing does: no error, retry, throttle, loss or repeat.
+/// What goes wrong. Without a fault, nothing does: no error, retry, throttle, loss or repeat. What befalls a
+/// message is judged by when it was sent: short workloads are over before the first of them is taken up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Fault {
     /// `payment` is refused most invocations: `checkout` sees TooManyRequestsException.

@@ -109,7 +109,7 @@ impl World {
             let step = self.call(put, Duration::from_millis(9), cursor);
             self.announce(run, &taken.message, id, &step);
             taken.steps.push(step);
-            if self.befalls(Fault::WideFanOut, FANNED_OUT, start) {
+            if self.befalls(Fault::WideFanOut, FANNED_OUT, taken.message.sent) {
                 self.fan_out(run, &mut taken, cursor);
             }
         }
@@ -177,8 +177,7 @@ impl World {
             return self.put_back(message, received.saturating_add(VISIBILITY_TIMEOUT).max(end));
         }
         let again = matches!(message.nature, Nature::Sound | Nature::Flaky)
-            && self.is_active(Fault::DuplicateDelivery, end)
-            && self.random.chance(DELIVERED_AGAIN);
+            && self.befalls(Fault::DuplicateDelivery, DELIVERED_AGAIN, message.sent);
         if again {
             let wait = self.random.millis(1_000, 4_000);
             let visible = whole_millis(end.saturating_add(wait));
@@ -251,7 +250,7 @@ impl World {
 
     fn plan_redrive(&mut self, message: &Message, now: Timestamp) {
         // A new id would hide what it was: nobody could tell.
-        if !message.is_foreign && self.is_active(Fault::Redrive, now) {
+        if !message.is_foreign && self.is_active(Fault::Redrive, message.sent) {
             self.book.expect(message.request, 1);
             let at = whole_millis(now.saturating_add(REDRIVEN_AFTER));
             self.plan(at, Event::Redrive(Box::new(message.clone())));

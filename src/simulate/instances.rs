@@ -12,6 +12,9 @@ use super::random::Random;
 use crate::number::u64_from_usize;
 use crate::signal::{Text, Timestamp};
 
+/// Longest init: who calls a function waits for it within a timeout of their own.
+const INIT_MAX: Duration = Duration::from_secs(5);
+
 /// What a new environment costs.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Weather {
@@ -80,7 +83,7 @@ impl Instances {
             warm.busy_until = start;
             return Some(Started { instance: Arc::clone(&warm.name), start, init: None });
         }
-        let init = random.latency(function.init()) * weather.init_factor;
+        let init = (random.latency(function.init()) * weather.init_factor).min(INIT_MAX);
         let start = whole_millis(at.saturating_add(init));
         let name = Text::from(format!("{}[$LATEST]{}", day(at), random.hex(32)));
         pool.instances.push(Instance { name: Arc::clone(&name), busy_until: start });

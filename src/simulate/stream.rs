@@ -80,6 +80,7 @@ impl World {
         };
         let mut run = self.begin(Function::Analytics, Via::Stream, started);
         let is_first = batch.iter().all(|message| message.n_receives == 0);
+        let fans_in = batch.iter().any(|click| self.is_active(Fault::FanIn, click.sent));
         let stormy = is_first && self.is_active(Fault::RetryStorm, now);
         let mut cursor = run.start.saturating_add(self.work(Function::Analytics));
         let start = cursor;
@@ -101,7 +102,7 @@ impl World {
             run.ending = Ending::Failed(failure);
         }
         run.correlation_id = only_correlation_id(&run);
-        if run.ending == Ending::Ok && self.is_active(Fault::FanIn, now) {
+        if run.ending == Ending::Ok && fans_in {
             self.summarize(&mut run);
         }
         let end = run.end;

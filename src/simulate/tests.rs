@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
+use std::time::Duration;
 
 use base64::Engine as _;
 use expect_test::{Expect, expect};
@@ -296,6 +297,31 @@ fn a_fault_alone_is_staged_however_few_the_requests_are() {
     }
 }
 
+/// As `throughline simulate --requests 60 --rate 20` asks for it: the fault lasts 1.8 seconds.
+#[test]
+fn what_befalls_messages_is_staged_in_workloads_of_three_seconds() {
+    let n_of = |request: &ExpectedRequest, function| {
+        request.hops.iter().filter(|hop| hop.function == function).count()
+    };
+    let is_staged = |fault, request: &ExpectedRequest| match fault {
+        Fault::WideFanOut => n_of(request, "loyalty") > 20,
+        Fault::FanIn => request.flow == "GET /catalog" && n_of(request, "loyalty") == 1,
+        Fault::DuplicateDelivery => n_of(request, "fulfil") == 2,
+        _ => n_of(request, "fulfil") == 4,
+    };
+    for fault in [Fault::WideFanOut, Fault::FanIn, Fault::DuplicateDelivery, Fault::Redrive] {
+        for seed in 1..6 {
+            let at = |millis| start().saturating_add(Duration::from_millis(millis));
+            let faults = vec![FaultWindow { fault, from: at(600), to: at(2_400) }];
+            let mut config = SimulationConfig { branches: 20, faults, ..config(seed, 60) };
+            config.load.per_second = 20.0;
+            let truth = play(&config).truth;
+            let staged = truth.iter().filter(|request| is_staged(fault, request)).count();
+            assert!(staged > 0, "{} in seed {seed}", fault.as_str());
+        }
+    }
+}
+
 #[test]
 fn lost_messages_make_requests_incomplete() {
     let played = play(&faulty(1, 200, Fault::LostMessage));
@@ -374,17 +400,17 @@ fn a_duplicate_delivery_is_a_second_success() {
     check(
         &faulty(1, 200, Fault::DuplicateDelivery),
         expect![[r#"
-        hop analytics ok #1: 115
-        hop catalog ok #1: 115
-        hop checkout ok #1: 85
-        hop fulfil ok #1: 85
-        hop fulfil ok #2: 19
-        hop loyalty ok #1: 85
-        hop notify-customer ok #1: 85
-        hop payment ok #1: 85
-        request GET /catalog ok: 115
-        request POST /orders ok: 85
-    "#]],
+            hop analytics ok #1: 125
+            hop catalog ok #1: 125
+            hop checkout ok #1: 75
+            hop fulfil ok #1: 75
+            hop fulfil ok #2: 18
+            hop loyalty ok #1: 75
+            hop notify-customer ok #1: 75
+            hop payment ok #1: 75
+            request GET /catalog ok: 125
+            request POST /orders ok: 75
+        "#]],
     );
 }
 
@@ -505,7 +531,7 @@ fn shuffling_repeating_and_delaying_keep_the_set_of_payloads() {
     let mut wild_config = faulty(1, 150, Fault::RetryStorm);
     wild_config.delivery.shuffle = Shuffle::Shuffled;
     wild_config.delivery.repeats = 2;
-    wild_config.delivery.delay_max = std::time::Duration::from_secs(20);
+    wild_config.delivery.delay_max = Duration::from_secs(20);
     let wild = play(&wild_config);
     assert_eq!(wild.truth, calm.truth);
     let mut counts: BTreeMap<(u64, &[u8]), usize> = BTreeMap::new();
@@ -533,7 +559,7 @@ fn costs_of_shared_invocations_add_up() {
     for hop in hops().filter(|hop| hop.shared) {
         let function =
             Function::ALL.into_iter().find(|known| known.as_str() == hop.function).unwrap();
-        let billed = std::time::Duration::from_millis(hop.billed_ms);
+        let billed = Duration::from_millis(hop.billed_ms);
         whole.insert(&hop.invocation_id, function.cost_usd(billed));
         *shares.entry(&hop.invocation_id).or_default() += hop.cost_usd;
     }

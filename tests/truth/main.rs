@@ -3,6 +3,7 @@
 
 mod against_oracle;
 mod laws;
+mod measured;
 mod oracle;
 mod reading;
 mod said;
@@ -294,5 +295,16 @@ fn lost_messages_are_named() {
     assert!(!lost.is_empty());
     for id in lost {
         assert!(named.iter().any(|expected| expected.contains(&id)), "{id} in {named:?}");
+    }
+}
+
+/// What is compared with the engine must not be the engine: short enough to be read, and its own.
+#[test]
+fn the_oracle_is_short_and_shares_no_code() {
+    for page in [include_str!("oracle.rs"), include_str!("measured.rs"), include_str!("said.rs")] {
+        assert!(page.lines().count() <= 300, "{} lines", page.lines().count());
+        for module in ["correlate::", "measure::", "series::"] {
+            assert!(!page.contains(&format!("throughline::{module}")), "{module}");
+        }
     }
 }

@@ -10,8 +10,8 @@ use throughline::normalize::otlp::{Body, Encoding, OtlpSignal};
 use throughline::normalize::{
     self, Normalized, Origin, firehose, json_log, lambda_telemetry, otlp,
 };
-use throughline::series::Series;
-use throughline::signal::{Batch, Fnv128, Receiver, Text, Timestamp};
+use throughline::series::{MatchOp, Matcher, RawSeries, SampleValue, Selection, Series};
+use throughline::signal::{Batch, Fnv128, METRIC_NAME, Receiver, Text, Timestamp};
 use throughline::simulate::{Emission, scenario};
 
 /// Longer than anything is waited for.
@@ -76,7 +76,7 @@ pub(crate) struct Known {
 pub(crate) struct Daemon {
     pub(crate) engine: Engine,
     measure: Measure,
-    now: Timestamp,
+    pub(crate) now: Timestamp,
     known: Known,
 }
 
@@ -131,4 +131,26 @@ pub(crate) fn reconstruct(emissions: &[Emission]) -> Known {
         daemon.apply(&read(emission));
     }
     daemon.finish()
+}
+
+/// Every sample of the series with such names, as a query reads them: one a slot of event time.
+pub(crate) fn read_back(series: &Series, names: &str) -> Vec<RawSeries> {
+    let matchers = [Matcher::new(METRIC_NAME, MatchOp::Regex, names).expect("a pattern")];
+    let selection = Selection {
+        matchers: &matchers,
+        start: 0,
+        end: i64::MAX,
+        samples_max: usize::MAX,
+        windows: None,
+        only_newest: false,
+    };
+    series.select(&selection).expect("nothing is on disk")
+}
+
+/// Times in milliseconds, and values.
+pub(crate) fn floats(series: &RawSeries) -> impl Iterator<Item = (i64, f64)> {
+    series.samples.iter().filter_map(|sample| match sample.value {
+        SampleValue::Float(value) => Some((sample.t, value)),
+        SampleValue::Histogram(_) => None,
+    })
 }
