@@ -35,6 +35,10 @@ const TICK_MAX: Duration = Duration::from_secs(1);
 /// correlation id of its own.
 pub(super) const INVOCATION_BYTES: u64 = 2_000;
 pub(super) const REQUEST_BYTES: u64 = 1_300;
+/// Functions whose rings of causes are told.
+const RINGS_MAX: usize = 100;
+/// How long a ring of causes is told after the last look at it.
+pub(super) const RING_KEPT: Duration = Duration::from_hours(24);
 
 /// Holds everything that is open or correctable.
 #[derive(Debug)]
@@ -84,6 +88,16 @@ pub(super) struct Notes {
     pub(super) early: Option<Early>,
     /// Since when signals were dropped because memory was full, and how many.
     pub(super) dropped: Option<(Timestamp, u64)>,
+    /// Causes that form rings, by the function of the first of each.
+    pub(super) rings: BTreeMap<Text, Ring>,
+}
+
+/// The last ring of causes that began with a function.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Ring {
+    pub(super) invocation: Text,
+    pub(super) since: Timestamp,
+    pub(super) last: Age,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -138,7 +152,7 @@ pub struct Applied {
 /// What the engine thinks somebody should know.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Finding {
-    /// `quarantined_key`, `incomplete_request`, `memory`, ...
+    /// `quarantined_key`, `incomplete_request`, `cause_ring`, `memory`, ...
     pub kind: &'static str,
     pub message: String,
     pub since: Timestamp,
@@ -267,7 +281,11 @@ impl Engine {
             let is_entry = match graph.nodes.get(&entry) {
                 Some(node) if node.begins() => true,
                 _ if above.is_settled(entry) => false,
-                _ => entries_of(graph, entry, hops_max).contains(&entry),
+                _ if entries_of(graph, entry, hops_max).contains(&entry) => {
+                    self.note_ring(entry);
+                    true
+                }
+                _ => false,
             };
             if is_entry {
                 self.spread(entry, touched, &mut loose);
@@ -285,6 +303,20 @@ impl Engine {
                 self.held.orphans.insert((node.known.news.saturating_add(lateness), id));
             }
         }
+    }
+
+    /// Causes form a ring, and this is the first of it.
+    fn note_ring(&mut self, entry: NodeId) {
+        let Some(node) = self.held.graph.nodes.get(&entry) else { return };
+        let Held { age: last, now: since, .. } = self.held;
+        let known = &node.known;
+        let rings = &mut self.held.notes.rings;
+        if rings.len() >= RINGS_MAX && !rings.contains_key(&known.function) {
+            return;
+        }
+        let invocation = Text::clone(known.invocation_id.as_ref().unwrap_or(&known.id));
+        let since = rings.get(&known.function).map_or(since, |ring| ring.since);
+        rings.insert(Text::clone(&known.function), Ring { invocation, since, last });
     }
 
     fn let_go(

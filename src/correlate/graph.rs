@@ -166,6 +166,8 @@ pub(super) struct Graph {
     pub(super) quarantined: BTreeMap<WeakKey, usize>,
     /// Parentless invocations that name too many correlation ids to be of one request.
     pub(super) medleys: BTreeSet<NodeId>,
+    /// Message ids that too many invocations share to be of one message.
+    pub(super) crowded: BTreeSet<Text>,
 }
 
 impl Graph {
@@ -370,11 +372,13 @@ impl Graph {
         for sent in &known.sent {
             let point = self.messages.entry(Text::clone(&sent.id)).or_default();
             point.senders.insert(id);
+            note_crowd(&mut self.crowded, &sent.id, point);
             touch_message(point, &self.nodes, touched);
         }
         for message in &known.received {
             let point = self.messages.entry(Text::clone(&message.id)).or_default();
             point.receivers.insert(id);
+            note_crowd(&mut self.crowded, &message.id, point);
             touch_message(point, &self.nodes, touched);
         }
         for name in Self::names_of(known) {
@@ -410,6 +414,7 @@ impl Graph {
             let Some(point) = self.messages.get_mut(message) else { continue };
             point.senders.remove(id);
             point.receivers.remove(id);
+            note_crowd(&mut self.crowded, message, point);
             if let Some(touched) = &mut touched {
                 touch_message(point, &self.nodes, touched);
             }
@@ -500,6 +505,14 @@ impl Graph {
     /// The weak keys that a final node leaves counts under.
     pub(super) fn keys_of(node: &Node) -> &[WeakKey] {
         &node.keys
+    }
+}
+
+fn note_crowd(crowded: &mut BTreeSet<Text>, message: &Text, point: &MessagePoint) {
+    if point.is_telling() {
+        crowded.remove(message);
+    } else if !crowded.contains(message) {
+        crowded.insert(Text::clone(message));
     }
 }
 

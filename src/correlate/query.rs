@@ -7,6 +7,7 @@ use super::engine::{Early, Engine, Finding, HeldRequest, Lookup, RequestFilter, 
 use super::freeze::mark_of;
 use super::frozen::{BlockId, Line};
 use super::graph::{NodeId, hash_of, hash_of_trace};
+use super::points::TAKINGS_MAX;
 use super::request::{Request, State};
 use super::settle::standing;
 use super::view;
@@ -219,7 +220,13 @@ impl Engine {
             };
             finding(format!("{name} is carried by {n} unrelated invocations and joins nothing"))
         });
-        findings.chain(common).chain(medleys).collect()
+        let crowded = graph.crowded.iter().take(LISTED_MAX);
+        let crowded = crowded.map(|id| {
+            finding(format!(
+                "message id `{id}` is carried by more than {TAKINGS_MAX} invocations and joins nothing"
+            ))
+        });
+        findings.chain(common).chain(crowded).chain(medleys).collect()
     }
 
     fn request_findings(&self) -> Vec<Finding> {
@@ -246,7 +253,16 @@ impl Engine {
             message: format!("request {} has {} hops too many", held.id, held.n_left_out),
             since: held.summary.start,
         });
-        lacking.chain(large).collect()
+        let rings = self.held.notes.rings.iter();
+        let rings = rings.map(|(function, ring)| Finding {
+            kind: "cause_ring",
+            message: format!(
+                "invocation `{}` of {function} is among its own causes: where causes form a ring, the first of it is taken for the entry",
+                ring.invocation
+            ),
+            since: ring.since,
+        });
+        lacking.chain(large).chain(rings).collect()
     }
 
     fn memory_findings(&self) -> Vec<Finding> {

@@ -1,13 +1,15 @@
 //! Gaps: what the telemetry of a function lacks or lacks from now on.
 //!
 //! Batches and ticks come in; findings go out: fields of a function's records or spans that vanished or
-//! changed type, and log records that the platform says it dropped. A function whose correlation id is
+//! changed type, log records that the platform says it dropped, and signals that were taken without what
+//! could not be. A function whose correlation id is
 //! gone still runs well and no request of it is whole any more, so somebody should hear of it before it
 //! is missed. Of every function a few signals a second are looked at, so a flood costs no more than a
 //! trickle. What is told depends on what was known when, as alerts do.
 
 mod field;
 mod lost;
+mod odd;
 #[cfg(test)]
 mod tests;
 
@@ -19,8 +21,9 @@ use serde::{Deserialize, Serialize};
 
 use self::field::{Fields, Kind};
 use self::lost::Lost;
+use self::odd::Odd;
 use crate::number::{u64_from_usize, usize_from_u32};
-use crate::signal::{Batch, Facts, Resource, Signal, SignalKind, Text, Timestamp};
+use crate::signal::{Batch, Facts, Remark, Resource, Signal, SignalKind, Text, Timestamp};
 
 /// Functions that are watched; of later ones nothing is told, which is a finding.
 const FUNCTIONS_MAX: usize = 500;
@@ -40,7 +43,7 @@ const SWEEP_EVERY: Duration = Duration::from_secs(10);
 /// Something that somebody should know of a function's telemetry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// `schema_drift` or `logs_dropped`.
+    /// `schema_drift`, `logs_dropped`, `ends_before_start` or `huge_id`.
     pub kind: &'static str,
     pub function: Text,
     /// The field that drifted.
@@ -70,6 +73,7 @@ struct Function {
     records: Fields,
     spans: Fields,
     lost: Lost,
+    odd: Odd,
     /// When it spoke last.
     last: Timestamp,
     /// Looked at since the last tick.
@@ -93,6 +97,7 @@ pub struct Gaps {
 impl Gaps {
     /// Looks at some signals of each function of a batch, at log time.
     pub fn apply(&mut self, batch: &Batch, now: Timestamp) {
+        self.note_odd(batch, now);
         // Of a large batch, signals spread over all of it: what stands at its end says other things than
         // what stands at its start. Where the first lies, the body decides.
         let stride = (batch.signals.len() / usize_from_u32(LOOKED_AT_MAX)).max(1);
@@ -120,6 +125,18 @@ impl Gaps {
         }
     }
 
+    /// Notes what was mended in a batch.
+    fn note_odd(&mut self, batch: &Batch, now: Timestamp) {
+        for remark in &batch.remarks {
+            if let Remark::Odd(odd) = remark
+                && let Some(function) = self.function(&odd.function)
+            {
+                function.last = now;
+                function.odd.note(odd, now);
+            }
+        }
+    }
+
     /// What was found since this was asked last.
     pub fn take_new(&mut self) -> Vec<Finding> {
         std::mem::take(&mut self.new)
@@ -141,6 +158,7 @@ impl Gaps {
             let mut found = function.records.findings(name, Of::Records);
             found.extend(function.spans.findings(name, Of::Spans));
             found.extend(function.lost.finding(name, self.swept));
+            found.extend(function.odd.findings(name, self.swept));
             found
         };
         let mut found: Vec<Finding> = self.functions.iter().flat_map(of).collect();

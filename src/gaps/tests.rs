@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::signal::{
-    Attributes, LogRecord, Platform, PlatformStage, Receiver, Resource, SignalKind, Value,
+    Attributes, LogRecord, OddKind, Oddity, Platform, PlatformStage, Receiver, Resource,
+    SignalKind, Value,
 };
 
 fn at(second: u64) -> Timestamp {
@@ -194,4 +195,29 @@ fn of_a_large_batch_its_end_is_seen_as_well_as_its_start() {
     }
     let seen = gaps.functions.get("checkout").map(|function| function.records.len());
     assert_eq!((seen, gaps.findings()), (Some(2), Vec::new()));
+}
+
+#[test]
+fn what_was_taken_without_what_cannot_be_is_told_for_a_day() {
+    let odd = |kind, n, example: &str| {
+        Remark::Odd(Oddity { kind, function: "checkout".into(), n, example: example.into() })
+    };
+    let mut gaps = Gaps::default();
+    for second in [0, 60] {
+        let mut batch = Batch::new(Receiver::OtlpHttp, at(second));
+        batch.remarks.push(odd(OddKind::EndsBeforeStart, 2, "00f067aa0ba902b7"));
+        batch.remarks.push(odd(OddKind::HugeId, 1, "aaaa"));
+        gaps.apply(&batch, at(second));
+    }
+    gaps.tick(at(70));
+    let told = |gaps: &Gaps| {
+        let all = gaps.findings().into_iter();
+        all.map(|one| format!("{} {} {}", one.kind, one.function, one.message)).collect::<Vec<_>>()
+    };
+    let [times, ids] = &*told(&gaps) else { panic!("{:?}", told(&gaps)) };
+    assert!(times.starts_with("ends_before_start checkout 4 spans of checkout"), "{times}");
+    assert!(times.contains("00f067aa0ba902b7"), "{times}");
+    assert!(ids.starts_with("huge_id checkout 2 signals of checkout"), "{ids}");
+    gaps.tick(at(60 + 24 * 3600));
+    assert_eq!(told(&gaps), Vec::<String>::new());
 }

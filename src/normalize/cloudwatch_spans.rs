@@ -97,7 +97,7 @@ pub(super) fn read(record: &Object, around: Around<'_>) -> Result<Read, &'static
         kind,
         name: Text::from(shorten(name, NAME_BYTES_MAX)),
         start,
-        end: end.max(start),
+        end,
         failed: read.failed,
         links: links.iter().filter_map(link).chain(caller).collect(),
         facts: read.facts,

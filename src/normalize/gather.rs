@@ -10,6 +10,7 @@ use serde_json as json;
 
 use super::event_time;
 use super::json_fields::Object;
+use super::odd::Odd;
 use super::pieces::{Piece, Pieces};
 use super::redact::Redactor;
 use super::{Normalized, Origin, Rejection, Undecodable};
@@ -69,6 +70,7 @@ pub(crate) struct Gather {
     position: Option<usize>,
     attributes: Attributes,
     overflowed: bool,
+    odd: Odd,
 }
 
 impl Gather {
@@ -87,6 +89,7 @@ impl Gather {
             position: None,
             attributes,
             overflowed: false,
+            odd: Odd::default(),
         }
     }
 
@@ -144,6 +147,7 @@ impl Gather {
             _ => None,
         };
         let resource = completed(speaker, told.speaker, &mut kind);
+        self.odd.mend(&resource, &mut kind);
         let identity =
             identity.or_else(|| told.event.map(|key| platform_identity(&key, &resource, &kind)));
         let job = resource.function_or_service().cloned();
@@ -188,6 +192,7 @@ impl Gather {
                 format!("more than {RECORDS_MAX} records in one delivery; send smaller ones");
             return Err(Undecodable { offset: 0, message });
         }
+        self.batch.remarks.extend(self.odd.into_remarks());
         self.batch.rejected = u32_from_usize(self.rejections.len());
         Ok(Normalized { batch: self.batch, rejections: self.rejections })
     }

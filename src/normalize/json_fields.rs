@@ -16,7 +16,7 @@ use crate::signal::{self, Attributes, Text};
 
 pub(crate) type Object = Map<String, Value>;
 
-/// Longest id that is taken for one, in bytes; ARNs of workflow executions are the longest real ones.
+/// Longest id that joins, in bytes; ARNs of workflow executions are the longest real ones.
 pub(crate) const ID_BYTES_MAX: usize = 512;
 
 /// Bytes of text that the attributes of one record may take together.
@@ -177,12 +177,12 @@ pub(crate) fn text<'a>(object: &'a Object, path: &str) -> Option<&'a str> {
     lookup(object, path)?.as_str().filter(|text| !is_placeholder(text))
 }
 
-/// An id: short text that is no placeholder, or a number.
+/// An id: text that is no placeholder, or a number. Of one that is too long, enough to see that.
 pub(crate) fn id(value: &Value) -> Option<Text> {
     match value {
         Value::String(text) => {
             let text = text.trim();
-            (text.len() <= ID_BYTES_MAX && !is_placeholder(text)).then(|| Text::from(text))
+            (!is_placeholder(text)).then(|| Text::from(shorten(text, ID_BYTES_MAX + 4)))
         }
         Value::Number(number) => Some(Text::from(number.to_string())),
         _ => None,

@@ -41,6 +41,7 @@ mod json_fields;
 mod lambda_text;
 mod logged_trace;
 mod metric_stream_otel;
+mod odd;
 mod pieces;
 mod send_answers;
 mod trigger_events;

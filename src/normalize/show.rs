@@ -38,6 +38,9 @@ pub fn remark(remark: &Remark) -> String {
             format!("exemplar of {series}: {} {} {}@{}", e.trace_id, e.others, e.value, e.t)
         }
         Remark::Target { labels, time } => format!("{labels} @{}", time.as_millis()),
+        Remark::Odd(odd) => {
+            format!("odd: {:?} {} of {}, {}", odd.kind, odd.n, odd.function, odd.example)
+        }
     }
 }
 

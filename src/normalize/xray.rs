@@ -185,7 +185,7 @@ impl Intake<'_> {
             kind,
             name: Text::from(shorten(name, NAME_BYTES_MAX)),
             start,
-            end: end.max(start),
+            end,
             failed: read.failed,
             links: links.iter().filter_map(link).collect(),
             facts: read.facts,

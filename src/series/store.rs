@@ -291,6 +291,7 @@ impl Series {
         match remark {
             Remark::Metric(metadata) => self.remarks.describe(metadata),
             Remark::Exemplar { series, exemplar } => self.remarks.exemplar(series, exemplar),
+            Remark::Odd(_) => {}
             Remark::Target { labels, time } => {
                 self.append(labels, Sample { t: time.as_millis(), value: SampleValue::Float(1.0) });
             }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Labels, Text, Timestamp};
+use super::{Labels, Oddity, Text, Timestamp};
 
 /// The bit pattern of Prometheus's staleness marker (`model/value/value.go`).
 pub const STALE_NAN_BITS: u64 = 0x7ff0_0000_0000_0002;
@@ -108,7 +108,7 @@ pub enum ResetHint {
     Gauge,
 }
 
-/// What a delivery says about series beside its signals: for show, counted nowhere.
+/// What a delivery says beside its signals, of series or of itself: for show, counted nowhere.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Remark {
     Metric(MetricMetadata),
@@ -121,6 +121,7 @@ pub enum Remark {
         labels: Labels,
         time: Timestamp,
     },
+    Odd(Oddity),
 }
 
 /// What kind of thing a metric is, as Prometheus's metadata has it.

@@ -12,6 +12,7 @@ pub mod id;
 pub mod labels;
 pub mod masked;
 pub mod metric;
+pub mod odd;
 pub mod secret_hash;
 pub mod shown;
 pub mod source_queues;
@@ -31,6 +32,7 @@ pub use metric::{
     BucketSpan, Exemplar, HistogramPoint, MetricMetadata, MetricPoint, MetricType, MetricValue,
     NativeHistogram, Remark, ResetHint, STALE_NAN_BITS, SummaryPoint, Temporality,
 };
+pub use odd::{OddKind, Oddity};
 pub use secret_hash::SecretHash;
 pub use source_queues::source_queues;
 pub use time::Timestamp;

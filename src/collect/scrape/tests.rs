@@ -115,7 +115,7 @@ fn what_is_redacted_does_not_pass_in_an_exemplar() {
     let batch = Memory::default().batch(&target, Some(outcome), when, &redactor);
     let told = batch.remarks.iter().find_map(|remark| match remark {
         Remark::Exemplar { series, exemplar } => Some((series, exemplar)),
-        Remark::Metric(_) | Remark::Target { .. } => None,
+        Remark::Metric(_) | Remark::Target { .. } | Remark::Odd(_) => None,
     });
     let (series, exemplar) = told.expect("an exemplar");
     let all = format!("{series} {exemplar:?}");

@@ -112,3 +112,47 @@ proptest! {
         prop_assert_eq!(first.invocations, second.invocations);
     }
 }
+
+#[test]
+fn a_constant_message_id_joins_nothing_and_is_named_and_others_are_unharmed() {
+    let run = |function: &str, n: i64| log(function, n * 10).run(&format!("{function}-{n}"));
+    let mut told: Vec<Told> =
+        (0..1_001).map(|n| run("fulfil", n).received("constant", "orders")).collect();
+    told.push(run("checkout", 0).sent("constant", "orders").sent("m-1", "orders"));
+    told.push(run("pay", 5).received("m-1", "orders"));
+    let mut world = World::new(Config::default());
+    world.hear(&told).wait(20);
+    assert_eq!(world.requests.len(), 1_002, "one of them has two hops");
+    assert!(world.requests.values().any(|request| request.hops.len() == 2));
+    let named = "quarantined_key: message id `constant` is carried by more than 1000 invocations and joins nothing";
+    let findings = world.engine.findings();
+    let named_by = |one: &super::super::Finding| format!("{}: {}", one.kind, one.message);
+    assert_eq!(findings.iter().map(named_by).collect::<Vec<_>>(), [named]);
+    world.wait_for_the_end();
+    assert!(world.engine.findings().is_empty());
+}
+
+#[test]
+fn causes_in_a_ring_are_one_request_and_named_and_others_are_unharmed() {
+    // Each says that the other called it; a third has nothing to do with them.
+    let told = [
+        span("ask", [1, 1, 2], 0, 50).run("a"),
+        span("answer", [1, 2, 1], 10, 40).run("b"),
+        span("alone", [2, 1, 0], 0, 10).run("c"),
+    ];
+    let mut world = World::new(Config::default());
+    world.hear(&told).wait(20);
+    assert_eq!(world.requests.len(), 2, "{}", world.shown());
+    let rings = |world: &World| {
+        let findings = world.engine.findings().into_iter();
+        findings.filter(|one| one.kind == "cause_ring").map(|one| one.message).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        rings(&world),
+        [
+            "invocation `a` of ask is among its own causes: where causes form a ring, the first of it is taken for the entry"
+        ]
+    );
+    world.wait_for_the_end();
+    assert_eq!(rings(&world).len(), 1, "a person may look later");
+}

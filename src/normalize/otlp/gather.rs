@@ -6,12 +6,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::normalize::event_time::{self, FUTURE_MAX};
+use crate::normalize::odd::Odd;
 use crate::normalize::redact::Redactor;
 use crate::normalize::semconv::{self, LinkView, SpanView, log_fields};
 use crate::normalize::shorten::{HELP_BYTES_MAX, shorten};
 use crate::normalize::trigger_events;
 use crate::normalize::{Config, Normalized, Origin, Rejection, Undecodable};
-use crate::number::u32_from_usize;
+use crate::number::{u32_from_usize, usize_from_u32};
 use crate::signal::{
     Attributes, Batch, Fnv128, LogRecord, MetricMetadata, MetricPoint, Receiver, Remark, Resource,
     Severity, Signal, SignalKind, Span, SpanLink, Text, Timestamp, TraceContext, Value,
@@ -44,6 +45,7 @@ pub(super) struct Gather<'c> {
     newest_points: BTreeMap<u32, Timestamp>,
     /// Names of metrics that a remark describes.
     described: BTreeSet<Text>,
+    odd: Odd,
     /// Records seen so far: the next one's index.
     n_records: usize,
 }
@@ -59,6 +61,7 @@ impl<'c> Gather<'c> {
             rejections: Vec::new(),
             newest_points: BTreeMap::new(),
             described: BTreeSet::new(),
+            odd: Odd::default(),
             n_records: 0,
         }
     }
@@ -69,6 +72,7 @@ impl<'c> Gather<'c> {
                 self.remark(Remark::Target { labels, time });
             }
         }
+        self.batch.remarks.extend(std::mem::take(&mut self.odd).into_remarks());
         self.batch.rejected = u32_from_usize(self.rejections.len());
         Normalized { batch: self.batch, rejections: self.rejections }
     }
@@ -229,7 +233,10 @@ impl<'c> Gather<'c> {
         event_time::sample(time, self.origin.arrived, self.config.sample_age_max)
     }
 
-    fn push(&mut self, identity: Option<u128>, resource: u32, kind: SignalKind) {
+    fn push(&mut self, identity: Option<u128>, resource: u32, mut kind: SignalKind) {
+        if let Some(speaker) = self.batch.resources.get(usize_from_u32(resource)) {
+            self.odd.mend(speaker, &mut kind);
+        }
         self.batch.signals.push(Signal { identity, resource, kind });
     }
 
@@ -372,8 +379,8 @@ fn span_link(link: &LinkView) -> Option<SpanLink> {
     Some(SpanLink { trace_id, span_id: span_id?, message_id: link.message_id() })
 }
 
-/// Start and end; an end that is missing or earlier is the start, a start that is missing the end. What lies
-/// ahead, or takes longer than anything runs, is a broken clock's.
+/// Start and end; an end that is missing is the start, a start that is missing the end. What lies ahead, or
+/// takes longer than anything runs, is a broken clock's.
 fn times(start: u64, end: u64, latest: Timestamp) -> Result<(Timestamp, Timestamp), &'static str> {
     if start > TIME_MAX || end > TIME_MAX {
         return Err("the span's time is out of range");
@@ -382,8 +389,9 @@ fn times(start: u64, end: u64, latest: Timestamp) -> Result<(Timestamp, Timestam
     if start == 0 {
         return Err("the span has no time");
     }
-    let (start, end) = (Timestamp::from_nanos(start), Timestamp::from_nanos(end.max(start)));
-    if end > latest {
+    let end = if end == 0 { start } else { end };
+    let (start, end) = (Timestamp::from_nanos(start), Timestamp::from_nanos(end));
+    if end.max(start) > latest {
         return Err("the span ends more than 10 minutes ahead of its arrival");
     }
     if end.since(start) > event_time::RUN_MAX {

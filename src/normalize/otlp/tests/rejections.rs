@@ -85,6 +85,7 @@ fn a_missing_start_is_the_end_and_an_early_end_is_the_start() {
             span "" Internal 20..20 ids []
             span "" Internal 10..10 ids []
             span "" Internal 10..10 ids []
+            odd: EndsBeforeStart 1 of unknown, 0202020202020202
         "#]],
     );
 }

@@ -1,0 +1,58 @@
+//! Signals of a function that were taken without what could not be.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Finding, KEPT};
+use crate::signal::{OddKind, Oddity, Text, Timestamp};
+
+/// What one function told, by what was wrong with it.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct Odd(BTreeMap<OddKind, Seen>);
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Seen {
+    n: u64,
+    /// The first of them, and the last.
+    since: Timestamp,
+    last: Timestamp,
+    example: Text,
+}
+
+impl Odd {
+    pub(super) fn note(&mut self, odd: &Oddity, now: Timestamp) {
+        let new = || Seen { n: 0, since: now, last: now, example: Text::clone(&odd.example) };
+        let seen = self.0.entry(odd.kind).or_insert_with(new);
+        if now.since(seen.last) >= KEPT {
+            *seen = new();
+        }
+        seen.n = seen.n.saturating_add(u64::from(odd.n));
+        seen.last = now;
+    }
+
+    pub(super) fn findings(
+        &self,
+        function: &Text,
+        now: Timestamp,
+    ) -> impl Iterator<Item = Finding> {
+        let lately = self.0.iter().filter(move |(_, seen)| now.since(seen.last) < KEPT);
+        lately.map(move |(kind, Seen { n, since, last, example })| {
+            let (kind, message) = match kind {
+                OddKind::EndsBeforeStart => (
+                    "ends_before_start",
+                    format!(
+                        "{n} spans of {function} end before they begin, the first of them {example}, the last at {last}: they count as ended at their start; a clock was set back, or the SDK is wrong"
+                    ),
+                ),
+                OddKind::HugeId => (
+                    "huge_id",
+                    format!(
+                        "{n} signals of {function} tell ids of more than 512 bytes, the last at {last}: these join nothing; the first begins with `{example}`"
+                    ),
+                ),
+            };
+            Finding { kind, function: Text::clone(function), field: None, message, since: *since }
+        })
+    }
+}
