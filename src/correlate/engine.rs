@@ -20,6 +20,7 @@ use super::known::Ending;
 use super::ledger::{Ledger, Verdict};
 use super::reach::{Above, Owner, entries_of, reach};
 use super::request::{Change, Outcome, Request, State};
+use super::rings::Ring;
 use super::rules::{Learned, Rules};
 use super::settle::{Ground, Standing, standing};
 use super::stubs::Stubs;
@@ -35,10 +36,6 @@ const TICK_MAX: Duration = Duration::from_secs(1);
 /// correlation id of its own.
 pub(super) const INVOCATION_BYTES: u64 = 2_000;
 pub(super) const REQUEST_BYTES: u64 = 1_300;
-/// Functions whose rings of causes are told.
-const RINGS_MAX: usize = 100;
-/// How long a ring of causes is told after the last look at it.
-pub(super) const RING_KEPT: Duration = Duration::from_hours(24);
 
 /// Holds everything that is open or correctable.
 #[derive(Debug)]
@@ -90,14 +87,6 @@ pub(super) struct Notes {
     pub(super) dropped: Option<(Timestamp, u64)>,
     /// Causes that form rings, by the function of the first of each.
     pub(super) rings: BTreeMap<Text, Ring>,
-}
-
-/// The last ring of causes that began with a function.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Ring {
-    pub(super) invocation: Text,
-    pub(super) since: Timestamp,
-    pub(super) last: Age,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -303,20 +292,6 @@ impl Engine {
                 self.held.orphans.insert((node.known.news.saturating_add(lateness), id));
             }
         }
-    }
-
-    /// Causes form a ring, and this is the first of it.
-    fn note_ring(&mut self, entry: NodeId) {
-        let Some(node) = self.held.graph.nodes.get(&entry) else { return };
-        let Held { age: last, now: since, .. } = self.held;
-        let known = &node.known;
-        let rings = &mut self.held.notes.rings;
-        if rings.len() >= RINGS_MAX && !rings.contains_key(&known.function) {
-            return;
-        }
-        let invocation = Text::clone(known.invocation_id.as_ref().unwrap_or(&known.id));
-        let since = rings.get(&known.function).map_or(since, |ring| ring.since);
-        rings.insert(Text::clone(&known.function), Ring { invocation, since, last });
     }
 
     fn let_go(

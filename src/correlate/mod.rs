@@ -43,6 +43,7 @@ mod edges;
 mod weak;
 mod sharing;
 mod reach;
+mod rings;
 mod rules;
 mod settle;
 mod tick;

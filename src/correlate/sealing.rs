@@ -5,7 +5,7 @@
 
 use super::cells::Remains;
 use super::dedup::REMEMBERED;
-use super::engine::{Early, Engine, Held, Quiet, RING_KEPT};
+use super::engine::{Early, Engine, Held, Quiet};
 use super::fact::{Age, SignalId};
 use super::graph::{Node, NodeId};
 use super::known::Known;
@@ -222,7 +222,7 @@ impl Engine {
         self.bury(gone, changes);
         self.held.memory.expire(age);
         self.held.stubs.expire(age);
-        self.held.notes.rings.retain(|_, ring| age.saturating_sub(ring.last) < RING_KEPT);
+        self.forget_rings();
         let config = &self.rules.config;
         let kept = config.allowed_lateness.saturating_add(config.incomplete_after);
         self.held.environments.expire(age, kept);
