@@ -5,6 +5,7 @@ them, and prints what they take in memory and on disk. SERIES_N, SERIES_HOURS an
 SERIES_BENCH names a bench that is built already.
 """
 
+import json
 import os
 import pathlib
 import shutil
@@ -50,6 +51,13 @@ def folder_mib(folder, skip=()):
     return sum(p.stat().st_size for p in files) / 2**20
 
 
+def snapshot_mib(base):
+    """What Prometheus would hold on disk if all of its head were blocks."""
+    request = urllib.request.Request(f"{base}/api/v1/admin/tsdb/snapshot", method="POST")
+    name = json.load(urllib.request.urlopen(request, timeout=600))["data"]["name"]
+    return folder_mib(WORK / "prometheus" / "snapshots" / name)
+
+
 def main():
     shutil.rmtree(WORK, ignore_errors=True)
     WORK.mkdir(parents=True)
@@ -58,6 +66,7 @@ def main():
     prometheus = start("prometheus", [
         "prometheus", f"--config.file={WORK}/prometheus.yml", f"--storage.tsdb.path={WORK}/prometheus",
         f"--web.listen-address=127.0.0.1:{ports['prometheus']}", "--web.enable-remote-write-receiver",
+        "--enable-feature=native-histograms", "--storage.tsdb.retention.time=60d", "--web.enable-admin-api",
     ])
     victoria = start("victoria", [
         "victoria-metrics", f"-storageDataPath={WORK}/victoria", "-retentionPeriod=2",
@@ -71,9 +80,14 @@ def main():
         built = os.environ.get("SERIES_BENCH")
         bench = [built, "--bench"] if built else ["cargo", "bench", "--bench", "series"]
         subprocess.run(bench, env=os.environ | {"SERIES_PEERS": urls}, check=True)
-        for name, process in peers.items():
-            disk = folder_mib(WORK / name, skip=("wal", "chunks_head", "cache"))
-            print(f"{name}: {resident_mib(process):.0f} MiB resident, {disk:.1f} MiB of blocks on disk")
+        resident = {name: resident_mib(process) for name, process in peers.items()}
+        urllib.request.urlopen(f"http://127.0.0.1:{ports['victoria']}/internal/force_flush").read()
+        disk = {
+            "prometheus": snapshot_mib(f"http://127.0.0.1:{ports['prometheus']}"),
+            "victoria": folder_mib(WORK / "victoria", skip=("cache",)),
+        }
+        for name in peers:
+            print(f"{name}: {resident[name]:.0f} MiB resident, {disk[name]:.1f} MiB of blocks on disk")
     finally:
         for process in peers.values():
             process.terminate()

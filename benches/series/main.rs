@@ -6,8 +6,9 @@
 //! month of an objective's counters and a day of a queue's lag, every 15 s. Figures: appends a second,
 //! bytes a sample in memory and on disk, and p50 and p99 of dashboard queries, alone and while samples
 //! are appended. With `SERIES_PEERS` set to
-//! `name=URL` pairs (`prometheus=http://127.0.0.1:9090`), the same scraped samples go to these peers by
-//! remote write (at `/api/v1/write`), and the queries that name only those are asked there as well.
+//! `name=URL` pairs (`prometheus=http://127.0.0.1:9090`), the same samples go to these peers by remote
+//! write (at `/api/v1/write`), and the same queries are asked there; what is derived here reaches them as
+//! the counters and native histograms that a client library would have shown at those times.
 //! Nothing here fails for being slow.
 
 #![expect(
@@ -22,12 +23,13 @@
     reason = "a program that measures and prints, outside the daemon"
 )]
 
+mod peers;
+
 use std::path::Path;
 use std::sync::RwLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use prost::Message as _;
 use throughline::promql::{Options, Query, Range};
 use throughline::series::{Config, Sample, SampleValue, Selection, Series};
 use throughline::signal::{Labels, METRIC_NAME, Timestamp};
@@ -35,7 +37,9 @@ use throughline::signal::{Labels, METRIC_NAME, Timestamp};
 /// Seconds between what the objective and the queue count.
 const OBJECTIVE_STEP: i64 = 15;
 const MONTH: i64 = 30 * 86_400;
-const RUNS: usize = 15;
+/// A query is asked so often, or for `LONGEST`, and fifteen times at least.
+const RUNS: std::ops::RangeInclusive<usize> = 15..=100;
+const LONGEST: Duration = Duration::from_secs(10);
 const MIB: f64 = 1_048_576.0;
 
 /// A query of a dashboard: its text, how far back it looks (0: an instant), its step, in seconds.
@@ -44,16 +48,10 @@ struct Asked {
     text: &'static str,
     back: i64,
     step: i64,
-    /// Names only what peers hold as well.
-    is_shared: bool,
 }
 
 const fn asked(what: &'static str, text: &'static str, back: i64, step: i64) -> Asked {
-    Asked { what, text, back, step, is_shared: false }
-}
-
-const fn shared(what: &'static str, text: &'static str, back: i64, step: i64) -> Asked {
-    Asked { is_shared: true, ..asked(what, text, back, step) }
+    Asked { what, text, back, step }
 }
 
 const QUERIES: [Asked; 10] = [
@@ -76,12 +74,12 @@ const QUERIES: [Asked; 10] = [
         86_400,
         240,
     ),
-    shared("rate by zone, 6 h", "sum by (zone) (rate(bench_1_total[5m]))", 21_600, 60),
-    shared("average by zone, 24 h", "avg by (zone) (bench_2_celsius)", 86_400, 240),
-    shared("newest of one metric", "sum(bench_4_celsius)", 0, 0),
-    shared("top 10 of rates", "topk(10, rate(bench_3_total[5m]))", 0, 0),
-    shared("largest of an hour", "max(max_over_time(bench_6_celsius[1h]))", 0, 0),
-    shared("regex over all names", "count({__name__=~\"bench_.*[02468]_celsius\"})", 0, 0),
+    asked("rate by zone, 6 h", "sum by (zone) (rate(bench_1_total[5m]))", 21_600, 60),
+    asked("average by zone, 24 h", "avg by (zone) (bench_2_celsius)", 86_400, 240),
+    asked("newest of one metric", "sum(bench_4_celsius)", 0, 0),
+    asked("top 10 of rates", "topk(10, rate(bench_3_total[5m]))", 0, 0),
+    asked("largest of an hour", "max(max_over_time(bench_6_celsius[1h]))", 0, 0),
+    asked("regex over all names", "count({__name__=~\"bench_.*[02468]_celsius\"})", 0, 0),
 ];
 
 /// What a dashboard's variable asks for: the values of a label of all series of a day.
@@ -165,14 +163,51 @@ fn resident() -> f64 {
     kib.unwrap_or(0.0) * 1024.0
 }
 
-fn objective(series: &mut Series, second: i64, noise: &mut Noise) {
-    let one = |name| Labels::of(&[(METRIC_NAME, name), ("service", "shop"), ("slo", "orders")]);
-    let n = (noise.next() % 50) as f64;
-    series.add(&one("throughline_slo_events_total"), at(second), n);
-    series.add(&one("throughline_slo_good_total"), at(second), (n - 1.0).max(0.0));
-    let queue = Labels::of(&[(METRIC_NAME, "throughline_queue_lag_seconds"), ("queue", "orders")]);
-    for _ in 0..5 {
-        series.observe(&queue, at(second), (noise.next() % 9000) as f64 / 700.0, 1);
+/// An objective and a queue, counted every so often.
+struct Counted {
+    events: Labels,
+    good: Labels,
+    lag: Labels,
+    noise: Noise,
+}
+
+/// What happened since it was counted last: requests, good ones, and messages' lags in seconds.
+struct Increment {
+    events: f64,
+    good: f64,
+    lags: [f64; 5],
+}
+
+impl Counted {
+    fn new() -> Self {
+        let one = |name| Labels::of(&[(METRIC_NAME, name), ("service", "shop"), ("slo", "orders")]);
+        Self {
+            events: one("throughline_slo_events_total"),
+            good: one("throughline_slo_good_total"),
+            lag: Labels::of(&[(METRIC_NAME, "throughline_queue_lag_seconds"), ("queue", "orders")]),
+            noise: Noise(7),
+        }
+    }
+
+    /// Counts once a minute in the month before the scrapes, then every `OBJECTIVE_STEP`.
+    fn times(seconds: &std::ops::Range<i64>) -> impl Iterator<Item = i64> + use<> {
+        let month = (seconds.start - MONTH..seconds.start).step_by(60);
+        month.chain(seconds.clone().step_by(OBJECTIVE_STEP as usize))
+    }
+
+    fn step(&mut self) -> Increment {
+        let events = (self.noise.next() % 50) as f64;
+        let lags = std::array::from_fn(|_| (self.noise.next() % 9000) as f64 / 700.0);
+        Increment { events, good: (events - 1.0).max(0.0), lags }
+    }
+
+    fn count(&mut self, series: &mut Series, second: i64) {
+        let increment = self.step();
+        series.add(&self.events, at(second), increment.events);
+        series.add(&self.good, at(second), increment.good);
+        for lag in increment.lags {
+            series.observe(&self.lag, at(second), lag, 1);
+        }
     }
 }
 
@@ -200,14 +235,14 @@ fn scrape(series: &RwLock<Series>, scraped: &mut Scraped, second: i64) -> Durati
 fn load(
     series: &RwLock<Series>,
     scraped: &mut Scraped,
-    noise: &mut Noise,
+    counted: &mut Counted,
     seconds: std::ops::Range<i64>,
 ) -> (Duration, Vec<Duration>) {
     let mut spent = Duration::ZERO;
     let mut ticks = Vec::new();
     for second in seconds {
         if second % OBJECTIVE_STEP == 0 {
-            objective(&mut series.write().expect("no thread panicked"), second, noise);
+            counted.count(&mut series.write().expect("no thread panicked"), second);
         }
         if second % scraped.step == 0 {
             let begun = Instant::now();
@@ -247,13 +282,13 @@ fn main() {
     let before = resident();
     let config = Config { memory_max_bytes: 2 << 30, ..Config::default() };
     let series = RwLock::new(Series::create(config, folder.path()).expect("a writable folder"));
-    let (mut scraped, mut noise) = (Scraped::new(n, step), Noise(7));
-    for second in (start - MONTH..start).step_by(60) {
+    let (mut scraped, mut counted) = (Scraped::new(n, step), Counted::new());
+    for second in Counted::times(&(start..end)).take_while(|second| *second < start) {
         let mut series = series.write().expect("no thread panicked");
-        objective(&mut series, second, &mut noise);
+        counted.count(&mut series, second);
         series.tick(at(second));
     }
-    let (spent, ticks) = load(&series, &mut scraped, &mut noise, start..end);
+    let (spent, ticks) = load(&series, &mut scraped, &mut counted, start..end);
     let n_samples = n as f64 * (hours as f64 * 3600.0 / step as f64);
     println!("{n} series, {hours} h, a sample every {step} s, {:.1} M samples", n_samples / 1e6);
     println!("appends a second, one thread: {:.2} M", n_samples / spent.as_secs_f64() / 1e6);
@@ -265,7 +300,12 @@ fn main() {
     );
     let held = series.read().expect("no thread panicked").bytes() as f64;
     let resident = resident() - before;
-    println!("memory: {:.1} MiB resident, {:.1} MiB by its own count", resident / MIB, held / MIB);
+    println!(
+        "memory: {:.1} MiB resident, {:.2} bytes a sample; {:.1} MiB by its own count",
+        resident / MIB,
+        resident / n_samples,
+        held / MIB
+    );
     sizes(&series, folder.path(), n_samples);
     snapshot(&series);
     println!("\n| query, nothing else at work | p50 ms | p99 ms |\n|---|---|---|");
@@ -300,156 +340,18 @@ fn main() {
     println!("longest wait of the one that appends, for a query: {waited:.2} ms");
     for peer in std::env::var("SERIES_PEERS").unwrap_or_default().split_whitespace() {
         if let Some((name, url)) = peer.split_once('=') {
-            compare(name, url, (n, step), start..end);
+            peers::compare(name, url, (n, step), start..end);
         }
     }
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-struct WriteRequest {
-    #[prost(message, repeated, tag = "1")]
-    series: Vec<Written>,
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-struct Written {
-    #[prost(message, repeated, tag = "1")]
-    labels: Vec<Label>,
-    #[prost(message, repeated, tag = "2")]
-    samples: Vec<Value>,
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-struct Label {
-    #[prost(string, tag = "1")]
-    name: String,
-    #[prost(string, tag = "2")]
-    value: String,
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-struct Value {
-    #[prost(double, tag = "1")]
-    value: f64,
-    #[prost(int64, tag = "2")]
-    t: i64,
-}
-
-/// Writes the same samples to a peer, then asks it the queries that it can answer.
-fn compare(name: &str, url: &str, (n, step): (usize, i64), seconds: std::ops::Range<i64>) {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.expect("a runtime").block_on(async {
-        let client = reqwest::Client::new();
-        let mut scraped = Scraped::new(n, step);
-        let (mut sending, end) = (Duration::ZERO, seconds.end);
-        let times: Vec<i64> = seconds.step_by(step as usize).collect();
-        for part in times.chunks(usize::max(1, (PART_SECONDS / step) as usize)) {
-            for request in requests(&mut scraped, part) {
-                let begun = Instant::now();
-                let answer = client
-                    .post(format!("{url}/api/v1/write"))
-                    .header("Content-Type", "application/x-protobuf")
-                    .header("Content-Encoding", "snappy")
-                    .header("X-Prometheus-Remote-Write-Version", "0.1.0")
-                    .body(request)
-                    .send()
-                    .await
-                    .expect("the peer answers");
-                assert!(answer.status().is_success(), "{name}: {:?}", answer.text().await);
-                sending += begun.elapsed();
-            }
-        }
-        let n_samples = (n * times.len()) as f64;
-        println!(
-            "\n{name}: samples a second by remote write: {:.2} M",
-            n_samples / sending.as_secs_f64() / 1e6
-        );
-        println!("\n| query | {name} p50 ms | p99 ms |\n|---|---|---|");
-        let floor = asked("(the way there and back: `1`)", "1", 0, 0);
-        for asked in QUERIES.iter().filter(|asked| asked.is_shared).chain([&floor]) {
-            let mut took = Vec::new();
-            for _ in 0..RUNS {
-                let begun = Instant::now();
-                let query = [
-                    ("query", asked.text.to_owned()),
-                    ("start", (end - 1 - asked.back).to_string()),
-                    ("end", (end - 1).to_string()),
-                    ("step", asked.step.max(1).to_string()),
-                    // VictoriaMetrics would answer from its cache.
-                    ("nocache", "1".to_owned()),
-                ];
-                let form: Vec<String> =
-                    query.iter().map(|(k, v)| format!("{k}={}", escaped(v))).collect();
-                let answer = client
-                    .post(format!("{url}/api/v1/query_range"))
-                    .header("Content-Type", "application/x-www-form-urlencoded")
-                    .body(form.join("&"))
-                    .send()
-                    .await
-                    .expect("the peer answers");
-                let (status, text) = (answer.status(), answer.text().await.unwrap_or_default());
-                assert!(status.is_success() && text.contains("\"values\""), "{name}: {text}");
-                took.push(begun.elapsed().as_secs_f64() * 1e3);
-            }
-            println!("| {} | {} |", asked.what, Times::of(took));
-        }
-        let mut took = Vec::new();
-        for _ in 0..RUNS {
-            let begun = Instant::now();
-            let range = format!("start={}&end={}&nocache=1", end - 86_400, end);
-            let answer = client.get(format!("{url}/api/v1/label/{LABEL}/values?{range}"));
-            let answer = answer.send().await.expect("the peer answers");
-            let text = answer.text().await.unwrap_or_default();
-            assert!(text.contains("10.0.0.1:9100"), "{name}: {text}");
-            took.push(begun.elapsed().as_secs_f64() * 1e3);
-        }
-        println!("| label values, 24 h | {} |", Times::of(took));
-    });
 }
 
 /// The values of a label, as `/api/v1/label/NAME/values` finds them.
 fn label_values(series: &RwLock<Series>, end: i64) -> Times {
-    let took = (0..RUNS).map(|_| {
-        let begun = Instant::now();
+    Times::of(|| {
         let range = ((end - 86_400) * 1000, end * 1000);
         let values = throughline::series::label_values_shared(series, LABEL, &[], range, &|| true);
         assert!(values.len() == 100, "a hundred instances");
-        begun.elapsed().as_secs_f64() * 1e3
-    });
-    Times::of(took.collect())
-}
-
-/// Scrapes of one request: half an hour, since Prometheus refuses what is an hour older than its newest.
-const PART_SECONDS: i64 = 1800;
-/// Series of one request.
-const SERIES_AT_ONCE: usize = 500;
-
-fn requests(scraped: &mut Scraped, seconds: &[i64]) -> Vec<Vec<u8>> {
-    let label =
-        |(name, value): (&str, &str)| Label { name: name.to_owned(), value: value.to_owned() };
-    let mut series: Vec<Written> = scraped
-        .labels
-        .iter()
-        .map(|labels| Written { labels: labels.iter().map(label).collect(), samples: Vec::new() })
-        .collect();
-    for second in seconds {
-        for ((_, value), written) in scraped.step().zip(&mut series) {
-            written.samples.push(Value { value, t: second * 1000 });
-        }
-    }
-    series
-        .chunks(SERIES_AT_ONCE)
-        .map(|series| {
-            let request = WriteRequest { series: series.to_vec() }.encode_to_vec();
-            snap::raw::Encoder::new().compress_vec(&request).expect("fits")
-        })
-        .collect()
-}
-
-/// Percent-encoded for a form.
-fn escaped(text: &str) -> String {
-    text.bytes().map(|byte| format!("%{byte:02X}")).collect()
+    })
 }
 
 fn sizes(series: &RwLock<Series>, folder: &Path, n_samples: f64) {
@@ -469,9 +371,18 @@ struct Times {
 }
 
 impl Times {
-    fn of(mut took: Vec<f64>) -> Self {
+    /// Asks again and again.
+    fn of(mut ask: impl FnMut()) -> Self {
+        let (mut took, begun) = (Vec::new(), Instant::now());
+        while took.len() < *RUNS.start() || (took.len() < *RUNS.end() && begun.elapsed() < LONGEST)
+        {
+            let asked = Instant::now();
+            ask();
+            took.push(asked.elapsed().as_secs_f64() * 1e3);
+        }
         took.sort_by(f64::total_cmp);
-        Self { p50: took[took.len() / 2], p99: took[took.len() - 1] }
+        // The nearest rank, so of fewer than a hundred the longest.
+        Self { p50: took[took.len() / 2], p99: took[(took.len() * 99).div_ceil(100) - 1] }
     }
 }
 
@@ -489,13 +400,8 @@ fn times(series: &RwLock<Series>, asked: &Asked, end: i64) -> Times {
         end: (end - 1) * 1000,
         step: asked.step.max(1) * 1000,
     };
-    let took: Vec<f64> = (0..RUNS)
-        .map(|_| {
-            let begun = Instant::now();
-            let answer = query.range(range, &Options::default(), &select);
-            assert!(answer.is_ok(), "{}: {:?}", asked.text, answer.err());
-            begun.elapsed().as_secs_f64() * 1e3
-        })
-        .collect();
-    Times::of(took)
+    Times::of(|| {
+        let answer = query.range(range, &Options::default(), &select);
+        assert!(answer.is_ok(), "{}: {:?}", asked.text, answer.err());
+    })
 }
