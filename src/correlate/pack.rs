@@ -1,8 +1,8 @@
 //! Facts as bytes: how a frozen request holds them.
 //!
-//! Facts come in and go out equal. Numbers are LEB128; times are differences to the first time of the
-//! block; names that many share are numbers of [`Names`]; ids in the form of a UUID take 16 bytes, and
-//! an id that the block already has one or two.
+//! Facts come in and go out equal. Numbers are LEB128; times are differences to the time before them;
+//! names that many share are numbers of [`Names`]; ids in the form of a UUID take 16 bytes, and an id or
+//! an age that the block already has one or two.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -62,31 +62,31 @@ impl Names {
     }
 }
 
-/// Ids of one length that a block remembers; what comes later is written out.
+/// Ids of one length, and ages, that a block remembers; what comes later is written out.
 const SEEN_MAX: usize = 64;
 
-/// Ids that the block already has, in the order of their first place.
+/// What the block already has, in the order of its first place.
 #[derive(Debug)]
-struct SeenIds<const N: usize>(Vec<[u8; N]>);
+struct Seen<T>(Vec<T>);
 
-impl<const N: usize> SeenIds<N> {
+impl<T: Copy + Default + PartialEq> Seen<T> {
     const fn new() -> Self {
         Self(Vec::new())
     }
 
-    fn position(&self, id: &[u8; N]) -> Option<usize> {
-        self.0.iter().position(|seen| seen == id)
+    fn position(&self, value: &T) -> Option<usize> {
+        self.0.iter().position(|seen| seen == value)
     }
 
-    fn note(&mut self, id: [u8; N]) {
+    fn note(&mut self, value: T) {
         if self.0.len() < SEEN_MAX {
-            self.0.push(id);
+            self.0.push(value);
         }
     }
 
-    fn get(&self, n: u64) -> [u8; N] {
+    fn get(&self, n: u64) -> T {
         let idx = usize::try_from(n).unwrap_or(usize::MAX);
-        self.0.get(idx).copied().unwrap_or([0; N])
+        self.0.get(idx).copied().unwrap_or_default()
     }
 }
 
@@ -95,9 +95,10 @@ impl<const N: usize> SeenIds<N> {
 pub(super) struct Pen<'a> {
     pub(super) bytes: Vec<u8>,
     names: &'a mut Names,
-    spans: SeenIds<8>,
-    ids: SeenIds<16>,
-    first: Timestamp,
+    spans: Seen<[u8; 8]>,
+    ids: Seen<[u8; 16]>,
+    ages: Seen<Age>,
+    last: Timestamp,
     newest: Age,
 }
 
@@ -107,9 +108,10 @@ pub(super) struct Pen<'a> {
 pub(super) struct Reader<'a> {
     rest: &'a [u8],
     names: &'a Names,
-    spans: SeenIds<8>,
-    ids: SeenIds<16>,
-    first: Timestamp,
+    spans: Seen<[u8; 8]>,
+    ids: Seen<[u8; 16]>,
+    ages: Seen<Age>,
+    last: Timestamp,
     newest: Age,
 }
 
@@ -121,8 +123,9 @@ const SEEN: u64 = 3;
 impl<'a> Pen<'a> {
     /// `first` is near the block's times, `newest` not before any of its ages.
     pub(super) fn new(names: &'a mut Names, first: Timestamp, newest: Age) -> Self {
-        let (spans, ids) = (SeenIds::new(), SeenIds::new());
-        let mut pen = Self { bytes: Vec::new(), names, spans, ids, first, newest };
+        let (spans, ids) = (Seen::new(), Seen::new());
+        let (bytes, ages) = (Vec::new(), Seen::new());
+        let mut pen = Self { bytes, names, spans, ids, ages, last: first, newest };
         pen.number(first.as_nanos());
         pen.duration(newest);
         pen
@@ -162,7 +165,7 @@ impl<'a> Pen<'a> {
     /// A difference either way, its sign in the lowest bit. Nothing, with a sign, announces a time that
     /// is too far away for that.
     pub(super) fn time(&mut self, time: Timestamp) {
-        let (a, b) = (time.as_nanos(), self.first.as_nanos());
+        let (a, b) = (time.as_nanos(), std::mem::replace(&mut self.last, time).as_nanos());
         let (far, sign) = if a >= b { (a - b, 0) } else { (b - a, 1) };
         if far > u64::MAX >> 1 {
             self.number(1);
@@ -238,8 +241,13 @@ impl<'a> Pen<'a> {
             pen.raw(&u128::from(*identity).to_be_bytes());
         });
         self.raw(&mark.hash.to_be_bytes());
-        let before = self.newest.saturating_sub(mark.age);
-        self.span_time(before);
+        // What comes in one delivery has one age.
+        if let Some(n) = self.ages.position(&mark.age) {
+            return self.length(n + 1);
+        }
+        self.ages.note(mark.age);
+        self.number(0);
+        self.span_time(self.newest.saturating_sub(mark.age));
     }
 
     pub(super) fn context(&mut self, trace: &TraceContext) {
@@ -322,12 +330,13 @@ impl<'a> Reader<'a> {
         let mut reader = Self {
             rest: bytes,
             names,
-            spans: SeenIds::new(),
-            ids: SeenIds::new(),
-            first: Timestamp::EPOCH,
+            spans: Seen::new(),
+            ids: Seen::new(),
+            ages: Seen::new(),
+            last: Timestamp::EPOCH,
             newest: Age::default(),
         };
-        reader.first = Timestamp::from_nanos(reader.number());
+        reader.last = Timestamp::from_nanos(reader.number());
         reader.newest = reader.duration();
         reader
     }
@@ -372,11 +381,13 @@ impl<'a> Reader<'a> {
 
     pub(super) fn time(&mut self) -> Timestamp {
         let n = self.number();
-        if n == 1 {
-            return Timestamp::from_nanos(self.number());
-        }
         let far = Duration::from_nanos(n >> 1);
-        if n & 1 == 0 { self.first.saturating_add(far) } else { self.first.saturating_sub(far) }
+        self.last = match n {
+            1 => Timestamp::from_nanos(self.number()),
+            _ if n & 1 == 0 => self.last.saturating_add(far),
+            _ => self.last.saturating_sub(far),
+        };
+        self.last
     }
 
     pub(super) fn duration(&mut self) -> Duration {
@@ -438,7 +449,14 @@ impl<'a> Reader<'a> {
     pub(super) fn mark(&mut self) -> Mark {
         let identity = self.option(|reader| u128::from_be_bytes(reader.raw()).into());
         let hash = u64::from_be_bytes(self.raw());
-        let age = self.newest.saturating_sub(self.span_time());
+        let n = self.number();
+        let age = if n > 0 {
+            self.ages.get(n - 1)
+        } else {
+            let age = self.newest.saturating_sub(self.span_time());
+            self.ages.note(age);
+            age
+        };
         Mark { identity, hash, age, bytes: 0 }
     }
 

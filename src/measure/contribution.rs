@@ -72,6 +72,11 @@ impl Target {
     fn labels(&self) -> &Labels {
         self.address.labels()
     }
+
+    /// Which series it is.
+    pub(super) fn named(&self) -> (Labels, Kind) {
+        (self.labels().clone(), self.kind)
+    }
 }
 
 impl PartialEq for Target {
@@ -93,10 +98,10 @@ impl<'de> Deserialize<'de> for Target {
     }
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct Contribution {
-    target: Arc<Target>,
-    amount: f64,
+#[derive(Clone, Debug)]
+pub(super) struct Contribution {
+    pub(super) target: Arc<Target>,
+    pub(super) amount: f64,
 }
 
 impl PartialEq for Contribution {
@@ -108,14 +113,13 @@ impl PartialEq for Contribution {
 }
 
 /// All that one version of a subject adds; it lies at one event time.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Contributions {
-    at: Timestamp,
-    exemplar: Id,
+    pub(super) at: Timestamp,
+    pub(super) exemplar: Id,
     /// How many alike the subject stands for; every part counts so often.
-    times: u32,
-    /// Shared with a snapshot that is being written.
-    parts: Arc<[Contribution]>,
+    pub(super) times: u32,
+    pub(super) parts: Vec<Contribution>,
 }
 
 impl Contributions {
@@ -125,15 +129,7 @@ impl Contributions {
         if !is_alike || self.exemplar != other.exemplar {
             return 0;
         }
-        self.parts.iter().zip(&*other.parts).take_while(|(a, b)| a == b).count()
-    }
-
-    /// Holds each label set once, with all others that go through here.
-    pub(super) fn share_labels(&mut self, shared: &mut HashMap<(Labels, Kind), Arc<Target>>) {
-        for part in Arc::make_mut(&mut self.parts) {
-            let key = (part.target.labels().clone(), part.target.kind);
-            part.target = Arc::clone(shared.entry(key).or_insert_with(|| Arc::clone(&part.target)));
-        }
+        self.parts.iter().zip(&other.parts).take_while(|(a, b)| a == b).count()
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -257,7 +253,7 @@ impl<'a> Tally<'a> {
 
     pub(super) fn finish(self) -> Contributions {
         let Self { at, exemplar, times, parts, .. } = self;
-        Contributions { at, exemplar, times, parts: parts.into() }
+        Contributions { at, exemplar, times, parts }
     }
 }
 

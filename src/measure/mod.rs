@@ -10,18 +10,18 @@ pub mod depth;
 mod invocation;
 mod memory_use;
 mod point;
+mod remembered;
 mod request;
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashMap};
-
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 use self::contribution::{Contributions, Id, LabelCache, Latenesses, Store, Tally};
 use self::memory_use::MemoryUse;
 use self::point::Accumulator;
+use self::remembered::{Listed, Listing, Places, Remembered, Shapes, Subjects};
 use crate::correlate::{Change, Delivery, Invocation, Request, State};
 use crate::number::f64_from_u64;
 use crate::series::catalog::{SLO_EVENTS, SLO_GOOD, UNCORRELATED_SIGNALS};
@@ -32,34 +32,35 @@ use crate::signal::{MetricPoint, Text, Timestamp};
 /// before; beyond this a subject still counts but its corrections do not.
 const SUBJECTS_MAX: usize = 4_000_000;
 
-/// Contributions by the ids of their subjects.
-type Subjects = HashMap<Id, Contributions, foldhash::fast::RandomState>;
-
 /// Remembers the last contribution of every correctable subject, so that a correction subtracts the
 /// old and adds the new.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default)]
 pub struct Measure {
     objectives: Vec<Objective>,
-    #[serde(serialize_with = "in_order")]
     requests: Subjects,
-    #[serde(serialize_with = "in_order")]
     invocations: Subjects,
-    #[serde(serialize_with = "in_order")]
     deliveries: Subjects,
     memory_use: MemoryUse,
     accumulator: Accumulator,
-    #[serde(skip)]
     labels: LabelCache,
+    shapes: Shapes,
     /// How late what was counted since the last tick was, by metric.
-    #[serde(skip)]
     latenesses: Latenesses,
     /// Subjects that found no room to be remembered.
     uncorrectable: u64,
 }
 
-/// The same state gives the same bytes.
-fn in_order<S: Serializer>(map: &Subjects, s: S) -> Result<S::Ok, S::Error> {
-    s.collect_map(map.iter().collect::<BTreeMap<_, _>>())
+/// What a snapshot holds of it.
+#[derive(Serialize, Deserialize)]
+struct Saved<'a> {
+    objectives: Vec<Objective>,
+    listing: Listing,
+    /// Requests, invocations, deliveries.
+    #[serde(borrow)]
+    subjects: [Listed<'a>; 3],
+    memory_use: MemoryUse,
+    accumulator: Accumulator,
+    uncorrectable: u64,
 }
 
 /// Good/total counter at a latency objective's own threshold, or of outcomes.
@@ -119,22 +120,38 @@ impl Measure {
     /// # Errors
     /// Only where memory fails.
     pub fn save(&self) -> Result<Vec<u8>, postcard::Error> {
-        postcard::to_stdvec(self)
+        let (mut listing, mut places) = (Listing::default(), Places::default());
+        let subjects = [&self.requests, &self.invocations, &self.deliveries]
+            .map(|subjects| listing.list(subjects, &mut places));
+        postcard::to_stdvec(&Saved {
+            objectives: self.objectives.clone(),
+            listing,
+            subjects,
+            memory_use: self.memory_use.clone(),
+            accumulator: self.accumulator.clone(),
+            uncorrectable: self.uncorrectable,
+        })
     }
 
-    /// What was saved, its label sets shared as they were.
+    /// What was saved.
     ///
     /// # Errors
     /// Where the bytes are not what [`Measure::save`] of this version wrote.
     pub fn restore(saved: &[u8]) -> Result<Self, postcard::Error> {
-        let mut measure: Self = postcard::from_bytes(saved)?;
-        let mut shared = HashMap::new();
-        let Self { requests, invocations, deliveries, .. } = &mut measure;
-        for counted in [requests, invocations, deliveries].into_iter().flat_map(HashMap::values_mut)
-        {
-            counted.share_labels(&mut shared);
-        }
-        Ok(measure)
+        let saved: Saved<'_> = postcard::from_bytes(saved)?;
+        let torn = postcard::Error::DeserializeBadEncoding;
+        let shapes = saved.listing.shapes().ok_or(torn.clone())?;
+        let [requests, invocations, deliveries] = saved.subjects.map(|own| shapes.subjects(own));
+        Ok(Self {
+            objectives: saved.objectives,
+            requests: requests.ok_or(torn.clone())?,
+            invocations: invocations.ok_or(torn.clone())?,
+            deliveries: deliveries.ok_or(torn)?,
+            memory_use: saved.memory_use,
+            accumulator: saved.accumulator,
+            uncorrectable: saved.uncorrectable,
+            ..Self::default()
+        })
     }
 
     /// The objectives whose `throughline_slo_*` counters are kept from now on, and whose thresholds
@@ -292,7 +309,7 @@ impl Measure {
             return;
         }
         if held.len() < SUBJECTS_MAX {
-            held.insert(id, counted);
+            held.insert(id, self.shapes.remember(&counted));
         } else {
             self.uncorrectable += 1;
         }
@@ -306,8 +323,8 @@ enum Subject {
     Delivery,
 }
 
-fn replace(old: Option<Contributions>, new: &Contributions, store: &mut Store<'_>) {
-    let old = old.unwrap_or_default();
+fn replace(old: Option<Remembered>, new: &Contributions, store: &mut Store<'_>) {
+    let old = old.map(|old| old.contributions()).unwrap_or_default();
     let same = old.common_with(new);
     old.take_back(same, store.series);
     new.give(same, store);

@@ -18,8 +18,8 @@ use crate::series::export::HighWater;
 
 // A layout that changes gets another number, and a reader of the one before.
 const TERMS: &str = "terms.1";
-const ENGINE: &str = "engine.7";
-const MEASURE: &str = "measure.3";
+const ENGINE: &str = "engine.8";
+const MEASURE: &str = "measure.4";
 const SERIES: &str = "series.1";
 const EXPORTED: &str = "exported.1";
 const EVALUATOR: &str = "evaluator.2";
