@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use std::iter::Peekable;
 use std::str::Chars;
 
-use regex::Regex;
+use regex::{Captures, Regex};
 
 /// The most repeats that Go takes.
 const REPEATS_MAX: u32 = 1000;
@@ -33,6 +33,45 @@ pub fn whole(text: &str) -> Result<Regex, Error> {
 /// As for [`whole`].
 pub fn anywhere(text: &str) -> Result<Regex, Error> {
     Regex::new(&translated(text)?).map_err(error)
+}
+
+/// The template with what was matched in the place of `$1`, `$name`, `${name}`, as Go's `Regexp.Expand`
+/// writes it: a name is as long as letters, digits and underscores go, one that is not there stands for
+/// nothing, `$$` for `$`.
+pub fn expanded(found: &Captures<'_>, template: &str) -> String {
+    let (mut out, mut rest) = (String::new(), template);
+    while let Some((before, after)) = rest.split_once('$') {
+        out.push_str(before);
+        if let Some(after) = after.strip_prefix('$') {
+            out.push('$');
+            rest = after;
+        } else if let Some((name, after)) = reference(after) {
+            out.push_str(named(found, name).unwrap_or_default());
+            rest = after;
+        } else {
+            out.push('$');
+            rest = after;
+        }
+    }
+    out.push_str(rest);
+    out
+}
+
+/// The name behind a `$`, and what follows; none where it is no reference.
+fn reference(text: &str) -> Option<(&str, &str)> {
+    let inner = text.strip_prefix('{').unwrap_or(text);
+    let is_part = |c: char| c == '_' || c.is_alphabetic() || c.is_numeric();
+    let (name, after) = inner.split_at(inner.find(|c| !is_part(c)).unwrap_or(inner.len()));
+    let after = if inner.len() < text.len() { after.strip_prefix('}')? } else { after };
+    (!name.is_empty()).then_some((name, after))
+}
+
+/// A group by its number, which has no leading zero, or by its name.
+fn named<'t>(found: &Captures<'t>, name: &str) -> Option<&'t str> {
+    let is_number =
+        name.bytes().all(|b| b.is_ascii_digit()) && (name == "0" || !name.starts_with('0'));
+    let group = if is_number { found.get(name.parse().ok()?) } else { found.name(name) };
+    group.map(|group| group.as_str())
 }
 
 fn error(error: regex::Error) -> Error {
@@ -411,6 +450,22 @@ mod tests {
         fits("^a$|^b$", &["a", "b"], &["ab"]);
         fits("", &[""], &["a"]);
         assert_eq!(anywhere("(b+)").unwrap().find("abba").unwrap().as_str(), "bb");
+    }
+
+    #[test]
+    fn references_are_as_long_as_letters_go() {
+        let regex = anywhere("(?P<word>[a-z]+)-([0-9]+)").unwrap();
+        let found = regex.captures("order-42").unwrap();
+        for (template, expected) in [
+            ("$1:$2", "order:42"),
+            ("${1}x $1x", "orderx "),
+            ("$word/${word}s/$words", "order/orders/"),
+            ("$0$$$", "order-42$$"),
+            ("$1é|$01|$9|${", "|||${"),
+            ("$-", "$-"),
+        ] {
+            assert_eq!(expanded(&found, template), expected, "{template}");
+        }
     }
 
     proptest::proptest! {

@@ -354,15 +354,28 @@ impl Expr {
             Kind::Selector(_) | Kind::Aggregate(_) => Type::Vector,
             Kind::Window { .. } | Kind::Subquery { .. } => Type::Matrix,
             Kind::Call { function, .. } => function.returns,
-            Kind::Binary(binary) => {
-                let scalar = |e: &Expr| e.value_type() == Type::Scalar;
-                if scalar(&binary.left) && scalar(&binary.right) {
+            Kind::Binary(_) => {
+                let (first, chain) = self.chain();
+                let scalar = |e: &Self| e.value_type() == Type::Scalar;
+                if scalar(first) && chain.iter().all(|(binary, _)| scalar(&binary.right)) {
                     Type::Scalar
                 } else {
                     Type::Vector
                 }
             }
         }
+    }
+
+    /// A chain like `a + b + c`, which may be long, so that it need not be descended: its first operand,
+    /// and its operators from the first on, with the places of what they make.
+    pub(crate) fn chain(&self) -> (&Self, Vec<(&Binary, Span)>) {
+        let (mut first, mut chain) = (self, Vec::new());
+        while let Kind::Binary(binary) = &first.kind {
+            chain.push((&**binary, first.span));
+            first = &binary.left;
+        }
+        chain.reverse();
+        (first, chain)
     }
 
     /// The expression within any parentheses.

@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::EvalError;
-use super::ast::{Binary, BinaryOp, Card, MatchBy, Matching, Span};
+use super::ast::{Binary, BinaryOp, Card, Expr, MatchBy, Matching, Span};
 use super::distribution::{Keep, trim};
 use super::evaluate::Evaluator;
 use super::histogram::{add, compact, divide, equal, multiply, subtract};
@@ -29,14 +29,23 @@ struct Operation<'q> {
 }
 
 impl<'q> Evaluator<'q> {
-    pub(super) fn binary(
+    pub(super) fn binary(&self, expr: &'q Expr, t: i64) -> Result<Value<'_>, EvalError> {
+        let (first, chain) = expr.chain();
+        let mut left = self.eval(first, t)?;
+        for (binary, span) in chain {
+            let right = self.eval(&binary.right, t)?;
+            left = self.named(self.applied(Operation { binary, span }, left, right)?)?;
+        }
+        Ok(left)
+    }
+
+    fn applied<'v>(
         &self,
-        binary: &'q Binary,
-        span: Span,
-        t: i64,
-    ) -> Result<Value<'_>, EvalError> {
-        let operation = Operation { binary, span };
-        let (left, right) = (self.eval(&binary.left, t)?, self.eval(&binary.right, t)?);
+        operation: Operation<'_>,
+        left: Value<'v>,
+        right: Value<'v>,
+    ) -> Result<Value<'v>, EvalError> {
+        let binary = operation.binary;
         match (left, right) {
             (Value::Scalar(x), Value::Scalar(y)) => Ok(Value::Scalar(scalars(binary.op, x, y))),
             (Value::Vector(elements), Value::Scalar(y)) => {

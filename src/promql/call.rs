@@ -2,7 +2,7 @@
 //! What comes in: checked arguments. What goes out: a value of the function's type. What is never
 //! true: a histogram passed through a function of floats; it is left out.
 
-use std::f64::consts::PI;
+use std::f64::consts::{LN_2, PI};
 use std::sync::Arc;
 
 use super::EvalError;
@@ -100,10 +100,10 @@ impl<'q> Evaluator<'q> {
         if name == "round" && args.len() < 2 {
             params[0] = 1.0;
         }
+        let elements = self.first_vector(args, t)?;
         if name == "clamp" && params[0] > params[1] {
             return Ok(Vec::new());
         }
-        let elements = self.first_vector(args, t)?;
         let computed = elements.iter().filter_map(|element| {
             let x = float_function(name, element.as_float()?, params)?;
             Some(element.computed(SampleValue::Float(x)))
@@ -207,9 +207,9 @@ fn float_function(name: &str, x: f64, [a, b]: [f64; 2]) -> Option<f64> {
             }
         }
         "round" => round_to(x, a),
-        "clamp" => clamped(x, a, b),
-        "clamp_min" => clamped(x, a, f64::INFINITY),
-        "clamp_max" => clamped(x, f64::NEG_INFINITY, a),
+        "clamp" => at_least(at_most(x, b), a),
+        "clamp_min" => at_least(x, a),
+        "clamp_max" => at_most(x, a),
         "sin" => x.sin(),
         "cos" => x.cos(),
         "tan" => x.tan(),
@@ -219,6 +219,9 @@ fn float_function(name: &str, x: f64, [a, b]: [f64; 2]) -> Option<f64> {
         "sinh" => x.sinh(),
         "cosh" => x.cosh(),
         "tanh" => x.tanh(),
+        // Their squares and doubles would be infinite.
+        "asinh" if x.abs() > LARGE => (x.abs().ln() + LN_2).copysign(x),
+        "acosh" if x > LARGE => x.ln() + LN_2,
         "asinh" => x.asinh(),
         "acosh" => x.acosh(),
         "atanh" => x.atanh(),
@@ -234,9 +237,22 @@ fn round_to(x: f64, to_nearest: f64) -> f64 {
     (x * inverse + 0.5).floor() / inverse
 }
 
-/// NaN bounds give NaN.
-fn clamped(x: f64, min: f64, max: f64) -> f64 {
-    let at_most = |x: f64, y: f64| if x.is_nan() || y.is_nan() { f64::NAN } else { x.min(y) };
-    let at_least = |x: f64, y: f64| if x.is_nan() || y.is_nan() { f64::NAN } else { x.max(y) };
-    at_least(min, at_most(max, x))
+/// Beyond it `ln(2x)` is all that is left of an inverse hyperbolic function, to the last bit.
+const LARGE: f64 = 268_435_456.0;
+
+/// The lesser, as Go's `math.Min` has it: minus infinity whatever the other is, else NaN if one is.
+fn at_most(x: f64, max: f64) -> f64 {
+    let least = f64::NEG_INFINITY;
+    if x == least || max == least {
+        least
+    } else if x.is_nan() || max.is_nan() {
+        f64::NAN
+    } else {
+        x.min(max)
+    }
+}
+
+/// The larger, as Go's `math.Max` has it.
+fn at_least(x: f64, min: f64) -> f64 {
+    -at_most(-x, -min)
 }

@@ -111,7 +111,12 @@ pub(super) fn binary(binary: &Binary, op: Span, written: Option<Span>) -> Result
                 format!("set operator {symbol:?} not allowed in binary scalar expression");
             return Err(error_at(op, message));
         }
-        if let Some(span) = written {
+        let labels = match &binary.matching.by {
+            MatchBy::On(labels) | MatchBy::Ignoring(labels) => labels,
+        };
+        // Upstream takes an `on ()` that names nothing.
+        let fills = binary.matching.fill_left.is_some() || binary.matching.fill_right.is_some();
+        if let Some(span) = written.filter(|_| fills || !labels.is_empty()) {
             return Err(error_at(span, "vector matching only allowed between instant vectors"));
         }
     }

@@ -6,7 +6,7 @@
 //! What has native histograms, start timestamps, a time of its own (`@`) or stands in a subquery is left
 //! to be worked out step by step. Never true: another answer than that way gives.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::EvalError;
@@ -194,11 +194,22 @@ impl<'q> Evaluator<'q> {
         if !self.room_for(n_values)? {
             return Ok(None);
         }
+        let Some((labels, drop_name)) = self.labels_of(source) else { return Ok(None) };
         let mut values = Vec::with_capacity(n_values);
         self.rows(source, |_, row| values.extend_from_slice(row))?;
-        let labels = series.iter().map(|series| Arc::clone(&series.labels)).collect();
-        let drop_name = source.drop_name();
         Ok(Some(Columns { labels, drop_name, values, n_steps: source.ends.n }))
+    }
+
+    /// The labels of each series of a source, and whether their names are yet to be dropped. None where
+    /// names go at once and series would turn out alike: perhaps never at the same time.
+    fn labels_of(&self, source: &Source<'_>) -> Option<(Vec<Arc<Labels>>, bool)> {
+        let labels = self.series_of(source.selector).iter().map(|series| &series.labels);
+        if self.delayed_name_removal || !source.drop_name() {
+            return Some((labels.cloned().collect(), source.drop_name()));
+        }
+        let labels: Vec<Arc<Labels>> = labels.map(|labels| self.shown(labels)).collect();
+        let mut seen = HashSet::with_capacity(labels.len());
+        labels.iter().all(|labels| seen.insert(&**labels)).then_some((labels.clone(), false))
     }
 
     fn aggregated(&self, aggregate: &Aggregate) -> Result<Option<Columns>, EvalError> {
@@ -209,8 +220,9 @@ impl<'q> Evaluator<'q> {
         let mut places: HashMap<Labels, usize, foldhash::fast::RandomState> = HashMap::default();
         let mut labels = Vec::new();
         let mut place_of = Vec::new();
-        for series in self.series_of(source.selector) {
-            let group = group_labels(&series.labels, &aggregate.grouping);
+        let Some((own, drop_name)) = self.labels_of(&source) else { return Ok(None) };
+        for own in &own {
+            let group = group_labels(own, &aggregate.grouping);
             let place = *places.entry(group).or_insert_with_key(|group| {
                 labels.push(Arc::new(group.clone()));
                 labels.len() - 1
@@ -229,7 +241,7 @@ impl<'q> Evaluator<'q> {
             }
         })?;
         let values = groups.into_iter().flat_map(Totals::values).collect();
-        Ok(Some(Columns { labels, drop_name: source.drop_name(), values, n_steps }))
+        Ok(Some(Columns { labels, drop_name, values, n_steps }))
     }
 
     /// Shows the values of each series, in their order, with its number.

@@ -17,7 +17,7 @@ use super::fetch::Scope;
 use super::limits::{Held, Interrupt};
 use super::notes::Notes;
 use super::stats::Reads;
-use super::value::{Element, Frame, Series, Value, Window};
+use super::value::{Element, Frame, IDENTITY, Series, Value, Window};
 use super::{Answer, EvalError, Options, Output, Query, Range, Select};
 use crate::go_regex;
 use crate::number::{f64_from_i64, i64_from_f64};
@@ -61,6 +61,7 @@ pub(super) struct Evaluator<'q> {
     pub(super) derived: Derived,
     /// Compiled patterns of `label_replace`, as many as the query has.
     patterns: RefCell<BTreeMap<String, Regex>>,
+    pub(super) delayed_name_removal: bool,
 }
 
 pub(super) fn instant(
@@ -215,6 +216,7 @@ impl<'q> Evaluator<'q> {
             memo: RefCell::default(),
             derived: Derived::default(),
             patterns: RefCell::default(),
+            delayed_name_removal: options.delayed_name_removal,
         };
         let mut wanted = Vec::new();
         let scope = Scope { times: (range.start, range.end), reads: Reads::Everything };
@@ -227,10 +229,17 @@ impl<'q> Evaluator<'q> {
 
     /// Counts samples that the query holds.
     pub(super) fn spend(&self, n: usize) -> Result<(), EvalError> {
-        let left = self.samples_left.get().checked_sub(n);
-        let left = left.ok_or(SelectError::TooManySamples { max: self.samples_max })?;
+        self.room_for_samples(n)?;
         self.held.take(n)?;
-        self.samples_left.set(left);
+        self.samples_left.set(self.samples_left.get() - n);
+        Ok(())
+    }
+
+    /// Whether the query may hold so many more.
+    pub(super) fn room_for_samples(&self, n: usize) -> Result<(), EvalError> {
+        if n > self.samples_left.get() {
+            return Err(SelectError::TooManySamples { max: self.samples_max }.into());
+        }
         Ok(())
     }
 
@@ -313,7 +322,7 @@ impl<'q> Evaluator<'q> {
         self.spend(elements.len())?;
         for element in elements {
             let labels = if element.drop_name {
-                self.derived.get(SHOWN, &element.labels, super::value::without_identity)
+                self.shown(&element.labels)
             } else {
                 Arc::clone(&element.labels)
             };
@@ -327,6 +336,44 @@ impl<'q> Evaluator<'q> {
         if let Some(elements) = self.at_step(expr.id, t) {
             return Ok(Value::Vector(elements));
         }
+        self.named(self.eval_node(expr, t)?)
+    }
+
+    /// A node's value as the node around it sees it: without names that no longer hold, where these go
+    /// at once.
+    pub(super) fn named<'v>(&self, value: Value<'v>) -> Result<Value<'v>, EvalError> {
+        match value {
+            Value::Vector(elements) if !self.delayed_name_removal => {
+                Ok(Value::Vector(self.without_names(elements)?))
+            }
+            value => Ok(value),
+        }
+    }
+
+    /// Drops the names that no longer hold; series that nothing else told apart are an error.
+    fn without_names(&self, mut elements: Vec<Element>) -> Result<Vec<Element>, EvalError> {
+        if !elements.iter().any(|element| element.drop_name) {
+            return Ok(elements);
+        }
+        let is_of_one = |pair: &[Element]| match pair {
+            [a, b] => IDENTITY.iter().all(|name| a.labels.get(name) == b.labels.get(name)),
+            _ => true,
+        };
+        let are_of_one = elements.windows(2).all(is_of_one);
+        for element in elements.iter_mut().filter(|element| element.drop_name) {
+            element.labels = self.shown(&element.labels);
+            element.drop_name = false;
+        }
+        // Of one metric they differ in what is left.
+        if are_of_one { Ok(elements) } else { super::labelling::unique(elements) }
+    }
+
+    /// The labels without the name, made once.
+    pub(super) fn shown(&self, labels: &Arc<Labels>) -> Arc<Labels> {
+        self.derived.get(SHOWN, labels, super::value::without_identity)
+    }
+
+    fn eval_node(&self, expr: &'q Expr, t: i64) -> Result<Value<'_>, EvalError> {
         match &expr.kind {
             Kind::Number(x) => Ok(Value::Scalar(*x)),
             Kind::Text(text) => Ok(Value::Text(text.clone())),
@@ -343,7 +390,7 @@ impl<'q> Evaluator<'q> {
             Kind::Window { .. } | Kind::Subquery { .. } => Ok(Value::Matrix(self.frame(expr, t)?)),
             Kind::Call { function, args } => self.call((expr, function), args, t),
             Kind::Aggregate(aggregate) => Ok(Value::Vector(self.aggregate(aggregate, t)?)),
-            Kind::Binary(binary) => self.binary(binary, expr.span, t),
+            Kind::Binary(_) => self.binary(expr, t),
         }
     }
 

@@ -45,6 +45,17 @@ impl<'q> Evaluator<'q> {
         scope: Scope,
         wanted: &mut Vec<Wanted<'q>>,
     ) -> Result<(), EvalError> {
+        if let Kind::Binary(_) = &expr.kind {
+            let (mut first, mut scope, mut rights) = (expr, scope, Vec::new());
+            while let Kind::Binary(binary) = &first.kind {
+                scope.reads = super::stats::reads(first, scope.reads);
+                rights.push((&binary.right, scope));
+                first = &binary.left;
+            }
+            self.collect(first, scope, wanted)?;
+            let rest = rights.into_iter().rev();
+            return rest.map(|(right, scope)| self.collect(right, scope, wanted)).collect();
+        }
         let selector_of = match &expr.kind {
             Kind::Selector(selector) => Some((selector, self.lookback, false)),
             Kind::Window { selector, range } => Some((selector, self.positive(range)?, true)),

@@ -98,6 +98,29 @@ fn every_kind_of_hostile_query_ends_at_a_limit_that_it_names() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// Each level makes a value ten times as long: a query of a kilobyte would fill any memory.
+#[test]
+fn a_query_makes_no_endless_label_values() {
+    let joined = |levels| {
+        let join = ",'v','-','k','k','k','k','k','k','k','k','k','k')";
+        format!(
+            "{}a @ 0{}",
+            "label_join(".repeat(levels),
+            join.replace("'v'", "'k'").repeat(levels)
+        )
+    };
+    assert_eq!(asked(&joined(3), HOUR, &bounded()).error, None);
+    let said = asked(&joined(20), HOUR, &bounded()).error.unwrap().to_string();
+    assert!(said.contains("a label value of more than 65536 bytes"), "{said}");
+    let replaced = format!("label_replace(a @ 0, 'k', '{}', 'k', '(.*)')", "$1".repeat(40_000));
+    let said = asked(&replaced, HOUR, &bounded()).error.unwrap().to_string();
+    assert!(said.contains("a label value of more than 65536 bytes"), "{said}");
+    // Three hundred values of 50 KB are as much memory as half a million samples.
+    let wide = format!("label_replace(a @ 0, 'x', '{}$1', 'i', '(.*)')", "y".repeat(50_000));
+    let said = asked(&wide, HOUR, &bounded()).error.unwrap().to_string();
+    assert!(said.contains("would read more than"), "{said}");
+}
+
 #[test]
 fn evil_patterns_are_matched_in_linear_time() {
     let evil = format!("a{{i=~\"(x+x+)+y|{}\"}}", "(a|aa)+".repeat(20));

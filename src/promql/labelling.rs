@@ -10,10 +10,34 @@ use super::aggregate::ascending;
 use super::ast::Expr;
 use super::check::text_of;
 use super::evaluate::Evaluator;
+use super::limits::SAMPLE_BYTES;
 use super::value::Element;
+use crate::go_regex;
 use crate::signal::{Labels, METRIC_NAME};
 
+/// The longest label value that a query makes: far beyond what senders may give.
+const VALUE_BYTES_MAX: usize = 65_536;
+
 impl<'q> Evaluator<'q> {
+    /// Judges label values that are made before they are: one alone, and all of a vector so far, which take
+    /// as much memory as samples of as many bytes.
+    fn check_value(
+        &self,
+        function: &str,
+        n_bytes: usize,
+        made: &mut usize,
+    ) -> Result<(), EvalError> {
+        self.interrupt.check()?;
+        if n_bytes > VALUE_BYTES_MAX {
+            let message = format!(
+                "{function}() would make a label value of more than {VALUE_BYTES_MAX} bytes"
+            );
+            return Err(EvalError::Execution(message));
+        }
+        *made += n_bytes;
+        self.room_for_samples(*made / SAMPLE_BYTES)
+    }
+
     pub(super) fn label_replace(
         &self,
         args: &'q [Expr],
@@ -28,11 +52,14 @@ impl<'q> Evaluator<'q> {
             ))
         })?;
         check_target(target, "label_replace")?;
+        let mut made = 0;
         for element in &mut elements {
             let value = element.labels.get(source).unwrap_or_default();
             let Some(captures) = regex.captures(value) else { continue };
-            let mut expanded = String::new();
-            captures.expand(replacement, &mut expanded);
+            // Each reference brings the whole value at the most.
+            let most = replacement.matches('$').count().saturating_mul(value.len());
+            self.check_value("label_replace", most.saturating_add(replacement.len()), &mut made)?;
+            let expanded = go_regex::expanded(&captures, replacement);
             set_label(element, target, &expanded);
         }
         unique(elements)
@@ -48,9 +75,13 @@ impl<'q> Evaluator<'q> {
             let message = "invalid source label name in label_join(): ".to_owned();
             return Err(EvalError::Execution(message));
         }
+        let mut made = 0;
         for element in &mut elements {
             let value = |name: &&str| element.labels.get(name).unwrap_or_default();
-            let joined = sources.iter().map(value).collect::<Vec<_>>().join(separator);
+            let values: Vec<&str> = sources.iter().map(value).collect();
+            let n_bytes = values.iter().map(|value| value.len() + separator.len()).sum();
+            self.check_value("label_join", n_bytes, &mut made)?;
+            let joined = values.join(separator);
             set_label(element, target, &joined);
         }
         unique(elements)
@@ -99,7 +130,7 @@ fn set_label(element: &mut Element, name: &str, value: &str) {
     }
 }
 
-fn unique(elements: Vec<Element>) -> Result<Vec<Element>, EvalError> {
+pub(super) fn unique(elements: Vec<Element>) -> Result<Vec<Element>, EvalError> {
     let mut seen = HashSet::new();
     if elements.iter().all(|element| seen.insert(Arc::clone(&element.labels))) {
         return Ok(elements);

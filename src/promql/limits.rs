@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::EvalError;
 
 /// Bytes of one sample while a query holds it: a time and a value beside what lists waste.
-const SAMPLE_BYTES: u64 = 32;
+pub(super) const SAMPLE_BYTES: usize = 32;
 
 /// Checked settings. [`Limits::for_memory`] has the defaults.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +33,7 @@ pub struct Limits {
 impl Limits {
     /// Queries share a quarter of the process's memory; one that runs alone may take all of it.
     pub fn for_memory(memory_max_bytes: u64) -> Self {
-        let pool = crate::number::usize_from_u64(memory_max_bytes / 4 / SAMPLE_BYTES);
+        let pool = crate::number::usize_from_u64(memory_max_bytes / 4) / SAMPLE_BYTES;
         Self {
             // Prometheus's default.
             lookback: Duration::from_mins(5),

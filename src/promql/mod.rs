@@ -2,8 +2,8 @@
 //!
 //! Text comes in; [`Query::parse`] answers with a checked tree or an error that has a place in the
 //! text. A query reads samples only through the function that it is given, each selector once, and
-//! answers in the shapes of the Prometheus HTTP API. The language is that of Prometheus 3.x with
-//! `promql-delayed-name-removal` on. What is never true: a query that panics, overflows the stack,
+//! answers in the shapes of the Prometheus HTTP API. The language is that of Prometheus 3.x, its
+//! experimental parts included. What is never true: a query that panics, overflows the stack,
 //! or depends on the order of a hash map.
 
 mod aggregate;
@@ -89,6 +89,9 @@ pub struct Options {
     /// Steps that its subqueries may take together, and samples that these give: subqueries within
     /// subqueries hold few samples and still multiply the work.
     pub subquery_steps_max: usize,
+    /// Whether a metric's name that no longer holds stays readable until the query ends, as Prometheus
+    /// has it behind `promql-delayed-name-removal`; as a rule it goes at once.
+    pub delayed_name_removal: bool,
     /// Ends it from outside.
     pub interrupt: Interrupt,
     /// What it shares with the queries that run beside it.
@@ -102,6 +105,7 @@ impl Default for Options {
             samples_max: 50_000_000,
             series_max: usize::MAX,
             subquery_steps_max: SUBQUERY_STEPS_TOTAL_MAX,
+            delayed_name_removal: false,
             interrupt: Interrupt::default(),
             pool: Pool::new(usize::MAX),
         }

@@ -12,12 +12,12 @@ use super::signature::Function;
 use crate::signal::Text;
 
 /// Nesting of expressions. What people write stays below 20; 10,000 parentheses are an error and
-/// not a stack overflow. A debug build needs less than 1 MiB of stack for the deepest.
-const DEPTH_MAX: usize = 300;
+/// not a stack overflow. A debug build needs less than 1.5 MiB of stack for the deepest.
+const DEPTH_MAX: usize = 1000;
 
 /// What an operand within another costs of [`DEPTH_MAX`]; one more operator of a chain like
 /// `a + b + c` costs 1, since it takes less stack.
-const NESTED_COST: usize = 3;
+const NESTED_COST: usize = 10;
 
 /// Bytes of a query. A longer one is a mistake; the bound keeps trees small.
 pub(super) const TEXT_MAX: usize = 1 << 20;
@@ -327,13 +327,13 @@ impl Parser {
         if opens {
             return self.call(&word);
         }
-        let braces = matches!(next, Token::Symbol("{"));
-        if let Some(x) = super::text::number(&word)
-            && !braces
-        {
+        if let Some(x) = super::text::number(&word) {
             let span = self.span();
             self.at += 1;
             return Ok(self.node(span, Kind::Number(x)));
+        }
+        if is_reserved(&word) {
+            return Err(self.unexpected("", ""));
         }
         self.selector(Some(word))
     }
@@ -356,9 +356,7 @@ impl Parser {
 
     fn call(&mut self, word: &str) -> Result<Expr, ParseError> {
         let start = self.span();
-        let name = word.to_ascii_lowercase();
-        let function = Function::named(word).or_else(|| Function::named(&name));
-        let Some(function) = function else {
+        let Some(function) = Function::named(word) else {
             return Err(self.error_here(format!("unknown function with name {word:?}")));
         };
         self.at += 1;
@@ -444,6 +442,12 @@ impl Parser {
 
 fn is_grouping(word: &str) -> bool {
     word.eq_ignore_ascii_case("by") || word.eq_ignore_ascii_case("without")
+}
+
+/// Words of the language that name no metric outside braces.
+pub(super) fn is_reserved(word: &str) -> bool {
+    let reserved = ["on", "ignoring", "group_left", "group_right", "bool", "atan2"];
+    reserved.iter().any(|own| word.eq_ignore_ascii_case(own))
 }
 
 pub(super) fn error_at(span: Span, message: impl Into<String>) -> ParseError {

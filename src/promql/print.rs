@@ -54,7 +54,11 @@ impl Display for Expr {
                 }
             }
             Kind::Aggregate(aggregate) => aggregation(f, aggregate),
-            Kind::Binary(binary) => binary_operation(f, binary),
+            Kind::Binary(_) => {
+                let (first, chain) = self.chain();
+                write!(f, "{first}")?;
+                chain.into_iter().try_for_each(|(binary, _)| operation(f, binary))
+            }
         }
     }
 }
@@ -84,6 +88,7 @@ fn matchers(f: &mut Formatter<'_>, selector: &Selector) -> fmt::Result {
         && is_name(first)
         && is_metric_name(&first.value)
         && super::text::number(&first.value).is_none()
+        && !super::parser::is_reserved(&first.value)
         && !others.iter().any(is_name)
     {
         f.write_str(&first.value)?;
@@ -154,8 +159,9 @@ fn aggregation(f: &mut Formatter<'_>, aggregate: &Aggregate) -> fmt::Result {
     }
 }
 
-fn binary_operation(f: &mut Formatter<'_>, binary: &Binary) -> fmt::Result {
-    write!(f, "{} {}", binary.left, binary.op.symbol())?;
+/// Without the operand on its left.
+fn operation(f: &mut Formatter<'_>, binary: &Binary) -> fmt::Result {
+    write!(f, " {}", binary.op.symbol())?;
     if binary.returns_bool {
         f.write_str(" bool")?;
     }

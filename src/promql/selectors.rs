@@ -165,7 +165,7 @@ impl Parser {
             if matches!(self.peek(), Token::Symbol("]")) { None } else { Some(self.duration(0)?) };
         self.expect("]", "subquery selector")?;
         let span = Span { start: expr.span.start, end: self.last_end() };
-        if expr.value_type() != Type::Vector && expr.value_type() != Type::Scalar {
+        if expr.value_type() != Type::Vector {
             let message = format!(
                 "subquery is only allowed on instant vector, got {} instead",
                 expr.value_type().documented()

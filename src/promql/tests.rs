@@ -215,6 +215,63 @@ fn queries_print_in_canonical_form() {
 }
 
 #[test]
+fn what_prometheus_does_not_read_is_an_error_here_too() {
+    for text in [
+        "max_over_time((2)[17s:7s])",
+        "max_over_time(1[1m:])",
+        "RATE(a[5m])",
+        "on",
+        "bool{a=\"b\"}",
+        "Group_Left + 1",
+        "NaN{}",
+        "0 * on (a) vector(2)",
+        "1 + fill (0) a",
+    ] {
+        assert!(Query::parse(text).is_err(), "{text}");
+    }
+    // Names that only braces can hold.
+    check_print("{\"on\"}", &expect![[r#"{__name__="on"}"#]]);
+    for (text, expected) in [
+        ("010", "8"),
+        ("089", "89"),
+        ("0 * on() vector(2)", "{} 0"),
+        ("vector(1) + ignoring() 2", "{} 3"),
+        ("asinh(vector(-1e308))", "{} -709.889355822726"),
+        ("acosh(vector(1e308))", "{} 709.889355822726"),
+        ("clamp_min(vector(Inf), NaN)", "{} +Inf"),
+        ("clamp_max(vector(-Inf), NaN)", "{} -Inf"),
+        ("clamp(vector(NaN), Inf, Inf)", "{} +Inf"),
+        ("clamp_max(vector(NaN), 1)", "{} NaN"),
+        ("label_replace(vector(1), 'x', '$1é', 'y', '()')", "{} 1"),
+        ("label_replace(vector(1), 'x', '${0}$$-$', 'y', '')", "{x=\"$-$\"} 1"),
+    ] {
+        assert_eq!(evaluated(&[], text, at(0)), expected, "{text}");
+    }
+}
+
+/// As in a Prometheus without `promql-delayed-name-removal`.
+#[test]
+fn names_that_no_longer_hold_are_gone_at_once() {
+    let series = ["a_total{i=\"1\"} 0+10x20", "b_total{i=\"1\"} 0+20x20"];
+    let ranged = Range { start: 100_000, end: 110_000, step: 10_000 };
+    for (text, expected) in [
+        ("label_replace(rate(a_total[1m]), 'n', '$1', '__name__', '(.*)')", "{i=\"1\"} 1"),
+        ("sum by (__name__) (rate(a_total[1m]))", "{} 1"),
+        ("sum by (__name__) (abs(a_total))", "{} 100"),
+        ("sum by (__name__) (a_total)", "a_total 100"),
+        ("rate({i=\"1\"}[1m])", "error: vector cannot contain metrics with the same labelset"),
+        ("sum(abs({i=\"1\"}))", "error: vector cannot contain metrics with the same labelset"),
+        ("sum(last_over_time({i=\"1\"}[1m]))", "{} 300"),
+    ] {
+        assert_eq!(evaluated(&series, text, at(100)), expected, "{text}");
+        let by_steps = evaluated(&series, text, ranged);
+        let first =
+            |text: &str| text.split_once('@').map_or(text.to_owned(), |(one, _)| one.to_owned());
+        assert_eq!(first(&by_steps), expected, "{text}, over a range");
+    }
+}
+
+#[test]
 fn metrics_are_those_named_exactly() {
     let query =
         Query::parse("rate(b[5m]) / a + {__name__=\"c\"} or {__name__=~\"d.*\"} + a").unwrap();
@@ -250,8 +307,13 @@ fn deep_and_long_queries_are_errors_and_not_crashes() {
         });
         let _ = evaluated(&["a 1"], &deepest.unwrap(), at(0));
     }
-    let longest = format!("1{}", "+1".repeat(294));
-    assert_eq!(evaluated(&[], &longest, at(0)), "295");
+    // Generated rules are chains of many operators, which do not nest.
+    for (first, rest, expected) in [("1", "+1", "971"), ("a", " or a", "a 1")] {
+        let longest = format!("{first}{}", rest.repeat(970));
+        let printed = Query::parse(&longest).unwrap().clone().to_string();
+        assert!(Query::parse(&printed).unwrap().to_string() == printed);
+        assert_eq!(evaluated(&["a 1"], &longest, at(0)), expected);
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use crate::number::{f64_from_i64, f64_from_u64, i64_from_f64};
 
-/// A number literal: decimal, `0x` hexadecimal, `inf`, `nan`; any case, with a sign for samples.
+/// A number literal: decimal, `0x` hexadecimal, octal behind a `0`, `inf`, `nan`; any case, with a sign for samples.
 pub(super) fn number(text: &str) -> Option<f64> {
     let (sign, digits) = match text.as_bytes().first()? {
         b'-' => (-1.0, text.get(1..)?),
@@ -24,6 +24,12 @@ pub(super) fn number(text: &str) -> Option<f64> {
         } else {
             None
         };
+    }
+    if let Some(octal) = digits.strip_prefix('0')
+        && let Ok(n) = i64::from_str_radix(octal, 8)
+        && octal.bytes().all(|b| b.is_ascii_digit())
+    {
+        return Some(sign * f64_from_i64(n));
     }
     let first = digits.as_bytes().first()?;
     if !(first.is_ascii_digit() || *first == b'.') {

@@ -5,7 +5,7 @@
 use std::sync::{Arc, LazyLock};
 
 use gotmpl::{FuncMap, TemplateError, Value};
-use regex::Regex;
+use regex::{Captures, Regex};
 
 use super::go_number::{exact, significant};
 use super::{LABEL, SHOW};
@@ -58,7 +58,13 @@ fn texts(map: &mut FuncMap) {
     add(map, "reReplaceAll", |args| {
         let (replacement, subject) = (text(arg(args, 1)), text(arg(args, 2)));
         let regex = regex(&text(arg(args, 0)))?;
-        Ok(text_value(regex.replace_all(&subject, &*replacement).into_owned()))
+        Ok(text_value(
+            regex
+                .replace_all(&subject, |found: &Captures<'_>| {
+                    go_regex::expanded(found, &replacement)
+                })
+                .into_owned(),
+        ))
     });
     add(map, "stripPort", |args| Ok(text_value(strip_port(&text(arg(args, 0))))));
     add(map, "stripDomain", |args| Ok(text_value(strip_domain(&text(arg(args, 0))))));

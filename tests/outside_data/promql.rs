@@ -189,7 +189,8 @@ fn check_pinned(
 fn evaluate(case: &Case, storage: &Storage) -> Result<Answer, String> {
     let query = Query::parse(&case.expr).map_err(|error| error.to_string())?;
     let select = |selection: &throughline::series::Selection<'_>| Ok(storage.select(selection));
-    let options = Options::default();
+    // As upstream runs its suite.
+    let options = Options { delayed_name_removal: true, ..Options::default() };
     let answer = match case.when {
         When::Instant(at) => query.instant(at, &options, &select),
         When::Range(range) => query.range(range, &options, &select),

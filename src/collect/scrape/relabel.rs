@@ -109,20 +109,18 @@ impl Relabel {
     }
 
     fn mapped(&self, labels: &Labels) -> Labels {
-        let renamed =
-            labels.iter().filter(|(name, _)| self.regex.is_match(name)).map(|(name, value)| {
-                let name = self.regex.replace(name, self.replacement.as_str());
-                (Text::from(&*name), Text::from(value))
-            });
+        let renamed = labels.iter().filter_map(|(name, value)| {
+            let found = self.regex.captures(name)?;
+            Some((Text::from(go_regex::expanded(&found, &self.replacement)), Text::from(value)))
+        });
         let renamed: Vec<(Text, Text)> = renamed.collect();
         Labels::new(labels.pairs().iter().cloned().chain(renamed))
     }
 
     fn replaced(&self, value: &str, labels: Labels) -> Labels {
         let Some(found) = self.regex.captures(value) else { return labels };
-        let (mut name, mut text) = (String::new(), String::new());
-        found.expand(&self.target_label, &mut name);
-        found.expand(&self.replacement, &mut text);
+        let name = go_regex::expanded(&found, &self.target_label);
+        let text = go_regex::expanded(&found, &self.replacement);
         if name.is_empty() { labels } else { labels.with(&name, &text) }
     }
 }
