@@ -199,7 +199,7 @@ impl Measure {
         match change {
             Change::Request(request) => {
                 let counted = self.of_request(request);
-                self.remember(Subject::Request, &request.id, counted, store);
+                self.remember(Subject::Request, &request.id, &counted, store);
             }
             Change::RequestFinal(request) => {
                 self.requests.remove(&Id::of(&request.id));
@@ -207,11 +207,11 @@ impl Measure {
             Change::Invocation(invocation) => {
                 let counted = self.of_invocation(invocation);
                 self.memory_use.note(invocation, store.now);
-                self.remember(Subject::Invocation, &invocation.id, counted, store);
+                self.remember(Subject::Invocation, &invocation.id, &counted, store);
             }
             Change::Delivery(delivery) => {
                 let counted = self.of_delivery(delivery);
-                self.remember(Subject::Delivery, &delivery.id, counted, store);
+                self.remember(Subject::Delivery, &delivery.id, &counted, store);
             }
             Change::RequestGone(id) => {
                 replace(self.requests.remove(&Id::of(id)), &Contributions::default(), store);
@@ -295,7 +295,7 @@ impl Measure {
         &mut self,
         subject: Subject,
         id: &Text,
-        counted: Contributions,
+        counted: &Contributions,
         store: &mut Store<'_>,
     ) {
         let held = match subject {
@@ -304,12 +304,12 @@ impl Measure {
             Subject::Delivery => &mut self.deliveries,
         };
         let id = Id::of(id);
-        replace(held.remove(&id), &counted, store);
+        replace(held.remove(&id), counted, store);
         if counted.is_empty() {
             return;
         }
         if held.len() < SUBJECTS_MAX {
-            held.insert(id, self.shapes.remember(&counted));
+            held.insert(id, self.shapes.remember(counted));
         } else {
             self.uncorrectable += 1;
         }

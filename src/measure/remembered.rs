@@ -90,12 +90,11 @@ impl Shapes {
         // A vector takes whatever is written.
         let mut bytes = postcard::to_extend(&header, room).unwrap_or_default();
         for part in &counted.parts {
-            match small(part.amount) {
-                Some(whole) => bytes.push(whole),
-                None => {
-                    bytes.push(REAL);
-                    bytes.extend(part.amount.to_le_bytes());
-                }
+            if let Some(whole) = small(part.amount) {
+                bytes.push(whole);
+            } else {
+                bytes.push(REAL);
+                bytes.extend(part.amount.to_le_bytes());
             }
         }
         Remembered { shape: self.of(&counted.parts), bytes: bytes.into() }

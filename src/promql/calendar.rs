@@ -91,15 +91,15 @@ mod tests {
     fn parts_of_a_leap_day() {
         let leap_day = 1_582_934_400.0;
         let values = PARTS.map(|part| calendar(part, leap_day));
-        assert_eq!(values, [2020.0, 2.0, 29.0, 29.0, 60.0, 6.0, 0.0, 0.0]);
+        assert_eq!(format!("{values:?}"), "[2020.0, 2.0, 29.0, 29.0, 60.0, 6.0, 0.0, 0.0]");
         assert!(calendar("year", f64::NAN).is_nan());
         assert!(calendar("year", f64::INFINITY).is_nan());
     }
 
     #[test]
     fn milliseconds_by_mistake_are_a_year_too() {
-        assert_eq!(calendar("year", 1e12), 33_658.0);
-        assert_eq!(calendar("hour", 253_402_300_800.0), 0.0);
+        assert_eq!(calendar("year", 1e12).to_string(), "33658");
+        assert_eq!(calendar("hour", 253_402_300_800.0).to_string(), "0");
     }
 
     proptest! {
@@ -120,7 +120,7 @@ mod tests {
                 i64::from(at.minute()),
             ];
             let told = PARTS.map(|part| calendar(part, f64_from_i64(seconds)));
-            prop_assert_eq!(told, expected.map(f64_from_i64));
+            prop_assert_eq!(told.map(i64_from_f64), expected);
         }
     }
 }

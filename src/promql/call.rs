@@ -242,9 +242,9 @@ const LARGE: f64 = 268_435_456.0;
 
 /// The lesser, as Go's `math.Min` has it: minus infinity whatever the other is, else NaN if one is.
 fn at_most(x: f64, max: f64) -> f64 {
-    let least = f64::NEG_INFINITY;
-    if x == least || max == least {
-        least
+    let is_least = |x: f64| x.is_infinite() && x < 0.0;
+    if is_least(x) || is_least(max) {
+        f64::NEG_INFINITY
     } else if x.is_nan() || max.is_nan() {
         f64::NAN
     } else {

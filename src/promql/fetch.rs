@@ -45,20 +45,10 @@ impl<'q> Evaluator<'q> {
         scope: Scope,
         wanted: &mut Vec<Wanted<'q>>,
     ) -> Result<(), EvalError> {
-        if let Kind::Binary(_) = &expr.kind {
-            let (mut first, mut scope, mut rights) = (expr, scope, Vec::new());
-            while let Kind::Binary(binary) = &first.kind {
-                scope.reads = super::stats::reads(first, scope.reads);
-                rights.push((&binary.right, scope));
-                first = &binary.left;
-            }
-            self.collect(first, scope, wanted)?;
-            let rest = rights.into_iter().rev();
-            return rest.map(|(right, scope)| self.collect(right, scope, wanted)).collect();
-        }
         let selector_of = match &expr.kind {
             Kind::Selector(selector) => Some((selector, self.lookback, false)),
             Kind::Window { selector, range } => Some((selector, self.positive(range)?, true)),
+            Kind::Binary(_) => return self.collect_chain(expr, scope, wanted),
             _ => None,
         };
         let Scope { times, reads } = scope;
@@ -95,14 +85,13 @@ impl<'q> Evaluator<'q> {
             let matchers = Cow::Owned(super::info_join::info_matchers(args));
             let start = self.info_time(args, times.0)?.saturating_sub(self.lookback);
             let end = self.info_time(args, times.1)?;
-            let (drops_stale, reads) = (false, Reads::Everything);
             wanted.push(Wanted {
                 id: expr.id,
                 matchers,
                 start,
                 end,
-                drops_stale,
-                reads,
+                drops_stale: false,
+                reads: Reads::Everything,
                 windows: None,
                 only_newest: false,
             });
@@ -127,6 +116,24 @@ impl<'q> Evaluator<'q> {
             last.windows = Some(Windows::new(ends, self.range.step, width));
         }
         Ok(())
+    }
+
+    /// Of a chain of operators, which may be long.
+    fn collect_chain(
+        &self,
+        expr: &'q Expr,
+        mut scope: Scope,
+        wanted: &mut Vec<Wanted<'q>>,
+    ) -> Result<(), EvalError> {
+        let (mut first, mut rights) = (expr, Vec::new());
+        while let Kind::Binary(binary) = &first.kind {
+            scope.reads = super::stats::reads(first, scope.reads);
+            rights.push((&binary.right, scope));
+            first = &binary.left;
+        }
+        self.collect(first, scope, wanted)?;
+        let mut rest = rights.into_iter().rev();
+        rest.try_for_each(|(right, scope)| self.collect(right, scope, wanted))
     }
 
     pub(super) fn fetch(
