@@ -231,6 +231,15 @@ fn scrape(series: &RwLock<Series>, scraped: &mut Scraped, second: i64) -> Durati
     waited
 }
 
+/// Counts what happened before the scrapes.
+fn month(series: &RwLock<Series>, counted: &mut Counted, seconds: &std::ops::Range<i64>) {
+    for second in Counted::times(seconds).take_while(|second| *second < seconds.start) {
+        let mut series = series.write().expect("no thread panicked");
+        counted.count(&mut series, second);
+        series.tick(at(second));
+    }
+}
+
 /// Scrapes and ticks; gives the time of all scrapes, and of each tick, ascending.
 fn load(
     series: &RwLock<Series>,
@@ -283,11 +292,7 @@ fn main() {
     let config = Config { memory_max_bytes: 2 << 30, ..Config::default() };
     let series = RwLock::new(Series::create(config, folder.path()).expect("a writable folder"));
     let (mut scraped, mut counted) = (Scraped::new(n, step), Counted::new());
-    for second in Counted::times(&(start..end)).take_while(|second| *second < start) {
-        let mut series = series.write().expect("no thread panicked");
-        counted.count(&mut series, second);
-        series.tick(at(second));
-    }
+    month(&series, &mut counted, &(start..end));
     let (spent, ticks) = load(&series, &mut scraped, &mut counted, start..end);
     let n_samples = n as f64 * (hours as f64 * 3600.0 / step as f64);
     println!("{n} series, {hours} h, a sample every {step} s, {:.1} M samples", n_samples / 1e6);
