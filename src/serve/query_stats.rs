@@ -1,6 +1,6 @@
 //! What a query took, as Prometheus tells it where a client asks for `stats`.
 //!
-//! A query runs between [`Watched::begin`] and [`Watched::end`]; the times and samples of it come out. Samples are
+//! A query runs between [`Waiting::begin`] and what it spent; the times and samples of it come out. Samples are
 //! those that the store gave: a window of a counter that it answered from sums counts with its ends.
 
 use std::sync::atomic::{AtomicU64, Ordering};
