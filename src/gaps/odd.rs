@@ -38,21 +38,27 @@ impl Odd {
     ) -> impl Iterator<Item = Finding> {
         let lately = self.0.iter().filter(move |(_, seen)| now.since(seen.last) < KEPT);
         lately.map(move |(kind, Seen { n, since, last, example })| {
-            let (kind, message) = match kind {
-                OddKind::EndsBeforeStart => (
-                    "ends_before_start",
-                    format!(
+            let (function, field, since) = (Text::clone(function), None, *since);
+            match kind {
+                OddKind::EndsBeforeStart => Finding {
+                    kind: "ends_before_start",
+                    message: format!(
                         "{n} spans of {function} end before they begin, the first of them {example}, the last at {last}: they count as ended at their start; a clock was set back, or the SDK is wrong"
                     ),
-                ),
-                OddKind::HugeId => (
-                    "huge_id",
-                    format!(
+                    function,
+                    field,
+                    since,
+                },
+                OddKind::HugeId => Finding {
+                    kind: "huge_id",
+                    message: format!(
                         "{n} signals of {function} tell ids of more than 512 bytes, the last at {last}: these join nothing; the first begins with `{example}`"
                     ),
-                ),
-            };
-            Finding { kind, function: Text::clone(function), field: None, message, since: *since }
+                    function,
+                    field,
+                    since,
+                },
+            }
         })
     }
 }
