@@ -203,7 +203,9 @@ impl Config {
                 outside,
             )?;
             raw::Merge::merge(&mut raw, over);
-            shown.extend(["# ", &as_file, "\n"]);
+            let set = crate::signal::shown::shown(&yaml);
+            shown.push_str("# --set\n");
+            set.lines().for_each(|line| shown.extend(["# ", line, "\n"]));
         }
         let source = check::Source {
             file: &name,

@@ -117,6 +117,8 @@ impl Reader<'_> {
 
 /// Whether one cannot be bound beside the other. Port 0 is any that is free.
 fn is_taken(a: SocketAddr, b: SocketAddr) -> bool {
-    let is_same = a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified();
-    a.port() != 0 && a.port() == b.port() && is_same
+    // `[::]` takes the addresses of IPv4 as well.
+    let takes =
+        |a: SocketAddr, b: SocketAddr| a.ip().is_unspecified() && (a.is_ipv6() || b.is_ipv4());
+    a.port() != 0 && a.port() == b.port() && (a.ip() == b.ip() || takes(a, b) || takes(b, a))
 }

@@ -99,8 +99,10 @@ impl Standing {
         self.n_awaited.fetch_sub(1, Ordering::Relaxed);
     }
 
+    /// Since when nothing but bodies is waited for; a request or an answer in between is progress.
     fn awaited_since(&self) -> Instant {
-        self.begun + Duration::from_millis(self.awaited_ms.load(Ordering::Relaxed))
+        let since = self.begun + Duration::from_millis(self.awaited_ms.load(Ordering::Relaxed));
+        since.max(self.touched())
     }
 
     fn age_ms(&self) -> u64 {

@@ -66,6 +66,9 @@ impl Reload {
         self.write(&terms, &config.notify)
             .map_err(|error| vec![Diagnostic::new(&name, "", 0, 0, error)])?;
         self.doors.set(&config);
+        for warning in &config.warnings {
+            tracing::warn!(event = "config.file.found", "{warning}");
+        }
         self.normalize.store(Arc::new(config.normalize));
         Ok(())
     }

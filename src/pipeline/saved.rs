@@ -16,7 +16,7 @@ use crate::notify::Dispatcher;
 use crate::series::Series;
 use crate::series::export::HighWater;
 
-// A layout that changes gets another number, and a reader of the one before.
+// A layout that changes gets another number; between releases, and a reader of the one before.
 const TERMS: &str = "terms.1";
 const ENGINE: &str = "engine.8";
 const MEASURE: &str = "measure.4";
@@ -25,7 +25,7 @@ const EXPORTED: &str = "exported.1";
 const EVALUATOR: &str = "evaluator.2";
 const DISPATCHER: &str = "dispatcher.2";
 const ARCHIVE: &str = "archive.1";
-const GAPS: &str = "gaps.1";
+const GAPS: &str = "gaps.2";
 
 /// One stage's bytes, or why there are none.
 type Saved = Result<Vec<u8>, String>;

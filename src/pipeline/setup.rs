@@ -46,10 +46,11 @@ fn targets(job: &Job) -> impl Iterator<Item = ScrapeTarget> + '_ {
     })
 }
 
-/// Where an Alertmanager takes alerts.
+/// Where an Alertmanager takes alerts, without a login and parameters, which may be secret.
 fn without_login(url: &str) -> String {
     let (scheme, rest) = url.split_once("://").unwrap_or(("http", url));
     let host = rest.rsplit_once('@').map_or(rest, |(_login, host)| host);
+    let (host, _parameters) = host.split_once('?').unwrap_or((host, ""));
     format!("{scheme}://{}/api/v2/alerts", host.trim_end_matches('/'))
 }
 
@@ -61,13 +62,18 @@ mod tests {
     fn what_is_shown_of_a_configuration_holds_no_secret() {
         let dir = tempfile::tempdir().expect("a folder");
         let file = dir.path().join("c.yaml");
-        let text = "auth: {tokens: [{name: a, token: SECRET-and-more-of-it, scope: [read]}]}\nscrape: [{job: broker, targets: ['h:1'], token: SECRET, params: {token: [SECRET]}}]\nforward: {alertmanagers: [{url: 'http://me:SECRET@am:9093/'}]}\nseries: {retention: 7d}\n";
+        let text = "auth: {tokens: [{name: a, token: SECRET-and-more-of-it, scope: [read]}]}\nscrape: [{job: broker, targets: ['h:1'], token: SECRET, params: {token: [SECRET]}}]\nforward: {alertmanagers: [{url: 'http://me:SECRET@am:9093/?token=SECRET'}]}\nseries: {retention: 7d}\n";
         std::fs::write(&file, text).expect("a writable folder");
-        let sets = ["redact.hash_key=SECRET".to_owned(), "query.timeout=30s".to_owned()];
+        let sets = [
+            "redact.hash_key=SECRET",
+            "query.timeout=30s",
+            "forward.alertmanagers=[{url: 'http://me:SECRET@am:9093/?token=SECRET'}]",
+        ];
+        let sets = sets.map(str::to_owned);
         let config = Config::load(Some(&file), &sets).expect("a good configuration");
         let shown = of(&config, Timestamp::EPOCH);
         assert!(!format!("{shown:?}").contains("SECRET"), "{shown:?}");
-        for written in ["retention: 7d", "job: broker", "query.timeout=30s", "<secret>"] {
+        for written in ["retention: 7d", "job: broker", "timeout: 30s", "<secret>"] {
             assert!(shown.config.contains(written), "{written} in {}", shown.config);
         }
         assert_eq!(shown.flags["storage.tsdb.retention.time"], "7d");

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use serde_json::json;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
@@ -89,6 +90,8 @@ pub struct Pipeline {
     threads: Vec<JoinHandle<()>>,
     reload: Reload,
     troubles: Troubles,
+    /// Heard from the start on: one that comes while the log is replayed ends nothing.
+    hangups: Option<Signal>,
     /// The data directory is ours as long as this file is open.
     lock: File,
 }
@@ -133,6 +136,7 @@ fn shown(errors: &[Diagnostic]) -> Vec<String> {
 impl Pipeline {
     /// Binds, recovers, starts. Errors are for people: what failed and what to do.
     pub async fn start(settings: Settings) -> Result<Self, Vec<String>> {
+        let hangups = signal(SignalKind::hangup()).ok();
         check(&settings).map_err(|errors| shown(&errors))?;
         let Settings { config, clock, source } = settings;
         let one = |error: &dyn std::fmt::Display| vec![format!("throughline: {error}")];
@@ -197,6 +201,7 @@ impl Pipeline {
             threads,
             reload,
             troubles,
+            hangups,
             lock,
         })
     }
@@ -212,17 +217,14 @@ impl Pipeline {
 
     /// Runs until SIGTERM, SIGINT or a failed disk; SIGHUP reads the configuration again. Then drains:
     /// no new work, what is accepted is applied, connections end.
-    pub async fn run_until_signal(self) -> Stopped {
-        let mut hangups =
-            tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()).ok();
-        let mut terminations =
-            tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).ok();
+    pub async fn run_until_signal(mut self) -> Stopped {
+        let mut terminations = signal(SignalKind::terminate()).ok();
         let mut poll = tokio::time::interval(POISON_POLL);
         loop {
             tokio::select! {
                 _ = tokio::signal::ctrl_c() => break,
                 Some(()) = next(&mut terminations) => break,
-                Some(()) = next(&mut hangups) => {
+                Some(()) = next(&mut self.hangups) => {
                     let reload = self.reload.clone();
                     // What is wrong with it has been said.
                     drop(tokio::task::spawn_blocking(move || reload.run()).await);
@@ -284,7 +286,7 @@ pub(super) fn few(descriptors: u64) -> Option<Trouble> {
     Some(Trouble { kind: Kind::FewDescriptors, message })
 }
 
-async fn next(signals: &mut Option<tokio::signal::unix::Signal>) -> Option<()> {
+async fn next(signals: &mut Option<Signal>) -> Option<()> {
     match signals {
         Some(signals) => signals.recv().await,
         None => std::future::pending().await,

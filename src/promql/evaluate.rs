@@ -162,7 +162,7 @@ fn check_steps(range: Range) -> Result<(), EvalError> {
     Err(EvalError::Execution(problem.to_owned()))
 }
 
-fn same_labels() -> EvalError {
+pub(super) fn same_labels() -> EvalError {
     EvalError::Execution("vector cannot contain metrics with the same labelset".to_owned())
 }
 

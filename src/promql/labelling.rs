@@ -9,7 +9,7 @@ use super::EvalError;
 use super::aggregate::ascending;
 use super::ast::Expr;
 use super::check::text_of;
-use super::evaluate::Evaluator;
+use super::evaluate::{Evaluator, same_labels};
 use super::limits::SAMPLE_BYTES;
 use super::value::Element;
 use crate::go_regex;
@@ -135,8 +135,7 @@ pub(super) fn unique(elements: Vec<Element>) -> Result<Vec<Element>, EvalError> 
     if elements.iter().all(|element| seen.insert(Arc::clone(&element.labels))) {
         return Ok(elements);
     }
-    let message = "vector cannot contain metrics with the same labelset";
-    Err(EvalError::Execution(message.to_owned()))
+    Err(same_labels())
 }
 
 /// By the named labels in natural order, then by all labels.

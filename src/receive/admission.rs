@@ -126,10 +126,8 @@ impl Admitted {
     pub(super) const fn bytes(&self) -> usize {
         self.bytes
     }
-}
 
-impl Admitted {
-    /// Held in another's name from now on; None: who that is holds too much.
+    /// Held in another's name from now on; None: who that is holds too much, and the room is given back.
     pub(super) fn pass_to(self, sender: &Sender) -> Option<Self> {
         if self.sender == *sender {
             return Some(self);
@@ -178,13 +176,12 @@ impl Admission {
     /// Whether so much could be held, were what is half sent gone; nothing is taken and nobody goes.
     fn may_hold(&self, sender: &Sender, bytes: usize) -> bool {
         let in_flight = lock(&self.in_flight);
-        let fits = |share: Option<&Share>, max: usize| {
-            let firm = in_flight.held(share).map_or(0, |held| held.bytes - held.half_sent);
-            firm.checked_add(bytes).is_some_and(|all| all <= max)
-        };
+        let wish = Wish { sender, bytes, own: 0, body: None };
         let mut shares = sender.shares().into_iter().flatten();
-        fits(None, self.bytes_max)
-            && shares.all(|(share, part)| fits(Some(&share), self.bytes_max.div_ceil(part)))
+        in_flight.may_hold(None, self.bytes_max, wish)
+            && shares.all(|(share, part)| {
+                in_flight.may_hold(Some(&share), self.bytes_max.div_ceil(part), wish)
+            })
     }
 
     fn admit(&self, wish: Wish<'_>) -> bool {
@@ -192,7 +189,17 @@ impl Admission {
         if wish.body.is_some_and(|id| !in_flight.half_sent.contains_key(&id)) {
             return false;
         }
+        // Nobody goes for a wish that is refused all the same.
+        let firm = |share: Option<&Share>, max| in_flight.may_hold(share, max, wish);
         let shares = wish.sender.shares();
+        let may = firm(None, self.bytes_max)
+            && shares
+                .iter()
+                .flatten()
+                .all(|(share, part)| firm(Some(share), self.bytes_max.div_ceil(*part)));
+        if !may {
+            return false;
+        }
         let fits = shares.iter().flatten().all(|(share, part)| {
             in_flight.make_room(Some(share), self.bytes_max.div_ceil(*part), wish)
         }) && in_flight.make_room(None, self.bytes_max, wish);
@@ -206,6 +213,15 @@ impl Admission {
 impl InFlight {
     fn held(&self, share: Option<&Share>) -> Option<&Held> {
         share.map_or(Some(&self.all), |share| self.shares.get(share))
+    }
+
+    /// Whether a wish would fit into a share, were what others have half sent gone.
+    fn may_hold(&self, share: Option<&Share>, max: usize, wish: Wish<'_>) -> bool {
+        let Some(held) = self.held(share) else { return wish.own > 0 || wish.bytes <= max };
+        let own = wish.body.and_then(|id| self.half_sent.get(&id)).map_or(0, |body| body.bytes);
+        let firm = |held: &Held| held.bytes - held.half_sent + own;
+        let is_alone = wish.own > 0 && firm(&self.all) <= wish.own;
+        is_alone || firm(held).checked_add(wish.bytes).is_some_and(|all| all <= max)
     }
 
     /// True where a wish fits into a share (`None`: into all), if need be because bodies that stalled in it

@@ -48,10 +48,9 @@ pub(super) async fn federate(
                 }
             }
         }
-        Ok(newest)
+        Ok(page(&newest))
     });
-    let body = page(&found.await?);
-    Ok(([(header::CONTENT_TYPE, TEXT_TYPE)], body).into_response())
+    Ok(([(header::CONTENT_TYPE, TEXT_TYPE)], found.await?).into_response())
 }
 
 fn is_stale(value: f64) -> bool {
@@ -60,17 +59,17 @@ fn is_stale(value: f64) -> bool {
 
 /// By name, each name under its TYPE.
 fn page(newest: &Newest) -> String {
-    let mut by_name: Vec<(&Labels, &(i64, f64))> = newest.iter().collect();
-    by_name.sort_by(|(a, _), (b, _)| (a.name(), *a).cmp(&(b.name(), *b)));
+    let named =
+        newest.iter().map(|(labels, sample)| ((legacy_metric(labels.name()), labels), sample));
+    let by_name: BTreeMap<(String, &Labels), &(i64, f64)> = named.collect();
     let (mut out, mut previous) = (String::new(), None);
-    for (labels, (t, value)) in by_name {
-        let name = legacy(labels.name());
+    for ((name, labels), (t, value)) in by_name {
         if previous.as_ref() != Some(&name) {
             let _ = writeln!(out, "# TYPE {name} untyped");
         }
         let pairs = labels.iter().filter(|(label, _)| *label != crate::signal::METRIC_NAME);
         let pairs: Vec<String> = pairs
-            .map(|(label, value)| format!("{}=\"{}\"", legacy(label), text::escaped(value)))
+            .map(|(label, value)| format!("{}=\"{}\"", legacy(label, ""), text::escaped(value)))
             .collect();
         let value = text::shown(*value);
         let _ = writeln!(out, "{name}{{{}}} {value} {t}", pairs.join(","));
@@ -79,11 +78,18 @@ fn page(newest: &Newest) -> String {
     out
 }
 
+/// A metric's name, in which colons may stand.
+fn legacy_metric(name: &str) -> String {
+    legacy(name, ":")
+}
+
 /// What a name is for a reader who knows no dots in it: Prometheus's `underscores` escaping.
-fn legacy(name: &str) -> String {
+fn legacy(name: &str, allowed: &str) -> String {
     let keep = |(at, c): (usize, char)| {
-        let is_good =
-            c.is_ascii_alphabetic() || matches!(c, '_' | ':') || (at > 0 && c.is_ascii_digit());
+        let is_good = c.is_ascii_alphabetic()
+            || c == '_'
+            || allowed.contains(c)
+            || (at > 0 && c.is_ascii_digit());
         if is_good { c } else { '_' }
     };
     name.char_indices().map(keep).collect()
@@ -104,11 +110,13 @@ mod tests {
         let newest = Newest::from([
             (set("up", &[("job", "b\"c")]), (2000, 0.0)),
             (set("room.temperature", &[]), (1000, 21.5)),
+            (set("room.x", &[]), (1000, 1.0)),
+            (set("room_temperature", &[("a:b", "c")]), (1000, 3.0)),
             (set("up", &[("job", "a"), ("cloud.region", "x")]), (2000, 1.0)),
         ]);
         assert_eq!(
             page(&newest),
-            "# TYPE room_temperature untyped\nroom_temperature{} 21.5 1000\n# TYPE up untyped\nup{cloud_region=\"x\",job=\"a\"} 1 2000\nup{job=\"b\\\"c\"} 0 2000\n"
+            "# TYPE room_temperature untyped\nroom_temperature{} 21.5 1000\nroom_temperature{a_b=\"c\"} 3 1000\n# TYPE room_x untyped\nroom_x{} 1 1000\n# TYPE up untyped\nup{cloud_region=\"x\",job=\"a\"} 1 2000\nup{job=\"b\\\"c\"} 0 2000\n"
         );
         assert!(is_stale(f64::from_bits(crate::series::STALE_NAN_BITS)) && !is_stale(f64::NAN));
     }

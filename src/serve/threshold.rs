@@ -32,7 +32,8 @@ pub(super) async fn authorize(
     let access = views.access.load_full();
     let writes = path == "/-/reload" || !is_read(request.method(), path);
     if writes && is_foreign(&request, &access.hosts) {
-        return answer::error(
+        return answer::error_at(
+            path,
             StatusCode::FORBIDDEN,
             "cross_origin",
             "a write from another site's page is refused; if the page is ours, set `listen.external_url` to its address",
@@ -41,7 +42,9 @@ pub(super) async fn authorize(
     if !access.required || access.allows(&request, writes) {
         return next.run(request).await;
     }
-    let mut response = answer::error(
+    let path = path.to_owned();
+    let mut response = answer::error_at(
+        &path,
         StatusCode::UNAUTHORIZED,
         "unauthorized",
         "send `Authorization: Bearer TOKEN` with a token that may do this",
