@@ -27,7 +27,7 @@ const SHORT: usize = 16;
 
 /// The digest of a value. Of what serde cannot show, the digest of what came before.
 pub(super) fn digest<T: Serialize + ?Sized>(value: &T) -> u64 {
-    let mut digest = Digest::<IN_ORDER>(BEGIN);
+    let mut digest = Digest::<true>(BEGIN);
     let _shown: Done = value.serialize(&mut digest);
     digest.0
 }
@@ -35,26 +35,23 @@ pub(super) fn digest<T: Serialize + ?Sized>(value: &T) -> u64 {
 /// The same, whatever the order in which maps give their entries: that of two hash tables which hold the
 /// same is the same.
 pub(super) fn digest_in_any_order<T: Serialize + ?Sized>(value: &T) -> u64 {
-    let mut digest = Digest::<IN_ANY_ORDER>(BEGIN);
+    let mut digest = Digest::<false>(BEGIN);
     let _shown: Done = value.serialize(&mut digest);
     digest.0
 }
 
-/// How the entries of a map count: one after the other, or each by itself and all added up.
-const IN_ORDER: u8 = 0;
-const IN_ANY_ORDER: u8 = 1;
-
-struct Digest<const MAPS: u8>(u64);
+/// Entries of a map count one after the other (`IN_ORDER`), or each by itself and all added up.
+struct Digest<const IN_ORDER: bool>(u64);
 
 /// A map that is being shown.
-struct Entries<'a, const MAPS: u8> {
-    digest: &'a mut Digest<MAPS>,
+struct Entries<'a, const IN_ORDER: bool> {
+    digest: &'a mut Digest<IN_ORDER>,
     /// The entry at hand, and those before it; where their order does not count.
-    entry: Digest<MAPS>,
+    entry: Digest<IN_ORDER>,
     sum: u64,
 }
 
-impl<const MAPS: u8> Digest<MAPS> {
+impl<const IN_ORDER: bool> Digest<IN_ORDER> {
     fn fold(&mut self, n: u64) {
         let wide = u128::from(self.0 ^ n).wrapping_mul(u128::from(FACTOR)).to_le_bytes();
         let (low, high) = wide.split_at(8);
@@ -101,14 +98,14 @@ macro_rules! fold_signed {
     )*};
 }
 
-impl<'a, const MAPS: u8> Serializer for &'a mut Digest<MAPS> {
+impl<'a, const IN_ORDER: bool> Serializer for &'a mut Digest<IN_ORDER> {
     type Ok = ();
     type Error = fmt::Error;
     type SerializeSeq = Self;
     type SerializeTuple = Self;
     type SerializeTupleStruct = Self;
     type SerializeTupleVariant = Self;
-    type SerializeMap = Entries<'a, MAPS>;
+    type SerializeMap = Entries<'a, IN_ORDER>;
     type SerializeStruct = Self;
     type SerializeStructVariant = Self;
 
@@ -209,7 +206,7 @@ impl<'a, const MAPS: u8> Serializer for &'a mut Digest<MAPS> {
         Ok(self)
     }
 
-    fn serialize_map(self, length: Option<usize>) -> Result<Entries<'a, MAPS>, fmt::Error> {
+    fn serialize_map(self, length: Option<usize>) -> Result<Entries<'a, IN_ORDER>, fmt::Error> {
         let digest = self.serialize_seq(length)?;
         Ok(Entries { digest, entry: Digest(BEGIN), sum: 0 })
     }
@@ -236,7 +233,7 @@ impl<'a, const MAPS: u8> Serializer for &'a mut Digest<MAPS> {
 
 macro_rules! fold_parts {
     ($($kind:ident::$part:ident($($name:ident)?)),*) => {$(
-        impl<const MAPS: u8> $kind for &mut Digest<MAPS> {
+        impl<const IN_ORDER: bool> $kind for &mut Digest<IN_ORDER> {
             type Ok = ();
             type Error = fmt::Error;
 
@@ -260,19 +257,16 @@ fold_parts!(
     SerializeStructVariant::serialize_field(_name)
 );
 
-impl<const MAPS: u8> SerializeMap for Entries<'_, MAPS> {
+impl<const IN_ORDER: bool> SerializeMap for Entries<'_, IN_ORDER> {
     type Ok = ();
     type Error = fmt::Error;
 
     fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Done {
-        match MAPS {
-            IN_ORDER => key.serialize(&mut *self.digest),
-            _ => key.serialize(&mut self.entry),
-        }
+        if IN_ORDER { key.serialize(&mut *self.digest) } else { key.serialize(&mut self.entry) }
     }
 
     fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Done {
-        if MAPS == IN_ORDER {
+        if IN_ORDER {
             return value.serialize(&mut *self.digest);
         }
         let mut entry = std::mem::replace(&mut self.entry, Digest(BEGIN));
@@ -283,7 +277,7 @@ impl<const MAPS: u8> SerializeMap for Entries<'_, MAPS> {
     }
 
     fn end(self) -> Done {
-        if MAPS != IN_ORDER {
+        if !IN_ORDER {
             self.digest.fold(self.sum);
         }
         Ok(())

@@ -243,21 +243,19 @@ pub struct TroubleFound<'a> {
     /// `damaged_snapshot`, `torn_tail`, `archive_lost`, `clock_step`, ...
     pub kind: &'static str,
     pub message: &'a str,
+    /// It is there until [`TroubleEnded`] says otherwise.
+    pub lasts: bool,
 }
 
 impl TroubleFound<'_> {
     pub fn emit(&self, metrics: &Metrics) {
         metrics.data_dir.troubles.with_label_values(&[self.kind]).inc();
-        if LASTING.contains(&self.kind) {
+        if self.lasts {
             metrics.data_dir.lasting.with_label_values(&[self.kind]).set(1);
         }
         warn!(event = "pipeline.trouble.found", kind = self.kind, "{}", self.message);
     }
 }
-
-/// Troubles that have an end.
-const LASTING: [&str; 5] =
-    ["certificate_ends", "certificate_refused", "disk_full", "notifier_fails", "snapshots_fail"];
 
 /// One of them is over.
 #[derive(Debug)]

@@ -15,11 +15,10 @@ use crate::signal::{self, MessageRef, Text, Via};
 /// Most messages that one record names: the batches of the platforms' send calls hold 10 to 1,000.
 pub(crate) const MESSAGES_MAX: usize = 1_000;
 
-/// Fields in which loggers keep an answer.
-const HOLDERS: [&str; 8] =
-    ["response", "Response", "resp", "res", "result", "Result", "output", "Output"];
-/// Those of them that hold nothing but answers; a result may be the function's own.
+/// Fields in which loggers keep an answer, and nothing else.
 const ANSWERS: [&str; 4] = ["response", "Response", "resp", "res"];
+/// Fields of an answer or of what is the function's own.
+const RESULTS: [&str; 4] = ["result", "Result", "output", "Output"];
 /// What an SDK says of an exchange, beside its answer: boto3, and the JavaScript SDK from version 3 on.
 const EXCHANGES: [&str; 2] = ["ResponseMetadata", "$metadata"];
 /// Fields of which an answer has one at least.
@@ -29,7 +28,7 @@ const MARKS: [&str; 4] = ["MD5OfMessageBody", "Successful", "Entries", "FailedRe
 pub(crate) fn read(record: &Object) -> Vec<MessageRef> {
     let mut sent = Vec::new();
     answer(record, &mut sent);
-    for name in HOLDERS {
+    for name in ANSWERS.into_iter().chain(RESULTS) {
         let parsed;
         let held = match record.get(name) {
             Some(Value::Object(held)) => held,
@@ -53,7 +52,9 @@ pub(crate) fn read(record: &Object) -> Vec<MessageRef> {
 /// The same of the entries of a body.
 pub(crate) fn read_entries(entries: &[(Text, signal::Value)]) -> Vec<MessageRef> {
     let is_told = entries.iter().any(|(key, value)| match value {
-        signal::Value::Map(_) => HOLDERS.contains(&&**key) || EXCHANGES.contains(&&**key),
+        signal::Value::Map(_) => {
+            [&ANSWERS[..], &RESULTS, &EXCHANGES].iter().any(|names| names.contains(&&**key))
+        }
         _ => MARKS.contains(&&**key),
     });
     if is_told { read(&to_json(entries)) } else { Vec::new() }

@@ -205,7 +205,8 @@ impl EngineThread {
     fn count_findings(&self, told: &mut BTreeMap<&'static str, String>) {
         let found = read(&self.state.engine).own_findings();
         for finding in worse(told, &found) {
-            TroubleFound { kind: finding.kind, message: &finding.message }.emit(&self.metrics);
+            TroubleFound { kind: finding.kind, message: &finding.message, lasts: false }
+                .emit(&self.metrics);
         }
     }
 

@@ -138,7 +138,7 @@ impl Troubles {
 
     pub(super) fn add(&self, trouble: &Trouble, at: Timestamp) {
         let Trouble { kind, message } = trouble;
-        TroubleFound { kind: kind.as_str(), message }.emit(&self.metrics);
+        TroubleFound { kind: kind.as_str(), message, lasts: kind.lasts() }.emit(&self.metrics);
         let mut held = self.held();
         let is_same = |told: &&mut Told| told.kind == kind.as_str() && told.until.is_none();
         if kind.lasts()
@@ -226,7 +226,8 @@ impl Troubles {
             (said, had_trouble && !failing.has_trouble())
         };
         if let Some(message) = said {
-            TroubleFound { kind: "notifier_fails", message: &message }.emit(&self.metrics);
+            TroubleFound { kind: "notifier_fails", message: &message, lasts: true }
+                .emit(&self.metrics);
         }
         if is_over {
             TroubleEnded { kind: "notifier_fails" }.emit(&self.metrics);

@@ -208,8 +208,8 @@ impl<'q> Evaluator<'q> {
             return Some((labels.cloned().collect(), source.drop_name()));
         }
         let labels: Vec<Arc<Labels>> = labels.map(|labels| self.shown(labels)).collect();
-        let mut seen = HashSet::with_capacity(labels.len());
-        labels.iter().all(|labels| seen.insert(&**labels)).then_some((labels.clone(), false))
+        let n_different = labels.iter().collect::<HashSet<_>>().len();
+        (n_different == labels.len()).then_some((labels, false))
     }
 
     fn aggregated(&self, aggregate: &Aggregate) -> Result<Option<Columns>, EvalError> {

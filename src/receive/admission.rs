@@ -227,9 +227,6 @@ impl InFlight {
     /// True where a wish fits into a share (`None`: into all), if need be because bodies that stalled in it
     /// were sent away.
     fn make_room(&mut self, share: Option<&Share>, max: usize, wish: Wish<'_>) -> bool {
-        if wish.own == 0 && wish.bytes > max {
-            return false;
-        }
         loop {
             let is_alone = wish.own > 0 && self.all.bytes <= wish.own;
             let Some(held) = self.held(share) else { return is_alone || wish.bytes <= max };
