@@ -42,6 +42,13 @@ pub struct PostedAlert {
 }
 
 impl TrackedAlert {
+    /// Of its labels and annotations.
+    pub(crate) fn text_bytes(&self) -> usize {
+        let labels: usize = self.labels.iter().map(|(name, value)| name.len() + value.len()).sum();
+        let said = self.annotations.iter().map(|(name, text)| name.len() + text.len());
+        labels + said.sum::<usize>()
+    }
+
     pub(super) fn is_firing(&self) -> bool {
         self.resolved_at.is_none()
     }

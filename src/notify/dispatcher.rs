@@ -27,6 +27,8 @@ const RESOLVED_KEPT: Duration = Duration::from_mins(15);
 const SWEEP_EVERY: Duration = Duration::from_mins(1);
 /// Alerts that are held; posts beyond are refused.
 pub const ALERTS_MAX: usize = 50_000;
+/// Bytes of the labels and annotations of all of them, where posts are refused.
+pub(super) const ALERT_BYTES_MAX: usize = 32 << 20;
 
 /// Routes, groups and remembers what was told to whom. Pure: given transitions, commands, receipts and
 /// time, gives messages.

@@ -16,6 +16,8 @@ use crate::signal::{Labels, Text, Timestamp};
 pub(super) const RETENTION: Duration = Duration::from_hours(120);
 /// Silences that are kept; with so many nobody knows what is silent, and each is asked about each alert.
 pub(super) const SILENCES_MAX: usize = 10_000;
+/// Bytes of text of all of them; the API takes 2 MiB for one.
+const SILENCE_BYTES_MAX: usize = 16 << 20;
 /// Matchers of one silence.
 const MATCHERS_MAX: usize = 100;
 
@@ -79,7 +81,7 @@ pub enum SilenceError {
     Regex { value: Text, reason: String },
     #[error("start time must be before end time")]
     EndsBeforeStart,
-    #[error("there are {SILENCES_MAX} silences; expire some and wait until they are forgotten")]
+    #[error("there are {SILENCES_MAX} silences, or {} MiB of them; expire some and wait until they are forgotten", SILENCE_BYTES_MAX >> 20)]
     Full,
 }
 
@@ -132,6 +134,11 @@ impl Silence {
         }
     }
 
+    fn text_bytes(&self) -> usize {
+        let matchers = self.matchers.iter().map(|one| one.name.len() + one.value.len());
+        matchers.sum::<usize>() + self.created_by.len() + self.comment.len()
+    }
+
     /// Checks what Alertmanager checks.
     pub fn check(&self) -> Result<(), SilenceError> {
         self.compiled()?;
@@ -172,7 +179,7 @@ impl Silences {
     /// Puts one in the place of any by the same id. One that cannot be is the error.
     pub(crate) fn set(&mut self, silence: &Silence) -> Result<(), SilenceError> {
         let matchers = silence.compiled()?;
-        if self.0.len() >= SILENCES_MAX && !self.0.contains_key(&silence.id) {
+        if self.is_full() && !self.0.contains_key(&silence.id) {
             return Err(SilenceError::Full);
         }
         self.0.insert(Text::clone(&silence.id), Compiled { silence: silence.clone(), matchers });
@@ -217,7 +224,8 @@ impl Silences {
     }
 
     pub(crate) fn is_full(&self) -> bool {
-        self.0.len() >= SILENCES_MAX
+        let bytes = || self.iter().map(Silence::text_bytes).sum::<usize>();
+        self.0.len() >= SILENCES_MAX || bytes() >= SILENCE_BYTES_MAX
     }
 }
 

@@ -6,6 +6,7 @@ use expect_test::{Expect, expect};
 mod held_back;
 mod outages;
 mod restarts;
+mod room;
 
 use super::samples::no_files;
 use super::{Command, Config, Dispatcher, Failure, PostedAlert, Receipt};

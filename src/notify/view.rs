@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::alert::TrackedAlert;
-use super::dispatcher::{ALERTS_MAX, group_key};
+use super::dispatcher::{ALERT_BYTES_MAX, ALERTS_MAX, group_key};
 use super::group::{Fingerprint, Group, GroupKey};
 use super::routing::Inhibitors;
 use super::{Config, Dispatcher, Silence};
@@ -126,9 +126,10 @@ impl Dispatcher {
         })
     }
 
-    /// Whether posts of new alerts are refused for now.
+    /// Whether posts of new alerts are refused for now: there are too many, or too much is said of them.
     pub fn is_full(&self) -> bool {
-        self.held.alerts.len() >= ALERTS_MAX
+        let bytes = || self.held.alerts.values().map(TrackedAlert::text_bytes).sum::<usize>();
+        self.held.alerts.len() >= ALERTS_MAX || bytes() >= ALERT_BYTES_MAX
     }
 
     /// Every silence that is not forgotten.
