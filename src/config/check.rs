@@ -26,6 +26,8 @@ const MEMORY_MIN: u64 = 64 << 20;
 /// What a daemon takes that holds nothing, about; of little memory no more than a quarter.
 const IDLE_BYTES: u64 = 40 << 20;
 const JOURNAL_SIZE_MAX: u64 = 8 << 30;
+/// Less holds no delivery beside the snapshots, which would be taken with every record.
+const JOURNAL_SIZE_MIN: u64 = 1 << 20;
 
 /// Where a document comes from; relative paths in it are relative to `dir`.
 #[derive(Clone, Copy)]
@@ -104,7 +106,7 @@ impl Reader<'_> {
             query: self.query(&raw.query, process_bytes),
             archive: self.archive(raw),
             notify: self.notify(&raw.notify.config),
-            journal_size_max_bytes: self.bytes(&raw.journal.size_max).unwrap_or(JOURNAL_SIZE_MAX),
+            journal_size_max_bytes: self.journal_size_max(&raw.journal.size_max),
             rules: self.rules(raw),
             collect: self.collect(raw),
             alertmanagers: raw
@@ -123,6 +125,14 @@ impl Reader<'_> {
         let chosen = self.bytes(value).unwrap_or(MEMORY_MAX);
         if let Some(value) = value.as_ref().filter(|_| chosen < MEMORY_MIN) {
             self.error(value, "memory_max must be 64MiB at least");
+        }
+        chosen
+    }
+
+    fn journal_size_max(&mut self, value: &Value) -> u64 {
+        let chosen = self.bytes(value).unwrap_or(JOURNAL_SIZE_MAX);
+        if let Some(value) = value.as_ref().filter(|_| chosen < JOURNAL_SIZE_MIN) {
+            self.error(value, "journal.size_max must be 1MiB at least");
         }
         chosen
     }

@@ -14,12 +14,14 @@ pub mod reference;
 mod tests;
 mod together;
 
+use std::io::Read as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::forward::alertmanagers::Peer;
 use crate::forward::endpoint::Endpoint;
+use crate::number::u64_from_usize;
 use crate::receive::pubsub_oidc;
 use crate::receive::reach::Reach;
 use crate::receive::signature::Signer;
@@ -160,11 +162,7 @@ impl Config {
 
     /// Reads the file (None: defaults) and the overrides (`key.path=value`).
     pub fn load(file: Option<&Path>, sets: &[String]) -> Result<Self, Vec<Diagnostic>> {
-        let outside = Outside {
-            env: &|name| std::env::var(name).ok(),
-            read: &|path| std::fs::read_to_string(path),
-            glob: &glob,
-        };
+        let outside = Outside { env: &|name| std::env::var(name).ok(), read: &read, glob: &glob };
         Self::try_new(file, sets, &outside)
     }
 
@@ -217,6 +215,21 @@ impl Config {
         let config = check::check(&raw, source, outside)?;
         Ok(Self { shown: shown.into(), ..config })
     }
+}
+
+/// Of a file that is read whole.
+const FILE_BYTES_MAX: u64 = 16 << 20;
+
+/// A file's text, of a pipe too. One without an end is no configuration and no secret.
+fn read(path: &Path) -> std::io::Result<String> {
+    let mut text = String::new();
+    let file = std::fs::File::open(path)?;
+    file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text)?;
+    if u64_from_usize(text.len()) > FILE_BYTES_MAX {
+        let message = format!("it is larger than {} MiB", FILE_BYTES_MAX >> 20);
+        return Err(std::io::Error::new(std::io::ErrorKind::FileTooLarge, message));
+    }
+    Ok(text)
 }
 
 fn glob(pattern: &Path) -> std::io::Result<Vec<PathBuf>> {

@@ -305,7 +305,7 @@ fn shown(path: &str, value: &str) -> String {
 
 /// `a.b=c` as the document `{"a": {"b": c}}` and the name under which its errors appear.
 pub(super) fn override_document(set: &str) -> Result<(String, String), Vec<Diagnostic>> {
-    let Some((path, value)) = set.split_once('=') else {
+    let Some((path, value)) = set.split_once('=').filter(|(path, _)| !path.is_empty()) else {
         let as_file = format!("--set {set}");
         return Err(vec![Diagnostic::new(&as_file, "", 0, 0, "write --set key.path=value")]);
     };

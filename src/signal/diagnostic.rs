@@ -6,6 +6,9 @@ use serde_saphyr::Location;
 
 use super::masked::{MASK, masked};
 
+/// Of a line that is longer, so many characters around the place are shown.
+const SHOWN_CHARS_MAX: usize = 160;
+
 /// Shown as `file:line:col: message`, then the line and a caret under the place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
@@ -76,13 +79,22 @@ impl fmt::Display for Diagnostic {
         if *line == 0 {
             return write!(f, "{file}: {message}");
         }
-        write!(
-            f,
-            "{file}:{line}:{col}: {message}\n    {source_line}\n    {:>width$}",
-            "^",
-            width = (*caret).max(1)
-        )
+        let (shown, caret) = around(source_line, (*caret).max(1));
+        write!(f, "{file}:{line}:{col}: {message}\n    {shown}\n    {:>caret$}", "^")
     }
+}
+
+/// What is shown of a line, and where the caret stands below it.
+fn around(line: &str, caret: usize) -> (String, usize) {
+    let n_chars = line.chars().count();
+    if n_chars <= SHOWN_CHARS_MAX {
+        return (line.to_owned(), caret);
+    }
+    let from = caret.saturating_sub(SHOWN_CHARS_MAX / 2).min(n_chars - SHOWN_CHARS_MAX);
+    let part: String = line.chars().skip(from).take(SHOWN_CHARS_MAX).collect();
+    let before = if from > 0 { "…" } else { "" };
+    let after = if from + SHOWN_CHARS_MAX < n_chars { "…" } else { "" };
+    (format!("{before}{part}{after}"), caret - from + before.chars().count())
 }
 
 #[cfg(test)]
@@ -94,5 +106,17 @@ mod tests {
         let shown = Diagnostic::new("a.yaml", "x: 1\nfor: soon\n", 2, 6, "`soon` is no duration")
             .to_string();
         assert_eq!(shown, "a.yaml:2:6: `soon` is no duration\n    for: soon\n         ^");
+    }
+
+    #[test]
+    fn of_a_long_line_only_what_is_around_the_place_is_shown() {
+        let line = format!("{}!{}", "a".repeat(5_000), "b".repeat(5_000));
+        for (col, marked) in [(1, 'a'), (5_001, '!'), (10_001, 'b')] {
+            let shown = Diagnostic::new("a", &line, 1, col, "no").to_string();
+            let lines: Vec<&str> = shown.lines().collect();
+            assert!(lines[1].chars().count() <= SHOWN_CHARS_MAX + 6, "{shown}");
+            let caret = lines[2].chars().count() - 1;
+            assert_eq!(lines[1].chars().nth(caret), Some(marked), "{shown}");
+        }
     }
 }
