@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::evaluation::RuleState;
-use super::{Evaluator, GroupState, RuleKey};
+use super::{AlertState, Evaluator, Evidence, GroupState, RuleKey};
 use crate::signal::{Labels, Text, Timestamp};
 
 /// Borrowed to be written, owned when read: the same bytes.
@@ -29,7 +29,33 @@ struct Read {
     ticked_at: Option<Timestamp>,
 }
 
+/// What records alone made of an alert. Its value and texts are those of the last evaluation, and when
+/// `keep_firing_for` began to hold it is noted before its record.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Told<'a> {
+    rule: &'a RuleKey,
+    labels: &'a Labels,
+    state: AlertState,
+    active_at: Timestamp,
+    ages_from: Timestamp,
+    evidence: Option<&'a Evidence>,
+}
+
 impl Evaluator {
+    /// What the log alone made of each alert that is not inactive, in one order.
+    pub fn told(&self) -> impl Iterator<Item = Told<'_>> {
+        self.rule_states.iter().flat_map(|(rule, state)| {
+            state.alerts.iter().map(move |(labels, alert)| Told {
+                rule,
+                labels,
+                state: alert.state,
+                active_at: alert.active_at,
+                ages_from: alert.ages_from,
+                evidence: alert.evidence.as_ref(),
+            })
+        })
+    }
+
     /// All state but the configuration, for a snapshot. [`Evaluator::restore`] reads it back.
     ///
     /// # Errors

@@ -81,7 +81,7 @@ pub fn erase(config: &Config, keys: &[ErasureKey]) -> Result<Erasure, String> {
     if !journal.is_dir() {
         return Err(format!("{}: there is no journal in it", data_dir.display()));
     }
-    let _lock = super::start::lock_existing(data_dir)?;
+    let _lock = super::folder::lock_existing(data_dir)?;
     let finished = renewal::finish(&journal, &mut || beside(data_dir)).map_err(text)?;
     let carried = Carried::read(&journal, keys)?;
     let mut found = Erasure { finished, signals: carried.signals, ..Erasure::default() };

@@ -14,6 +14,7 @@ mod erase;
 mod evaluation;
 mod evidence;
 mod failing;
+mod folder;
 mod forwarding;
 mod recover;
 mod refusing;

@@ -142,7 +142,7 @@ impl Replay {
     /// Where it is no data directory, a daemon uses it, or the journal is damaged.
     pub fn journal(&mut self, data_dir: &Path) -> Result<u64, String> {
         let dir = data_dir.join("journal");
-        let _lock = super::start::lock_existing(data_dir)?;
+        let _lock = super::folder::lock_existing(data_dir)?;
         let from = inspect::begin(&dir).map_err(|error| error.to_string())?;
         inspect::read(&dir, from, &mut |replayed| {
             let entry = Entry::decode(replayed.payload).map_err(|error| error.to_string())?;

@@ -3,6 +3,7 @@
 //! Each stage writes its own bytes, or gives what becomes bytes later, beside the work. Never is a part of
 //! a snapshot taken without the rest: everything is read before anything is replaced.
 
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
@@ -26,6 +27,12 @@ const EVALUATOR: &str = "evaluator.2";
 const DISPATCHER: &str = "dispatcher.2";
 const ARCHIVE: &str = "archive.1";
 const GAPS: &str = "gaps.2";
+
+/// How the names of the daemon's own metrics begin: no record holds what they were.
+const OWN_METRICS: &str = "throughline_self_";
+
+/// Series that are named where two states differ: one cause changes many.
+const SERIES_NAMED_MAX: usize = 5;
 
 /// One stage's bytes, or why there are none.
 type Saved = Result<Vec<u8>, String>;
@@ -100,9 +107,9 @@ fn joined(snapshot: &Snapshot) -> Vec<u8> {
 }
 
 impl State {
-    /// What the log alone decides and another state holds otherwise, by part. Series and rules also
-    /// hold what evaluations, scrapes and the daemon's own metrics noted beside the log.
-    pub(super) fn differences(&self, other: &Self) -> Vec<&'static str> {
+    /// What the log alone decides and another state holds otherwise, by part. Rules and series also hold
+    /// what evaluations and the daemon's own metrics noted beside the log, which is left out.
+    pub(super) fn differences(&self, other: &Self) -> Vec<String> {
         let (mine, theirs) = (read(&self.engine).digests(), read(&other.engine).digests());
         let engine = mine.into_iter().zip(theirs).map(|(mine, theirs)| (mine.0, mine == theirs));
         let dispatchers = read(&self.dispatcher).save() == read(&other.dispatcher).save();
@@ -111,9 +118,20 @@ impl State {
             ("messages", dispatchers),
             ("kept", same(&self.archive.save(), &other.archive.save())),
             ("gaps", same(&self.gaps().save(), &other.gaps().save())),
+            ("alerts", read(&self.evaluator).told().eq(read(&other.evaluator).told())),
             ("terms", self.terms() == other.terms()),
         ];
-        engine.chain(others).filter(|(_, same)| !same).map(|(part, _)| part).collect()
+        let differing = engine.chain(others).filter(|(_, same)| !same);
+        let series = self.differing_series(other).into_iter().flatten();
+        let series = series.take(SERIES_NAMED_MAX).map(|name| format!("series {name}"));
+        differing.map(|(part, _)| part.to_owned()).chain(series).collect()
+    }
+
+    /// Metrics of which another state holds other samples; None: they cannot be compared, since memory was
+    /// short.
+    pub(super) fn differing_series(&self, other: &Self) -> Option<BTreeSet<String>> {
+        let is_own = |name: &str| name.starts_with(OWN_METRICS);
+        read(&self.series).differing(&read(&other.series), is_own)
     }
 
     /// The state behind `point`. Blocks until all of it is in memory: nothing may change meanwhile.

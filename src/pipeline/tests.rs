@@ -77,7 +77,7 @@ fn entry(step: &Step, second: usize) -> Entry {
             let body = format!(
                 r#"{{"timestamp":"{time}","requestId":"r-{request}","function_name":"f{function}",{what},"message":"m"}}"#
             );
-            let origin = Origin { arrived: time, function: None, attributes: Vec::new() };
+            let origin = Origin { arrived: time, ..Origin::default() };
             let config = normalize::Config::default();
             let mut batch = json_log::normalize(body.as_bytes(), &origin, &config).unwrap().batch;
             batch.receiver = Receiver::Json;
@@ -154,7 +154,7 @@ proptest! {
                 cut.restore(&snapshot, &cut_dir.path().join("series")).unwrap();
             }
         }
-        prop_assert_eq!(whole.differences(&cut), Vec::<&str>::new());
+        prop_assert_eq!(whole.differences(&cut), Vec::<String>::new());
         // What is saved is canonical: what came back is saved as the same bytes, but for the engine's tables
         // and the rough weight of the series.
         let last = point(steps.len());

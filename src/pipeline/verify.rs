@@ -40,7 +40,7 @@ pub fn verify(data_dir: &Path) -> Result<Vec<Check>, String> {
     if !journal.is_dir() {
         return Err(format!("{}: there is no journal in it", data_dir.display()));
     }
-    let _lock = super::start::lock_existing(data_dir)?;
+    let _lock = super::folder::lock_to_read(data_dir)?;
     let seen = inspect::inspect(&journal).map_err(|error| error.to_string())?;
     let mut checks = vec![log(&seen)];
     for one in &seen.snapshots {
@@ -81,7 +81,7 @@ pub fn repair(data_dir: &Path, loss: Loss) -> Result<Repair, String> {
     if !journal.is_dir() {
         return Err(format!("{}: there is no journal in it", data_dir.display()));
     }
-    let _lock = super::start::lock_existing(data_dir)?;
+    let _lock = super::folder::lock_existing(data_dir)?;
     match repair::outlook(&journal).map_err(|error| error.to_string())? {
         None => Ok(Repair::NotNeeded),
         Some(report) if report.n_lost() > 0 && loss == Loss::Refused => {
@@ -166,13 +166,20 @@ fn state(data_dir: &Path, seen: &Inspection) -> Result<Vec<Check>, String> {
             base.state.replay(replayed)?;
         }
         if let Some(newest) = newest.as_ref().filter(|newest| newest.point.seq == seq) {
-            differing = Some(base.state.differences(&Beside::new(Some(newest))?.state));
+            let other = Beside::new(Some(newest))?.state;
+            let are_series_compared = base.state.differing_series(&other).is_some();
+            differing = Some((base.state.differences(&other), are_series_compared));
         }
         Ok(())
     });
-    if let Some(differing) = differing {
+    if let Some((differing, are_series_compared)) = differing {
+        let series = if are_series_compared {
+            "series"
+        } else {
+            "but no series: memory was short, and what that cost is in no record"
+        };
         let found = format!(
-            "the newest snapshot against a replay from record {}: requests and what measures, messages, kept requests, gaps, terms",
+            "the newest snapshot against a replay from record {}: requests and what measures, messages, kept requests, gaps, terms, alerts, {series}",
             from.seq + 1
         );
         let problem =

@@ -15,6 +15,7 @@ mod blocks;
 mod bounds;
 mod chunk;
 mod column;
+mod compare;
 mod counter;
 mod distribution;
 mod entries;
