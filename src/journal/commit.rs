@@ -95,6 +95,10 @@ impl<D: Disk> Committer<D> {
     ) -> bool {
         let bytes: usize = group.iter().map(|queued| queued.payload.len()).sum();
         self.status.queued_bytes.fetch_sub(u64_from_usize(bytes), Ordering::Relaxed);
+        if self.status.poisoned.load(Ordering::Acquire) {
+            refuse(group, Refused::Poisoned);
+            return false;
+        }
         match self.write(&group) {
             Ok(points) => {
                 for (point, Queued { item, answer, .. }) in points.into_iter().zip(group) {

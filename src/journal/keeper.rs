@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::disk::Disk;
+use super::mark;
 use super::snapshot::{self, Point, Snapshot};
 use super::{Status, segment};
 use crate::number::u64_from_usize;
@@ -101,11 +102,13 @@ pub(super) struct Keeper<D> {
     status: Arc<Status>,
     spares: Spares,
     reserve_bytes: usize,
+    /// The mark was there.
+    is_marked: bool,
 }
 
 impl<D: Disk> Keeper<D> {
     pub(super) fn new(disk: D, status: Arc<Status>, spares: Spares) -> Self {
-        Self { disk, status, spares, reserve_bytes: 0 }
+        Self { disk, status, spares, reserve_bytes: 0, is_marked: false }
     }
 
     pub(super) fn with_reserve(self, reserve_bytes: usize) -> Self {
@@ -121,12 +124,28 @@ impl<D: Disk> Keeper<D> {
             match snapshots.recv_timeout(SPACE_POLL) {
                 Ok(taken) => self.keep(taken),
                 Err(RecvTimeoutError::Timeout) => {
+                    self.look_for_the_log();
                     if self.status.disk_full.load(Ordering::Acquire) {
                         self.fill_reserve();
                     }
                 }
                 Err(RecvTimeoutError::Disconnected) => return,
             }
+        }
+    }
+
+    /// Files that are open can be written to long after their names are gone, as when something cleans up a
+    /// temporary folder, and no start would find them: nothing more may be acknowledged.
+    pub(super) fn look_for_the_log(&mut self) {
+        match self.disk.len(mark::FILE) {
+            Ok(_) => self.is_marked = true,
+            Err(error) if self.is_marked && error.kind() == ErrorKind::NotFound => {
+                if !self.status.poisoned.swap(true, Ordering::AcqRel) {
+                    let path = self.disk.path(mark::FILE);
+                    tracing::error!(event = "journal.folder.failed", path = %path.display(), "the log's folder was removed or replaced; stopping");
+                }
+            }
+            Err(_) => {}
         }
     }
 

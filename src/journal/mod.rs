@@ -124,6 +124,8 @@ pub struct Recovery {
     pub torn_bytes: u64,
     /// Snapshots that could not be read; an older one or the whole log stood in for them.
     pub damaged_snapshots: u64,
+    /// Of the last record; the epoch where there is none.
+    pub log_time: Timestamp,
 }
 
 /// What still passes when space is short.
@@ -263,7 +265,8 @@ impl<T: Send + 'static> Journal<T> {
         on_commit: impl FnMut(Committed<T>) + Send + 'static,
     ) -> Result<(Self, Recovery), Error> {
         let (mut disk, lock) = disk;
-        let found = recover::recover(&mut disk, back)?;
+        let mut found = recover::recover(&mut disk, back)?;
+        found.recovery.log_time = found.position.last.log_time;
         let status = Arc::new(Status::default());
         status.disk_bytes.store(found.disk_bytes, Ordering::Relaxed);
         status.since_snapshot.store(found.replayed_bytes, Ordering::Relaxed);

@@ -481,7 +481,8 @@ fn a_second_daemon_is_locked_out() {
     first.close();
     drop(first);
     let (_second, recovery) = open().unwrap();
-    assert_eq!(recovery, Recovery { records: 2, segments: 1, ..Recovery::default() });
+    let log_time = recovery.log_time;
+    assert_eq!(recovery, Recovery { records: 2, segments: 1, log_time, ..Recovery::default() });
 }
 
 #[test]
@@ -536,4 +537,23 @@ proptest! {
             journal.close();
         }
     }
+}
+
+#[test]
+fn a_log_whose_folder_is_gone_acknowledges_nothing_more() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let dir = folder.path().join("journal");
+    std::fs::create_dir(&dir).expect("a folder");
+    let status = Arc::<Status>::default();
+    let disk = RealDisk::at(&dir);
+    let mut keeper = Keeper::new(disk, Arc::clone(&status), keeper::Spares::default());
+    let mut look = || {
+        keeper.look_for_the_log();
+        status.poisoned.load(Ordering::Acquire)
+    };
+    assert!(!look(), "nothing was written yet");
+    std::fs::write(dir.join(mark::FILE), "x").expect("a file");
+    assert!(!look());
+    std::fs::remove_dir_all(&dir).expect("removed");
+    assert!(look());
 }

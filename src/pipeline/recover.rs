@@ -12,7 +12,7 @@ use super::skipped::Skipped;
 use super::state::{Entry, State, write};
 use super::terms::Terms;
 use super::threads::{Item, Log};
-use super::troubles::{Kind, Progress, Trouble};
+use super::troubles::{Kind, Progress, STEP_MIN, Trouble};
 use crate::archive::{self, Archive};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -20,6 +20,7 @@ use crate::internal_telemetry::happening::JournalReplayed;
 use crate::journal::{self, Committed, Journal, Recovery, Snapshot, repair};
 use crate::notify;
 use crate::series::Series;
+use crate::signal::Timestamp;
 
 /// What a start found.
 pub(super) struct Recovered {
@@ -130,6 +131,8 @@ pub(super) async fn recover(
     let left_out = skipped.clone();
     let blocks = blocks(&config.data_dir);
     let (clock, state, data_dir) = (clock.clone(), state.clone(), config.data_dir.clone());
+    // An accelerated clock is meant to differ.
+    let at_start = (!clock.is_accelerated()).then(|| clock.now());
     let opened = tokio::task::spawn_blocking(move || {
         let stopwatch = Clock::stopwatch();
         let back = Return::of(&state, &blocks);
@@ -153,6 +156,7 @@ pub(super) async fn recover(
         back.begin()?;
         let replayed = JournalReplayed { records: recovery.records, took: stopwatch.elapsed() };
         let mut troubles = troubles(&recovery);
+        troubles.extend(at_start.and_then(|now| ahead(recovery.log_time, now)));
         let told = left_out.told();
         troubles.extend(told.map(|message| Trouble { kind: Kind::RecordSkipped, message }));
         troubles.extend(repair::reports(&journal_dir).iter().map(repaired));
@@ -168,6 +172,16 @@ fn repaired(report: &repair::Report) -> Trouble {
         report.aside
     );
     Trouble { kind: Kind::JournalDamaged, message }
+}
+
+/// A clock that was set back while nobody watched, or was wrong before: log time waits for it, and what comes
+/// meanwhile is old.
+fn ahead(log_time: Timestamp, now: Timestamp) -> Option<Trouble> {
+    let ahead = log_time.since(now);
+    let message = format!(
+        "the log ends {ahead:.0?} ahead of the clock, at {log_time}: log time waits until then, and what happens before counts as late. If the clock was wrong when the log was written, begin with another data directory"
+    );
+    (ahead >= STEP_MIN).then_some(Trouble { kind: Kind::ClockStep, message })
 }
 
 fn troubles(recovery: &Recovery) -> Vec<Trouble> {

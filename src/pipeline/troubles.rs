@@ -20,7 +20,7 @@ use crate::signal::Timestamp;
 
 /// The wall clock may differ from the monotonic one by this much between two ticks before it counts as
 /// stepped: slewing and a busy machine stay below.
-const STEP_MIN: Duration = Duration::from_secs(5);
+pub(super) const STEP_MIN: Duration = Duration::from_secs(5);
 /// Troubles that are shown; of more only the newest.
 const SHOWN_MAX: usize = 100;
 
@@ -208,8 +208,7 @@ impl Troubles {
             self.over(Kind::DiskFull, was, at);
         }
         if snapshots_failed > before.snapshots_failed {
-            let message =
-                "a snapshot could not be written: the log is kept and grows until one can";
+            let message = "a snapshot could not be written: the log is kept and grows until one can; why is in the daemon's log (`journal.snapshot.failed`)";
             self.add(&Trouble { kind: Kind::SnapshotsFail, message: message.to_owned() }, at);
         } else if snapshots > before.snapshots {
             let was = "snapshots could not be written and the log grew; one was written since";

@@ -4,28 +4,49 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::sync_channel;
+use std::sync::mpsc::{Receiver, sync_channel};
 
-use super::super::recover;
-use super::super::start::{few, ours_alone};
-use super::super::troubles::{Kind, Progress, StepWatch, Troubles};
+use super::super::folder::ours_alone;
+use super::super::recover::{self, Recovered};
+use super::super::start::few;
+use super::super::state::{Entry, State};
+use super::super::threads::Item;
+use super::super::troubles::{Kind, Progress, StepWatch, Trouble, Troubles};
 use super::super::verify::{Loss, Repair, repair};
 use super::at;
 use super::corruption::{config, written};
 use crate::clock::Clock;
 use crate::internal_telemetry::Metrics;
-use crate::journal::Health;
+use crate::journal::tests::soon;
+use crate::journal::{Committed, Health, Point, Priority};
 
-/// What a start tells of a data directory.
-fn told(dir: &Path) -> Vec<Kind> {
+/// What a start makes of a data directory.
+struct Started {
+    back: Recovered,
+    state: State,
+    lost: Option<Trouble>,
+    /// Where records go that are on disk.
+    _records: Receiver<Committed<Item>>,
+}
+
+fn started(dir: &Path) -> Started {
+    started_by(dir, &Clock::by_hand(Arc::new(AtomicU64::new(at(1000).as_nanos()))))
+}
+
+fn started_by(dir: &Path, clock: &Clock) -> Started {
     let config = config(dir);
     let (archive, lost) = recover::archive(dir, &config.archive).unwrap();
     let state = recover::state(&config, archive);
-    let (records, _applied) = sync_channel(64);
+    let (records, received) = sync_channel(64);
     let told = recover::Told { records, progress: Progress::default() };
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let clock = Clock::wall();
-    let back = runtime.block_on(recover::recover(&config, &clock, &state, told)).unwrap();
+    let back = runtime.block_on(recover::recover(&config, clock, &state, told)).unwrap();
+    Started { back, state, lost, _records: received }
+}
+
+/// What a start tells of a data directory.
+fn told(dir: &Path) -> Vec<Kind> {
+    let Started { back, lost, .. } = started(dir);
     back.log.close();
     lost.iter().chain(&back.troubles).map(|trouble| trouble.kind).collect()
 }
@@ -103,6 +124,16 @@ fn a_clock_that_is_set_is_told_of_whichever_way() {
         [set(0), set(3600), set(3600), set(60)],
         [None, Some(Kind::ClockStep), None, Some(Kind::ClockStep)]
     );
+    // While nobody watched: the log ends ahead of the clock of the next start.
+    let folder = tempfile::tempdir().unwrap();
+    written(folder.path());
+    let told = |second: usize| {
+        let hand = Arc::new(AtomicU64::new(at(second).as_nanos()));
+        let started = started_by(folder.path(), &Clock::by_hand(hand));
+        started.back.log.close();
+        started.back.troubles.iter().map(|trouble| trouble.kind).collect::<Vec<_>>()
+    };
+    assert_eq!([told(0), told(1000)], [vec![Kind::ClockStep], vec![]]);
 }
 
 #[test]
@@ -139,6 +170,38 @@ fn the_journal_is_told_of_once_it_gets_worse() {
     // A new one beside the one that was; what was is gone after a while.
     assert_eq!(seen(true, 1, 2, 7), [(full, Some(at(5))), (fails, Some(at(6))), (full, None)]);
     assert_eq!(seen(true, 1, 2, 3606), [(full, None)]);
+}
+
+#[test]
+fn a_snapshot_that_cannot_be_written_is_told_of_until_one_is() {
+    let folder = tempfile::tempdir().unwrap();
+    written(folder.path());
+    let Started { back, state, _records, .. } = started(folder.path());
+    // Something is in the way of the file in which a snapshot is begun.
+    let in_the_way = folder.path().join("journal/snapshot.unfinished/x");
+    std::fs::create_dir_all(&in_the_way).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let metrics = Arc::new(Metrics::try_new().unwrap());
+    let troubles = Troubles::new(Arc::clone(&metrics));
+    troubles.watch(back.log.clone());
+    let mut seq = 1_000;
+    // By the clock a snapshot is due every hour, if anything was written.
+    let mut look = |hours: usize, is_done: &dyn Fn(Health) -> bool| {
+        seq += 1;
+        runtime.block_on(back.log.write(Entry::Tick, Priority::Essential)).unwrap();
+        let point = Point { seq, log_time: at(3600 * hours), ..Point::default() };
+        back.log.snapshot(&state, point, &metrics);
+        assert!(soon(|| is_done(back.log.health())), "the keeper tries");
+        troubles.look(at(3600 * hours));
+        troubles.findings().iter().map(|told| (told.kind, told.until)).collect::<Vec<_>>()
+    };
+    let fails = Kind::SnapshotsFail.as_str();
+    assert_eq!(look(1, &|_| true), [], "the first look begins the hour");
+    assert_eq!(look(3, &|health| health.snapshots_failed == 1), [(fails, None)]);
+    std::fs::remove_dir_all(in_the_way.parent().unwrap()).unwrap();
+    let written = look(5, &|health| health.snapshots == 1);
+    assert_eq!(written, [(fails, Some(at(3600 * 5)))]);
+    back.log.close();
 }
 
 #[test]
