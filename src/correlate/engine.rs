@@ -87,6 +87,9 @@ pub(super) struct Notes {
     pub(super) dropped: Option<(Timestamp, u64)>,
     /// Causes that form rings, by the function of the first of each.
     pub(super) rings: BTreeMap<Text, Ring>,
+    /// Since when requests met the bound of hops, and how many did. Counted from the start on.
+    #[serde(skip)]
+    pub(super) overlong: Option<(Timestamp, u64)>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -337,6 +340,10 @@ impl Engine {
                 is_lacking: false,
             },
         });
+        if found.n_left_out > 0 && held.n_left_out == 0 {
+            let (since, n) = self.held.notes.overlong.unwrap_or((self.held.now, 0));
+            self.held.notes.overlong = Some((since, n + 1));
+        }
         held.n_left_out = found.n_left_out;
         let old = std::mem::replace(&mut held.reach, new);
         for id in old.iter().filter(|id| !found.nodes.contains_key(id)) {

@@ -3,6 +3,8 @@
 //! A batch comes in before it is on disk; whether it is mostly of work that is known goes out. Nothing is
 //! changed: what the batch says is judged when it is applied.
 
+use std::collections::HashSet;
+
 use super::engine::{Engine, INVOCATION_BYTES, REQUEST_BYTES};
 use super::fact::{SpanFact, weight};
 use super::intake::HOLDING_BYTES;
@@ -11,6 +13,9 @@ use crate::signal::{Batch, Facts, LogRecord, Signal, SignalKind, SpanKind, Text,
 
 /// What begins an invocation that nobody knows, and a request of its own.
 const NEWCOMER_BYTES: u64 = INVOCATION_BYTES + REQUEST_BYTES;
+
+/// Of a batch that seems to begin more, invocations are told apart by name: a large one speaks of each in turns.
+const TURNS_MAX: u64 = 1_000;
 
 /// What holding a batch takes at the most, about, once it is worked out; where all of it is new.
 pub fn room_for(batch: &Batch) -> u64 {
@@ -23,9 +28,28 @@ pub fn room_for(batch: &Batch) -> u64 {
         n_newcomers += u64::from(begun.is_one);
         last = begun.invocation.or(last);
     }
+    if n_newcomers > TURNS_MAX {
+        n_newcomers = n_newcomers.min(n_begun(batch));
+    }
     // A span whose parent came before, or comes later, is of an invocation of its resource.
     let n_least = if facts == 0 { 0 } else { u64_from_usize(batch.resources.len()) };
     facts.saturating_add(n_newcomers.max(n_least).saturating_mul(NEWCOMER_BYTES))
+}
+
+/// Invocations that a batch begins at the most, each once.
+fn n_begun(batch: &Batch) -> u64 {
+    let (mut named, mut n_others) = (HashSet::new(), 0);
+    for signal in batch.signals.iter().filter(|signal| weight_of(signal).is_some()) {
+        let begun = begun_by(&signal.kind, None);
+        match (begun.invocation, &signal.kind) {
+            // Two roots are two runs, whatever they are called.
+            (Some(id), SignalKind::Platform(_) | SignalKind::Log(_)) => {
+                named.insert((signal.resource, id));
+            }
+            _ => n_others += u64::from(begun.is_one),
+        }
+    }
+    u64_from_usize(named.len()).saturating_add(n_others)
 }
 
 /// None: the engine holds nothing of it.

@@ -9,6 +9,7 @@ use super::frozen::{BlockId, Line};
 use super::graph::{NodeId, hash_of, hash_of_trace};
 use super::points::TAKINGS_MAX;
 use super::request::{Request, State};
+use super::rules::LEARNED_MAX;
 use super::settle::standing;
 use super::view;
 use super::weak::WeakKey;
@@ -182,10 +183,18 @@ impl Engine {
     }
 
     /// Those that tell of the daemon itself and not of one request, at most one of a kind: keys that join
-    /// nothing, memory that was short.
+    /// nothing, bounds that were met, memory that was short.
     pub fn own_findings(&self) -> Vec<Finding> {
         let mut findings = self.key_findings();
         findings.truncate(1);
+        findings.extend(self.held.notes.overlong.map(|(since, n)| Finding {
+            kind: "hops_max",
+            message: format!(
+                "{n} requests had more than {} hops since the start: the rest of each is left out",
+                self.rules.config.hops_max
+            ),
+            since,
+        }));
         findings.extend(self.memory_findings());
         findings
     }
@@ -278,6 +287,12 @@ impl Engine {
         if let Some((since, n)) = self.held.notes.dropped {
             let message = format!("memory is full of open requests: {n} signals were dropped");
             findings.push(Finding { kind: "memory", message, since });
+        }
+        if self.held.learned.is_full() {
+            let message = format!(
+                "{LEARNED_MAX} queues were seen to have consumers: nobody waits for those of further ones but where `queues` names them"
+            );
+            findings.push(Finding { kind: "many_queues", message, since: self.held.now });
         }
         let forgotten = self.held.memory.forgotten + self.held.stubs.forgotten;
         if forgotten > 0 {

@@ -11,7 +11,7 @@ use super::request::DeadLetter;
 use crate::signal::{MessageRef, Text, Via};
 
 /// Functions and queues of which something is learned; more are treated as unknown.
-const LEARNED_MAX: usize = 10_000;
+pub(super) const LEARNED_MAX: usize = if cfg!(test) { 200 } else { 10_000 };
 
 /// A platform's own deadline is up: what is not told by then is lost.
 const TIMEOUT_SLACK: Duration = Duration::from_secs(30);
@@ -125,5 +125,10 @@ impl Learned {
             }
         }
         is_new
+    }
+
+    /// Of no further queue anything is learned.
+    pub(super) fn is_full(&self) -> bool {
+        self.consumed.len() >= LEARNED_MAX
     }
 }

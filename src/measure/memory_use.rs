@@ -18,7 +18,12 @@ const REPEAT_SECS: u64 = 60;
 const FUNCTIONS_MAX: usize = 10_000;
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(super) struct MemoryUse(BTreeMap<Text, Recent>);
+pub(super) struct MemoryUse {
+    functions: BTreeMap<Text, Recent>,
+    /// Values of functions that have no gauge, since the start.
+    #[serde(skip)]
+    left_out: u64,
+}
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Recent {
@@ -29,23 +34,30 @@ struct Recent {
 }
 
 impl MemoryUse {
+    /// Values of functions beyond those that have a gauge, since the start.
+    pub(super) const fn left_out(&self) -> u64 {
+        self.left_out
+    }
+
     pub(super) fn note(&mut self, invocation: &Invocation, now: Timestamp) {
         let Some(used) = invocation.memory_used_bytes else { return };
         let minute = invocation.end.as_secs() / 60;
         if minute < oldest(now) {
             return;
         }
-        if self.0.len() >= FUNCTIONS_MAX && !self.0.contains_key(&invocation.function) {
+        let is_known = self.functions.contains_key(&invocation.function);
+        if !is_known && self.functions.len() >= FUNCTIONS_MAX {
+            self.left_out += 1;
             return;
         }
-        let recent = self.0.entry(Text::clone(&invocation.function)).or_default();
+        let recent = self.functions.entry(Text::clone(&invocation.function)).or_default();
         // A clock that runs ahead must not pin a value: what ends in the future ends now.
         let held = recent.by_minute.entry(minute.min(now.as_secs() / 60)).or_default();
         *held = used.max(*held);
     }
 
     pub(super) fn show(&mut self, series: &mut Series, now: Timestamp) {
-        self.0.retain(|function, recent| {
+        self.functions.retain(|function, recent| {
             recent.by_minute = recent.by_minute.split_off(&oldest(now));
             let labels = || Labels::of(&[(METRIC_NAME, MEMORY_USED), ("faas_name", function)]);
             let Some(used) = recent.by_minute.values().max().copied() else {

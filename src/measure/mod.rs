@@ -256,6 +256,11 @@ impl Measure {
         self.accumulator.unsupported()
     }
 
+    /// Memory used by attempts of functions that have no gauge of it, since the start.
+    pub fn functions_without_gauge(&self) -> u64 {
+        self.memory_use.left_out()
+    }
+
     /// Subjects that are remembered because they can still be corrected.
     pub fn n_correctable(&self) -> usize {
         self.requests.len() + self.invocations.len() + self.deliveries.len()

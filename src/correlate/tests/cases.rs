@@ -434,6 +434,8 @@ fn a_request_with_too_many_hops_holds_the_bound_and_says_so() {
     world.hear(&told).wait(20);
     assert_eq!(world.requests.values().next().unwrap().hops.len(), 3);
     assert_eq!(world.engine.findings()[0].kind, "hops_max");
+    let own = &world.engine.own_findings()[0];
+    assert!(own.kind == "hops_max" && own.message.starts_with("1 requests"), "{}", own.message);
     assert_eq!(world.invocations.len(), 6, "every invocation still counts for its function");
     world.wait_for_the_end();
     assert!(world.engine.held.graph.nodes.is_empty());

@@ -1,6 +1,7 @@
 //! Hand-made signals in, requests as text out.
 #![expect(clippy::needless_raw_string_hashes, reason = "expect-test writes its texts this way")]
 
+mod bounds;
 mod cases;
 mod destinations;
 mod ends;
