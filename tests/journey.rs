@@ -280,7 +280,7 @@ async fn with_tokens_every_path_but_health_needs_one() {
     assert_eq!(read.status(), 200);
     let write =
         daemon.client.post(url("/-/reload")).bearer_auth("s3cret").send().await.expect("an answer");
-    assert_eq!(write.status(), 401, "a token that may read may not write");
+    assert_eq!(write.status(), 403, "a token that may read may not write");
     daemon.stop().await;
 }
 

@@ -1,8 +1,8 @@
 //! The body of a request, watched while it comes: a connection that only waits for its client is told from one
 //! that works.
 //!
-//! Frames go through as they are. Never does a body that was read to its end, or that nobody reads, count as
-//! awaited.
+//! Frames go through as they are; what nobody read to its end is given back. Never does a body that was read to
+//! its end, or that nobody reads, count as awaited.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -11,19 +11,24 @@ use std::task::{Context, Poll};
 use axum::body::HttpBody;
 use bytes::Bytes;
 use hyper::body::{Frame, SizeHint};
+use tokio::sync::oneshot;
 
 use super::guests::Standing;
 
 /// A body of which more may be to come.
-pub(super) struct Awaited<B> {
-    body: B,
+pub(super) struct Awaited<B: HttpBody> {
+    /// There until it is dropped.
+    body: Option<B>,
     standing: Arc<Standing>,
     is_waiting: bool,
+    left: Option<oneshot::Sender<B>>,
 }
 
-impl<B> Awaited<B> {
-    pub(super) const fn new(body: B, standing: Arc<Standing>) -> Self {
-        Self { body, standing, is_waiting: false }
+impl<B: HttpBody> Awaited<B> {
+    /// With it, where the body comes back that was not read to its end.
+    pub(super) fn new(body: B, standing: Arc<Standing>) -> (Self, oneshot::Receiver<B>) {
+        let (left, back) = oneshot::channel();
+        (Self { body: Some(body), standing, is_waiting: false, left: Some(left) }, back)
     }
 
     fn begin(&mut self) {
@@ -39,9 +44,14 @@ impl<B> Awaited<B> {
     }
 }
 
-impl<B> Drop for Awaited<B> {
+impl<B: HttpBody> Drop for Awaited<B> {
     fn drop(&mut self) {
         self.end();
+        let unread = self.body.take().filter(|body| !body.is_end_stream());
+        if let (Some(body), Some(left)) = (unread, self.left.take()) {
+            // Where nobody asks for it, it is dropped now.
+            drop(left.send(body));
+        }
     }
 }
 
@@ -53,21 +63,22 @@ impl<B: HttpBody<Data = Bytes> + Unpin> HttpBody for Awaited<B> {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        let Some(body) = &mut self.body else { return Poll::Ready(None) };
+        let polled = Pin::new(body).poll_frame(cx);
         // A piece now and then is no end.
         match &polled {
             Poll::Pending => self.begin(),
-            Poll::Ready(Some(Ok(_))) if !self.body.is_end_stream() => {}
+            Poll::Ready(Some(Ok(_))) if !self.is_end_stream() => {}
             Poll::Ready(_) => self.end(),
         }
         polled
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.body.as_ref().is_none_or(HttpBody::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        self.body.as_ref().map(HttpBody::size_hint).unwrap_or_default()
     }
 }

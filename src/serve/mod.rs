@@ -146,16 +146,36 @@ const BODY_TIMEOUT: Duration = Duration::from_mins(1);
 
 impl Access {
     /// Every token is compared, so that timing tells nothing.
-    fn allows(&self, request: &Request, writes: bool) -> bool {
+    fn judge(&self, request: &Request, writes: bool) -> Judged {
         let given = bearer(request.headers()).map(SecretHash::of);
-        let by_token = given.is_some_and(|given| {
-            self.tokens.iter().fold(false, |found, token| {
-                found | (token.hash.is(&given) && if writes { token.writes } else { token.reads })
+        let by_token = given.map_or(Judged::Unknown, |given| {
+            self.tokens.iter().fold(Judged::Unknown, |found, token| {
+                let is_it = token.hash.is(&given);
+                let may = if writes { token.writes } else { token.reads };
+                match (is_it, may) {
+                    (true, true) => Judged::Allowed,
+                    (true, false) => found.max(Judged::Elsewhere),
+                    (false, _) => found,
+                }
             })
         });
         let clients = if writes { self.clients_write } else { self.clients_read };
-        by_token || (clients && request.extensions().get::<Client>().is_some())
+        match request.extensions().get::<Client>() {
+            Some(_) if clients => Judged::Allowed,
+            Some(_) => by_token.max(Judged::Elsewhere),
+            None => by_token,
+        }
     }
+}
+
+/// What a request's credential proves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Judged {
+    /// Nothing.
+    Unknown,
+    /// Who it is, who may do other things.
+    Elsewhere,
+    Allowed,
 }
 
 /// A token that may read or write here.
@@ -185,7 +205,10 @@ pub fn router(views: Views) -> Router {
         .fallback(answer::not_found)
         .method_not_allowed_fallback(answer::method_not_allowed);
     let starting = Arc::clone(&views.starting);
-    api.layer(middleware::from_fn(|request, next| threshold::in_time(BODY_TIMEOUT, request, next)))
+    let patience =
+        threshold::Patience { timeout: BODY_TIMEOUT, metrics: Arc::clone(&views.metrics) };
+    let in_time = move |request, next| threshold::in_time(patience.clone(), request, next);
+    api.layer(middleware::from_fn(in_time))
         .layer(middleware::from_fn_with_state(starting, starting::gate))
         .layer(middleware::from_fn_with_state(views.clone(), threshold::authorize))
         .layer(middleware::from_fn(threshold::security_headers))

@@ -90,22 +90,22 @@ async fn tokens_and_certificates_let_in_and_change_while_it_runs() {
     let nobody = client(&authority, None);
     let pipeline = Pipeline::start(settings).await.expect("it starts");
     assert_eq!(statuses(&pipeline, &nobody, None).await, [401, 401, 401]);
-    assert_eq!(statuses(&pipeline, &nobody, Some("first")).await, [200, 401, 401]);
-    assert_eq!(statuses(&pipeline, &nobody, Some("second")).await, [200, 401, 401]);
-    assert_eq!(statuses(&pipeline, &nobody, Some("str3am")).await, [403, 401, 401]);
+    assert_eq!(statuses(&pipeline, &nobody, Some("first")).await, [200, 403, 403]);
+    assert_eq!(statuses(&pipeline, &nobody, Some("second")).await, [200, 403, 403]);
+    assert_eq!(statuses(&pipeline, &nobody, Some("str3am")).await, [403, 403, 403]);
     let firehose = format!("https://{}/ingest/aws/firehose", pipeline.addresses().ingest);
     let delivery = r#"{"requestId":"1","timestamp":1,"records":[]}"#;
     let asked = nobody.post(&firehose).header("x-amz-firehose-access-key", "str3am").body(delivery);
     assert_eq!(asked.send().await.expect("an answer").status(), 200);
     let certified = client(&authority, Some(&pair));
-    assert_eq!(statuses(&pipeline, &certified, None).await, [200, 200, 401]);
+    assert_eq!(statuses(&pipeline, &certified, None).await, [200, 200, 403]);
     let healthy = format!("https://{}/-/ready", pipeline.addresses().web);
     assert_eq!(nobody.get(healthy).send().await.expect("an answer").status(), 200);
 
     write("token", "third\n");
     assert_eq!(statuses(&pipeline, &nobody, Some("adm1n")).await, [403, 200, 200]);
     assert_eq!(statuses(&pipeline, &nobody, Some("first")).await, [401, 401, 401]);
-    assert_eq!(statuses(&pipeline, &nobody, Some("third")).await, [200, 401, 401]);
+    assert_eq!(statuses(&pipeline, &nobody, Some("third")).await, [200, 403, 403]);
 
     // A certificate of another authority, taken over by the same reload; a bad file keeps it.
     let (next, _) = certificates(dir.path());
@@ -118,7 +118,7 @@ async fn tokens_and_certificates_let_in_and_change_while_it_runs() {
     assert_eq!(asked.status(), 400);
     let told = asked.text().await.expect("text");
     assert!(told.contains("throughline.yaml:4:") && told.contains("the key:"), "{told}");
-    assert_eq!(statuses(&pipeline, &nobody, Some("third")).await, [200, 401, 401]);
+    assert_eq!(statuses(&pipeline, &nobody, Some("third")).await, [200, 403, 403]);
     drop((nobody, certified));
     assert_eq!(pipeline.stop().await, Stopped::Drained);
 }
