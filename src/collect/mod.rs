@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::clock::Clock;
 use crate::normalize;
-use crate::receive::{Delivery, Refusal, Weight};
+use crate::receive::{Delivery, Refusal, Way, Weight};
 use crate::signal::Batch;
 
 /// First wait after a refused delivery; it doubles up to [`BACKOFF_MAX`].
@@ -82,7 +82,8 @@ impl Shared {
         let (mut wait, mut waited) = (BACKOFF_MIN, Duration::ZERO);
         loop {
             let (answer, durable) = oneshot::channel();
-            let delivery = Delivery { batch: batch.clone(), weight: Weight::default(), answer };
+            let (batch, weight, way) = (batch.clone(), Weight::default(), Way::Fetched);
+            let delivery = Delivery { batch, weight, way, answer };
             let outcome = match self.accepted.try_send(delivery) {
                 Ok(()) => durable.await.unwrap_or(Err(Refusal::Draining)),
                 Err(mpsc::error::TrySendError::Full(_)) => Err(Refusal::Behind),

@@ -42,7 +42,7 @@ impl BatchRefused {
 /// Batches that were refused before they were decoded.
 #[derive(Debug)]
 pub struct BatchesTurnedAway {
-    /// `overloaded` or `memory`.
+    /// One of `receive::CAUSES`.
     pub cause: &'static str,
     pub n: u64,
 }
@@ -221,19 +221,6 @@ impl SnapshotTaken {
         let Self { pause, seq } = *self;
         metrics.data_dir.snapshot_pause.observe(pause.as_secs_f64());
         info!(event = "journal.snapshot.started", seq, pause_ms = millis(pause));
-    }
-}
-
-/// A stage could not be saved; the log is kept.
-#[derive(Debug)]
-pub struct SnapshotFailed<'a> {
-    pub error: &'a str,
-}
-
-impl SnapshotFailed<'_> {
-    pub fn emit(&self, metrics: &Metrics) {
-        metrics.data_dir.troubles.with_label_values(&["snapshot_failed"]).inc();
-        error!(event = "journal.snapshot.failed", error = self.error);
     }
 }
 

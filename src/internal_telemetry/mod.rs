@@ -115,20 +115,31 @@ impl Metrics {
 
     /// Batches refused so far, by cause.
     pub fn refusals(&self) -> BTreeMap<String, u64> {
-        let families = self.doors.refusals.collect();
-        let counted =
-            families.iter().flat_map(prometheus::proto::MetricFamily::get_metric).map(|metric| {
-                let cause = metric.get_label().first().map(|label| label.value().to_owned());
-                let n = crate::number::u64_from_f64(metric.get_counter().get_value());
-                (cause.unwrap_or_default(), n)
-            });
-        counted.collect()
+        counted(&self.doors.refusals)
+    }
+
+    /// Bounds of listeners that were met so far, by which.
+    #[cfg(test)]
+    pub fn limits_met(&self) -> BTreeMap<String, u64> {
+        counted(&self.doors.limits)
     }
 
     /// The present values, for `/metrics`.
     pub fn gather(&self) -> Vec<prometheus::proto::MetricFamily> {
         self.registry.gather()
     }
+}
+
+/// Counters by their only label.
+fn counted(counters: &IntCounterVec) -> BTreeMap<String, u64> {
+    let families = counters.collect();
+    let metrics = families.iter().flat_map(prometheus::proto::MetricFamily::get_metric);
+    let counted = metrics.map(|metric| {
+        let label = metric.get_label().first().map(|label| label.value().to_owned());
+        let n = crate::number::u64_from_f64(metric.get_counter().get_value());
+        (label.unwrap_or_default(), n)
+    });
+    counted.collect()
 }
 
 /// What a tick sees of the journal.

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde_json as json;
 
+use super::allowance::{Allowance, weight};
 use super::event_time;
 use super::json_fields::Object;
 use super::odd::Odd;
@@ -70,6 +71,7 @@ pub(crate) struct Gather {
     position: Option<usize>,
     attributes: Attributes,
     overflowed: bool,
+    allowance: Allowance,
     odd: Odd,
 }
 
@@ -89,6 +91,7 @@ impl Gather {
             position: None,
             attributes,
             overflowed: false,
+            allowance: origin.allowance.clone(),
             odd: Odd::default(),
         }
     }
@@ -152,7 +155,7 @@ impl Gather {
             identity.or_else(|| told.event.map(|key| platform_identity(&key, &resource, &kind)));
         let job = resource.function_or_service().cloned();
         let resource = self.resource(resource);
-        self.batch.signals.push(Signal { identity, resource, kind });
+        self.push(Signal { identity, resource, kind });
         for (idx, mut point) in told.points.into_iter().enumerate() {
             if !self.has_room() {
                 return;
@@ -166,8 +169,13 @@ impl Gather {
                 point.labels = point.labels.with("job", job);
             }
             let kind = SignalKind::Metric(Box::new(point));
-            self.batch.signals.push(Signal { identity, resource, kind });
+            self.push(Signal { identity, resource, kind });
         }
+    }
+
+    fn push(&mut self, signal: Signal) {
+        self.overflowed |= !self.allowance.spend(weight(&signal.kind));
+        self.batch.signals.push(signal);
     }
 
     /// Counts a record that is bad for good.
@@ -178,6 +186,7 @@ impl Gather {
         let index = self.position.unwrap_or_else(|| self.n_records());
         let cut = reason.floor_char_boundary(MESSAGE_BYTES_MAX.min(reason.len()));
         let message = reason.get(..cut).unwrap_or_default().to_owned();
+        self.overflowed |= !self.allowance.spend(size_of::<Rejection>() + message.len());
         self.rejections.push(Rejection { index, message });
     }
 
@@ -188,8 +197,11 @@ impl Gather {
 
     pub(crate) fn finish(mut self) -> Result<Normalized, Undecodable> {
         if self.overflowed {
-            let message =
-                format!("more than {RECORDS_MAX} records in one delivery; send smaller ones");
+            let message = if self.allowance.is_used_up() {
+                "more in one delivery than memory is allowed for; send smaller ones".to_owned()
+            } else {
+                format!("more than {RECORDS_MAX} records in one delivery; send smaller ones")
+            };
             return Err(Undecodable { offset: 0, message });
         }
         self.batch.remarks.extend(self.odd.into_remarks());

@@ -1,5 +1,6 @@
 //! Normalize: every platform's dialect to one vocabulary. Pure functions, no I/O, no clock.
 
+pub mod allowance;
 pub mod azure_records;
 pub mod cloudflare;
 pub mod cloudwatch_logs;
@@ -76,11 +77,13 @@ pub struct Undecodable {
 }
 
 /// How a delivery reached us, as far as dialects care.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Origin {
     pub arrived: crate::signal::Timestamp,
     /// The header `Lambda-Function-Name`.
     pub function: Option<String>,
     /// Attributes of the whole delivery (Firehose common attributes).
     pub attributes: Vec<(String, String)>,
+    /// Memory that what it becomes may take.
+    pub allowance: allowance::Allowance,
 }

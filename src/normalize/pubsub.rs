@@ -45,7 +45,7 @@ pub fn normalize(
     };
     let subscription = text(push, "subscription").unwrap_or_default();
     let message_id = text(message, "messageId").or_else(|| text(message, "message_id"));
-    let id = message_id.map(|id| format!("{subscription} {id}"));
+    let id = message_id.filter(|id| !id.is_empty()).map(|id| format!("{subscription} {id}"));
     match text(message, "data").map(|data| unpack(data, decompressed_max)) {
         Some(Ok(plain)) => read_content(&plain, &speaker, rules, &mut gather),
         Some(Err(reason)) => gather.reject(&reason),

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::troubles::Told;
+use crate::receive::CAUSES;
 use crate::signal::Timestamp;
 
 /// Without a refusal for so long it is over: senders pause for less between two attempts.
@@ -35,7 +36,7 @@ impl Refusing {
         let more: Vec<(&String, u64)> = self
             .counted
             .iter()
-            .filter(|(cause, _)| matches!(cause.as_str(), "overloaded" | "memory"))
+            .filter(|(cause, _)| CAUSES.contains(&cause.as_str()))
             .map(|(cause, n)| (cause, n.saturating_sub(before.get(cause).copied().unwrap_or(0))))
             .filter(|(_, n)| *n > 0)
             .collect();
@@ -76,9 +77,9 @@ impl Refusing {
 fn in_words(cause: &str) -> &'static str {
     match cause {
         "memory" => "open requests fill the engine's half of `memory_max`",
-        _ => {
-            "what is in flight fills a quarter of `memory_max`, or one sender's half of it, or too much waits for the disk"
-        }
+        "behind" => "too much waits for the disk",
+        "keys" => "too many pushes of Pub/Sub wait for the keys that prove their tokens",
+        _ => "what is in flight fills a quarter of `memory_max`, or one sender's half of it",
     }
 }
 

@@ -1,7 +1,6 @@
 //! Start, drain and stop, in one place.
 
-use std::fs::{File, OpenOptions, Permissions, TryLockError};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
@@ -15,6 +14,7 @@ use tokio::task::JoinSet;
 
 use super::deliver;
 use super::doors::Doors;
+use super::folder::{lock_data_dir, ours_alone};
 use super::forwarding::Forwarding;
 use super::recover::{self, Recovered, Told};
 use super::reload::Reload;
@@ -34,7 +34,7 @@ use crate::internal_telemetry::happening::{BatchAccepted, BatchRefused, JournalF
 use crate::journal::{Committed, Refused};
 use crate::listen::{Listening, descriptors};
 use crate::receive::room::{Claim, Promise};
-use crate::receive::{self, Delivery, Receivers, Refusal};
+use crate::receive::{self, Delivery, Receivers, Refusal, Way};
 use crate::serve::{self, Views};
 use crate::signal::{Batch, Diagnostic};
 
@@ -297,51 +297,6 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> std::io::Result<Joi
     std::thread::Builder::new().name(name.to_owned()).spawn(run)
 }
 
-/// Makes the folder, whose content is nobody else's to read, and locks it before anything in it is
-/// touched.
-fn lock_data_dir(dir: &Path) -> Result<File, String> {
-    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
-    made.map_err(|error| format!("{}: {error}", dir.display()))?;
-    lock_existing(dir)
-}
-
-/// A folder that was there before may let others in: what requests say is not theirs to read.
-pub(super) fn ours_alone(dir: &Path) -> Option<Trouble> {
-    // The lowest six bits are the group's and everybody's.
-    let held = std::fs::metadata(dir).map(|found| found.permissions().mode() & 0o777);
-    if held.as_ref().is_ok_and(|mode| mode.trailing_zeros() >= 6) {
-        return None;
-    }
-    let closed = std::fs::set_permissions(dir, Permissions::from_mode(0o700));
-    let error = closed.err()?;
-    let mode = held.unwrap_or_default();
-    let message = format!(
-        "others may read the data directory (mode {mode:o}), which is not ours to change: {error}; as its owner, chmod 700 {}",
-        dir.display()
-    );
-    Some(Trouble { kind: Kind::OpenDataDir, message })
-}
-
-/// One user a folder: the lock lasts as long as the file is open.
-pub(super) fn lock_existing(dir: &Path) -> Result<File, String> {
-    let failed = |error: std::io::Error| format!("{}: {error}", dir.display());
-    let lock = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .mode(0o600)
-        .open(dir.join("lock"))
-        .map_err(failed)?;
-    match lock.try_lock() {
-        Ok(()) => Ok(lock),
-        Err(TryLockError::WouldBlock) => Err(format!(
-            "{} is in use by another daemon; stop it, or choose another directory",
-            dir.display()
-        )),
-        Err(TryLockError::Error(error)) => Err(failed(error)),
-    }
-}
-
 /// What comes up before anything is taken in.
 struct Core<'a> {
     config: &'a Config,
@@ -530,11 +485,15 @@ async fn forward(
     metrics: Arc<Metrics>,
 ) {
     let mut answers = JoinSet::new();
-    while let Some(Delivery { batch, weight, answer }) = deliveries.recv().await {
+    while let Some(Delivery { batch, weight, way, answer }) = deliveries.recv().await {
         let (receiver, log, metrics) = (batch.receiver, log.clone(), Arc::clone(&metrics));
         let state = state.clone();
         answers.spawn(async move {
             let bytes = room_for(&batch);
+            if way == Way::Pushed && !state.room.could_hold(bytes) {
+                let _ = answer.send(Err(Refusal::Oversized));
+                return;
+            }
             let promise = match state.room.promise(bytes, Claim::New) {
                 Some(promise) => Some(promise),
                 None => first(&state, &batch, bytes).await,
@@ -574,7 +533,7 @@ async fn first(state: &State, batch: &Batch, bytes: u64) -> Option<Promise> {
 /// The label of `throughline_self_receive_refusals_total`.
 const fn cause(refused: Refused) -> &'static str {
     match refused {
-        Refused::Full => "overloaded",
+        Refused::Full => "behind",
         Refused::DiskFull => "disk_full",
         Refused::Poisoned => "disk_failed",
     }

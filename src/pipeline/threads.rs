@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::evaluation::entries;
+use super::saved::Moment;
 use super::skipped::Skipped;
 use super::state::{Entry, State, read};
 use crate::clock::Clock;
@@ -16,7 +17,7 @@ use crate::gaps;
 use crate::internal_telemetry::Metrics;
 use crate::internal_telemetry::happening::{
     BatchesTurnedAway, EvaluationMissed, GapFound, RecordApplied, RulesEvaluated, SeriesHeld,
-    SnapshotFailed, SnapshotTaken, TroubleFound,
+    SnapshotTaken, TroubleFound,
 };
 use crate::journal::{self, Committed, Journal, Point, Priority, Refused, Taken};
 use crate::notify::Message;
@@ -103,27 +104,24 @@ impl Log {
 
     /// Hands the state to the journal's keeper if a snapshot is due. What was kept of requests is brought
     /// to disk before the snapshot counts.
-    fn snapshot(&self, state: &State, point: Point, metrics: &Metrics) {
+    pub(super) fn snapshot(&self, state: &State, point: Point, metrics: &Metrics) {
         if !self.journal.is_snapshot_due(point.log_time) {
             return;
         }
         let stopwatch = Clock::stopwatch();
-        match state.moment(point) {
-            Ok(moment) => {
-                SnapshotTaken { pause: stopwatch.elapsed(), seq: point.seq }.emit(metrics);
-                let archive = Arc::clone(&state.archive);
-                let series = Arc::clone(&state.series);
-                self.journal.keep(Taken {
-                    point,
-                    make: Box::new(|| moment.encode().map_err(std::io::Error::other)),
-                    before: Box::new(move || archive.persist().map_err(std::io::Error::other)),
-                    after: Box::new(move || {
-                        series.write().unwrap_or_else(PoisonError::into_inner).snapshot_kept();
-                    }),
-                });
-            }
-            Err(error) => SnapshotFailed { error: &error }.emit(metrics),
-        }
+        let moment = state.moment(point);
+        SnapshotTaken { pause: stopwatch.elapsed(), seq: point.seq }.emit(metrics);
+        let archive = Arc::clone(&state.archive);
+        let series = Arc::clone(&state.series);
+        self.journal.keep(Taken {
+            point,
+            // A stage that could not be saved fails here, as a disk that takes nothing does.
+            make: Box::new(|| moment.and_then(Moment::encode).map_err(std::io::Error::other)),
+            before: Box::new(move || archive.persist().map_err(std::io::Error::other)),
+            after: Box::new(move || {
+                series.write().unwrap_or_else(PoisonError::into_inner).snapshot_kept();
+            }),
+        });
     }
 
     pub(super) fn health(&self) -> journal::Health {
@@ -211,21 +209,21 @@ impl EngineThread {
     }
 
     fn append_own_metrics(&self, at: Timestamp) {
-        let (corrections, unsupported) = {
+        let of_measure = {
             let measure = self.state.measure();
-            (measure.uncorrectable(), measure.unsupported_points())
+            [
+                ("corrections", measure.uncorrectable()),
+                ("unsupported", measure.unsupported_points()),
+                ("gauges", measure.functions_without_gauge()),
+            ]
         };
         let mut series = self.state.series.write().unwrap_or_else(PoisonError::into_inner);
-        let more = [
-            ("overflowed", series.overflowed()),
-            ("corrections", corrections),
-            ("unsupported", unsupported),
-        ];
+        let overflowed = [("overflowed", series.overflowed())];
         SeriesHeld {
             n_series: u64_from_usize(series.n_series()),
             memory_bytes: series.bytes(),
             disk_bytes: series.disk_bytes(),
-            dropped: &[&series.dropped().by_cause()[..], &more].concat(),
+            dropped: &[&series.dropped().by_cause()[..], &overflowed, &of_measure].concat(),
             damaged_blocks: series.damaged_blocks(),
         }
         .emit(&self.metrics);

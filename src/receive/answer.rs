@@ -35,6 +35,8 @@ pub(super) enum Failure {
     Encoding(String),
     #[error("the body is larger than {max} bytes; send smaller batches")]
     TooLarge { max: usize },
+    #[error("{0}; send smaller batches, or raise `memory_max`")]
+    Oversized(&'static str),
     #[error("the body did not arrive in time")]
     TooSlow,
     #[error("the connection broke: {0}")]
@@ -43,6 +45,17 @@ pub(super) enum Failure {
     Undecodable { offset: usize, message: String },
     #[error("{0}; send it again later")]
     Refused(Refusal),
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Oversized => {
+                Self::Oversized("what is in the body would fill the engine's half of `memory_max`")
+            }
+            other => Self::Refused(other),
+        }
+    }
 }
 
 impl Failure {
@@ -55,7 +68,7 @@ impl Failure {
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
             Self::ContentType(_) | Self::Encoding(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooLarge { .. } | Self::Oversized(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Broken(_) | Self::Undecodable { .. } => StatusCode::BAD_REQUEST,
             // Not 408: OTLP clients drop what that answers (OTLP specification, "Retryable Response Codes").
             Self::Refused(_) | Self::TooSlow => StatusCode::SERVICE_UNAVAILABLE,
@@ -69,7 +82,7 @@ impl Failure {
             Self::Forbidden(_) => "forbidden",
             Self::ContentType(_) => "content_type",
             Self::Encoding(_) => "content_encoding",
-            Self::TooLarge { .. } => "too_large",
+            Self::TooLarge { .. } | Self::Oversized(_) => "too_large",
             Self::TooSlow => "too_slow",
             Self::Broken(_) => "broken",
             Self::Undecodable { .. } => "undecodable",
@@ -82,7 +95,7 @@ impl Failure {
         let code = match self {
             Self::Unauthorized => tonic::Code::Unauthenticated,
             Self::Forbidden(_) => tonic::Code::PermissionDenied,
-            Self::TooLarge { .. } => tonic::Code::ResourceExhausted,
+            Self::TooLarge { .. } | Self::Oversized(_) => tonic::Code::ResourceExhausted,
             Self::ContentType(_) | Self::Encoding(_) | Self::Undecodable { .. } => {
                 tonic::Code::InvalidArgument
             }

@@ -18,9 +18,6 @@ const GROWTH_MAX: usize = 100;
 /// Up to here it may grow as it likes: small batches of equal records pack well.
 const GROWTH_FREE: usize = 4 << 20;
 
-/// What a decoded signal takes beside its texts, about: a log record of two ids and no attributes.
-const SIGNAL_BYTES: usize = 768;
-
 /// Bytes that are admitted at once, at the most, beyond those that have come.
 const AHEAD_MAX: usize = 4 << 20;
 
@@ -37,9 +34,9 @@ impl Held {
         self.admitted.iter().map(Admitted::bytes).sum()
     }
 
-    /// Of a body and what it was unpacked to.
-    pub(super) fn size_with(&self, unpacked: &Self) -> Size {
-        Size { plain: unpacked.bytes.len(), admitted: self.admitted() + unpacked.admitted() }
+    /// Of a body and what it was unpacked to, in bytes.
+    pub(super) fn admitted_with(&self, unpacked: &Self) -> usize {
+        self.admitted() + unpacked.admitted()
     }
 }
 
@@ -52,26 +49,16 @@ pub(super) struct Place<'a> {
 
 impl Place<'_> {
     fn overloaded(self) -> Failure {
-        Failure::Refused(self.desk.shared.room.overloaded())
+        Failure::Refused(self.desk.shared.room.refused(Refusal::Overloaded))
     }
 
-    /// What a body became, beside the bytes that are admitted for it, until the engine has it: its texts,
-    /// and many small signals take more than they came as.
-    pub(super) fn admit_signals(self, n_signals: usize, held: Size) -> Result<Weight, Failure> {
-        let bytes = n_signals.saturating_mul(SIGNAL_BYTES).saturating_add(held.plain);
-        let admitted = self.desk.admission.admit_more(self.sender, bytes, held.admitted);
+    /// The bytes of what a body became, beside those that are admitted for it (`held`), until the engine has
+    /// it: many small signals take more than they came as.
+    pub(super) fn admit_made(self, bytes: usize, held: usize) -> Result<Weight, Failure> {
+        let admitted = self.desk.admission.admit_more(self.sender, bytes, held);
         let admitted = admitted.ok_or_else(|| self.overloaded())?;
         Ok(Weight { admitted: Some(admitted) })
     }
-}
-
-/// Bytes of a body.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Size {
-    /// Unpacked.
-    pub(super) plain: usize,
-    /// That are admitted for it as it came and unpacked.
-    pub(super) admitted: usize,
 }
 
 /// How a body is packed.
@@ -99,18 +86,29 @@ pub(super) async fn read(
     if announced.is_some_and(|bytes| usize_from_u64(bytes) > max) {
         return Err(Failure::TooLarge { max });
     }
-    let encoding = headers
-        .get(header::CONTENT_ENCODING)
-        .map(|value| value.to_str().unwrap_or("?").trim().to_ascii_lowercase());
-    let packing = match encoding.as_deref() {
-        None | Some("") => unsaid,
-        Some("identity") => Packing::Plain,
-        Some("gzip" | "x-gzip" | "zstd" | "deflate") => Packing::Stream,
-        Some("snappy") => Packing::Snappy,
-        Some(other) => return Err(Failure::Encoding(other.to_owned())),
-    };
+    let packing = packing(headers, unsaid)?;
     let held = gather(place, body, announced.map_or(0, usize_from_u64)).await?;
     Ok(Held { packing, ..held })
+}
+
+/// How a body is packed. One that was packed twice is not taken.
+fn packing(headers: &HeaderMap, unsaid: Packing) -> Result<Packing, Failure> {
+    let told: Vec<String> = headers
+        .get_all(header::CONTENT_ENCODING)
+        .iter()
+        .flat_map(|value| value.to_str().unwrap_or("?").split(','))
+        .map(|one| one.trim().to_ascii_lowercase())
+        .filter(|one| !one.is_empty())
+        .collect();
+    let encodings: Vec<&str> =
+        told.iter().map(String::as_str).filter(|one| *one != "identity").collect();
+    match encodings.as_slice() {
+        [] if told.is_empty() => Ok(unsaid),
+        [] => Ok(Packing::Plain),
+        ["gzip" | "x-gzip" | "zstd" | "deflate"] => Ok(Packing::Stream),
+        ["snappy"] => Ok(Packing::Snappy),
+        others => Err(Failure::Encoding(others.join(", "))),
+    }
 }
 
 /// All bytes of a body as they come, of which so many are announced.

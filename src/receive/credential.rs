@@ -12,6 +12,7 @@ use axum::http::{Extensions, HeaderMap, HeaderValue};
 use super::admission::Sender;
 use super::answer::Failure;
 use super::decode::Endpoint;
+use super::pubsub_oidc::Denied;
 use super::reach::Reach;
 use super::signature::{self, Scheme, Signed, Signer};
 use super::{Access, Token};
@@ -152,10 +153,11 @@ impl Access {
         endpoint: Endpoint,
         headers: &HeaderMap,
         now: Timestamp,
-    ) -> Option<Claim> {
-        let oidc = self.pubsub.as_ref().filter(|_| endpoint == Endpoint::Pubsub)?;
-        let email = oidc.email(bearer(headers)?, now).await?;
-        Some(Claim::Known(Principal(email.into())))
+    ) -> Result<Claim, Denied> {
+        let oidc = self.pubsub.as_ref().filter(|_| endpoint == Endpoint::Pubsub);
+        let (oidc, token) = oidc.zip(bearer(headers)).ok_or(Denied::Unproven)?;
+        let email = oidc.email(token, now).await?;
+        Ok(Claim::Known(Principal(email.into())))
     }
 
     /// Holds a claim against the body as it was sent.

@@ -4,25 +4,58 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
 use super::answer::Failure;
 use super::{Desk, Refusal, hash};
+use crate::normalize::allowance::Allowance;
 use crate::normalize::otlp::{self, Encoding, OtlpSignal};
 use crate::normalize::remote_write::{self, Version, Written};
 use crate::normalize::{
     self, Normalized, Origin, Undecodable, azure_records, cloudflare, firehose, json_log,
     lambda_telemetry, pubsub, vercel, xray,
 };
+use crate::number::u32_from_usize;
 use crate::signal::Receiver;
 
 /// Bodies from here on are decoded off the async threads.
 const INLINE_BYTES_MAX: usize = 64 * 1024;
 
-/// Large bodies that are decoded at once: as many as there are processors, since more are no sooner done.
-/// A body of nothing but tiny records grows two-hundredfold before its signals can be weighed, to the 250,000
-/// that one may hold.
-pub(super) fn large_decodes_max() -> usize {
-    std::thread::available_parallelism().map_or(2, std::num::NonZero::get)
+/// What such a small one may become; one that becomes more is decoded anew as a large one.
+const INLINE_MADE_MAX: usize = 4 << 20;
+/// A large body may become so many times as long at once: records of 300 bytes take a kilobyte. More is decoded
+/// when nothing else is.
+const GROWTH_USUAL: usize = 6;
+
+/// Room for what large bodies become until it is admitted.
+#[derive(Debug)]
+pub(super) struct Workshop {
+    /// As many as there are processors: more are no sooner done.
+    places: Arc<Semaphore>,
+    /// In KiB.
+    room: Arc<Semaphore>,
+    bytes_max: usize,
+}
+
+impl Workshop {
+    /// No body becomes more than all that may be in flight.
+    pub(super) fn new(bytes_max: usize) -> Self {
+        let places = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+        let room = Arc::new(Semaphore::new(bytes_max >> 10));
+        Self { places: Arc::new(Semaphore::new(places)), room, bytes_max }
+    }
+
+    /// What a body may become before all others have to be done.
+    fn usual(&self, length: usize) -> usize {
+        length.saturating_mul(GROWTH_USUAL).saturating_add(INLINE_MADE_MAX).min(self.bytes_max)
+    }
+
+    /// The right to work and to make so much, in this order: who has room is at work, and soon done.
+    async fn begin(&self, bytes: usize) -> [Option<OwnedSemaphorePermit>; 2] {
+        let place = Arc::clone(&self.places).acquire_owned().await.ok();
+        let room = Arc::clone(&self.room).acquire_many_owned(u32_from_usize(bytes >> 10));
+        [place, room.await.ok()]
+    }
 }
 
 /// What a body is.
@@ -65,32 +98,85 @@ pub(super) struct Decoded {
     pub(super) request_id: Option<String>,
     /// Of remote write: what was taken.
     pub(super) written: Written,
+    /// Bytes that its batch takes, about.
+    pub(super) weight: usize,
 }
 
-/// Decodes; a panic inside is our fault, so the client is asked to come again.
+/// Decodes; a panic inside is our fault, so the client is asked to come again. What it becomes has a bound
+/// while it is made, small where others are decoded beside it.
 pub(super) async fn decode(
     desk: &Arc<Desk>,
     endpoint: Endpoint,
-    bytes: Bytes,
+    body: ToDecode<'_>,
     origin: Origin,
 ) -> Result<Decoded, Failure> {
-    let large = bytes.len() > INLINE_BYTES_MAX;
-    let turn = if large { desk.large_decodes.acquire().await.ok() } else { None };
-    let desk = Arc::clone(desk);
-    let run = move || {
+    let ToDecode { bytes, trial } = body;
+    let work = Work { desk: Arc::clone(desk), endpoint, bytes, origin };
+    // A trial is not worth the time of a thread that could refuse others meanwhile.
+    if trial.is_none() && work.bytes.len() <= INLINE_BYTES_MAX {
+        let allowance = Allowance::of(INLINE_MADE_MAX);
+        let outcome = work.run(&allowance);
+        if !(outcome.is_err() && allowance.is_used_up()) {
+            return outcome;
+        }
+    }
+    let workshop = &desk.workshop;
+    let mut bytes_max = workshop.usual(work.bytes.len());
+    loop {
+        let right = workshop.begin(bytes_max).await;
+        let (allowance, work) = (Allowance::of(bytes_max), work.clone());
+        let made = {
+            let allowance = allowance.clone();
+            tokio::task::spawn_blocking(move || {
+                // Held until it is done, whether anybody still waits for it or not.
+                let _right = right;
+                work.run(&allowance)
+            })
+        };
+        let outcome = made.await.unwrap_or(Err(Failure::Refused(Refusal::Overloaded)));
+        if !(outcome.is_err() && allowance.is_used_up()) {
+            return outcome;
+        }
+        if bytes_max == workshop.bytes_max {
+            let message = "what is in the body takes more than a quarter of `memory_max`";
+            return Err(Failure::Oversized(message));
+        }
+        bytes_max = workshop.bytes_max;
+    }
+}
+
+/// Plain bytes, and what they are decoded for where memory is short.
+#[derive(Debug)]
+pub(super) struct ToDecode<'a> {
+    pub(super) bytes: Bytes,
+    pub(super) trial: &'a Option<SemaphorePermit<'a>>,
+}
+
+/// A body to decode.
+#[derive(Clone, Debug)]
+struct Work {
+    desk: Arc<Desk>,
+    endpoint: Endpoint,
+    bytes: Bytes,
+    origin: Origin,
+}
+
+impl Work {
+    fn run(&self, allowance: &Allowance) -> Result<Decoded, Failure> {
+        let Self { desk, endpoint, bytes, origin } = self;
         let config = desk.shared.normalize.load();
-        let body = Body { endpoint, bytes: &bytes, bytes_max: desk.limits.body_bytes_max };
-        std::panic::catch_unwind(AssertUnwindSafe(|| read(body, &origin, &config))).map_err(drop)
-    };
-    let outcome =
-        if large { tokio::task::spawn_blocking(run).await.unwrap_or(Err(())) } else { run() };
-    drop(turn);
-    match outcome {
-        Ok(Ok(decoded)) => Ok(decoded),
-        Ok(Err(Undecodable { offset, message })) => Err(Failure::Undecodable { offset, message }),
-        Err(()) => {
-            tracing::error!(event = "receive.decoder.failed", ?endpoint);
-            Err(Failure::Refused(Refusal::Overloaded))
+        let body = Body { endpoint: *endpoint, bytes, bytes_max: desk.limits.body_bytes_max };
+        let origin = Origin { allowance: allowance.clone(), ..origin.clone() };
+        let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| read(body, &origin, &config)));
+        match outcome {
+            Ok(Ok(decoded)) => Ok(decoded),
+            Ok(Err(Undecodable { offset, message })) => {
+                Err(Failure::Undecodable { offset, message })
+            }
+            Err(_panic) => {
+                tracing::error!(event = "receive.decoder.failed", ?endpoint);
+                Err(Failure::Refused(Refusal::Overloaded))
+            }
         }
     }
 }
@@ -140,5 +226,5 @@ pub(super) fn read(
         }
     };
     normalized.batch.body_hash = hash(bytes);
-    Ok(Decoded { normalized, request_id, written })
+    Ok(Decoded { normalized, request_id, written, weight: origin.allowance.spent() })
 }

@@ -17,7 +17,7 @@ use super::admission::Sender;
 use super::answer::Failure;
 use super::body::{Held, Packing, Place, gather};
 use super::credential::Principal;
-use super::decode::{Endpoint, decode};
+use super::decode::{Decoded, Endpoint, ToDecode, decode};
 use super::{Desk, declared, http};
 use crate::listen::bearer;
 use crate::normalize::Origin;
@@ -111,19 +111,20 @@ async fn take(desk: &Arc<Desk>, call: &Call, body: Body) -> Result<Bytes, Failur
     desk.shared.room.enter().map_err(Failure::Refused)?;
     let place = Place { desk, sender: &call.sender };
     let raw = message(gather(place, body, 0).await?, call.packing)?;
-    let _trial = desk.shared.room.trial().map_err(Failure::Refused)?;
+    let trial = desk.shared.room.trial().map_err(Failure::Refused)?;
     let receiver = Receiver::OtlpGrpc;
     let held = desk.booked(receiver, &raw.bytes, raw.unpack(place).await).await?;
     let endpoint = Endpoint::Otlp { signal: call.signal, encoding: Encoding::Protobuf, receiver };
     let origin = Origin { arrived: desk.shared.clock.now(), ..Origin::default() };
-    let outcome = decode(desk, endpoint, held.bytes.clone(), origin).await;
-    let decoded = desk.booked(receiver, &held.bytes, outcome).await?.normalized;
-    let mut batch = decoded.batch;
-    let weight = place.admit_signals(batch.signals.len(), raw.size_with(&held))?;
-    let id = call.headers.get("idempotency-key").and_then(|id| id.to_str().ok());
-    batch.declared_id = id.map(|id| declared(&call.principal, receiver, id));
-    desk.deliver(batch, weight).await.map_err(Failure::Refused)?;
-    Ok(http::export_bytes(call.signal, &decoded.rejections).into())
+    let body = ToDecode { bytes: held.bytes.clone(), trial: &trial };
+    let outcome = decode(desk, endpoint, body, origin).await;
+    let Decoded { normalized, weight, .. } = desk.booked(receiver, &held.bytes, outcome).await?;
+    let mut batch = normalized.batch;
+    let weight = place.admit_made(weight, raw.admitted_with(&held))?;
+    let id = http::id_in(&call.headers, http::IDEMPOTENCY_KEY);
+    batch.declared_id = id.map(|id| declared(&call.principal, receiver, &id));
+    desk.deliver(batch, weight).await?;
+    Ok(http::export_bytes(call.signal, &normalized.rejections).into())
 }
 
 /// The one message of a call.

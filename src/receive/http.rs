@@ -14,8 +14,9 @@ use serde_json::json;
 
 use super::answer::{Failure, protobuf};
 use super::body::Packing;
-use super::decode::{Decoded, Endpoint, decode};
-use super::{Desk, body, declared, remote_write};
+use super::decode::{Decoded, Endpoint, ToDecode, decode};
+use super::pubsub_oidc::Denied;
+use super::{Desk, Refusal, body, declared, remote_write};
 use crate::normalize::otlp::{Encoding, OtlpSignal};
 use crate::normalize::remote_write::{Version, Written};
 use crate::normalize::{Origin, Rejection};
@@ -23,6 +24,8 @@ use crate::signal::{Receiver, Timestamp};
 
 /// Rejections that an answer names; the rest is in their number.
 const ERRORS_MAX: usize = 100;
+/// Names a delivery where its protocol has nothing of its own for it.
+pub(super) const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
 pub(super) fn router(desk: Arc<Desk>) -> Router {
     Router::new()
@@ -179,7 +182,10 @@ async fn delivered(
     let access = desk.shared.access.load_full();
     let claim = match access.claim(endpoint, parts, now) {
         Err(Failure::Unauthorized) => {
-            access.pushed(endpoint, headers, now).await.ok_or(Failure::Unauthorized)?
+            access.pushed(endpoint, headers, now).await.map_err(|denied| match denied {
+                Denied::Unproven => Failure::Unauthorized,
+                Denied::Later => Failure::Refused(desk.shared.room.refused(Refusal::Keys)),
+            })?
         }
         other => other?,
     };
@@ -197,19 +203,22 @@ async fn delivered(
     let sender = principal.sender(&parts.extensions);
     let place = body::Place { desk, sender: &sender };
     let raw = raw.proven(place)?;
-    let _trial = desk.shared.room.trial().map_err(Failure::Refused)?;
+    let trial = desk.shared.room.trial().map_err(Failure::Refused)?;
     let receiver = endpoint.receiver();
     let held = desk.booked(receiver, &raw.bytes, raw.unpack(place).await).await?;
     let origin = origin(desk.shared.clock.now(), endpoint, headers);
-    let outcome = decode(desk, endpoint, held.bytes.clone(), origin).await;
+    let body = ToDecode { bytes: held.bytes.clone(), trial: &trial };
+    let outcome = decode(desk, endpoint, body, origin).await;
     let decoded = desk.booked(receiver, &held.bytes, outcome).await?;
-    let Decoded { normalized, request_id, written } = decoded;
+    let Decoded { normalized, request_id, written, weight } = decoded;
     let mut batch = normalized.batch;
-    let id = signed_id.or_else(|| delivery_id(endpoint, headers, request_id.as_deref()));
+    let id = signed_id
+        .filter(|id| !id.is_empty())
+        .or_else(|| delivery_id(endpoint, headers, request_id.as_deref()));
     batch.declared_id = id.map(|id| declared(&principal, receiver, &id));
     let accepted = batch.signals.len();
-    let weight = place.admit_signals(accepted, raw.size_with(&held))?;
-    desk.deliver(batch, weight).await.map_err(Failure::Refused)?;
+    let weight = place.admit_made(weight, raw.admitted_with(&held))?;
+    desk.deliver(batch, weight).await?;
     Ok(Delivered { accepted, rejections: normalized.rejections, request_id, written })
 }
 
@@ -222,18 +231,26 @@ pub(super) fn delivery_id(
     match endpoint {
         Endpoint::Firehose => {
             let source = text(headers, "x-amz-firehose-source-arn").unwrap_or_default();
-            let id = text(headers, "x-amz-firehose-request-id").or(request_id)?;
+            let of_body = request_id.filter(|id| !id.is_empty()).map(str::to_owned);
+            let id = id_in(headers, "x-amz-firehose-request-id").or(of_body)?;
             Some(format!("{source} {id}"))
         }
         Endpoint::Pubsub => request_id.map(str::to_owned).or_else(|| unwrapped_id(headers)),
-        _ => text(headers, "idempotency-key").map(str::to_owned),
+        _ => id_in(headers, IDEMPOTENCY_KEY),
     }
+}
+
+/// The id that a header tells, whatever bytes it has. An empty one names nothing: every delivery would be the
+/// repeat of the first.
+pub(super) fn id_in(headers: &HeaderMap, name: &str) -> Option<String> {
+    let bytes = headers.get(name)?.as_bytes().trim_ascii();
+    (!bytes.is_empty()).then(|| bytes.iter().copied().map(char::from).collect())
 }
 
 /// The id of a Pub/Sub message that was pushed without its envelope (`--push-no-wrapper-write-metadata`).
 fn unwrapped_id(headers: &HeaderMap) -> Option<String> {
     let subscription = text(headers, "x-goog-pubsub-subscription-name").unwrap_or_default();
-    text(headers, "x-goog-pubsub-message-id").map(|id| format!("{subscription} {id}"))
+    id_in(headers, "x-goog-pubsub-message-id").map(|id| format!("{subscription} {id}"))
 }
 
 pub(super) fn origin(arrived: Timestamp, endpoint: Endpoint, headers: &HeaderMap) -> Origin {
@@ -251,6 +268,7 @@ pub(super) fn origin(arrived: Timestamp, endpoint: Endpoint, headers: &HeaderMap
         attributes: pairs
             .filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())))
             .collect(),
+        ..Origin::default()
     }
 }
 

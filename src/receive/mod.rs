@@ -32,7 +32,7 @@ use axum::http::StatusCode;
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use sha2::{Digest, Sha256};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::Clock;
 use crate::listen::origin::{Hosts, is_foreign};
@@ -43,6 +43,7 @@ use crate::signal::{Batch, Fnv128, Receiver, SecretHash, Text};
 use admission::Admission;
 use answer::Failure;
 use credential::Principal;
+use decode::Workshop;
 use pubsub_oidc::PubsubOidc;
 use reach::Reach;
 use room::Room;
@@ -121,16 +122,26 @@ pub struct Weight {
     admitted: Option<admission::Admitted>,
 }
 
+/// How a batch comes to us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// Its sender can send smaller ones.
+    Pushed,
+    /// We asked for it, in pieces that have a bound; the same would come again for ever.
+    Fetched,
+}
+
 /// A batch that asks to be put on disk.
 #[derive(Debug)]
 pub struct Delivery {
     pub batch: Batch,
     pub weight: Weight,
+    pub way: Way,
     /// `Ok`: it is on disk.
     pub answer: oneshot::Sender<Result<(), Refusal>>,
 }
 
-/// Not now; the sender keeps the batch and comes again. Never the batch's fault.
+/// Not now; the sender keeps the batch and comes again. Never the batch's fault, but for one that never fits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     #[error("the daemon is stopping")]
@@ -147,6 +158,26 @@ pub enum Refusal {
     Memory,
     #[error("too much waits for the disk")]
     Behind,
+    #[error("too many pushes wait for the keys that prove their tokens")]
+    Keys,
+    #[error("what is in the body would fill the engine's half of `memory_max` alone")]
+    Oversized,
+}
+
+/// Bounds that refuse deliveries; labels of `throughline_self_receive_refusals_total`.
+pub const CAUSES: [&str; 4] = ["overloaded", "memory", "behind", "keys"];
+
+impl Refusal {
+    /// Which bound was met, as one of [`CAUSES`]; None: no bound refuses, but the disk or a stop.
+    pub const fn bound(self) -> Option<&'static str> {
+        match self {
+            Self::Overloaded => Some("overloaded"),
+            Self::Memory => Some("memory"),
+            Self::Behind => Some("behind"),
+            Self::Keys => Some("keys"),
+            Self::Draining | Self::DiskFull | Self::Poisoned | Self::Oversized => None,
+        }
+    }
 }
 
 /// What deliveries need of the rest.
@@ -168,7 +199,7 @@ struct Desk {
     shared: Shared,
     limits: Limits,
     admission: Admission,
-    large_decodes: Semaphore,
+    workshop: Workshop,
 }
 
 /// Both listeners, accepting.
@@ -186,7 +217,7 @@ impl Receivers {
             shared,
             limits,
             admission: Admission::new(limits.in_flight_bytes_max),
-            large_decodes: Semaphore::new(decode::large_decodes_max()),
+            workshop: Workshop::new(limits.in_flight_bytes_max),
         });
         let ours = |router: Router| {
             router.layer(middleware::from_fn_with_state(Arc::clone(&desk), refuse_foreign))
@@ -238,14 +269,18 @@ async fn refuse_foreign(State(desk): State<Arc<Desk>>, request: Request, next: N
 
 impl Desk {
     /// Hands a batch over and waits until it is on disk.
-    async fn deliver(&self, batch: Batch, weight: Weight) -> Result<(), Refusal> {
+    async fn deliver(&self, batch: Batch, weight: Weight) -> Result<(), Failure> {
         let (answer, durable) = oneshot::channel();
-        let delivery = Delivery { batch, weight, answer };
-        self.shared.accepted.try_send(delivery).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => Refusal::Behind,
+        let delivery = Delivery { batch, weight, way: Way::Pushed, answer };
+        let sent = self.shared.accepted.try_send(delivery).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => self.shared.room.refused(Refusal::Behind),
             mpsc::error::TrySendError::Closed(_) => Refusal::Draining,
-        })?;
-        durable.await.unwrap_or(Err(Refusal::Draining))
+        });
+        let durable = match sent {
+            Ok(()) => durable.await.unwrap_or(Err(Refusal::Draining)),
+            Err(refusal) => Err(refusal),
+        };
+        durable.map_err(Failure::from)
     }
 
     /// Passes an outcome on; an undecodable body is in the books first: its length, nothing of its content.
@@ -259,7 +294,7 @@ impl Desk {
             let mut batch = Batch::new(receiver, self.shared.clock.now());
             batch.undecodable_bytes = Some(crate::number::u64_from_usize(bytes.len()));
             batch.body_hash = hash(bytes);
-            self.deliver(batch, Weight::default()).await.map_err(Failure::Refused)?;
+            self.deliver(batch, Weight::default()).await?;
         }
         outcome
     }

@@ -2,16 +2,19 @@
 //!
 //! What comes in: a bearer token and the moment. What goes out: the service account that it names, if
 //! Google signed it, for this audience, and it has not ended. The keys come from Google's key set and are
-//! kept. Never is a key asked for more often than once a minute, whatever tokens are sent, and never is
-//! more of an answer read than a key set has.
+//! kept. Never is a key asked for more often than once a minute, whatever tokens are sent, never is more of an
+//! answer read than a key set has, and never do more than [`WAITING_MAX`] pushes wait for it: what has come of
+//! their bodies counts nowhere yet.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::signature::{RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents};
 use serde::Deserialize;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OwnedMutexGuard, Semaphore};
 
 use crate::signal::Timestamp;
 
@@ -29,6 +32,9 @@ const BELIEVED_FOR: Duration = Duration::from_hours(24);
 /// The pause between two questions.
 const ASK_EVERY: Duration = Duration::from_mins(1);
 const ANSWER_MAX: Duration = Duration::from_secs(5);
+/// Pushes that wait to learn whether a key is Google's. HTTP/2 may have 1 MiB of each in its buffers, which
+/// nobody has admitted.
+const WAITING_MAX: usize = 16;
 /// How far clocks may differ.
 const SKEW: Duration = Duration::from_mins(1);
 
@@ -48,14 +54,38 @@ pub struct Config {
 pub struct PubsubOidc {
     config: Config,
     client: reqwest::Client,
-    keys: Mutex<Keys>,
+    keys: ArcSwap<Keys>,
+    /// When they were asked for last; locked while they are.
+    asked_at: Arc<Mutex<Option<Timestamp>>>,
+    waiting: Semaphore,
+}
+
+/// Why a token lets nobody in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Denied {
+    /// It proves nothing.
+    Unproven,
+    /// Too many wait for its key: it may prove something later.
+    Later,
 }
 
 #[derive(Debug, Default)]
 struct Keys {
     known: Vec<(String, RsaPublicKeyComponents<Vec<u8>>)>,
     got_at: Option<Timestamp>,
-    asked_at: Option<Timestamp>,
+}
+
+impl Keys {
+    /// The key of this name, if it is still believed.
+    fn key(&self, id: &str, now: Timestamp) -> Option<&RsaPublicKeyComponents<Vec<u8>>> {
+        let is_believed = self.got_at.is_some_and(|at| now.since(at) < BELIEVED_FOR);
+        let found = self.known.iter().filter(|_| is_believed).find(|(known, _)| known == id);
+        found.map(|(_, key)| key)
+    }
+
+    fn is_fresh(&self, now: Timestamp) -> bool {
+        self.got_at.is_some_and(|at| now.since(at) < FRESH_FOR)
+    }
 }
 
 #[derive(Deserialize)]
@@ -97,7 +127,8 @@ impl PubsubOidc {
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .map_err(|error| error.to_string())?;
-        Ok(Self { config, client, keys: Mutex::default() })
+        let (keys, asked_at) = (ArcSwap::default(), Arc::default());
+        Ok(Self { config, client, keys, asked_at, waiting: Semaphore::new(WAITING_MAX) })
     }
 
     pub fn config(&self) -> &Config {
@@ -105,25 +136,21 @@ impl PubsubOidc {
     }
 
     /// The service account that a token names, if all of it is right.
-    pub(super) async fn email(&self, token: &str, now: Timestamp) -> Option<String> {
-        if token.len() > TOKEN_BYTES_MAX {
-            return None;
-        }
-        let (signed, signature) = token.rsplit_once('.')?;
-        let (head, claims) = signed.split_once('.')?;
-        let head: Head = part(head)?;
-        let claims: Claims = part(claims)?;
+    pub(super) async fn email(
+        self: &Arc<Self>,
+        token: &str,
+        now: Timestamp,
+    ) -> Result<String, Denied> {
+        let Told { signed, head, claims, signature } = told(token).ok_or(Denied::Unproven)?;
         // What can be told without a key is told first: keys are asked for by no stranger.
         if head.alg != "RS256" || !self.is_meant(&claims, now) {
-            return None;
+            return Err(Denied::Unproven);
         }
-        let signature = URL_SAFE_NO_PAD.decode(signature).ok()?;
-        let mut keys = self.keys.lock().await;
-        self.refresh(&mut keys, &head.kid, now).await;
-        let is_believed = keys.got_at.is_some_and(|at| now.since(at) < BELIEVED_FOR);
-        let (_, key) = keys.known.iter().filter(|_| is_believed).find(|(id, _)| *id == head.kid)?;
-        key.verify(&RSA_PKCS1_2048_8192_SHA256, signed.as_bytes(), &signature).ok()?;
-        Some(claims.email)
+        let keys = self.keys_for(&head.kid, now).await?;
+        let key = keys.key(&head.kid, now).ok_or(Denied::Unproven)?;
+        key.verify(&RSA_PKCS1_2048_8192_SHA256, signed.as_bytes(), &signature)
+            .map_err(|_wrong| Denied::Unproven)?;
+        Ok(claims.email)
     }
 
     fn is_meant(&self, claims: &Claims, now: Timestamp) -> bool {
@@ -140,20 +167,51 @@ impl PubsubOidc {
             && now.saturating_add(skew) >= claims.nbf
     }
 
-    /// Asks for the keys where they are old or this one is not among them.
-    async fn refresh(&self, keys: &mut Keys, id: &str, now: Timestamp) {
-        let is_fresh = keys.got_at.is_some_and(|at| now.since(at) < FRESH_FOR);
-        let is_known = keys.known.iter().any(|(known, _)| known == id);
-        let is_asked = keys.asked_at.is_some_and(|at| now.since(at) < ASK_EVERY);
-        if (is_fresh && is_known) || is_asked {
+    /// The keys, asked for anew where they are old or this one is not among them.
+    async fn keys_for(self: &Arc<Self>, id: &str, now: Timestamp) -> Result<Arc<Keys>, Denied> {
+        let keys = self.keys.load_full();
+        match keys.key(id, now) {
+            Some(_) if keys.is_fresh(now) => return Ok(keys),
+            // Whoever comes first asks; the others go on with what is believed.
+            Some(_) => match Arc::clone(&self.asked_at).try_lock_owned() {
+                Ok(asked_at) => self.refresh(asked_at, id, now).await,
+                Err(_asked_for) => return Ok(keys),
+            },
+            None => {
+                let _place = self.waiting.try_acquire().map_err(|_many| Denied::Later)?;
+                let asked_at = Arc::clone(&self.asked_at).lock_owned().await;
+                self.refresh(asked_at, id, now).await;
+            }
+        }
+        Ok(self.keys.load_full())
+    }
+
+    /// Asks for the keys, unless somebody just did. It goes on where the push that began it is cut off: who
+    /// could end it would keep the others without keys.
+    async fn refresh(
+        self: &Arc<Self>,
+        mut asked_at: OwnedMutexGuard<Option<Timestamp>>,
+        id: &str,
+        now: Timestamp,
+    ) {
+        let keys = self.keys.load();
+        let is_known = keys.is_fresh(now) && keys.key(id, now).is_some();
+        if is_known || asked_at.is_some_and(|at| now.since(at) < ASK_EVERY) {
             return;
         }
-        keys.asked_at = Some(now);
-        match self.ask().await {
-            Ok(known) => (keys.known, keys.got_at) = (known, Some(now)),
-            Err(error) => {
-                tracing::warn!(event = "receive.key_set.failed", error, "tokens of Pub/Sub");
+        *asked_at = Some(now);
+        let this = Arc::clone(self);
+        let asking = tokio::spawn(async move {
+            match this.ask().await {
+                Ok(known) => this.keys.store(Arc::new(Keys { known, got_at: Some(now) })),
+                Err(error) => {
+                    tracing::warn!(event = "receive.key_set.failed", error, "tokens of Pub/Sub");
+                }
             }
+            drop(asked_at);
+        });
+        if let Err(error) = asking.await {
+            tracing::error!(event = "receive.key_set.failed", %error);
         }
     }
 
@@ -178,6 +236,25 @@ impl PubsubOidc {
         };
         Ok(set.keys.into_iter().filter_map(key).take(KEYS_MAX).collect())
     }
+}
+
+/// A token's parts.
+struct Told<'a> {
+    /// What the signature is of.
+    signed: &'a str,
+    head: Head,
+    claims: Claims,
+    signature: Vec<u8>,
+}
+
+fn told(token: &str) -> Option<Told<'_>> {
+    if token.len() > TOKEN_BYTES_MAX {
+        return None;
+    }
+    let (signed, signature) = token.rsplit_once('.')?;
+    let (head, claims) = signed.split_once('.')?;
+    let signature = URL_SAFE_NO_PAD.decode(signature).ok()?;
+    Some(Told { signed, head: part(head)?, claims: part(claims)?, signature })
 }
 
 fn part<T: serde::de::DeserializeOwned>(text: &str) -> Option<T> {

@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::Refusal;
+use super::{CAUSES, Refusal};
+use crate::listen::tally::Tally;
 
 /// Deliveries that are decoded at once to tell whether they go on with what is held, while memory is short.
 /// More are refused as they come: to read them all would take the time in which a refusal is quick.
@@ -28,9 +29,7 @@ pub struct Room {
     /// Open requests alone take three quarters: new work is refused, whatever it would take.
     is_crowded: AtomicBool,
     trials: Semaphore,
-    turned_away: AtomicU64,
-    /// The same where memory is short.
-    found_full: AtomicU64,
+    turned_away: Tally,
 }
 
 /// What a batch is to the engine.
@@ -79,13 +78,18 @@ impl Room {
             applied: AtomicU64::new(0),
             is_crowded: AtomicBool::new(false),
             trials: Semaphore::new(TRIALS_MAX),
-            turned_away: AtomicU64::new(0),
-            found_full: AtomicU64::new(0),
+            turned_away: Tally::new(&CAUSES),
         }
     }
 
     fn taken(&self) -> u64 {
         self.held.load(Ordering::Acquire).saturating_add(self.promised.load(Ordering::Acquire))
+    }
+
+    /// Whether a batch of new work could find room if nothing else were there. What could not is refused for
+    /// good, where its sender can send less at once.
+    pub fn could_hold(&self, bytes: u64) -> bool {
+        bytes <= self.bound(Claim::New)
     }
 
     fn bound(&self, claim: Claim) -> u64 {
@@ -97,7 +101,8 @@ impl Room {
     }
 
     /// Room for a batch that takes `bytes` at the most. One that alone takes more than there is goes where
-    /// nothing else is on its way: it would be refused for ever.
+    /// nothing else is on its way: it would be refused for ever. (What is pushed is asked for
+    /// [`Room::could_hold`] before.)
     pub fn promise(self: &Arc<Self>, bytes: u64, claim: Claim) -> Option<Promise> {
         if claim == Claim::New && self.is_crowded.load(Ordering::Relaxed) {
             return None;
@@ -117,7 +122,7 @@ impl Room {
     pub(super) fn enter(&self) -> Result<(), Refusal> {
         let is_full = self.taken() >= self.bound(Claim::OfHeld);
         if is_full || (self.is_short() && self.trials.available_permits() == 0) {
-            return self.turn_away();
+            return Err(self.refused(Refusal::Memory));
         }
         Ok(())
     }
@@ -131,24 +136,20 @@ impl Room {
         if !self.is_short() {
             return Ok(None);
         }
-        self.trials.try_acquire().map(Some).or_else(|_none| self.turn_away())
+        self.trials.try_acquire().map(Some).map_err(|_none| self.refused(Refusal::Memory))
     }
 
-    fn turn_away<T>(&self) -> Result<T, Refusal> {
-        self.found_full.fetch_add(1, Ordering::Relaxed);
-        Err(Refusal::Memory)
+    /// Counts a delivery that is refused before it asks for the disk.
+    pub(super) fn refused(&self, refusal: Refusal) -> Refusal {
+        if let Some(cause) = refusal.bound() {
+            self.turned_away.count(cause);
+        }
+        refusal
     }
 
-    /// Too much is in flight; it is counted.
-    pub(super) fn overloaded(&self) -> Refusal {
-        self.turned_away.fetch_add(1, Ordering::Relaxed);
-        Refusal::Overloaded
-    }
-
-    /// How many deliveries were refused before they were decoded, by cause, since this was asked last.
-    pub fn take_turned_away(&self) -> [(&'static str, u64); 2] {
-        let taken = |counter: &AtomicU64| counter.swap(0, Ordering::Relaxed);
-        [("overloaded", taken(&self.turned_away)), ("memory", taken(&self.found_full))]
+    /// How many deliveries were refused before they asked for the disk, by cause, since this was asked last.
+    pub fn take_turned_away(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        self.turned_away.take()
     }
 
     /// From here on a tick works out what is applied: so many of the bytes that are promised.
@@ -222,6 +223,7 @@ mod tests {
         let small = room.promise(1, Claim::New);
         assert!(room.promise(9000, Claim::New).is_none());
         drop(small);
+        assert!(room.could_hold(700) && !room.could_hold(701));
         let large = room.promise(9000, Claim::New);
         assert!(large.is_some());
         assert!(room.promise(1, Claim::OfHeld).is_none());
@@ -230,7 +232,7 @@ mod tests {
         tick(&room, 600);
         assert!(room.promise(1, Claim::New).is_none(), "open requests alone take three quarters");
         assert!(room.promise(1, Claim::OfHeld).is_some());
-        assert_eq!(room.take_turned_away(), [("overloaded", 0), ("memory", 1)]);
+        assert_eq!(room.take_turned_away().collect::<Vec<_>>(), [("memory", 1)]);
     }
 
     #[test]

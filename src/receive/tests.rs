@@ -2,6 +2,7 @@
 
 mod grpc;
 mod half_sent;
+mod ids;
 mod reach;
 mod signed;
 
@@ -61,7 +62,7 @@ async fn desk_with(
     let waiting = Arc::new(Mutex::new(None::<Vec<Weight>>));
     let behind = Arc::clone(&waiting);
     tokio::spawn(async move {
-        while let Some(Delivery { batch, weight, answer }) = deliveries.recv().await {
+        while let Some(Delivery { batch, weight, answer, .. }) = deliveries.recv().await {
             kept.lock().expect("not poisoned").push(batch);
             if let Some(all) = behind.lock().expect("not poisoned").as_mut() {
                 all.push(weight);

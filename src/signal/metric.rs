@@ -70,6 +70,19 @@ pub enum HistogramPoint {
     },
 }
 
+impl HistogramPoint {
+    /// Bytes of its buckets and bounds.
+    pub fn heap_bytes(&self) -> usize {
+        let bytes = |counts: &[u64]| size_of_val(counts);
+        match self {
+            Self::Explicit { bounds, counts, .. } => size_of_val(bounds.as_slice()) + bytes(counts),
+            Self::Exponential { positive, negative, .. } => {
+                bytes(&positive.counts) + bytes(&negative.counts)
+            }
+        }
+    }
+}
+
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct BucketSpan {
     pub offset: i32,

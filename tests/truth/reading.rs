@@ -33,7 +33,7 @@ pub(crate) fn read(emission: &Emission) -> Batch {
     let origin = Origin {
         arrived: emission.at,
         function: header(emission, "lambda-function-name").map(str::to_owned),
-        attributes: Vec::new(),
+        ..Origin::default()
     };
     let (receiver, normalized) = match emission.path {
         "/v1/traces" => {

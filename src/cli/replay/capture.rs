@@ -82,11 +82,8 @@ impl Reading<'_> {
         };
         for piece in pieces(plain, wire) {
             let arrived = times::newest(piece).unwrap_or(modified);
-            let origin = Origin {
-                arrived,
-                function: self.function.map(str::to_owned),
-                attributes: Vec::new(),
-            };
+            let origin =
+                Origin { arrived, function: self.function.map(str::to_owned), ..Origin::default() };
             match wire.decode(piece, &origin, self.config, BODY_BYTES_MAX) {
                 Ok(batch) => self.found.extend(by_second(batch)),
                 Err(error) => self.problems.push(format!("{name}: {error}")),

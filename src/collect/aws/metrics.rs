@@ -180,7 +180,7 @@ fn records(lines: &str, arrived: Timestamp, config: &Config) -> Option<Batch> {
     if lines.is_empty() {
         return None;
     }
-    let origin = Origin { arrived, function: None, attributes: Vec::new() };
+    let origin = Origin { arrived, ..Origin::default() };
     let mut batch = metric_stream::normalize(lines.as_bytes(), &origin, config).ok()?.batch;
     batch.receiver = Receiver::Cloudwatch;
     Some(batch)

@@ -62,7 +62,7 @@ pub(super) fn batch(
     arrived: Timestamp,
     config: &normalize::Config,
 ) -> Batch {
-    let origin = Origin { arrived, function: job.function.clone(), attributes: Vec::new() };
+    let origin = Origin { arrived, function: job.function.clone(), ..Origin::default() };
     let empty = || Batch::new(Receiver::File, arrived);
     if lines.trim_ascii().is_empty() {
         return empty();

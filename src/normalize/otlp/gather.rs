@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::normalize::allowance::weight;
 use crate::normalize::event_time::{self, FUTURE_MAX};
 use crate::normalize::odd::Odd;
 use crate::normalize::redact::Redactor;
@@ -135,10 +136,14 @@ impl<'c> Gather<'c> {
     /// Counts one record.
     ///
     /// # Errors
-    /// Where the body holds more than [`RECORDS_MAX`].
+    /// Where the body holds more than [`RECORDS_MAX`], or what it became takes more memory than it may.
     fn count(&mut self, offset: usize) -> Result<usize, Undecodable> {
         if self.n_records >= RECORDS_MAX {
             let message = format!("more than {RECORDS_MAX} records: send smaller batches");
+            return Err(Undecodable { offset, message });
+        }
+        if self.origin.allowance.is_used_up() {
+            let message = "more than memory is allowed for: send smaller batches".to_owned();
             return Err(Undecodable { offset, message });
         }
         self.n_records += 1;
@@ -237,6 +242,8 @@ impl<'c> Gather<'c> {
         if let Some(speaker) = self.batch.resources.get(usize_from_u32(resource)) {
             self.odd.mend(speaker, &mut kind);
         }
+        // [`Gather::count`] tells of it before the next one.
+        self.origin.allowance.spend(weight(&kind));
         self.batch.signals.push(Signal { identity, resource, kind });
     }
 

@@ -14,6 +14,7 @@ mod tests;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use super::allowance::{Allowance, of_labels, of_point};
 use super::event_time;
 use super::redact::Redactor;
 use super::shorten::{HELP_BYTES_MAX, NAME_BYTES_MAX, shorten};
@@ -76,6 +77,7 @@ pub fn normalize(
         rejections: Vec::new(),
         written: Written::default(),
         described: BTreeSet::new(),
+        allowance: origin.allowance.clone(),
     };
     match version {
         Version::V1 => version_1(body, &mut gather)?,
@@ -317,6 +319,7 @@ struct Gather {
     written: Written,
     /// Metrics whose metadata this request already told.
     described: BTreeSet<Text>,
+    allowance: Allowance,
 }
 
 impl Gather {
@@ -330,6 +333,10 @@ impl Gather {
         let n = self.batch.signals.len() + self.rejections.len();
         if n >= RECORDS_MAX {
             let message = format!("more than {RECORDS_MAX} samples; send smaller requests");
+            return Err(Undecodable { offset: 0, message });
+        }
+        if self.allowance.is_used_up() {
+            let message = "more than memory is allowed for; send smaller requests".to_owned();
             return Err(Undecodable { offset: 0, message });
         }
         Ok(n)
@@ -356,6 +363,7 @@ impl Gather {
             }
         };
         let fingerprint = labels.fingerprint();
+        self.allowance.spend(of_labels(&labels));
         for sample in &told.samples {
             let times = self.times(sample.timestamp, [sample.start_timestamp, told.created]);
             let counts = times.as_ref().is_ok_and(|times| times.start.is_some());
@@ -409,6 +417,7 @@ impl Gather {
             .field(&time.as_nanos().to_be_bytes())
             .finish();
         let point = MetricPoint { labels: labels.clone(), time, start, value };
+        self.allowance.spend(of_point(&point));
         let kind = SignalKind::Metric(Box::new(point));
         self.batch.signals.push(Signal { identity: Some(identity), resource: 0, kind });
         Ok(true)

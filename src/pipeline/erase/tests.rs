@@ -30,7 +30,7 @@ fn batch(n: u64, second: u64, person: &str) -> Entry {
     let body = format!(
         r#"{{"timestamp":"{time}","requestId":"run-{n}","function_name":"pay","correlation_id":"order-{person}-{n}x","user":"{person}","level":"ERROR","error":"no money","message":"for {person}"}}"#
     );
-    let origin = Origin { arrived: time, function: None, attributes: Vec::new() };
+    let origin = Origin { arrived: time, ..Origin::default() };
     let batch = json_log::normalize(body.as_bytes(), &origin, &normalize::Config::default());
     let mut batch = batch.unwrap().batch;
     batch.receiver = Receiver::Json;

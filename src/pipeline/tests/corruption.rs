@@ -46,7 +46,7 @@ fn batch(n: usize) -> Entry {
         )
     };
     let body: Vec<String> = (0..BATCH).map(record).collect();
-    let origin = Origin { arrived: at(n), function: None, attributes: Vec::new() };
+    let origin = Origin { arrived: at(n), ..Origin::default() };
     let config = normalize::Config::default();
     let read = json_log::normalize(body.join("\n").as_bytes(), &origin, &config);
     let mut batch = read.unwrap().batch;

@@ -11,7 +11,7 @@ const N: usize = 400;
 /// A body of a dialect, as a batch.
 fn logs(record: impl Fn(usize) -> String) -> Batch {
     let body = (0..N).map(record).collect::<Vec<_>>().join("\n");
-    let origin = Origin { arrived: at(0), function: None, attributes: Vec::new() };
+    let origin = Origin { arrived: at(0), ..Origin::default() };
     json_log::normalize(body.as_bytes(), &origin, &normalize::Config::default()).unwrap().batch
 }
 
@@ -38,7 +38,7 @@ fn spans(each: usize, kind: usize) -> Batch {
     let (signal, encoding) = (OtlpSignal::Traces, Encoding::Json);
     let body =
         otlp::Body { bytes: body.as_bytes(), signal, encoding, receiver: Receiver::OtlpHttp };
-    let origin = Origin { arrived: at(0), function: None, attributes: Vec::new() };
+    let origin = Origin { arrived: at(0), ..Origin::default() };
     otlp::normalize(&body, &origin, &normalize::Config::default()).unwrap().batch
 }
 

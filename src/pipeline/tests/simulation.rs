@@ -260,7 +260,7 @@ impl World {
             )
         };
         let body: Vec<String> = (0..self.oracle.issued[n]).map(record).collect();
-        let origin = Origin { arrived: time, function: None, attributes: Vec::new() };
+        let origin = Origin { arrived: time, ..Origin::default() };
         let config = normalize::Config::default();
         let body = body.join("\n");
         let mut batch = json_log::normalize(body.as_bytes(), &origin, &config).unwrap().batch;

@@ -45,7 +45,7 @@ fn at(seconds: u64) -> Timestamp {
 }
 
 /// A server of the key set that counts how often it is asked; `body` is its answer.
-async fn served(body: Option<String>) -> (PubsubOidc, Arc<AtomicUsize>) {
+async fn served(body: Option<String>) -> (Arc<PubsubOidc>, Arc<AtomicUsize>) {
     let asked = Arc::new(AtomicUsize::new(0));
     let public = PublicKeyComponents::<Vec<u8>>::from(key().public());
     let set = json!({"keys": [
@@ -68,7 +68,7 @@ async fn served(body: Option<String>) -> (PubsubOidc, Arc<AtomicUsize>) {
         emails: vec![EMAIL.to_owned()],
         keys_url,
     };
-    (PubsubOidc::try_new(config).expect("a client"), asked)
+    (Arc::new(PubsubOidc::try_new(config).expect("a client")), asked)
 }
 
 #[tokio::test]
@@ -108,7 +108,7 @@ async fn only_a_token_that_is_right_in_everything_lets_in() {
     ];
     let mut shown = String::new();
     for (case, token) in cases {
-        let is_in = oidc.email(&token, at(NOW)).await.is_some();
+        let is_in = oidc.email(&token, at(NOW)).await.is_ok();
         shown.extend([case, ": ", if is_in { "in" } else { "out" }, "\n"]);
     }
     expect![[r"
@@ -151,7 +151,7 @@ async fn keys_are_asked_for_when_they_are_old_or_unknown_and_no_more_often() {
         (&known, 3700),
         (&known, 3800),
     ] {
-        let is_in = oidc.email(token, at(NOW + after)).await.is_some();
+        let is_in = oidc.email(token, at(NOW + after)).await.is_ok();
         seen.push((is_in, asked.load(Ordering::Relaxed)));
     }
     let expected = [(false, 1), (false, 1), (true, 1), (false, 2), (true, 3), (true, 3)];
@@ -162,7 +162,72 @@ async fn keys_are_asked_for_when_they_are_old_or_unknown_and_no_more_often() {
 async fn a_key_set_that_is_none_or_too_large_lets_nobody_in() {
     for body in ["nonsense".to_owned(), " ".repeat(KEY_SET_BYTES_MAX + 1)] {
         let (oidc, asked) = served(Some(body)).await;
-        assert_eq!(oidc.email(&sign(&head(), &claims()), at(NOW)).await, None);
+        assert_eq!(oidc.email(&sign(&head(), &claims()), at(NOW)).await, Err(Denied::Unproven));
         assert_eq!(asked.load(Ordering::Relaxed), 1);
     }
+}
+
+/// A server of the key set that is asked and does not answer before it is told to.
+async fn slow() -> (Arc<PubsubOidc>, Arc<tokio::sync::Notify>) {
+    let (quick, _) = served(None).await;
+    let go = Arc::new(tokio::sync::Notify::new());
+    let (waits, url) = (Arc::clone(&go), quick.config.keys_url.clone());
+    let answer = move || {
+        let (waits, url) = (Arc::clone(&waits), url.clone());
+        async move {
+            waits.notified().await;
+            reqwest::get(url).await.expect("the keys").text().await.expect("the keys")
+        }
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let keys_url = format!("http://{}/certs", listener.local_addr().expect("an address"));
+    let router = axum::Router::new().route("/certs", axum::routing::get(answer));
+    tokio::spawn(axum::serve(listener, router).into_future());
+    let config = Config { keys_url, ..quick.config.clone() };
+    (Arc::new(PubsubOidc::try_new(config).expect("a client")), go)
+}
+
+#[tokio::test]
+async fn some_wait_for_the_keys_more_come_later_and_nobody_can_end_the_asking() {
+    let (oidc, go) = slow().await;
+    let good = sign(&head(), &claims());
+    let mut waiting: Vec<_> = (0..WAITING_MAX)
+        .map(|_| {
+            let (oidc, good) = (Arc::clone(&oidc), good.clone());
+            tokio::spawn(async move { oidc.email(&good, at(NOW)).await })
+        })
+        .collect();
+    while oidc.waiting.available_permits() > 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(oidc.email(&good, at(NOW)).await, Err(Denied::Later));
+    // Whoever began to ask is gone, and with it a place is free.
+    waiting.remove(0).abort();
+    while oidc.waiting.available_permits() == 0 {
+        tokio::task::yield_now().await;
+    }
+    go.notify_one();
+    for one in waiting {
+        assert_eq!(one.await.expect("it ends"), Ok(EMAIL.to_owned()));
+    }
+}
+
+#[tokio::test]
+async fn while_old_keys_are_asked_for_anew_they_are_believed() {
+    let (oidc, go) = slow().await;
+    let mut long = claims();
+    long["exp"] = (NOW + 1_000_000).into();
+    let good = sign(&head(), &long);
+    go.notify_one();
+    assert!(oidc.email(&good, at(NOW)).await.is_ok());
+    let first = tokio::spawn({
+        let (oidc, good) = (Arc::clone(&oidc), good.clone());
+        async move { oidc.email(&good, at(NOW + 4000)).await }
+    });
+    while oidc.asked_at.try_lock().is_ok() {
+        tokio::task::yield_now().await;
+    }
+    assert!(oidc.email(&good, at(NOW + 4000)).await.is_ok(), "it does not wait");
+    go.notify_one();
+    assert!(first.await.expect("it ends").is_ok());
 }
