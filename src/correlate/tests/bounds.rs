@@ -22,9 +22,7 @@ fn that_ids_were_forgotten_early_is_told() {
 #[test]
 fn that_no_further_queue_is_learned_is_told() {
     let reads = |n: i64| {
-        span("reader", [1, 1, 0], n, n + 1)
-            .run(&format!("r-{n}"))
-            .received(&format!("m-{n}"), &format!("q-{n}"))
+        log("reader", n).run(&format!("r-{n}")).received(&format!("m-{n}"), &format!("q-{n}"))
     };
     let kinds = |n_queues: i64| -> Vec<&str> {
         let mut world = World::new(Config::default());
