@@ -34,6 +34,10 @@ use throughline::promql::{Options, Query, Range};
 use throughline::series::{Config, Sample, SampleValue, Selection, Series};
 use throughline::signal::{Labels, METRIC_NAME, Timestamp};
 
+/// As in the daemon: what memory a store takes depends on it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Seconds between what the objective and the queue count.
 const OBJECTIVE_STEP: i64 = 15;
 const MONTH: i64 = 30 * 86_400;
@@ -155,10 +159,10 @@ fn at(second: i64) -> Timestamp {
     Timestamp::from_millis(second * 1000)
 }
 
-/// Resident memory of this process in bytes.
-fn resident() -> f64 {
+/// Resident memory of this process in bytes: now (`VmRSS`), or the most so far (`VmHWM`).
+fn resident(what: &str) -> f64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find(|line| line.starts_with("VmRSS")).unwrap_or_default();
+    let line = status.lines().find(|line| line.starts_with(what)).unwrap_or_default();
     let kib = line.split_whitespace().nth(1).and_then(|text| text.parse::<f64>().ok());
     kib.unwrap_or(0.0) * 1024.0
 }
@@ -288,10 +292,11 @@ fn main() {
     let end = now.as_secs() as i64 / 7200 * 7200;
     let start = end - hours as i64 * 3600;
     let folder = tempfile::tempdir().expect("a writable folder");
-    let before = resident();
     let config = Config { memory_max_bytes: 2 << 30, ..Config::default() };
     let series = RwLock::new(Series::create(config, folder.path()).expect("a writable folder"));
     let (mut scraped, mut counted) = (Scraped::new(n, step), Counted::new());
+    // What the sender holds is not the store's.
+    let before = resident("VmRSS");
     month(&series, &mut counted, &(start..end));
     let (spent, ticks) = load(&series, &mut scraped, &mut counted, start..end);
     let n_samples = n as f64 * (hours as f64 * 3600.0 / step as f64);
@@ -303,14 +308,7 @@ fn main() {
         tick(0.99),
         tick(1.0)
     );
-    let held = series.read().expect("no thread panicked").bytes() as f64;
-    let resident = resident() - before;
-    println!(
-        "memory: {:.1} MiB resident, {:.2} bytes a sample; {:.1} MiB by its own count",
-        resident / MIB,
-        resident / n_samples,
-        held / MIB
-    );
+    memory(&series, before, n_samples);
     sizes(&series, folder.path(), n_samples);
     snapshot(&series);
     println!("\n| query, nothing else at work | p50 ms | p99 ms |\n|---|---|---|");
@@ -318,6 +316,7 @@ fn main() {
         println!("| {} | {} |", asked.what, times(&series, asked, end));
     }
     println!("| label values, 24 h | {} |", label_values(&series, end));
+    println!("\nmemory after the queries: {:.1} MiB resident", (resident("VmRSS") - before) / MIB);
     let (is_over, appended, waited) =
         (AtomicBool::new(false), AtomicU64::new(0), AtomicU64::new(0));
     let begun = Instant::now();
@@ -357,6 +356,19 @@ fn label_values(series: &RwLock<Series>, end: i64) -> Times {
         let values = throughline::series::label_values_shared(series, LABEL, &[], range, &|| true);
         assert!(values.len() == 100, "a hundred instances");
     })
+}
+
+/// What the process takes beyond `before`, and what the store says of itself.
+fn memory(series: &RwLock<Series>, before: f64, n_samples: f64) {
+    let held = series.read().expect("no thread panicked").bytes() as f64;
+    let (now, most) = (resident("VmRSS") - before, resident("VmHWM") - before);
+    println!(
+        "memory: {:.1} MiB resident ({:.1} at the most), {:.2} bytes a sample; {:.1} MiB by its own count",
+        now / MIB,
+        most / MIB,
+        now / n_samples,
+        held / MIB
+    );
 }
 
 fn sizes(series: &RwLock<Series>, folder: &Path, n_samples: f64) {

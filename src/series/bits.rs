@@ -3,6 +3,9 @@
 
 use serde::{Deserialize, Serialize};
 
+/// Bytes that room is made for at least.
+const GROWTH_MIN: usize = 24;
+
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct BitWriter {
     bytes: Vec<u8>,
@@ -33,6 +36,10 @@ impl BitWriter {
         if left > 0 {
             let n_bytes = left.div_ceil(8);
             let bytes = rest.to_be_bytes();
+            if self.bytes.capacity() - self.bytes.len() < usize::from(n_bytes) {
+                // By a quarter: a store holds many of these, so what is free in them counts.
+                self.bytes.reserve_exact((self.bytes.len() / 4).max(GROWTH_MIN));
+            }
             self.bytes.extend_from_slice(bytes.get(..usize::from(n_bytes)).unwrap_or(&bytes));
             self.free = n_bytes * 8 - left;
         }
@@ -81,6 +88,25 @@ impl<'a> BitReader<'a> {
         self.word <<= n;
         self.held -= n;
         Some(value)
+    }
+
+    /// Fewer than `max` ones, the zero that ends them, and the `n` bits behind it, where all of them are at
+    /// hand; `max + n` is 55 at most.
+    #[inline]
+    pub(crate) fn counted(&mut self, max: u8, n: u8) -> Option<(u8, u64)> {
+        if self.held < max + n {
+            self.fill();
+        }
+        let ones = u8::try_from(self.word.leading_ones()).unwrap_or(max);
+        let length = ones + 1 + n;
+        if ones >= max || length > self.held {
+            return None;
+        }
+        let rest = self.word << (ones + 1);
+        let low = (rest >> 1) >> (63 - n);
+        self.word = rest << n;
+        self.held -= length;
+        Some((ones, low))
     }
 
     /// Takes whole bytes until at least 57 bits are held, or none are left.
@@ -135,6 +161,30 @@ mod tests {
                 prop_assert_eq!(reader.read(n), Some(value));
             }
             prop_assert_eq!(reader.read(8), None);
+        }
+
+        #[test]
+        fn bits_behind_ones_come_out_or_nothing_is_taken(
+            parts in prop::collection::vec((0..=14_u8, any::<u64>(), 0..=27_u8), 0..60),
+        ) {
+            let low = |bits: u64, n: u8| if n == 0 { 0 } else { bits >> (64 - n) };
+            let mut writer = BitWriter::default();
+            for (ones, bits, n) in &parts {
+                writer.push(((1 << ones) - 1) << 1, ones + 1);
+                writer.push(low(*bits, *n), *n);
+            }
+            let mut reader = BitReader::new(writer.bytes());
+            for (ones, bits, n) in parts {
+                match reader.counted(12, n) {
+                    Some(read) => prop_assert_eq!(read, (ones, low(bits, n))),
+                    None => {
+                        prop_assert!(ones >= 12);
+                        prop_assert_eq!(reader.read(ones + 1), Some(((1 << ones) - 1) << 1));
+                        prop_assert_eq!(reader.read(n), Some(low(bits, n)));
+                    }
+                }
+            }
+            prop_assert_eq!(reader.counted(12, 8), None);
         }
     }
 }

@@ -255,21 +255,14 @@ impl Blocks {
         rest.iter().take_while(move |block| block.shard == shard).filter(move |b| b.to > from)
     }
 
-    /// Shows what each block that ends after `from` (seconds) and begins before `to` holds of a series.
-    pub(crate) fn read<E>(
-        &self,
-        id: SeriesId,
-        (from, to): (i64, i64),
-        mut show: impl FnMut(&Found<'_>) -> Result<(), E>,
-    ) -> Result<(), E>
-    where
-        E: From<Damaged>,
-    {
-        let blocks = self.after(id / SHARD, from).filter(|block| block.from < to);
-        for block in blocks {
-            self.disk.read(block, id, &mut show)?;
-        }
-        Ok(())
+    /// Works with a way to the blocks of its own, whose cache goes with it: what is read once keeps nothing
+    /// out that rules read every second.
+    pub(crate) fn apart<T>(&self, work: impl FnOnce(&Disk) -> T) -> T {
+        let apart = Disk { folder: self.disk.folder.clone(), ..Disk::default() };
+        let done = work(&apart);
+        let found = std::mem::take(&mut *apart.suspects());
+        self.disk.suspects().extend(found);
+        done
     }
 
     /// The blocks of a shard that end after `from` (seconds) and begin before `to`, ascending.
@@ -292,6 +285,16 @@ impl Disk {
     #[cfg(test)]
     pub(crate) fn elsewhere(folder: &Path) -> Self {
         Self { folder: Some(folder.to_owned()), ..Self::default() }
+    }
+
+    /// Shows what each of these blocks holds of a series.
+    pub(crate) fn read_all<E: From<Damaged>>(
+        &self,
+        blocks: &[Block],
+        id: SeriesId,
+        mut show: impl FnMut(&Found<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        blocks.iter().try_for_each(|block| self.read(block, id, &mut show))
     }
 
     /// Shows what a block holds of a series.

@@ -6,14 +6,10 @@
 //! None, never another number.
 
 use super::chunk::Point;
-use crate::number::{f64_from_i64, i64_from_f64};
+use super::decimal;
 
-/// Decimal digits after the point that are tried.
-const DIGITS: [f64; 4] = [1.0, 10.0, 100.0, 1000.0];
 /// Marks values that are no decimals.
 const XORED: u8 = 255;
-/// Whole numbers up to here are exact.
-const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
 
 pub(crate) fn encode(points: &[Point]) -> Vec<u8> {
     let mut bytes = put(Vec::new(), i64::try_from(points.len()).unwrap_or(i64::MAX));
@@ -23,8 +19,10 @@ pub(crate) fn encode(points: &[Point]) -> Vec<u8> {
         bytes = put(bytes, step.wrapping_sub(delta));
         (before, delta) = (point.t, step);
     }
-    let decimals =
-        (0..).zip(DIGITS).find_map(|(digits, scale)| Some((digits, whole(points, scale)?)));
+    let decimals = decimal::digits(points).and_then(|digits| {
+        let numbers = decimal::numbers(points, decimal::scale(digits)?)?;
+        Some((digits, numbers))
+    });
     if let Some((digits, numbers)) = decimals {
         bytes.push(digits);
         let mut before = 0;
@@ -47,51 +45,83 @@ pub(crate) fn encode(points: &[Point]) -> Vec<u8> {
     bytes
 }
 
-pub(crate) fn decode(bytes: &[u8]) -> Option<Vec<Point>> {
-    let mut rest = bytes;
-    let n = usize::try_from(take(&mut rest)?).ok().filter(|n| *n <= bytes.len())?;
-    let (mut t, mut delta) = (0_i64, 0_i64);
-    let mut points = Vec::with_capacity(n);
-    for _ in 0..n {
-        delta = delta.wrapping_add(take(&mut rest)?);
-        t = t.wrapping_add(delta);
-        points.push(Point { t, value: 0.0 });
-    }
-    let (kind, mut rest) = rest.split_first()?;
-    if *kind == XORED {
-        let mut bits = 0;
-        for (i, point) in points.iter_mut().enumerate() {
-            let mut xor = [0; 8];
-            for (plane, byte) in xor.iter_mut().enumerate() {
-                *byte = *rest.get(plane * n + i)?;
-            }
-            bits ^= u64::from_be_bytes(xor);
-            point.value = f64::from_bits(bits);
-        }
-        return (rest.len() == 8 * n).then_some(points);
-    }
-    let scale = DIGITS.get(usize::from(*kind))?;
-    let mut number = 0_i64;
-    for point in &mut points {
-        number = number.wrapping_add(take(&mut rest)?);
-        point.value = f64_from_i64(number) / scale;
-    }
-    rest.is_empty().then_some(points)
+/// Samples of a column, apart: what is read lies close together. Its room is used again.
+#[derive(Debug, Default)]
+pub(crate) struct Decoded {
+    pub(crate) times: Vec<i64>,
+    pub(crate) values: Vec<f64>,
 }
 
-/// The values times `scale`, where all of them are whole and come back bit for bit.
-fn whole(points: &[Point], scale: f64) -> Option<Vec<i64>> {
-    let number = |point: &Point| {
-        let scaled = (point.value * scale).round();
-        let number = i64_from_f64(scaled);
-        let back = f64_from_i64(number) / scale;
-        (scaled.abs() < EXACT_MAX && back.to_bits() == point.value.to_bits()).then_some(number)
-    };
-    points.iter().map(number).collect()
+impl Decoded {
+    /// Replaces what was there by the samples of these bytes.
+    pub(crate) fn read(&mut self, bytes: &[u8]) -> Option<()> {
+        self.times.clear();
+        self.values.clear();
+        let mut rest = bytes;
+        let n = usize::try_from(take(&mut rest)?).ok().filter(|n| *n <= bytes.len())?;
+        let (mut t, mut delta) = (0_i64, 0_i64);
+        self.times.reserve(n);
+        take_all(&mut rest, n, |change| {
+            delta = delta.wrapping_add(change);
+            t = t.wrapping_add(delta);
+            self.times.push(t);
+        })?;
+        let (kind, mut rest) = rest.split_first()?;
+        self.values.reserve(n);
+        if *kind == XORED {
+            return self.read_xored(rest, n);
+        }
+        let scale = decimal::scale(*kind)?;
+        let mut number = 0_i64;
+        take_all(&mut rest, n, |change| {
+            number = number.wrapping_add(change);
+            self.values.push(decimal::of_number(number, scale));
+        })?;
+        rest.is_empty().then_some(())
+    }
+
+    fn read_xored(&mut self, planes: &[u8], n: usize) -> Option<()> {
+        let mut bits = 0;
+        for i in 0..n {
+            let mut xor = [0; 8];
+            for (plane, byte) in xor.iter_mut().enumerate() {
+                *byte = *planes.get(plane * n + i)?;
+            }
+            bits ^= u64::from_be_bytes(xor);
+            self.values.push(f64::from_bits(bits));
+        }
+        (planes.len() == 8 * n).then_some(())
+    }
 }
 
 fn put(bytes: Vec<u8>, number: i64) -> Vec<u8> {
     postcard::to_extend(&number, bytes).expect("memory grows")
+}
+
+/// Set in each byte that is not the last of its number.
+const GOES_ON: u64 = u64::from_ne_bytes([0x80; 8]);
+
+/// Shows the next `n` numbers. Nearly all take a byte, so eight are read at once where eight do.
+fn take_all(bytes: &mut &[u8], n: usize, mut show: impl FnMut(i64)) -> Option<()> {
+    let mut left = n;
+    while left > 0 {
+        if left >= 8
+            && let Some((eight, rest)) = bytes.split_first_chunk::<8>()
+            && u64::from_ne_bytes(*eight) & GOES_ON == 0
+        {
+            eight.iter().for_each(|byte| show(signed(u64::from(*byte))));
+            *bytes = rest;
+            left -= 8;
+        } else {
+            show(take(bytes)?);
+            left -= 1;
+        }
+    }
+    Some(())
+}
+
+fn signed(number: u64) -> i64 {
+    (number >> 1).cast_signed() ^ -((number & 1).cast_signed())
 }
 
 /// Postcard's form of a number: zigzag, then seven bits a byte, the lowest first. Most take one byte.
@@ -116,7 +146,7 @@ fn take(bytes: &mut &[u8]) -> Option<i64> {
             shift += 7;
         }
     }
-    Some((number >> 1).cast_signed() ^ -((number & 1).cast_signed()))
+    Some(signed(number))
 }
 
 #[cfg(test)]
@@ -125,6 +155,15 @@ mod tests {
 
     use super::*;
     use crate::number::f64_from_i64;
+
+    fn decode(bytes: &[u8]) -> Option<Vec<Point>> {
+        let mut decoded = Decoded::default();
+        decoded.read(&[1, 2, 3]);
+        decoded.read(bytes)?;
+        assert_eq!(decoded.times.len(), decoded.values.len());
+        let points = decoded.times.iter().zip(&decoded.values);
+        Some(points.map(|(t, value)| Point { t: *t, value: *value }).collect())
+    }
 
     fn bits(points: &[Point]) -> Vec<(i64, u64)> {
         points.iter().map(|point| (point.t, point.value.to_bits())).collect()
@@ -146,7 +185,7 @@ mod tests {
                     t += step;
                     let value = match kind {
                         0 => f64::from_bits(bits),
-                        1 => f64_from_i64(number),
+                        1 => f64_from_i64(number >> (bits % 20)),
                         _ => f64_from_i64(number) / 100.0,
                     };
                     Point { t, value }

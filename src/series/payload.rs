@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::block::{Payload, Row, Span};
 use super::chunk::Point;
-use super::column;
+use super::column::{self, Decoded};
 use super::distribution::Counts;
 use super::slots::{Delta, Slot, pack, unpack};
 use super::{Histogram, Sample, SampleValue};
@@ -135,12 +135,15 @@ pub(crate) fn samples(
 ) -> Option<()> {
     let (columns, histograms): Parts<'_> = postcard::from_bytes(bytes).ok()?;
     let before = into.len();
+    let mut decoded = Decoded::default();
     for column in columns.iter().filter(|column| column.first <= end && column.last >= start) {
-        let points = column::decode(column.bytes)?;
-        let within = points.into_iter().filter(|point| (start..=end).contains(&point.t));
-        into.extend(
-            within.map(|point| Sample { t: point.t, value: SampleValue::Float(point.value) }),
-        );
+        decoded.read(column.bytes)?;
+        let Decoded { times, values } = &decoded;
+        let from = times.partition_point(|t| *t < start);
+        let to = times.partition_point(|t| *t <= end).max(from);
+        let times = times.get(from..to)?.iter();
+        let within = times.zip(values.get(from..to)?);
+        into.extend(within.map(|(t, x)| Sample { t: *t, value: SampleValue::Float(*x) }));
     }
     let n_floats = into.len();
     into.extend(

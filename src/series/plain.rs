@@ -13,7 +13,8 @@ pub(crate) struct Plain {
     /// Ascending, without overlaps, all before `open`.
     closed: Vec<Chunk>,
     open: OpenChunk,
-    histograms: Natives,
+    /// Most series have none.
+    histograms: Option<Box<Natives>>,
 }
 
 impl Plain {
@@ -22,21 +23,31 @@ impl Plain {
         let t = sample.t;
         match sample.value {
             SampleValue::Float(value) => {
-                self.histograms.remove(t);
+                if let Some(histograms) = &mut self.histograms {
+                    histograms.remove(t);
+                }
                 self.insert_float(Point { t, value });
             }
             SampleValue::Histogram(histogram) => {
                 self.remove_float(t);
-                self.histograms.insert(t, histogram);
+                self.histograms.get_or_insert_default().insert(t, histogram);
             }
         }
+    }
+
+    /// Where there are any.
+    fn natives(&self) -> Option<&Natives> {
+        self.histograms.as_deref().filter(|held| !held.is_empty())
     }
 
     fn insert_float(&mut self, point: Point) {
         if self.last_float().is_none_or(|last| last < point.t) {
             // A full one is closed by what comes next: the newest sample is always in the open one.
             if self.open.n() == SAMPLES_MAX {
-                self.closed.push(std::mem::take(&mut self.open).close());
+                let next = self.open.following();
+                // Room for a few more, and not for twice as many.
+                self.closed.reserve_exact(1 + self.closed.len() / 4);
+                self.closed.push(std::mem::replace(&mut self.open, next).close());
             }
             self.open.push(point);
             return;
@@ -65,7 +76,7 @@ impl Plain {
             change(&mut points);
             let keep = points.len().saturating_sub(usize::from(SAMPLES_MAX) - 1);
             let newest = points.split_off(keep);
-            self.open = OpenChunk::of(&newest);
+            self.open = self.open.with(&newest);
             self.closed.extend(close(&points));
             return;
         };
@@ -89,13 +100,14 @@ impl Plain {
     }
 
     pub(crate) fn has_in(&self, start: i64, end: i64) -> bool {
-        self.floats(start, end).next().is_some() || self.histograms.has_in(start, end)
+        let has_histogram = |histograms: &Natives| histograms.has_in(start, end);
+        self.floats(start, end).next().is_some() || self.natives().is_some_and(has_histogram)
     }
 
     /// The newest sample, where that is a float in `[start, end]` and can be told without unpacking others.
     pub(crate) fn newest(&self, start: i64, end: i64) -> Option<Sample> {
         let Point { t, value } = self.open.newest()?;
-        let is_it = (start..=end).contains(&t) && self.histograms.is_empty();
+        let is_it = (start..=end).contains(&t) && self.natives().is_none();
         is_it.then_some(Sample { t, value: SampleValue::Float(value) })
     }
 
@@ -109,7 +121,7 @@ impl Plain {
         Self {
             closed: self.closed.get(from..to).unwrap_or_default().to_vec(),
             open: if is_open { self.open.clone() } else { OpenChunk::default() },
-            histograms: self.histograms.part(start, end),
+            histograms: self.natives().map(|natives| Box::new(natives.part(start, end))),
         }
     }
 
@@ -124,10 +136,11 @@ impl Plain {
         let before = samples.len();
         let float = |point: Point| Sample { t: point.t, value: SampleValue::Float(point.value) };
         samples.extend(self.floats(start, end).map(float));
-        let histograms = self.histograms.within(start, end);
-        let has_any = !histograms.is_empty();
+        let Some(natives) = self.natives() else { return };
+        let within = natives.within(start, end);
+        let has_any = !within.is_empty();
         samples.extend(
-            histograms
+            within
                 .into_iter()
                 .map(|(t, histogram)| Sample { t, value: SampleValue::Histogram(histogram) }),
         );
@@ -149,28 +162,30 @@ impl Plain {
         }
         if self.open.first().is_some_and(|first| first < t) {
             let kept: Vec<Point> = self.open.points().filter(|point| point.t >= t).collect();
-            self.open = OpenChunk::of(&kept);
+            self.open = self.open.with(&kept);
         }
         self.closed.shrink_to_fit();
-        self.histograms.drop_before(t);
+        if let Some(histograms) = &mut self.histograms {
+            histograms.drop_before(t);
+        }
         taken
     }
 
     /// When the first sample was.
     pub(crate) fn first(&self) -> Option<i64> {
         let float = self.closed.first().map(|chunk| chunk.first).or_else(|| self.open.first());
-        float.into_iter().chain(self.histograms.first()).min()
+        float.into_iter().chain(self.natives().and_then(Natives::first)).min()
     }
 
     /// Bytes of chunks and histograms, each with its last time.
     pub(crate) fn sizes(&self) -> impl Iterator<Item = (i64, usize)> {
         let closed = self.closed.iter().map(|chunk| (chunk.last, chunk.n_bytes()));
         let open = self.open.last().map(|last| (last, self.open.n_bytes()));
-        closed.chain(open).chain(self.histograms.sizes())
+        closed.chain(open).chain(self.natives().into_iter().flat_map(Natives::sizes))
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.closed.is_empty() && self.open.n() == 0 && self.histograms.is_empty()
+        self.closed.is_empty() && self.open.n() == 0 && self.natives().is_none()
     }
 }
 

@@ -32,7 +32,7 @@ const THREADS_MAX: usize = 4;
 /// Samples that are worth another thread: a millisecond or two of decoding.
 const WORTH_A_THREAD: usize = 200_000;
 /// About how far samples lie apart, to tell how much work a range is.
-const SAMPLE_SPACING_MS: i64 = 15_000;
+pub(super) const SAMPLE_SPACING_MS: i64 = 15_000;
 /// What a series costs beside its samples, in samples.
 const SERIES_COST: usize = 100;
 /// How often a selection that met a block which was merged away is begun anew.

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Series;
 use super::block::{Builder, Payload, Span};
-use super::blocks::{Block, Damaged, Place, SHARD};
+use super::blocks::{Block, Damaged, Disk, Place, SHARD};
 use super::payload::{self, SealedCounts};
 use super::slots::{Slot, Zones, joined};
 use super::store::second;
@@ -164,26 +164,30 @@ impl Series {
     }
 
     fn merged(&self, place: &Place) -> Result<Builder, SealError> {
-        let mut builder = Builder::default();
         let ids = place.shard * SHARD..(place.shard + 1) * SHARD;
-        for entry in self.table.range(ids).filter(|entry| entry.sealed.is_some()) {
-            if let Some(payload) = self.merged_payload(entry, (place.from, place.to))? {
-                builder.add(entry.id, &payload)?;
+        // They end after `from` and begin before `to`; stretches never overlap in part.
+        let blocks = self.blocks.of_shard(place.shard, (place.from, place.to));
+        self.blocks.apart(|disk| {
+            let mut builder = Builder::default();
+            for entry in self.table.range(ids).filter(|entry| entry.sealed.is_some()) {
+                if let Some(payload) = self.merged_payload(entry, disk, &blocks)? {
+                    builder.add(entry.id, &payload)?;
+                }
             }
-        }
-        Ok(builder)
+            Ok(builder)
+        })
     }
 
     fn merged_payload(
         &self,
         entry: &Entry,
-        stretch: (i64, i64),
+        disk: &Disk,
+        blocks: &[Block],
     ) -> Result<Option<Payload>, SealError> {
-        // Found blocks end after `from` and begin before `to`; stretches never overlap in part.
         Ok(match &entry.data {
             Data::Counter(_) => {
                 let mut slots = Vec::new();
-                self.blocks.read::<SealError>(entry.id, stretch, |found| {
+                disk.read_all::<SealError>(blocks, entry.id, |found| {
                     slots.extend(found.payload(|row, bytes| Some(payload::counter(row, bytes)))?);
                     Ok(())
                 })?;
@@ -191,7 +195,7 @@ impl Series {
             }
             Data::Distribution(held, _) => {
                 let mut slots = Vec::new();
-                self.blocks.read::<SealError>(entry.id, stretch, |found| {
+                disk.read_all::<SealError>(blocks, entry.id, |found| {
                     let sealed = found.payload(payload::distribution)?;
                     slots.extend(held.coarsened(sealed));
                     Ok(())
@@ -201,7 +205,7 @@ impl Series {
             }
             Data::Plain(_) => {
                 let mut payloads = Vec::new();
-                self.blocks.read::<SealError>(entry.id, stretch, |found| {
+                disk.read_all::<SealError>(blocks, entry.id, |found| {
                     payloads.push(found.payload(|_, bytes| Some(bytes.to_vec()))?);
                     Ok(())
                 })?;

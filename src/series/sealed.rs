@@ -5,9 +5,14 @@
 use super::blocks::{Damaged, Disk};
 use super::distribution::{Counts, Distribution};
 use super::payload;
+use super::read::SAMPLE_SPACING_MS;
 use super::slots::{Slot, Zones, joined};
 use super::taken::Taken;
 use super::{Sample, SelectError};
+use crate::number::{u64_from_i64, usize_from_u64};
+
+/// Samples of one series that room is made for before they are read.
+const SAMPLES_AT_ONCE: usize = 1 << 14;
 
 /// Which slots a reader needs: those later than `first`. What is later than `last` only adds up, so it
 /// comes as one slot a block. Both in seconds.
@@ -33,9 +38,13 @@ impl Taken {
         (start, end): (i64, i64),
     ) -> Result<Vec<Sample>, Damaged> {
         let mut samples = Vec::new();
-        if self.sealed.is_none_or(|span| span.last < start || span.first > end) {
+        let Some(span) = self.sealed.filter(|span| span.last >= start && span.first <= end) else {
             return Ok(samples);
-        }
+        };
+        // About as many as there are, so that few are moved as they become more.
+        let stretch = span.last.min(end).saturating_sub(span.first.max(start));
+        let n = usize_from_u64(u64_from_i64(stretch / SAMPLE_SPACING_MS)).min(SAMPLES_AT_ONCE);
+        samples.reserve(n);
         for block in &*self.blocks {
             disk.read::<Damaged>(block, self.id, &mut |found| {
                 let span = found.row.span;

@@ -12,7 +12,7 @@ use super::export::HighWater;
 use super::{Config, Series};
 
 /// The first byte of a snapshot; others are refused.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 const HIGH_WATER_VERSION: u8 = 1;
 /// How the names of block files end.
 pub(crate) const EXTENSION: &str = "block";
