@@ -309,7 +309,11 @@ fn count_values(elements: Vec<Element>, grouping: &Grouping, label: &str) -> Vec
             SampleValue::Float(x) => plain_number(*x),
             SampleValue::Histogram(h) => text(h),
         };
-        let labels = group_labels(&element.labels, grouping).with(label, &value);
+        let labels = match grouping {
+            // The new label goes as well where it is named.
+            Grouping::Without(_) => group_labels(&element.labels.with(label, &value), grouping),
+            _ => group_labels(&element.labels, grouping).with(label, &value),
+        };
         let (n, drop_name) = counts.entry(labels).or_default();
         *n += 1;
         *drop_name |= element.drop_name && label != METRIC_NAME;

@@ -196,6 +196,8 @@ pub(crate) struct Binary {
     /// The `bool` modifier: comparisons answer 0 or 1 and keep every element.
     pub(crate) returns_bool: bool,
     pub(crate) matching: Matching,
+    /// What it evaluates to, so that whoever asks need not descend a long chain.
+    pub(crate) returns: Type,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -354,15 +356,7 @@ impl Expr {
             Kind::Selector(_) | Kind::Aggregate(_) => Type::Vector,
             Kind::Window { .. } | Kind::Subquery { .. } => Type::Matrix,
             Kind::Call { function, .. } => function.returns,
-            Kind::Binary(_) => {
-                let (first, chain) = self.chain();
-                let scalar = |e: &Self| e.value_type() == Type::Scalar;
-                if scalar(first) && chain.iter().all(|(binary, _)| scalar(&binary.right)) {
-                    Type::Scalar
-                } else {
-                    Type::Vector
-                }
-            }
+            Kind::Binary(binary) => binary.returns,
         }
     }
 

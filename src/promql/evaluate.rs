@@ -4,7 +4,6 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
-use std::rc::Rc;
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
@@ -17,6 +16,8 @@ use super::fetch::Scope;
 use super::limits::{Held, Interrupt};
 use super::notes::Notes;
 use super::stats::Reads;
+use super::subquery::Memo;
+use super::tally::Tally;
 use super::value::{Element, Frame, IDENTITY, Series, Value, Window};
 use super::{Answer, EvalError, Options, Output, Query, Range, Select};
 use crate::go_regex;
@@ -28,18 +29,8 @@ use crate::signal::Labels;
 /// Points of one series in an answer, as in Prometheus's API.
 const STEPS_MAX: i64 = 11_000;
 
-/// Evaluations of one subquery at one time.
-const SUBQUERY_STEPS_MAX: i64 = 1_000_000;
-
-/// Milliseconds between evaluations of a subquery that names no step; Prometheus takes the global
-/// evaluation interval, whose default is a minute.
-const SUBQUERY_STEP_DEFAULT: i64 = 60_000;
-
 /// Stands for the labels of an answer among the purposes of [`Derived`], which are node ids else.
 const SHOWN: usize = usize::MAX;
-
-/// What a subquery's inner expression was at times already asked for.
-type Memo = HashMap<(usize, i64), Rc<Vec<Element>>>;
 
 pub(super) struct Evaluator<'q> {
     pub(super) range: Range,
@@ -50,18 +41,22 @@ pub(super) struct Evaluator<'q> {
     pub(super) samples_left: Cell<usize>,
     pub(super) series_left: Cell<usize>,
     pub(super) series_max: usize,
-    steps_left: Cell<usize>,
-    steps_max: usize,
+    pub(super) steps_left: Cell<usize>,
+    pub(super) steps_max: usize,
     pub(super) held: Held,
     /// Series by the id of their selector.
     pub(super) data: Vec<Vec<Series>>,
     /// Nodes that were worked out at all steps, by their id.
     pub(super) columns: Vec<Option<Columns>>,
-    memo: RefCell<Memo>,
+    pub(super) memo: RefCell<Memo>,
     pub(super) derived: Derived,
     /// Compiled patterns of `label_replace`, as many as the query has.
     patterns: RefCell<BTreeMap<String, Regex>>,
     pub(super) delayed_name_removal: bool,
+    pub(super) tally: Option<Tally>,
+    /// Subqueries that are being evaluated, each within the one before; one that is the whole query does
+    /// not count.
+    pub(super) within_subqueries: Cell<i64>,
 }
 
 pub(super) fn instant(
@@ -78,6 +73,7 @@ pub(super) fn instant(
         Value::Vector(elements) => Output::Vector(vector(elements, at)?),
         Value::Matrix(frame) => Output::Matrix(matrix(frame)?),
     };
+    evaluator.tally_up(query.expr())?;
     Ok(evaluator.notes.answer(output))
 }
 
@@ -99,6 +95,7 @@ pub(super) fn range(
     if range.start < range.end {
         evaluator.precompute(expr)?;
         if let Some(whole) = evaluator.whole(expr)? {
+            evaluator.tally_up(expr)?;
             return Ok(evaluator.notes.answer(Output::Matrix(whole)));
         }
     }
@@ -110,6 +107,7 @@ pub(super) fn range(
         t = next;
     }
     let output = Output::Matrix(steps.sorted());
+    evaluator.tally_up(expr)?;
     Ok(evaluator.notes.answer(output))
 }
 
@@ -217,6 +215,11 @@ impl<'q> Evaluator<'q> {
             derived: Derived::default(),
             patterns: RefCell::default(),
             delayed_name_removal: options.delayed_name_removal,
+            tally: options.tally.clone(),
+            within_subqueries: Cell::new(match query.expr().unwrapped().kind {
+                Kind::Subquery { .. } => -1,
+                _ => 0,
+            }),
         };
         let mut wanted = Vec::new();
         let scope = Scope { times: (range.start, range.end), reads: Reads::Everything };
@@ -467,14 +470,10 @@ impl<'q> Evaluator<'q> {
                 let windows = self.windows(unwrapped.id, from, to);
                 Ok(Frame { start, end, edges, windows })
             }
-            Kind::Subquery { inner, range, step, shift } => {
-                let end = self.shifted(shift, t)?;
-                let start = end.saturating_sub(self.positive(range)?);
-                let step = match step {
-                    Some(step) => self.positive(step)?,
-                    None => SUBQUERY_STEP_DEFAULT,
-                };
-                let windows = self.subquery(inner, Range { start, end, step })?;
+            Kind::Subquery { inner, .. } => {
+                let range = self.subquery_range(unwrapped, t)?;
+                let windows = self.subquery(inner, range)?;
+                let Range { start, end, .. } = range;
                 Ok(Frame { start, end, edges: Edges::Within, windows })
             }
             _ => {
@@ -501,84 +500,11 @@ impl<'q> Evaluator<'q> {
         }
         windows
     }
-
-    /// Evaluates at the multiples of the step in `(start, end]`.
-    fn subquery(&self, inner: &'q Expr, range: Range) -> Result<Vec<Window<'_>>, EvalError> {
-        let Range { start, end, step } = range;
-        let mut t = (start / step).saturating_mul(step);
-        if t <= start {
-            t = t.saturating_add(step);
-        }
-        if end.saturating_sub(t) / step > SUBQUERY_STEPS_MAX {
-            let message = format!("a subquery would take more than {SUBQUERY_STEPS_MAX} steps");
-            return Err(EvalError::Execution(message));
-        }
-        let mut places: HashMap<Arc<Labels>, usize> = HashMap::new();
-        let mut windows: Vec<Window<'_>> = Vec::new();
-        while t <= end {
-            let elements = self.remembered(inner, t)?;
-            let left = self.steps_left.get().checked_sub(elements.len() + 1);
-            self.steps_left.set(left.ok_or(EvalError::TooManySteps { max: self.steps_max })?);
-            for element in elements.iter() {
-                let labels = Arc::clone(&element.labels);
-                let place = *places.entry(labels).or_insert(windows.len());
-                if place == windows.len() {
-                    windows.push(Window {
-                        labels: Arc::clone(&element.labels),
-                        drop_name: false,
-                        samples: Vec::new().into(),
-                        starts: &[],
-                        n_samples: 0,
-                    });
-                }
-                let Some(window) = windows.get_mut(place) else { continue };
-                window.drop_name |= element.drop_name;
-                let samples = window.samples.to_mut();
-                if samples.last().is_some_and(|last| last.t == t) {
-                    return Err(same_labels());
-                }
-                samples.push(Sample { t, value: without_reset(&element.value) });
-            }
-            let Some(next) = t.checked_add(step) else { break };
-            t = next;
-        }
-        Ok(windows)
-    }
-
-    fn remembered(&self, expr: &'q Expr, t: i64) -> Result<Rc<Vec<Element>>, EvalError> {
-        let key = (expr.id, t);
-        if let Some(elements) = self.memo.borrow().get(&key) {
-            return Ok(Rc::clone(elements));
-        }
-        let elements = match self.eval(expr, t)? {
-            Value::Vector(elements) => elements,
-            Value::Scalar(x) => vec![Element::float(Arc::default(), x)],
-            Value::Text(_) | Value::Matrix(_) => Vec::new(),
-        };
-        // An empty vector takes its place in the memo too.
-        self.spend(elements.len().max(1))?;
-        let elements = Rc::new(elements);
-        self.memo.borrow_mut().insert(key, Rc::clone(&elements));
-        Ok(elements)
-    }
 }
 
 pub(super) fn is_stale(value: &SampleValue) -> bool {
     match value {
         SampleValue::Float(x) => x.to_bits() == STALE_NAN_BITS,
         SampleValue::Histogram(h) => h.sum.to_bits() == STALE_NAN_BITS,
-    }
-}
-
-/// What storage knew about resets holds between neighbours, and a subquery may skip or repeat
-/// samples, so resets are looked for anew.
-fn without_reset(value: &SampleValue) -> SampleValue {
-    use crate::series::CounterReset::{Gauge, Unknown};
-    match value {
-        SampleValue::Histogram(h) if h.counter_reset != Gauge && h.counter_reset != Unknown => {
-            let histogram = crate::series::Histogram { counter_reset: Unknown, ..(**h).clone() };
-            SampleValue::Histogram(Arc::new(histogram))
-        }
-        other => other.clone(),
     }
 }

@@ -110,6 +110,11 @@ impl Held {
         self.pool.room()
     }
 
+    /// Samples that are held; they only grow until the query ends.
+    pub(super) fn n(&self) -> usize {
+        self.n.get()
+    }
+
     pub(super) fn take(&self, n: usize) -> Result<(), EvalError> {
         let taken = self
             .pool

@@ -39,6 +39,8 @@ mod signature;
 mod sliding;
 mod starts;
 mod stats;
+mod subquery;
+pub mod tally;
 mod text;
 mod value;
 
@@ -63,6 +65,7 @@ pub use description::{
     Offsets, parse_series_description, parse_series_labels, parse_series_starts,
 };
 use limits::{Interrupt, Pool, Stop};
+use tally::Tally;
 
 /// When to evaluate. An instant query has `start == end`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -96,6 +99,8 @@ pub struct Options {
     pub interrupt: Interrupt,
     /// What it shares with the queries that run beside it.
     pub pool: Pool,
+    /// Counts the samples that it looks at, where somebody asks.
+    pub tally: Option<Tally>,
 }
 
 impl Default for Options {
@@ -108,6 +113,7 @@ impl Default for Options {
             delayed_name_removal: false,
             interrupt: Interrupt::default(),
             pool: Pool::new(usize::MAX),
+            tally: None,
         }
     }
 }

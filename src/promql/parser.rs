@@ -5,6 +5,7 @@
 use super::ParseError;
 use super::ast::{
     Aggregate, AggregateOp, Binary, BinaryOp, Card, Expr, Grouping, Kind, MatchBy, Matching, Span,
+    Type,
 };
 use super::check::check;
 use super::lexer::{Token, tokens};
@@ -204,7 +205,9 @@ impl Parser {
         let tightness = if op == BinaryOp::Pow { op.precedence() } else { op.precedence() + 1 };
         let right = self.expression(tightness)?;
         let span = left.span.to(right.span);
-        let binary = Binary { op, left, right, returns_bool, matching };
+        let are_scalars = [&left, &right].iter().all(|side| side.value_type() == Type::Scalar);
+        let returns = if are_scalars { Type::Scalar } else { Type::Vector };
+        let binary = Binary { op, left, right, returns_bool, matching, returns };
         super::check::binary(&binary, op_span, written)?;
         Ok(self.node(span, Kind::Binary(Box::new(binary))))
     }

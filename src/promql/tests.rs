@@ -653,3 +653,18 @@ fn answers_are_the_same_for_any_order_of_series() {
     let shared = Arc::new(Labels::default());
     assert!(value::without_identity(&shared).is_empty());
 }
+
+#[test]
+fn count_values_gives_up_its_label_where_that_is_named_without() {
+    let series = ["x{a=\"1\", b=\"2\"} 7", "x{a=\"2\", b=\"2\"} 8"];
+    let answer = |query: &str| evaluated(&series, query, at(0));
+    expect![[r#"{b="2"} 2"#]].assert_eq(&answer("count_values without (a) (\"a\", x)"));
+    expect![[r#"
+        {a="7"} 1
+        {a="8"} 1"#]]
+    .assert_eq(&answer("count_values without (b) (\"a\", x)"));
+    expect![[r#"
+        {a="7", b="2"} 1
+        {a="8", b="2"} 1"#]]
+    .assert_eq(&answer("count_values by (b) (\"a\", x)"));
+}

@@ -100,7 +100,7 @@ fn answered(
         answer.warnings.push(TRUNCATED.to_owned());
     }
     let mut body = json!({"status": "success", "data": promql::json::answer_json(&answer)});
-    if params.get("stats").is_some() {
+    if wants_stats(params) {
         body["data"]["stats"] = spent.json();
     }
     for (name, kind, texts) in
@@ -176,6 +176,10 @@ fn position(text: &str, at: usize) -> (usize, usize) {
     (before.matches('\n').count() + 1, before.len() - line_start + 1)
 }
 
+fn wants_stats(params: &Params) -> bool {
+    params.get("stats").is_some_and(|stats| !stats.is_empty())
+}
+
 /// Runs a query within the client's own time, and tells what it took.
 async fn watched(
     views: &Views,
@@ -185,10 +189,13 @@ async fn watched(
     + 'static,
 ) -> Result<(promql::Answer, Spent), Failure> {
     let waiting = Waiting::begin();
+    let counts = wants_stats(params);
     let asked = move |asking: &Asking<'_>| {
         let watched = waiting.has_turn();
         let select = select_from(&asking.views.series);
-        let answer = run(asking.options, &|selection| watched.select(&select, selection))?;
+        let tally = counts.then(|| watched.tally());
+        let options = promql::Options { tally, ..asking.options.clone() };
+        let answer = run(&options, &|selection| watched.select(&select, selection))?;
         Ok((answer, watched.end()))
     };
     Ok(views.ask(timeout(params)?, asked).await?)

@@ -1,7 +1,7 @@
 //! What a query took, as Prometheus tells it where a client asks for `stats`.
 //!
-//! A query runs between [`Waiting::begin`] and what it spent; the times and samples of it come out. Samples are
-//! those that the store gave: a window of a counter that it answered from sums counts with its ends.
+//! A query runs between [`Waiting::begin`] and what it spent; the times and samples of it come out. The most
+//! samples at once are those that our evaluator holds, which fetches all before it begins.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -9,8 +9,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::clock::{Clock, Stopwatch};
-use crate::number::u64_from_usize;
 use crate::promql::Select;
+use crate::promql::tally::Tally;
 use crate::series::{RawSeries, SelectError, Selection};
 
 /// A query that waits for its turn.
@@ -23,7 +23,7 @@ pub(super) struct Watched {
     queued: Duration,
     computing: Stopwatch,
     selecting_nanos: AtomicU64,
-    n_samples: AtomicU64,
+    tally: Tally,
 }
 
 /// What it took.
@@ -32,7 +32,8 @@ pub(super) struct Spent {
     queued: Duration,
     selecting: Duration,
     computing: Duration,
-    n_samples: u64,
+    queryable: u64,
+    most: u64,
 }
 
 impl Waiting {
@@ -46,13 +47,18 @@ impl Waiting {
             queued: self.0.elapsed(),
             computing: Clock::stopwatch(),
             selecting_nanos: AtomicU64::new(0),
-            n_samples: AtomicU64::new(0),
+            tally: Tally::default(),
         }
     }
 }
 
 impl Watched {
-    /// Reads what `select` reads, and counts it.
+    /// Where the query counts its samples.
+    pub(super) fn tally(&self) -> Tally {
+        self.tally.clone()
+    }
+
+    /// Reads what `select` reads, and how long that takes.
     pub(super) fn select(
         &self,
         select: &Select<'_>,
@@ -62,8 +68,6 @@ impl Watched {
         let found = select(selection);
         let nanos = u64::try_from(stopwatch.elapsed().as_nanos()).unwrap_or(u64::MAX);
         self.selecting_nanos.fetch_add(nanos, Ordering::Relaxed);
-        let n: usize = found.iter().flatten().map(|one| one.samples.len()).sum();
-        self.n_samples.fetch_add(u64_from_usize(n), Ordering::Relaxed);
         found
     }
 
@@ -72,7 +76,8 @@ impl Watched {
             queued: self.queued,
             selecting: Duration::from_nanos(self.selecting_nanos.load(Ordering::Relaxed)),
             computing: self.computing.elapsed(),
-            n_samples: self.n_samples.load(Ordering::Relaxed),
+            queryable: self.tally.queryable(),
+            most: self.tally.most(),
         }
     }
 }
@@ -80,7 +85,7 @@ impl Watched {
 impl Spent {
     /// `data.stats` of Prometheus 3, but for samples a step, which are not counted. Times are seconds.
     pub(super) fn json(&self) -> Value {
-        let Self { queued, selecting, computing, n_samples } = *self;
+        let Self { queued, selecting, computing, queryable, most } = *self;
         let inner = computing.saturating_sub(selecting);
         json!({
             "timings": {
@@ -92,7 +97,7 @@ impl Spent {
                 "execQueueTime": queued.as_secs_f64(),
                 "execTotalTime": (queued + computing).as_secs_f64(),
             },
-            "samples": { "totalQueryableSamples": n_samples, "peakSamples": n_samples },
+            "samples": { "totalQueryableSamples": queryable, "peakSamples": most },
         })
     }
 }
@@ -104,7 +109,7 @@ mod tests {
     use crate::signal::Labels;
 
     #[test]
-    fn what_the_store_gave_is_counted_and_times_add_up() {
+    fn times_add_up() {
         let watched = Waiting::begin().has_turn();
         let samples = vec![Sample { t: 1, value: SampleValue::Float(1.0) }; 3];
         let select =
@@ -121,13 +126,13 @@ mod tests {
             assert_eq!(watched.select(&select, &selection).map(|found| found.len()), Ok(2));
         }
         let spent = watched.end();
-        assert_eq!(spent.n_samples, 12);
         assert!(spent.selecting <= spent.computing);
         let shown = Spent {
             queued: Duration::from_millis(500),
             selecting: Duration::from_millis(250),
             computing: Duration::from_secs(1),
-            n_samples: 12,
+            queryable: 12,
+            most: 7,
         };
         assert_eq!(
             shown.json(),
@@ -136,7 +141,7 @@ mod tests {
                     "evalTotalTime": 1.0, "resultSortTime": 0.0, "queryPreparationTime": 0.25,
                     "innerEvalTime": 0.75, "execQueueTime": 0.5, "execTotalTime": 1.5,
                 },
-                "samples": { "totalQueryableSamples": 12, "peakSamples": 12 },
+                "samples": { "totalQueryableSamples": 12, "peakSamples": 7 },
             })
         );
     }
