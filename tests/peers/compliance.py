@@ -13,15 +13,14 @@ import os
 import pathlib
 import random
 import re
-import subprocess
-import tempfile
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
 
 import remote_write
-from daemon import Daemon, check, free_port, wait_for
+from beside import Prometheus, write_to_both
+from daemon import Daemon, check
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SHARED = pathlib.Path(os.environ.get("THROUGHLINE_SHARED", ROOT.parent / "shared")) / "conformance/compliance"
@@ -160,30 +159,9 @@ def main():
         print(f"skipped: no compliance queries at {SHARED}")
         return
     end = int(time.time()) // STEP * STEP
-    made = demo(end)
-    port = free_port()
-    with Daemon() as daemon, tempfile.TemporaryDirectory() as directory:
-        config = pathlib.Path(directory) / "prometheus.yml"
-        config.write_text("{}\n")
-        log = open(os.path.join(os.environ["WORK"], "prometheus.log"), "ab")
-        flags = [f"--config.file={config}", f"--storage.tsdb.path={directory}/data", "--web.enable-remote-write-receiver"]
-        peer = subprocess.Popen(["prometheus", *flags, f"--web.listen-address=127.0.0.1:{port}"], stdout=log, stderr=log)
-        try:
-            wait_for(lambda: ready(port), "Prometheus to be ready", 60)
-            n_samples = 0
-            # Prometheus takes samples in the order of their times only.
-            for from_t in range(end - SPAN, end + 1, 300):
-                piece = [(l, [s for s in rows if from_t <= s[0] // 1000 < from_t + 300]) for l, rows in made]
-                messages = [remote_write.series(labels, rows) for labels, rows in piece if rows]
-                for at in (port, daemon.ingest):
-                    check_quietly(remote_write.send(at, messages) in (200, 204), "a write is taken")
-                n_samples += sum(len(rows) for _, rows in piece)
-            wait_for(lambda: daemon.ledger("remote_write").get("applied") == n_samples, "all samples to be applied", 60)
-            check(daemon.ledger("remote_write")["received"] == n_samples, f"{n_samples} samples are in the books")
-            compare(port, daemon.web, end - 63.7)
-        finally:
-            peer.terminate()
-            peer.wait()
+    with Daemon() as daemon, Prometheus() as peer:
+        write_to_both(daemon, peer, demo(end))
+        compare(peer.port, daemon.web, end - 63.7)
 
 
 def compare(theirs, ours, end):
@@ -205,19 +183,6 @@ def compare(theirs, ours, end):
     for line in wrong[:40]:
         print(f"  {line}")
     check(not wrong and seen == set(allowed), "every query answers as in Prometheus, or is listed")
-
-
-def check_quietly(condition, what):
-    if not condition:
-        raise AssertionError(what)
-
-
-def ready(port):
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/-/ready", timeout=5) as answer:
-            return answer.status == 200
-    except OSError:
-        return False
 
 
 main()
