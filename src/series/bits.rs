@@ -175,13 +175,12 @@ mod tests {
             }
             let mut reader = BitReader::new(writer.bytes());
             for (ones, bits, n) in parts {
-                match reader.counted(12, n) {
-                    Some(read) => prop_assert_eq!(read, (ones, low(bits, n))),
-                    None => {
-                        prop_assert!(ones >= 12);
-                        prop_assert_eq!(reader.read(ones + 1), Some(((1 << ones) - 1) << 1));
-                        prop_assert_eq!(reader.read(n), Some(low(bits, n)));
-                    }
+                if let Some(read) = reader.counted(12, n) {
+                    prop_assert_eq!(read, (ones, low(bits, n)));
+                } else {
+                    prop_assert!(ones >= 12);
+                    prop_assert_eq!(reader.read(ones + 1), Some(((1 << ones) - 1) << 1));
+                    prop_assert_eq!(reader.read(n), Some(low(bits, n)));
                 }
             }
             prop_assert_eq!(reader.counted(12, 8), None);
