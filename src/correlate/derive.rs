@@ -12,7 +12,7 @@ use super::known::Known;
 use super::request::Change;
 use super::runs::RunCell;
 use super::traces::TraceCell;
-use crate::signal::Text;
+use crate::signal::{Text, Timestamp};
 
 impl Engine {
     /// Works out the invocations of all dirty cells, and of frozen ones from which an init goes to another.
@@ -64,7 +64,13 @@ impl Engine {
         if let Some(cell) = self.held.cells.runs.get_mut(id)
             && cell.gone.is_none()
         {
-            cell.gone = Some(Gone::recalled(self.held.memory.buried(run_key(id))));
+            let mut gone = Gone::recalled(self.held.memory.buried(run_key(id)));
+            if gone == Gone::default()
+                && let Some(class) = self.held.stubs.run(id)
+            {
+                gone.add(class, Timestamp::EPOCH);
+            }
+            cell.gone = Some(gone);
         }
     }
 

@@ -35,6 +35,13 @@ pub(super) fn strong(graph: &Graph, id: NodeId, node: &Node, rules: &Rules) -> V
             else {
                 continue;
             };
+            // What becomes of an invocation follows its run, where that is seen, not who asked for it.
+            if message.via == Via::Invoke
+                && sent.via == Via::Invoke
+                && graph.runs_under(&message.id).next().is_some()
+            {
+                continue;
+            }
             let via = if message.via == Via::Unknown { sent.via } else { message.via };
             found.add(Edge {
                 cause: sender,
@@ -52,6 +59,9 @@ pub(super) fn strong(graph: &Graph, id: NodeId, node: &Node, rules: &Rules) -> V
             by_record(known, record, run).into_iter().for_each(|edge| found.add(edge));
         }
     }
+    for caller in graph.callers(known).filter(|&caller| caller != id) {
+        found.add(by_answer(graph, caller, known));
+    }
     if found.edges.is_empty()
         && let Some(edge) = earlier_run(graph, known)
     {
@@ -62,10 +72,8 @@ pub(super) fn strong(graph: &Graph, id: NodeId, node: &Node, rules: &Rules) -> V
 
 fn by_pointer(graph: &Graph, pointer: &Pointer, known: &Known) -> Option<Edge> {
     let cause = graph.span_owner(pointer.trace, pointer.span)?;
-    let places = &graph.nodes.get(&cause)?.known.places;
-    let key = (pointer.trace, pointer.span);
-    let place = places.binary_search_by_key(&key, |place| (place.trace, place.span)).ok()?;
-    let under = places.get(place).and_then(|place| place.under.clone());
+    let place = graph.nodes.get(&cause)?.known.place((pointer.trace, pointer.span))?;
+    let under = place.under.clone();
     let only = match known.received.as_slice() {
         [message] => Some(Text::clone(&message.id)),
         _ => None,
@@ -82,6 +90,22 @@ fn by_pointer(graph: &Graph, pointer: &Pointer, known: &Known) -> Option<Edge> {
         is_sealed: false,
         is_retry: false,
     })
+}
+
+/// The edge from who was told, in the platform's answer, the request id under which this ran.
+fn by_answer(graph: &Graph, caller: NodeId, known: &Known) -> Edge {
+    let id = known.invocation_id.as_ref();
+    let caller_known = graph.nodes.get(&caller).map(|node| &node.known);
+    let sent = caller_known.zip(id).and_then(|(caller, id)| caller.sent(id));
+    Edge {
+        cause: caller,
+        message: None,
+        evidence: Evidence::MessageId,
+        via: Via::Invoke,
+        under: sent.and_then(|sent| sent.under.clone()),
+        is_sealed: false,
+        is_retry: false,
+    }
 }
 
 /// The last run of the invocation that a record tells the end of, by its request id. Of runs of several

@@ -197,7 +197,7 @@ impl Engine {
             let Some(held) = self.held.requests.remove(entry) else { continue };
             self.held.due.remove(&(held.due, *entry));
             due = due.min(held.due);
-            let tokens = Tokens::of(&self.held.graph, *entry, &held.reach);
+            let tokens = Tokens::of(self.ground(), *entry, &held.reach);
             contents.left.push(FrozenRequest { due: held.due, tokens });
             contents.requests.push((held.id, held.said.unwrap_or_default()));
         }

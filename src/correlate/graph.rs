@@ -157,7 +157,8 @@ impl Touched {
 pub(super) struct Graph {
     next: u64,
     pub(super) nodes: Nodes,
-    traces: Table<TraceId, TracePoint>,
+    /// By the lower half of their ids.
+    traces: Table<u64, TracePoint>,
     pub(super) messages: Table<Text, MessagePoint>,
     pub(super) weak: Table<WeakKey, WeakSet>,
     /// Correlation, execution, invocation and trace ids, and ids of hops.
@@ -290,15 +291,17 @@ impl Graph {
             near.extend(point.senders.iter().chain(point.receivers.iter()));
         }
         near.extend(self.told_of(known));
+        near.extend(self.callers(known));
+        near.extend(self.called(known));
         for record in known.received.iter().filter(|message| message.via == Via::Invoke) {
             near.extend(self.runs_under(&record.id));
         }
         for (trace, places) in by_trace(&known.places) {
-            let Some(point) = self.traces.get(&trace) else { continue };
+            let Some(point) = self.traces.get(&trace.half()) else { continue };
             near.extend(point.pointing_at(places));
         }
         for pointer in &known.pointers {
-            let Some(point) = self.traces.get(&pointer.trace) else { continue };
+            let Some(point) = self.traces.get(&pointer.trace.half()) else { continue };
             near.extend(point.owners_of((pointer.trace, pointer.span), &self.nodes).iter());
         }
         if node.strong.is_empty() && is_medley(known) {
@@ -315,16 +318,20 @@ impl Graph {
 
     /// The live node that a span belongs to.
     pub(super) fn span_owner(&self, trace: TraceId, span: SpanId) -> Option<NodeId> {
-        let owners = self.traces.get(&trace)?.owners_of((trace, span), &self.nodes);
+        let owners = self.traces.get(&trace.half())?.owners_of((trace, span), &self.nodes);
         let order = |id: &NodeId| self.nodes.get(id).map(|node| node.known.order());
         owners.iter().filter(|id| order(id).is_some()).min_by_key(order)
     }
 
     pub(super) fn named(&self, name: &str) -> impl Iterator<Item = NodeId> {
-        let by_name = self.names.get(&hash_of(name)).into_iter();
-        let trace =
-            TraceId::from_hex(name).and_then(|trace| self.names.get(&hash_of_trace(&trace)));
-        let by_name = by_name.chain(trace).flat_map(NodeSet::iter);
+        let by_name = self.names.get(&hash_of(name)).into_iter().flat_map(NodeSet::iter);
+        let trace = TraceId::from_hex(name);
+        let of_trace = trace.and_then(|trace| self.names.get(&hash_of_trace(&trace)));
+        let is_in = move |known: &Known| trace.is_some_and(|trace| known.traces.contains(&trace));
+        let of_trace = of_trace.into_iter().flat_map(NodeSet::iter);
+        let of_trace =
+            of_trace.filter(move |id| self.nodes.get(id).is_some_and(|node| is_in(&node.known)));
+        let by_name = by_name.chain(of_trace);
         let by_message = self.messages.get(name).into_iter();
         let ends = by_message.flat_map(|point| point.senders.iter().chain(point.receivers.iter()));
         by_name.chain(ends)
@@ -351,6 +358,24 @@ impl Graph {
         point.into_iter().flat_map(|point| point.receivers.iter())
     }
 
+    /// Who was told that what it invoked is the run of this very request id.
+    pub(super) fn callers(&self, known: &Known) -> impl Iterator<Item = NodeId> {
+        let id = known.invocation_id.as_deref();
+        let point = id.and_then(|id| self.messages.get(id)).filter(|point| point.is_telling());
+        let senders = point.into_iter().flat_map(|point| point.senders.iter());
+        senders.filter(move |sender| {
+            let sender = self.nodes.get(sender).map(|node| &node.known);
+            let sent = sender.zip(id).and_then(|(sender, id)| sender.sent(id));
+            sent.is_some_and(|sent| sent.via == Via::Invoke)
+        })
+    }
+
+    /// The runs that an invocation was told to have invoked.
+    fn called(&self, known: &Known) -> impl Iterator<Item = NodeId> {
+        let calls = known.sent.iter().filter(|sent| sent.via == Via::Invoke);
+        calls.flat_map(|sent| self.runs_under(&sent.id))
+    }
+
     /// Hashes of what leads to an invocation. Two names of one hash only make somebody look twice.
     pub(super) fn names_of(known: &Known) -> impl Iterator<Item = u64> {
         let texts = known.correlation_ids.iter().chain([&known.id]).chain(&known.invocation_id);
@@ -362,12 +387,12 @@ impl Graph {
         let Some(node) = self.nodes.get(&id) else { return };
         let known = &node.known;
         for (trace, places) in by_trace(&known.places) {
-            let point = self.traces.entry(trace).or_default();
+            let point = self.traces.entry(trace.half()).or_default();
             point.own(id, places, &self.nodes);
             touched.rewire.extend(point.pointing_at(places));
         }
         for pointer in &known.pointers {
-            self.traces.entry(pointer.trace).or_default().point_at(pointer.span, id);
+            self.traces.entry(pointer.trace.half()).or_default().point_at(pointer.span, id);
         }
         for sent in &known.sent {
             let point = self.messages.entry(Text::clone(&sent.id)).or_default();
@@ -385,6 +410,7 @@ impl Graph {
             self.names.entry(name).or_default().insert(id);
         }
         touched.rewire.extend(self.told_of(known));
+        touched.rewire.extend(self.called(known));
         touched.rewire.insert(id);
     }
 
@@ -393,20 +419,20 @@ impl Graph {
         let Some(node) = self.nodes.get(&id) else { return };
         let known = &node.known;
         for (trace, places) in by_trace(&known.places) {
-            let Some(point) = self.traces.get_mut(&trace) else { continue };
+            let Some(point) = self.traces.get_mut(&trace.half()) else { continue };
             point.disown(id, places);
             if let Some(touched) = &mut touched {
                 touched.rewire.extend(point.pointing_at(places));
             }
             if point.is_empty() {
-                self.traces.remove(&trace);
+                self.traces.remove(&trace.half());
             }
         }
         for pointer in &known.pointers {
-            let Some(point) = self.traces.get_mut(&pointer.trace) else { continue };
+            let Some(point) = self.traces.get_mut(&pointer.trace.half()) else { continue };
             point.unpoint(pointer.span, id);
             if point.is_empty() {
-                self.traces.remove(&pointer.trace);
+                self.traces.remove(&pointer.trace.half());
             }
         }
         let sent = node.known.sent.iter().map(|sent| &sent.id);
@@ -424,6 +450,7 @@ impl Graph {
         }
         if let Some(touched) = touched {
             touched.rewire.extend(self.told_of(&node.known));
+            touched.rewire.extend(self.called(&node.known));
         }
         for name in Self::names_of(&node.known) {
             if let Some(ids) = self.names.get_mut(&name) {
@@ -520,8 +547,9 @@ pub(super) fn hash_of(name: &str) -> u64 {
     xxh3_64(name.as_bytes())
 }
 
+/// Of the lower half: some tracers pass on no more of it.
 pub(super) fn hash_of_trace(trace: &TraceId) -> u64 {
-    xxh3_64(&trace.0)
+    xxh3_64(&trace.half().to_be_bytes())
 }
 
 fn keep_sealed(old: &[Edge], new: &mut Vec<Edge>) {

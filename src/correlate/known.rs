@@ -138,8 +138,20 @@ impl Known {
         self.end.unwrap_or(self.last).max(self.last)
     }
 
-    pub(super) fn has_place(&self, place: (TraceId, SpanId)) -> bool {
-        self.places.binary_search_by_key(&place, |own| (own.trace, own.span)).is_ok()
+    /// Its span of this trace. Who passes on only the lower half of a trace id means the trace that ends
+    /// so and has the very span.
+    pub(super) fn place(&self, (trace, span): (TraceId, SpanId)) -> Option<&Place> {
+        let at = |trace: TraceId| {
+            let key = (trace, span);
+            let idx = self.places.binary_search_by_key(&key, |own| (own.trace, own.span)).ok()?;
+            self.places.get(idx)
+        };
+        let ends_alike = |own: &&Place| own.span == span && own.trace.half() == trace.half();
+        match at(trace) {
+            None if trace.is_half() => self.places.iter().find(ends_alike),
+            None => at(trace.as_half()),
+            exact => exact,
+        }
     }
 
     pub(super) fn received(&self, message: &str) -> Option<&MessageRef> {

@@ -9,18 +9,22 @@ use std::sync::Arc;
 
 use super::class::Class;
 use super::dedup::{record_key, run_key, span_key};
+use super::edges::arrival;
 use super::engine::Engine;
 use super::environment::Run;
 use super::fact::{Age, Source};
 use super::freeze::{CellFacts, Contents};
 use super::frozen::{BlockId, Line};
 use super::graph::{Cell, Graph, Node, NodeId, Said};
+use super::known::Known;
+use super::messages::Life;
 use super::pack::{Pen, Reader};
-use super::request::{Change, FinalLine, Request, State};
+use super::request::{Change, FinalLine, Outcome, Request, State};
+use super::settle::Ground;
 use super::stubs::Sending;
 use super::weak::WeakKey;
 use crate::number::usize_from_u32;
-use crate::signal::{SpanId, Text, Timestamp, TraceId};
+use crate::signal::{SpanId, Text, Timestamp, TraceId, Via};
 
 /// An invocation, as far as it matters when it is final.
 #[derive(Debug)]
@@ -63,24 +67,37 @@ fn class_of(has_request_id: bool, class: Class, function: &Text) -> Class {
 pub(super) struct Tokens {
     /// Messages that nobody took up.
     pub(super) messages: Vec<(Text, Sending)>,
+    /// Messages that may be taken up again, or from a dead-letter queue.
+    pub(super) again: Vec<Text>,
+    /// Runs under a request id that may be tried again, or told of elsewhere.
+    pub(super) runs: Vec<(Text, Class)>,
     /// Workflows that it is part of.
     pub(super) executions: Vec<Text>,
     pub(super) traces: Vec<TraceId>,
 }
 
 impl Tokens {
-    pub(super) fn of(graph: &Graph, entry: NodeId, reach: &BTreeSet<NodeId>) -> Self {
+    pub(super) fn of(ground: Ground<'_>, entry: NodeId, reach: &BTreeSet<NodeId>) -> Self {
         let mut tokens = Self::default();
+        let graph = ground.graph;
         for node in reach.iter().filter_map(|id| graph.nodes.get(id)) {
             let Some(owner) = node.owners.get(&entry) else { continue };
             let known = &node.known;
             for sent in &known.sent {
                 let is_ours = sent.under.as_ref().is_none_or(|under| owner.labels.has(under));
                 let point = graph.messages.get(&sent.id);
-                if is_ours && point.is_none_or(|point| point.receivers.is_empty()) {
+                let is_taken = point.is_some_and(|point| !point.receivers.is_empty())
+                    || sent.via == Via::Invoke && graph.runs_under(&sent.id).next().is_some();
+                if is_ours && !is_taken {
                     let sending = Sending { at: sent.at, queue: sent.queue.clone() };
                     tokens.messages.push((Text::clone(&sent.id), sending));
                 }
+            }
+            let received = known.received.iter().map(|message| &message.id);
+            let received = received.filter(|id| owner.labels.has(id));
+            tokens.again.extend(received.filter(|id| may_come_again(ground, known, id)).cloned());
+            if may_be_tried_again(graph, known) {
+                tokens.runs.extend(known.invocation_id.clone().map(|id| (id, known.class)));
             }
             let execution = known.workflow.as_ref().map(|workflow| &workflow.execution_id);
             tokens.executions.extend(execution.cloned());
@@ -88,12 +105,38 @@ impl Tokens {
         }
         tokens.messages.sort_unstable();
         tokens.messages.dedup_by(|later, first| later.0 == first.0);
+        tokens.again.sort_unstable();
+        tokens.again.dedup();
+        tokens.runs.sort_unstable();
+        tokens.runs.dedup();
         tokens.executions.sort_unstable();
         tokens.executions.dedup();
         tokens.traces.sort_unstable();
         tokens.traces.dedup();
         tokens
     }
+}
+
+/// Whether a message may be taken up once more after this invocation: its last try failed, or was not its
+/// first, so that what the invocation says of itself may not be what the queue was told.
+fn may_come_again(ground: Ground<'_>, known: &Known, message: &Text) -> bool {
+    let life = Life::of(ground, message);
+    let Some(idx) = life.position(&known.id) else { return false };
+    let is_last = !life.is_superseded(idx);
+    is_last && (life.outcome(idx) != Outcome::Ok || life.attempt(idx) > 1)
+}
+
+/// Whether a run that failed may have another under its request id, or a record of its end. Who calls over
+/// HTTP tries again by itself, under another id.
+fn may_be_tried_again(graph: &Graph, known: &Known) -> bool {
+    let Some(id) = known.invocation_id.as_deref() else { return false };
+    let is_failed = known.verdict.outcome != Outcome::Ok && arrival(known) != Via::Http;
+    let is_later = |run: NodeId| {
+        graph.nodes.get(&run).is_some_and(|run| {
+            run.known.class.agrees(known.class) && run.known.order() > known.order()
+        })
+    };
+    is_failed && !graph.runs_under(id).any(is_later)
 }
 
 /// What a frozen invocation leaves, beside what was said of it.
@@ -189,6 +232,11 @@ impl FrozenRequest {
             pen.time(sending.at);
             pen.option(sending.queue.as_ref(), Pen::name);
         });
+        pen.list(&self.tokens.again, Pen::id);
+        pen.list(&self.tokens.runs, |pen, (id, class)| {
+            pen.id(id);
+            class.write(pen);
+        });
         pen.list(&self.tokens.executions, Pen::id);
         pen.list(&self.tokens.traces, |pen, trace| pen.trace_id(*trace));
     }
@@ -199,9 +247,11 @@ impl FrozenRequest {
             let id = reader.text();
             (id, Sending { at: reader.time(), queue: reader.option(Reader::text) })
         });
+        let again = reader.list(Reader::text);
+        let runs = reader.list(|reader| (reader.text(), Class::read(reader)));
         let executions = reader.list(Reader::text);
         let traces = reader.list(Reader::trace_id);
-        Self { due, tokens: Tokens { messages, executions, traces } }
+        Self { due, tokens: Tokens { messages, again, runs, executions, traces } }
     }
 }
 

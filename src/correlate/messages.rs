@@ -8,7 +8,7 @@ use super::request::{DeadLetter, Outcome};
 use super::rules::Rules;
 use super::settle::Ground;
 use super::stubs::Sending;
-use crate::signal::{Text, Timestamp};
+use crate::signal::{Text, Timestamp, Via};
 
 /// One invocation that took the message up.
 #[derive(Clone, Debug)]
@@ -49,7 +49,9 @@ impl Life {
         };
         let sent = || {
             let nodes = point.senders.iter().filter_map(|id| graph.nodes.get(&id));
-            nodes.filter_map(|node| node.known.sent(message))
+            let sent = nodes.filter_map(|node| node.known.sent(message));
+            // A record of an invocation was not sent when that was asked for.
+            sent.filter(|sent| sent.via != Via::Invoke)
         };
         let left = left.filter(|_| point.senders.is_empty());
         let sent_queue = sent().filter_map(|sent| sent.queue.as_ref()).min();

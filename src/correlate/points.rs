@@ -21,7 +21,7 @@ pub(super) const TAKINGS_MAX: usize = 1_000;
 /// Invocations of one trace that are looked through one by one for the owner of a span.
 const OWNERS_FEW: usize = 4;
 
-/// One trace: whose its spans are, and who points at which of them.
+/// One trace, or several whose ids end alike: whose its spans are, and who points at which of them.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct TracePoint {
     /// Invocations with spans here.
@@ -44,8 +44,8 @@ impl TracePoint {
         } else if self.owners.len() > OWNERS_FEW {
             let owners: Vec<NodeId> = self.owners.iter().collect();
             for owner in owners {
-                let trace = places.first().map(|place| place.trace);
-                let of_trace = |place: &&Place| Some(place.trace) == trace;
+                let half = places.first().map(|place| place.trace.half());
+                let of_trace = |place: &&Place| Some(place.trace.half()) == half;
                 let known = nodes.get(&owner).map(|node| node.known.places.as_slice());
                 for place in known.unwrap_or_default().iter().filter(of_trace) {
                     self.by_span.entry(place.span).or_default().insert(owner);
@@ -85,12 +85,11 @@ impl TracePoint {
 
     /// The invocations that a span of this trace belongs to.
     pub(super) fn owners_of(&self, place: (TraceId, SpanId), nodes: &Nodes) -> NodeSet {
-        if !self.by_span.is_empty() {
-            return self.by_span.get(&place.1).cloned().unwrap_or_default();
-        }
+        let by_span = self.by_span.get(&place.1);
+        let owners = if self.by_span.is_empty() { Some(&self.owners) } else { by_span };
         let mut found = NodeSet::default();
-        for id in self.owners.iter() {
-            if nodes.get(&id).is_some_and(|node| node.known.has_place(place)) {
+        for id in owners.into_iter().flat_map(NodeSet::iter) {
+            if nodes.get(&id).is_some_and(|node| node.known.place(place).is_some()) {
                 found.insert(id);
             }
         }

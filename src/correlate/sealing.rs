@@ -27,7 +27,7 @@ impl Engine {
             self.held.due.remove(&(held.due, entry));
             self.held.unsure.remove(&entry);
             request.state = State::Final;
-            let tokens = Tokens::of(&self.held.graph, entry, &held.reach);
+            let tokens = Tokens::of(self.ground(), entry, &held.reach);
             self.leave_tokens(&tokens, &held.id);
             for id in held.reach {
                 let Some(node) = self.held.graph.nodes.get_mut(&id) else { continue };
@@ -52,6 +52,12 @@ impl Engine {
         let tells = |key: &WeakKey| !graph.quarantined.contains_key(key);
         for (message, sending) in &tokens.messages {
             stubs.leave_message(Text::clone(message), sending.clone(), request, pending);
+        }
+        for message in &tokens.again {
+            stubs.leave(Text::clone(message), request, pending);
+        }
+        for (id, class) in &tokens.runs {
+            stubs.leave_run(Text::clone(id), *class, request, pending);
         }
         for execution in &tokens.executions {
             if tells(&WeakKey::Execution(Text::clone(execution))) {

@@ -1,16 +1,18 @@
 //! What stays of a final request: the tokens by which something later may still continue it.
 //!
-//! A message that nobody took up, a workflow's execution and a trace come in with the request's id;
-//! what is asked for by the same token later gets that id. A stub never holds facts.
+//! A message that nobody took up or that may come again, a run that may be tried again or told of, a
+//! workflow's execution and a trace come in with the request's id; what is asked for by the same token
+//! later gets that id. A stub never holds facts.
 
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use super::class::Class;
 use super::fact::Age;
 use super::known::Known;
 use super::table::Table;
-use crate::signal::{Text, Timestamp};
+use crate::signal::{MessageRef, Text, Timestamp, Via};
 
 /// Stubs held; beyond it the next to expire goes first.
 const STUBS_MAX: usize = 200_000;
@@ -28,6 +30,8 @@ struct Stub {
     until: Age,
     /// Of a message.
     sending: Option<Sending>,
+    /// Of a run under a request id: whose it was.
+    run: Option<Class>,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -40,7 +44,14 @@ pub(super) struct Stubs {
 
 impl Stubs {
     pub(super) fn leave(&mut self, token: Text, request: &Text, until: Age) {
-        self.put(token, Stub { request: Text::clone(request), until, sending: None });
+        let request = Text::clone(request);
+        self.put(token, Stub { request, until, sending: None, run: None });
+    }
+
+    /// By its request id.
+    pub(super) fn leave_run(&mut self, id: Text, class: Class, request: &Text, until: Age) {
+        let request = Text::clone(request);
+        self.put(id, Stub { request, until, sending: None, run: Some(class) });
     }
 
     pub(super) fn leave_message(
@@ -51,15 +62,25 @@ impl Stubs {
         until: Age,
     ) {
         let request = Text::clone(request);
-        self.put(message, Stub { request, until, sending: Some(sending) });
+        self.put(message, Stub { request, until, sending: Some(sending), run: None });
     }
 
     fn put(&mut self, token: Text, stub: Stub) {
         let until = stub.until;
-        if let Some(old) = self.requests.insert(Text::clone(&token), stub) {
-            self.expiry.remove(&(old.until, Text::clone(&token)));
+        match self.requests.get_mut(&token) {
+            None => drop(self.requests.insert(Text::clone(&token), stub)),
+            Some(old) => {
+                self.expiry.remove(&(old.until, Text::clone(&token)));
+                let sending = stub.sending.or(old.sending.take());
+                *old = Stub { sending, ..stub };
+            }
         }
         self.expiry.insert((until, token));
+    }
+
+    /// Whose a run under this request id was that is final and may be tried again.
+    pub(super) fn run(&self, id: &str) -> Option<Class> {
+        self.requests.get(id)?.run
     }
 
     /// When and where to a final request sent a message that nobody took up while it lasted.
@@ -90,14 +111,41 @@ impl Stubs {
     /// The final request that an entry continues.
     pub(super) fn continued_by(&self, known: &Known) -> Option<Text> {
         let request = |token: &str| Some(Text::clone(&self.requests.get(token)?.request));
-        let messages = known.received.iter().find_map(|message| request(&message.id));
+        let messages = known.received.iter().find_map(|message| self.sent(message));
+        let run = || known.invocation_id.as_ref().and_then(|id| self.invoked(id, known.class));
         let workflow = || known.workflow.as_ref().and_then(|w| request(&w.execution_id));
         // What began a trace continues nothing in it.
         let traces = known.traces.iter().filter(|trace| !known.roots.contains(trace));
         let traces = traces.chain(known.origins.iter().map(|o| &o.trace));
-        let continued = messages.or_else(workflow);
+        let continued = messages.or_else(run).or_else(workflow);
         let continued =
             continued.or_else(|| traces.map(ToString::to_string).find_map(|t| request(&t)));
         continued.filter(|id| *id != known.id)
+    }
+
+    /// Who sent a message, or had it last. A record of an invocation continues the run of the function that
+    /// it names.
+    fn sent(&self, message: &MessageRef) -> Option<Text> {
+        let stub = self.requests.get(&message.id)?;
+        let is_its = match stub.run {
+            Some(run) => {
+                let named = Class::of(message.dead_letter_source.as_ref(), None, None);
+                message.via == Via::Invoke && run.agrees(named)
+            }
+            None => true,
+        };
+        is_its.then(|| Text::clone(&stub.request))
+    }
+
+    /// Who had the run before this one of the same function, account and region, or was told its request id
+    /// when it invoked it.
+    fn invoked(&self, id: &str, class: Class) -> Option<Text> {
+        let stub = self.requests.get(id)?;
+        let is_its = match (&stub.sending, stub.run) {
+            (_, Some(run)) => run.agrees(class),
+            (Some(sending), None) => sending.queue.is_none(),
+            (None, None) => false,
+        };
+        is_its.then(|| Text::clone(&stub.request))
     }
 }

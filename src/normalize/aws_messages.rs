@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::aws_names::{function_arn, resource_name};
 use super::carrier::{self, PAYLOAD_BYTES_MAX, object_in};
+use super::cloud_events;
 use super::event_time;
 use super::json_fields::{Object, count, id, lookup, text};
 use crate::signal::{MessageRef, Text, Timestamp, TraceContext, Via};
@@ -106,6 +107,8 @@ fn inside(body: &Object, depth: usize) -> Inside {
         notification(body, depth)
     } else if let Some(messages) = of_bus(body).or_else(|| of_destination(body)) {
         messages
+    } else if let Some(event) = cloud_events::structured(body) {
+        vec![event]
     } else {
         let records = body.get("Records").and_then(Value::as_array).into_iter().flatten();
         records

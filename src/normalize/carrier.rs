@@ -26,6 +26,8 @@ pub(crate) const PAYLOAD_BYTES_MAX: usize = 256 * 1024;
 #[derive(Debug, Default)]
 struct Written<'a> {
     traceparent: Option<Cow<'a, str>>,
+    /// The same, as an attribute of a `CloudEvent` among headers.
+    cloud_event: Option<Cow<'a, str>>,
     /// The same, from the client libraries of Pub/Sub.
     googclient: Option<Cow<'a, str>>,
     b3: Option<Cow<'a, str>>,
@@ -46,6 +48,7 @@ impl<'a> Written<'a> {
         for (name, value) in carrier.iter().take(FIELDS_MAX) {
             let slot = match name.to_ascii_lowercase().as_str() {
                 "traceparent" => &mut written.traceparent,
+                "ce-traceparent" | "ce_traceparent" => &mut written.cloud_event,
                 "googclient_traceparent" => &mut written.googclient,
                 "b3" => &mut written.b3,
                 "x-b3-traceid" => &mut written.b3_trace,
@@ -82,6 +85,7 @@ impl<'a> Written<'a> {
             header.as_deref().and_then(read)
         };
         by(&self.traceparent, traceparent)
+            .or_else(|| by(&self.cloud_event, traceparent))
             .or_else(|| by(&self.googclient, traceparent))
             .or_else(|| by(&self.b3, b3))
             .or_else(b3_pair)

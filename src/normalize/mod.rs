@@ -30,6 +30,7 @@ mod azure_fields;
 mod azure_metric;
 mod azure_trigger;
 mod broker_messages;
+mod cloud_events;
 mod carrier;
 mod cloudwatch_spans;
 mod emf;

@@ -28,6 +28,7 @@ use crate::signal::{
     TraceContext, Value, Via, Workflow,
 };
 
+use super::cloud_events;
 use super::config::Fields;
 use super::shorten::shorten;
 use super::trigger_events;
@@ -126,6 +127,8 @@ pub(crate) fn span(view: &SpanView<'_>, fields: &Fields) -> SpanFacts {
     }
     let mut read = SpanFacts { facts, failed, caller: None };
     seen.messages(view, &mut read);
+    read.facts.sent.extend(seen.invoked(view));
+    seen.cloud_event(view, &mut read);
     if let Some(event) = trigger_events::held_in(&view.attributes.0) {
         read.caller = event.add_to(&mut read.facts);
     }
@@ -177,6 +180,10 @@ struct Seen<'a> {
     execution_id: Option<&'a str>,
     state: Option<&'a str>,
     retry_count: Option<u32>,
+    /// Of the answer to a call of AWS.
+    answer_id: Option<&'a str>,
+    cloud_event_id: Option<&'a str>,
+    cloud_event_source: Option<&'a str>,
     messaging: Messaging<'a>,
     correlation_ids: Vec<Text>,
 }
@@ -194,6 +201,7 @@ impl<'a> Seen<'a> {
                 "rpc" | "db" | "server" | "net" | "peer" | "url" => seen.note_peer(key, value),
                 "error" | "exception" => seen.note_error(key, value),
                 "workflow" => seen.note_workflow(rest, value),
+                "cloudevents" => seen.note_cloud_event(rest, value),
                 "cloud" if rest == "resource_id" => either(&mut seen.resource_id, text(value)),
                 _ => {}
             }
@@ -238,6 +246,7 @@ impl<'a> Seen<'a> {
         match rest {
             "lambda.request_id" => either(&mut self.invocation_id, text(value)),
             "lambda.invoked_arn" => either(&mut self.resource_id, text(value)),
+            "request_id" | "requestId" => either(&mut self.answer_id, text(value)),
             "step_functions.execution_arn" => either(&mut self.execution_id, text(value)),
             _ => self.messaging.note_aws(rest, value),
         }
@@ -285,6 +294,29 @@ impl<'a> Seen<'a> {
         }
     }
 
+    fn note_cloud_event(&mut self, rest: &str, value: &'a Value) {
+        match rest {
+            "event_id" => self.cloud_event_id = text(value),
+            "event_source" => self.cloud_event_source = text(value),
+            _ => {}
+        }
+    }
+
+    /// Adds the `CloudEvent` that the span made or took up.
+    fn cloud_event(&self, view: &SpanView<'_>, read: &mut SpanFacts) {
+        let Some((id, source)) = self.cloud_event_id.zip(self.cloud_event_source) else { return };
+        let event = cloud_events::named(id, source);
+        match self.messaging.side(Some(view.kind)) {
+            Some(Side::Sent) => {
+                read.facts.sent.push(MessageRef { sent: Some(view.start), ..event });
+            }
+            Some(Side::Received) => {
+                read.facts.received.push(MessageRef { failed: read.failed, ..event });
+            }
+            None => {}
+        }
+    }
+
     fn tells_failure(&self, kind: SpanKind) -> bool {
         let by_status = match (kind, self.http_status) {
             (SpanKind::Server, Some(status)) => status >= 500,
@@ -296,7 +328,7 @@ impl<'a> Seen<'a> {
 
     fn facts(&self, kind: Option<SpanKind>, resource_function: Option<&str>) -> Facts {
         Facts {
-            invocation_id: self.invocation_id.map(Text::from),
+            invocation_id: self.invocation_id.filter(|_| !self.invokes(kind)).map(Text::from),
             function: self.function(kind, resource_function),
             correlation_ids: self.correlation_ids.clone(),
             cold_start: self.cold_start,
@@ -429,6 +461,25 @@ impl<'a> Seen<'a> {
                 read.facts.received = named;
             }
         }
+    }
+
+    /// Whether this is a call that invokes a function. What names an invocation there is the one that the
+    /// call began: OpenTelemetry's instrumentation of the JavaScript SDK has `faas.execution` so.
+    fn invokes(&self, kind: Option<SpanKind>) -> bool {
+        let is_call = matches!(kind, Some(SpanKind::Client | SpanKind::Producer));
+        let service = self.rpc_service.and_then(|service| service.rsplit('.').next());
+        let is_lambda = service.is_some_and(|service| {
+            ["Lambda", "AWSLambda"].iter().any(|name| name.eq_ignore_ascii_case(service))
+        });
+        let is_invoke =
+            matches!(self.rpc_method, Some("Invoke" | "InvokeAsync" | "InvokeWithResponseStream"));
+        is_call && (is_lambda && is_invoke || self.invoked_name.is_some())
+    }
+
+    /// The run that a call began, by the request id of its answer.
+    fn invoked(&self, view: &SpanView<'_>) -> Option<MessageRef> {
+        let id = self.invocation_id.or(self.answer_id).filter(|_| self.invokes(Some(view.kind)))?;
+        Some(MessageRef { sent: Some(view.start), ..MessageRef::new(id, Via::Invoke) })
     }
 
     /// Messages by the span's own attributes, then by its links; each id once.

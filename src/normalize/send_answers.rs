@@ -3,7 +3,8 @@
 //! A record in, a message for each that an SDK's answer names; the answer is the record itself or stands in
 //! the field in which loggers keep one. An id counts only beside something that no request and no received
 //! message has: the checksum that SQS gives back, a count of failures, what an SDK says of the exchange.
-//! Source: the API references of SQS, SNS, EventBridge, Kinesis, S3 and Pub/Sub.
+//! An answer of Lambda names the run that was begun: the request id of the exchange is that of the run.
+//! Source: the API references of SQS, SNS, EventBridge, Kinesis, S3, Lambda and Pub/Sub.
 
 use serde_json::Value;
 
@@ -91,6 +92,7 @@ fn answer(object: &Object, sent: &mut Vec<MessageRef>) {
     if is_exchange {
         sent.extend(stream_record(object));
         sent.extend(put_object(object));
+        sent.extend(invoked(object));
     }
     if object.contains_key("FailedRecordCount") {
         sent.extend(list(object, "Records").filter_map(stream_record));
@@ -108,9 +110,20 @@ fn stream_record(entry: &Object) -> Option<MessageRef> {
 fn put_object(object: &Object) -> Option<MessageRef> {
     let is_read = object.contains_key("LastModified") || object.contains_key("ContentLength");
     (object.contains_key("ETag") && !is_read).then_some(())?;
+    Some(MessageRef::new(exchange_id(object)?, Via::EventBus))
+}
+
+/// What Lambda answers to an invocation, with or without waiting for its end: no other answer has the
+/// status once more beside the exchange's. A dry run (204) begins nothing.
+fn invoked(object: &Object) -> Option<MessageRef> {
+    let status = object.get("StatusCode").and_then(Value::as_u64)?;
+    matches!(status, 200 | 202).then_some(())?;
+    Some(MessageRef::new(exchange_id(object)?, Via::Invoke))
+}
+
+fn exchange_id(object: &Object) -> Option<&str> {
     let request = text(object, "ResponseMetadata.RequestId");
-    let request = request.or_else(|| text(object, "$metadata.requestId"))?;
-    Some(MessageRef::new(request, Via::EventBus))
+    request.or_else(|| text(object, "$metadata.requestId"))
 }
 
 fn has_exchange(object: &Object) -> bool {
@@ -157,6 +170,9 @@ mod tests {
                 json!({"response": {"messageIds": ["5187", "5188"]}}),
                 json!({"response": {"ETag": "\"x\"", "ResponseMetadata": {"RequestId": "C3D1"}}}),
                 json!({"response": "{\"MessageId\":\"m-1\",\"MD5OfMessageBody\":\"x\"}"}),
+                json!({"response": {"StatusCode": 200, "ExecutedVersion": "$LATEST", "Payload": "{}",
+                    "$metadata": {"httpStatusCode": 200, "requestId": "r-1"}}}),
+                json!({"StatusCode": 202, "ResponseMetadata": {"RequestId": "r-2"}}),
             ],
             &expect![[r"
                 Queue m-1
@@ -171,6 +187,8 @@ mod tests {
                 Topic 5187, Topic 5188
                 EventBus C3D1
                 Queue m-1
+                Invoke r-1
+                Invoke r-2
             "]],
         );
     }
@@ -188,6 +206,8 @@ mod tests {
             json!({"Records": [{"ShardId": "shardId-0", "SequenceNumber": "496"}]}),
             json!({"response": {"ETag": "x", "LastModified": "2026", "$metadata": {"requestId": "C"}}}),
             json!({"response": {"Messages": [{"MessageId": "m-1", "Body": "x"}], "$metadata": {}}}),
+            json!({"StatusCode": 200, "requestId": "r-1"}),
+            json!({"response": {"StatusCode": 204, "$metadata": {"requestId": "dry"}}}),
             json!({"response": "sent", "result": null}),
         ] {
             assert_eq!(read(record.as_object().unwrap()), [], "{record}");

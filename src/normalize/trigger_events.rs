@@ -1,13 +1,15 @@
 //! Logged trigger events: what the event of a function says about messages, callers and workflows.
 //!
 //! A JSON object in, the received messages and the kind of trigger out; None where the object is no
-//! event that AWS or Pub/Sub sends. The list that a pipe of EventBridge gives is one too. At most [`MESSAGES_MAX`] messages are read of one event.
+//! event that AWS, Pub/Sub or Event Grid sends, and no `CloudEvent`. The lists that a pipe of EventBridge and
+//! Event Grid give are some too. At most [`MESSAGES_MAX`] messages are read of one event.
 
 use serde_json::Value;
 
 use super::aws_messages::{self, MESSAGES_MAX, read_count};
 use super::broker_messages;
 use super::carrier::{self, object_in};
+use super::cloud_events;
 use super::google_messages;
 use super::json_fields::{Object, id, lookup, text};
 use crate::signal::{self, Facts, Http, MessageRef, Text, TraceContext, Via, Workflow};
@@ -30,7 +32,7 @@ const HOLDERS: [&str; 14] = [
     "envelope",
 ];
 /// Fields that an event has, one at least, unless it has one of the next.
-const MARKS: [&str; 9] = [
+const MARKS: [&str; 12] = [
     "Records",
     "records",
     "Messages",
@@ -40,9 +42,12 @@ const MARKS: [&str; 9] = [
     "Execution",
     "_datadog",
     "eventSource",
+    "specversion",
+    "dataVersion",
+    "parentTypeName",
 ];
 /// The others, in any case; loggers have them too, but seldom as objects.
-const OBJECT_MARKS: [&str; 4] = ["context", "payload", "message", "data"];
+const OBJECT_MARKS: [&str; 6] = ["context", "payload", "message", "data", "headers", "info"];
 /// Where the context object of a workflow lies in what a state machine passes on, in any case.
 const CONTEXT_PLACES: [&str; 4] = ["_datadog", "payload", "context", "stepfunctions"];
 /// Where it lies in a message.
@@ -102,7 +107,10 @@ pub(crate) fn read(event: &Object) -> Option<EventFacts> {
         .or_else(|| bus(event))
         .or_else(|| destination(event))
         .or_else(|| http(event))
+        .or_else(|| socket(event))
+        .or_else(|| resolver(event))
         .or_else(|| pushed(event))
+        .or_else(|| triggered(vec![cloud_events::of_event(event)?]))
         .or_else(|| brokered(event))
         .or_else(|| received(event));
     let Some(mut told) = told else { return workflow(event) };
@@ -119,10 +127,15 @@ pub(crate) fn held(object: &Object) -> Option<EventFacts> {
         HOLDERS.iter().filter_map(|name| object.get(*name)).find_map(|value| match value {
             Value::Object(event) => read(event),
             Value::String(text) => read(&object_in(text)?),
-            Value::Array(records) => triggered(messages_of(records)),
+            Value::Array(records) => listed(records),
             _ => None,
         })
     })
+}
+
+/// The list that a pipe or Event Grid gives, or what a resolver is asked for many at once.
+fn listed(records: &[Value]) -> Option<EventFacts> {
+    triggered(messages_of(records)).or_else(|| resolver(records.first()?.as_object()?))
 }
 
 /// Reads the event that attributes hold, or that the entries of a body are.
@@ -140,7 +153,7 @@ pub(crate) fn held_in(entries: &[(Text, signal::Value)]) -> Option<EventFacts> {
         signal::Value::Str(text) => read(&object_in(text)?),
         signal::Value::List(records) => {
             let records: Vec<Value> = records.iter().map(value_to_json).collect();
-            triggered(messages_of(&records))
+            listed(&records)
         }
         _ => None,
     })
@@ -192,7 +205,9 @@ fn messages_of(records: &[Value]) -> Vec<MessageRef> {
     let mut received = Vec::new();
     for item in records.iter().filter_map(Value::as_object) {
         if received.len() < MESSAGES_MAX {
-            received.extend(aws_messages::of_record(item));
+            let told = aws_messages::of_record(item);
+            let other = told.is_empty().then(|| cloud_events::of_event(item)).flatten();
+            received.extend(told.into_iter().chain(other));
         }
     }
     received.truncate(MESSAGES_MAX);
@@ -240,7 +255,44 @@ fn http(event: &Object) -> Option<EventFacts> {
             route: route.map(Text::from),
             status: None,
         }),
+        correlation_id: context.get("requestId").and_then(id),
         trace: headers.into_iter().find_map(carrier::read),
+        ..EventFacts::default()
+    })
+}
+
+/// A WebSocket API of API Gateway: a flow of each route. What comes over one connection are requests of their
+/// own; headers come only where it is opened.
+fn socket(event: &Object) -> Option<EventFacts> {
+    let context = event.get("requestContext")?.as_object()?;
+    text(context, "connectionId")?;
+    let headers = event.get("headers").and_then(Value::as_object);
+    Some(EventFacts {
+        trigger: Some(Via::Http),
+        http: Some(Http {
+            method: text(context, "eventType").map(Text::from),
+            route: text(context, "routeKey").map(Text::from),
+            status: None,
+        }),
+        correlation_id: context.get("requestId").and_then(id),
+        trace: headers.and_then(carrier::read),
+        ..EventFacts::default()
+    })
+}
+
+/// What AppSync asks a function: a flow of each field, `Query getOrder`, by its request's headers.
+fn resolver(event: &Object) -> Option<EventFacts> {
+    let parent = text(event, "info.parentTypeName").or_else(|| text(event, "parentTypeName"))?;
+    let field = text(event, "info.fieldName").or_else(|| text(event, "fieldName"))?;
+    let headers = lookup(event, "request.headers").and_then(Value::as_object);
+    Some(EventFacts {
+        trigger: Some(Via::Http),
+        http: Some(Http {
+            method: Some(Text::from(parent)),
+            route: Some(Text::from(field)),
+            status: None,
+        }),
+        trace: headers.and_then(carrier::read),
         ..EventFacts::default()
     })
 }

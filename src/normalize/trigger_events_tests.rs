@@ -465,3 +465,38 @@ fn holders_of_events_may_be_text() {
     }
     assert_eq!(held(json!({"event": "OrderPlaced"}).as_object().unwrap()), None);
 }
+
+#[test]
+fn sockets_and_resolvers_tell_what_was_asked_for() {
+    check(
+        &json!({"requestContext": {"routeKey": "sendmessage", "eventType": "MESSAGE", "messageId": "M=",
+            "connectionId": "L0SM9cOFvHcCIhw=", "requestId": "L0SM9FFYvHcFvQA=", "stage": "prod",
+            "apiId": "a1b2c3", "connectedAt": 1_795_600_800_250_i64}, "body": "{}"}),
+        &expect![[r#"
+            Some(Http) Some(Http { method: Some("MESSAGE"), route: Some("sendmessage"), status: None })
+            correlation L0SM9FFYvHcFvQA="#]],
+    );
+    let asked = json!({"arguments": {"id": "1"}, "source": null, "prev": null, "stash": {},
+        "request": {"headers": {"x-amzn-trace-id": "Root=1-67891233-abcdef012345678912345678"}},
+        "info": {"fieldName": "getOrder", "parentTypeName": "Query", "variables": {}}});
+    let told = expect![[r#"
+        Some(Http) Some(Http { method: Some("Query"), route: Some("getOrder"), status: None })
+        trace 67891233abcdef012345678912345678"#]];
+    check(&asked, &told);
+    let many = held(json!({"event": [asked.clone(), asked]}).as_object().unwrap()).unwrap();
+    assert_eq!(many.http.unwrap().route.as_deref(), Some("getOrder"));
+}
+
+#[test]
+fn cloud_events_are_messages_alone_and_in_lists() {
+    let event = |n: u32| {
+        json!({"specversion": "1.0", "id": format!("9aeb0fdf-c01e-0131-0922-{n:012}"),
+            "source": "/shop/orders", "type": "order.placed", "data": {"id": 7}})
+    };
+    let told = expect![[r#"
+        Some(EventBus) None
+        EventBus 9aeb0fdf-c01e-0131-0922-000000000001"#]];
+    check(&event(1), &told);
+    let many = held(json!({"event": [event(1), event(2)]}).as_object().unwrap()).unwrap();
+    assert_eq!(many.received.len(), 2);
+}

@@ -84,6 +84,25 @@ hex_id!(
     SpanId, 8
 );
 
+impl TraceId {
+    /// Its lower 64 bits, all that some tracers pass on.
+    pub fn half(&self) -> u64 {
+        let Self([.., a, b, c, d, e, f, g, h]) = *self;
+        u64::from_be_bytes([a, b, c, d, e, f, g, h])
+    }
+
+    /// The same with an upper half of zeros, as who knows no more of it has it.
+    #[must_use]
+    pub fn as_half(&self) -> Self {
+        Self(u128::from(self.half()).to_be_bytes())
+    }
+
+    /// Whether the upper half is not told.
+    pub fn is_half(&self) -> bool {
+        *self == self.as_half()
+    }
+}
+
 fn digit(c: u8) -> Option<u8> {
     match c {
         b'0'..=b'9' => Some(c - b'0'),

@@ -3,6 +3,7 @@
 
 mod bounds;
 mod cases;
+mod continuing;
 mod destinations;
 mod ends;
 mod erasing;

@@ -342,6 +342,51 @@ fn failures_are_told_by_status_and_by_what_predates_it() {
 }
 
 #[test]
+fn a_call_that_invokes_names_the_run_that_it_began() {
+    let shown = |kind, json: &str| {
+        let facts = read(&Case { kind, ..Case::default() }, json).facts;
+        let sent: Vec<String> = facts.sent.iter().map(message).collect();
+        format!("{:?} {}", facts.invocation_id, sent.join(", "))
+    };
+    for (kind, json, want) in [
+        (
+            SpanKind::Client,
+            r#"{"rpc.service":"Lambda","rpc.method":"Invoke","aws.request_id":"r-1"}"#,
+            "None r-1 Invoke sent 1000ms",
+        ),
+        (
+            SpanKind::Client,
+            r#"{"rpc.method":"AWSLambda/Invoke","aws.requestId":"r-1"}"#,
+            "None r-1 Invoke sent 1000ms",
+        ),
+        (
+            SpanKind::Client,
+            r#"{"faas.invoked_name":"pay","faas.execution":"r-1"}"#,
+            "None r-1 Invoke sent 1000ms",
+        ),
+        (
+            SpanKind::Client,
+            r#"{"rpc.service":"DynamoDB","rpc.method":"PutItem","aws.request_id":"r-1"}"#,
+            "None ",
+        ),
+        (SpanKind::Server, r#"{"faas.execution":"r-1","aws.request_id":"r-2"}"#, r#"Some("r-1") "#),
+    ] {
+        assert_eq!(shown(kind, json), want, "{json}");
+    }
+}
+
+#[test]
+fn cloud_events_are_made_and_taken_up() {
+    let json = r#"{"cloudevents.event_id":"7","cloudevents.event_source":"/shop"}"#;
+    for (kind, sent, received) in [(SpanKind::Producer, 1, 0), (SpanKind::Consumer, 0, 1)] {
+        let facts = read(&Case { kind, ..Case::default() }, json).facts;
+        assert_eq!((facts.sent.len(), facts.received.len()), (sent, received));
+        let all = facts.sent.iter().chain(&facts.received);
+        assert!(all.into_iter().all(|event| &*event.id == "/shop#7"));
+    }
+}
+
+#[test]
 fn triggers_are_read_from_words_systems_and_workflows() {
     use SpanKind::{Consumer, Server};
     for (kind, json, want) in [
