@@ -70,6 +70,7 @@ pub(super) fn assemble(mut parts: Parts<'_>, naming: Naming) -> Known {
         trigger: all_facts(&parts).find_map(|facts| facts.trigger),
         workflow: all_facts(&parts).find_map(|facts| facts.workflow.clone()),
         received: received(&parts),
+        envelopes: envelopes(&parts),
         sent: sent(&parts),
         roots: roots(&parts, &pointers),
         pointers,
@@ -263,6 +264,36 @@ fn received(parts: &Parts<'_>) -> Vec<MessageRef> {
         facts.received.iter().for_each(|message| add(message, facts.error.is_some()));
     }
     messages.into_values().collect()
+}
+
+/// How deep a message lies in what functions are handed: queues and streams hold notifications, and these
+/// hold events. None where that is not told.
+const fn depth(via: Via) -> Option<u8> {
+    match via {
+        Via::Queue | Via::Stream => Some(0),
+        Via::Topic => Some(1),
+        Via::EventBus | Via::Schedule | Via::Invoke | Via::Workflow | Via::Http => Some(2),
+        Via::Unknown => None,
+    }
+}
+
+/// What one signal names stands in the order of its event: each message is followed by what it holds.
+fn envelopes(parts: &Parts<'_>) -> Vec<(Text, Text)> {
+    let mut found = BTreeMap::new();
+    for facts in all_facts(parts).filter(|facts| facts.received.len() > 1) {
+        let mut outer: Option<&MessageRef> = None;
+        for message in &facts.received {
+            let is_inside = outer.is_some_and(|outer| {
+                let depths = depth(outer.via).zip(depth(message.via));
+                depths.is_some_and(|(outer, inner)| outer < inner)
+            });
+            match outer.filter(|outer| is_inside && outer.id != message.id) {
+                Some(outer) => drop(found.insert(Text::clone(&message.id), Text::clone(&outer.id))),
+                None => outer = Some(message),
+            }
+        }
+    }
+    found.into_iter().collect()
 }
 
 fn sent(parts: &Parts<'_>) -> Vec<Sent> {

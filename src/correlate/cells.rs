@@ -3,14 +3,13 @@
 //! Facts come in by their route and go out when their invocation is final. A cell that changed is dirty
 //! until the next tick works its invocations out anew.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
 use super::assemble::{Naming, assemble};
 use super::class::{self, Gone, Named};
-use super::dedup;
-use super::fact::{LogFact, Mark, PlatformFact, SignalId, SpanFact};
+use super::fact::{Age, LogFact, Mark, PlatformFact, SignalId, SpanFact};
 use super::freeze::CellFacts;
 use super::graph::{Cell, NodeId};
 use super::known::Known;
@@ -29,6 +28,10 @@ pub(super) struct Cells {
     pub(super) dirty: Vec<Cell>,
     /// Request ids that too many runs of one function carry to be ids of one piece of work.
     pub(super) common: BTreeSet<Text>,
+    /// Cells of very many facts, and when they may be worked out again.
+    pub(super) heavy: BTreeMap<Cell, Age>,
+    /// Cells that take no more records.
+    pub(super) full: BTreeSet<Cell>,
 }
 
 /// A fact of a signal, ready to be held.
@@ -188,6 +191,9 @@ impl Cells {
             if seen.contains(&cell) || !self.has(&cell) {
                 continue;
             }
+            if self.is_dirty(&cell) {
+                return None;
+            }
             match &cell {
                 Cell::Trace(trace) => {
                     let Some(own) = self.traces.get(trace) else { continue };
@@ -325,6 +331,7 @@ impl Cells {
     }
 
     pub(super) fn derive_run(&mut self, id: &Text) -> Vec<Known> {
+        self.sort_traces_of(id);
         let Some(cell) = self.runs.get(id) else { return Vec::new() };
         let Named { attempts, is_common } = self.named_attempts(id, cell);
         let known = attempts.into_iter().map(|(naming, parts)| assemble(parts, naming)).collect();
@@ -360,78 +367,14 @@ impl Cells {
         class::name(id, cell, cell.split(bundles.collect()))
     }
 
-    /// Takes the facts of final invocations of one cell out: what each leaves.
-    pub(super) fn bury(
-        &mut self,
-        cell: &Cell,
-        nodes: &[&Known],
-        gap: std::time::Duration,
-    ) -> Vec<Remains> {
-        match cell {
-            Cell::Trace(trace) => nodes.iter().map(|node| self.bury_traced(*trace, node)).collect(),
-            Cell::Run(id) => self.bury_runs(id, nodes),
-            Cell::Records(function, key) => {
-                let key = (Text::clone(function), Text::clone(key));
-                nodes.iter().map(|node| self.bury_records(&key, node, gap)).collect()
-            }
-        }
-    }
-
-    fn bury_traced(&mut self, trace: TraceId, node: &Known) -> Remains {
-        let mut remains = Remains::default();
-        let Some(cell) = self.traces.get_mut(&trace) else { return remains };
-        let is_it = |(key, bundle): &(&BundleKey, &Bundle)| {
-            bundle.run.is_none() && bundle_id(trace, key) == node.id
-        };
-        if let Some(key) = cell.bundles.iter().find(is_it).map(|(key, _)| key.clone()) {
-            take_bundle(cell, trace, &key, &mut remains);
-        }
-        cell.nodes.retain(|(id, _)| *id != node.id);
-        if cell.is_empty() {
-            self.traces.remove(&trace);
-        }
-        remains
-    }
-
     pub(super) fn prune_trace(&mut self, trace: TraceId) {
         if self.traces.get(&trace).is_some_and(TraceCell::is_empty) {
             self.traces.remove(&trace);
         }
     }
-
-    fn bury_records(
-        &mut self,
-        key: &(Text, Text),
-        node: &Known,
-        gap: std::time::Duration,
-    ) -> Remains {
-        let mut remains = Remains::default();
-        let Some(cell) = self.records.get(key) else { return remains };
-        remains.keys.push(dedup::record_key(&key.0, &key.1));
-        let named = name_records(key, cell, gap);
-        let Some((_, parts)) = named.into_iter().find(|(naming, _)| naming.id == node.id) else {
-            return remains;
-        };
-        let logs: BTreeSet<_> = parts.logs.iter().map(|r| (r.log.time, r.log.mark.hash)).collect();
-        if let Some(cell) = self.records.get_mut(key) {
-            cell.logs.retain(|log| {
-                let is_kept = !logs.contains(&(log.time, log.mark.hash));
-                if !is_kept {
-                    remains.marks.push(log.mark);
-                }
-                is_kept
-            });
-            cell.nodes.retain(|(id, _)| *id != node.id);
-            cell.n_sealed = cell.n_sealed.saturating_add(1);
-            if cell.logs.is_empty() {
-                self.records.remove(key);
-            }
-        }
-        remains
-    }
 }
 
-fn name_records<'a>(
+pub(super) fn name_records<'a>(
     key: &(Text, Text),
     cell: &'a RecordCell,
     gap: std::time::Duration,
@@ -459,7 +402,7 @@ fn few(nodes: &[(Text, NodeId)], n_max: usize) -> Option<()> {
     (nodes.len() <= n_max).then_some(())
 }
 
-fn bundle_id(trace: TraceId, key: &BundleKey) -> Text {
+pub(super) fn bundle_id(trace: TraceId, key: &BundleKey) -> Text {
     let hash = match key {
         BundleKey::Head(span) => Fnv128::default().field(b"span").field(&trace.0).field(&span.0),
         BundleKey::Platform(span) => {
@@ -499,35 +442,5 @@ fn bundle_facts<'a>(
                 under: log.trace.and_then(|trace| trace.span_id).and_then(under),
             })
             .collect(),
-    }
-}
-
-/// Takes a bundle's facts out of its trace; positions of the remaining records move, so the rest is
-/// cut anew.
-pub(super) fn take_bundle(
-    cell: &mut TraceCell,
-    trace: TraceId,
-    key: &BundleKey,
-    remains: &mut Remains,
-) {
-    let Some(bundle) = cell.bundles.remove(key) else { return };
-    cell.is_torn = true;
-    cell.spans.sort();
-    for fact in cell.spans.take_all(&bundle.members) {
-        remains.marks.push(fact.mark);
-        remains.keys.push(dedup::span_key(&trace.0, &fact.span.0));
-    }
-    let gone: BTreeSet<usize> = bundle.logs.into_iter().collect();
-    if !gone.is_empty() {
-        let mut idx = 0;
-        cell.logs.retain(|log| {
-            let is_kept = !gone.contains(&idx);
-            idx += 1;
-            if !is_kept {
-                remains.marks.push(log.mark);
-            }
-            is_kept
-        });
-        cell.bundles = cell.cut();
     }
 }

@@ -34,9 +34,11 @@ pub(super) fn usd(femto: u64) -> f64 {
 
 /// The share of one request, by messages; what does not divide goes to the request with the least id.
 pub(super) fn share(cost: u64, node: &Node, entry: NodeId) -> u64 {
+    // What lies inside of another message is no delivery of its own.
+    let known = &node.known;
     let weight = |owner: &Owner| match &owner.labels {
-        Labels::All => node.known.received.len().max(1),
-        Labels::Messages(ids) => ids.len().max(1),
+        Labels::All => (known.received.len() - known.envelopes.len()).max(1),
+        Labels::Messages(ids) => ids.iter().filter(|id| !known.is_enveloped(id)).count().max(1),
     };
     let weights: BTreeMap<NodeId, u128> = node
         .owners

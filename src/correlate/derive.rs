@@ -32,10 +32,14 @@ impl Engine {
 
     /// Traces come first: they feed the runs.
     fn derive_dirty(&mut self, touched: &mut Touched, changes: &mut Vec<Change>) {
-        let (traces, others): (Vec<Cell>, Vec<Cell>) = std::mem::take(&mut self.held.cells.dirty)
+        let age = self.held.age;
+        let (traces, others): (Vec<Cell>, Vec<Cell>) = self
+            .held
+            .cells
+            .take_due(age)
             .into_iter()
             .partition(|cell| matches!(cell, Cell::Trace(_)));
-        self.held.cells.dirty = others;
+        self.held.cells.dirty.extend(others);
         for cell in traces {
             let Cell::Trace(trace) = cell else { continue };
             self.held.cells.settle(&cell);
@@ -43,7 +47,7 @@ impl Engine {
             self.update(&cell, known, touched, changes);
         }
         let gap = self.rules.config.settle_after;
-        for cell in std::mem::take(&mut self.held.cells.dirty) {
+        for cell in self.held.cells.take_due(age) {
             self.held.cells.settle(&cell);
             let known = match &cell {
                 Cell::Trace(_) => continue,
@@ -126,6 +130,7 @@ impl Engine {
             *nodes = new;
         }
         self.prune(cell);
+        self.held.cells.note_weight(cell, self.held.age);
     }
 
     /// What can follow no init any more gives back the one that it had.

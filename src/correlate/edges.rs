@@ -67,6 +67,21 @@ pub(super) fn strong(graph: &Graph, id: NodeId, node: &Node, rules: &Rules) -> V
     {
         found.add(edge);
     }
+    open_envelopes(known, found.finish())
+}
+
+/// Who sent a message that lies inside of another, or around it, sent the whole delivery.
+fn open_envelopes(known: &Known, mut edges: Vec<Edge>) -> Vec<Edge> {
+    if known.envelopes.is_empty() {
+        return edges;
+    }
+    let mut found = Found::default();
+    for edge in edges.drain(..) {
+        for other in edge.message.iter().flat_map(|message| known.delivered_with(message)) {
+            found.add(Edge { message: Some(Text::clone(other)), ..edge.clone() });
+        }
+        found.add(edge);
+    }
     found.finish()
 }
 
@@ -188,7 +203,8 @@ pub(super) fn weak(cause: NodeId, key: &WeakKey, node: &Node, is_join: bool) -> 
         WeakKey::Trace(trace) if is_join => {
             let of_trace = known.origins.iter().filter(|origin| origin.trace == *trace);
             let via = arrival(known);
-            of_trace.map(|origin| edge(origin.message.clone(), Evidence::Link, via)).collect()
+            let edges = of_trace.map(|origin| edge(origin.message.clone(), Evidence::Link, via));
+            open_envelopes(known, edges.collect())
         }
         WeakKey::Trace(_) => vec![edge(None, Evidence::Trace, arrival(known))],
     }

@@ -331,6 +331,7 @@ impl Engine {
         for cell in contents.cells {
             let key = cell.cell.clone();
             let (n_sealed, gone) = (cell.n_sealed, cell.gone.clone());
+            self.held.cells.heavy.remove(&key);
             for fact in cell.into_facts() {
                 let mark = *fact.mark();
                 self.held.bytes += u64::from(mark.bytes) + HOLDING_BYTES;

@@ -95,7 +95,7 @@ pub(super) fn place(
         .filter(|edge| edge.message.as_ref().is_none_or(|message| labels.has(message)))
         .collect();
     let own = own_outcome(known, state);
-    let first = taken.iter().min_by_key(|taken| {
+    let first = taken.iter().filter(|one| !is_of_record(one, &taken)).min_by_key(|taken| {
         let taking = taken.life.takings.get(taken.idx);
         (taking.and_then(|t| t.sent).unwrap_or(Timestamp::MAX), &taken.message.id)
     });
@@ -144,6 +144,12 @@ pub(super) fn place(
         last_end: known.end.unwrap_or(known.last),
         hop,
     })
+}
+
+/// Whether a message is only part of the record of what became of an invocation that had it.
+fn is_of_record(one: &Taken<'_>, all: &[Taken<'_>]) -> bool {
+    let is_record = |taken: &Taken<'_>| taken.message.via == Via::Invoke;
+    one.message.dead_letter_source.is_some() && !is_record(one) && all.iter().any(is_record)
 }
 
 /// The queue that the invocation was given its work from: of a message that came in the envelope of another,

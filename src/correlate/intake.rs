@@ -90,6 +90,11 @@ impl Engine {
             return Verdict::Late;
         }
         match route(&signal.kind, &speaker.source, mark, &mut self.tellings) {
+            Route::Cell(cell, Fact::Log(fact)) if self.held.cells.is_full_of_records(&cell) => {
+                let name = fact.function_or_service().cloned();
+                self.count_uncorrelated_record(name, &signal.kind);
+                self.pass(mark)
+            }
             Route::Cell(cell, fact) => self.hold(&cell, fact),
             Route::Environment => {
                 if let (SignalKind::Platform(event), Some(name)) =
@@ -102,11 +107,16 @@ impl Engine {
             }
             Route::Nowhere => self.pass(mark),
             Route::Uncorrelated(function) => {
-                let key = (function, signal.kind.event_time().as_secs());
-                *self.held.uncorrelated.entry(key).or_default() += 1;
+                self.count_uncorrelated_record(Some(function), &signal.kind);
                 self.pass(mark)
             }
         }
+    }
+
+    fn count_uncorrelated_record(&mut self, function: Option<Text>, kind: &SignalKind) {
+        let function = function.unwrap_or_else(|| Text::from("unknown"));
+        let key = (function, kind.event_time().as_secs());
+        *self.held.uncorrelated.entry(key).or_default() += 1;
     }
 
     /// Judges a span: it is known by its ids, so its trace tells whether it is held.

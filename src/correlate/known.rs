@@ -43,6 +43,8 @@ pub(super) struct Known {
     pub(super) workflow: Option<Workflow>,
     /// Sorted by id, each once.
     pub(super) received: Vec<MessageRef>,
+    /// Messages that came inside of others, each with the outermost: one delivery is all of them. Sorted.
+    pub(super) envelopes: Vec<(Text, Text)>,
     /// Sorted by id, each once.
     pub(super) sent: Vec<Sent>,
     /// Outward pointers to spans that may have caused it; sorted.
@@ -152,6 +154,27 @@ impl Known {
             None => at(trace.as_half()),
             exact => exact,
         }
+    }
+
+    /// The outermost message of the delivery that this one is part of.
+    fn outermost<'a>(&'a self, message: &'a Text) -> &'a Text {
+        let idx = self.envelopes.binary_search_by(|(inner, _)| inner.cmp(message));
+        idx.ok().and_then(|idx| self.envelopes.get(idx)).map_or(message, |(_, outer)| outer)
+    }
+
+    /// The other messages of the same delivery.
+    pub(super) fn delivered_with<'a>(
+        &'a self,
+        message: &'a Text,
+    ) -> impl Iterator<Item = &'a Text> {
+        let outer = self.outermost(message);
+        let inside = self.envelopes.iter().filter(move |(_, own)| own == outer);
+        let all = [outer].into_iter().chain(inside.map(|(inner, _)| inner));
+        all.filter(move |other| *other != message)
+    }
+
+    pub(super) fn is_enveloped(&self, message: &str) -> bool {
+        self.envelopes.binary_search_by(|(inner, _)| (**inner).cmp(message)).is_ok()
     }
 
     pub(super) fn received(&self, message: &str) -> Option<&MessageRef> {

@@ -3,12 +3,16 @@
 //! A message id and the graph come in; takings in order of time go out. An outcome belongs to a message
 //! in an invocation: a batch may succeed while one of its messages fails.
 
+use std::time::Duration;
+
 use super::graph::{Graph, NodeId};
 use super::request::{DeadLetter, Outcome};
 use super::rules::Rules;
 use super::settle::Ground;
 use super::stubs::Sending;
 use crate::signal::{Text, Timestamp, Via};
+
+const NANOS_A_SECOND: u64 = 1_000_000_000;
 
 /// One invocation that took the message up.
 #[derive(Clone, Debug)]
@@ -24,6 +28,15 @@ pub(super) struct Taking {
     /// By the invocation, and by what names the message.
     own: Outcome,
     is_incomplete: bool,
+}
+
+/// When a message was sent, as it says itself. Of whole seconds (EventBridge's `time`) the sender's clock knows
+/// which part.
+fn exact(own: Option<Timestamp>, by_sender: Option<Timestamp>) -> Option<Timestamp> {
+    let (Some(told), Some(sent)) = (own, by_sender) else { return own.or(by_sender) };
+    let is_whole = told.as_nanos() % NANOS_A_SECOND == 0;
+    let is_within = sent >= told && sent.since(told) < Duration::from_secs(1);
+    Some(if is_whole && is_within { sent } else { told })
 }
 
 /// All takings of one message, in order of (start, id).
@@ -68,7 +81,7 @@ impl Life {
                 function: Text::clone(&known.function),
                 start: known.start,
                 queue: own.queue.clone().or_else(|| sent_queue.clone()),
-                sent: own.sent.or(sent_at),
+                sent: exact(own.sent, sent_at),
                 receive_count: own.receive_count,
                 dead_letter: rules.dead_letter(own),
                 own: if verdict == Outcome::Ok && own.failed { Outcome::Error } else { verdict },

@@ -27,6 +27,7 @@ mod intake;
 mod precedence;
 // from facts to invocations
 mod cells;
+mod weight;
 mod traces;
 mod tries;
 mod runs;

@@ -6,13 +6,14 @@ use super::class::RUNS_MAX;
 use super::engine::{Early, Engine, Finding, HeldRequest, Lookup, RequestFilter, Summary};
 use super::freeze::mark_of;
 use super::frozen::{BlockId, Line};
-use super::graph::{NodeId, hash_of, hash_of_trace};
+use super::graph::{Cell, NodeId, hash_of, hash_of_trace};
 use super::points::TAKINGS_MAX;
 use super::request::{Request, State};
 use super::rules::LEARNED_MAX;
 use super::settle::standing;
 use super::view;
 use super::weak::WeakKey;
+use super::weight::RECORDS_MAX;
 use crate::signal::{Text, Timestamp, TraceId};
 
 /// Findings of one kind that are listed; the rest is only counted.
@@ -235,7 +236,15 @@ impl Engine {
                 "message id `{id}` is carried by more than {TAKINGS_MAX} invocations and joins nothing"
             ))
         });
-        findings.chain(common).chain(crowded).chain(medleys).collect()
+        let full = self.held.cells.full.iter().take(LISTED_MAX).map(|cell| {
+            let name = match cell {
+                Cell::Trace(trace) => format!("trace {trace}"),
+                Cell::Run(id) => format!("invocation id `{id}`"),
+                Cell::Records(function, key) => format!("`{key}` in {function}"),
+            };
+            finding(format!("{name} has {RECORDS_MAX} records: further ones join nothing"))
+        });
+        findings.chain(common).chain(crowded).chain(medleys).chain(full).collect()
     }
 
     fn request_findings(&self) -> Vec<Finding> {

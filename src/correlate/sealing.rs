@@ -81,12 +81,15 @@ impl Engine {
         let mut sealed: Vec<(NodeId, Box<Node>)> = sealed.collect();
         sealed.sort_by(|(_, a), (_, b)| a.cell.cmp(&b.cell));
         let gap = self.rules.config.settle_after;
-        let mut remains = Vec::with_capacity(sealed.len());
+        let (mut remains, mut torn) = (Vec::with_capacity(sealed.len()), Vec::new());
         for of_cell in sealed.chunk_by(|(_, a), (_, b)| a.cell == b.cell) {
             let known: Vec<&Known> = of_cell.iter().map(|(_, node)| &node.known).collect();
             let Some((_, first)) = of_cell.first() else { continue };
-            remains.extend(self.held.cells.bury(&first.cell, &known, gap));
+            let (n_before, n_torn) = (remains.len(), torn.len());
+            remains.extend(self.held.cells.bury(&first.cell, &known, gap, &mut torn));
+            torn.iter_mut().skip(n_torn).for_each(|torn| torn.place += n_before);
         }
+        self.held.cells.take_torn(torn, &mut remains);
         for ((id, node), remains) in sealed.into_iter().zip(remains) {
             self.leave(id, node, remains, changes);
         }
@@ -229,6 +232,7 @@ impl Engine {
         self.held.memory.expire(age);
         self.held.stubs.expire(age);
         self.forget_rings();
+        self.held.cells.expire();
         let config = &self.rules.config;
         let kept = config.allowed_lateness.saturating_add(config.incomplete_after);
         self.held.environments.expire(age, kept);

@@ -97,7 +97,7 @@ impl Spans {
         self.facts.get(self.position(id)?)
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &SpanFact> {
+    pub(super) fn iter(&self) -> impl ExactSizeIterator<Item = &SpanFact> {
         self.facts.iter()
     }
 
@@ -158,8 +158,9 @@ impl TraceCell {
             let head = self.spans.facts.get(head).unwrap_or(span);
             bundles.entry(BundleKey::Head(head.span)).or_default().members.push(span.span);
         }
+        let mut starts = Starts::default();
         for (idx, log) in self.logs.iter().enumerate() {
-            if let Some(key) = self.bundle_of(log, &heads, &bundles) {
+            if let Some(key) = self.bundle_of(log, &heads, (&bundles, &mut starts)) {
                 bundles.entry(key).or_default().logs.push(idx);
             }
         }
@@ -205,11 +206,11 @@ impl TraceCell {
         heads.into_iter().enumerate().map(|(own, head)| head.unwrap_or(own)).collect()
     }
 
-    fn bundle_of(
-        &self,
+    fn bundle_of<'a>(
+        &'a self,
         log: &LogFact,
         heads: &[usize],
-        bundles: &BTreeMap<BundleKey, Bundle>,
+        (bundles, starts): (&Bundles, &mut Starts<'a>),
     ) -> Option<BundleKey> {
         if let Some(span) = log.trace.and_then(|trace| trace.span_id) {
             let head = self.spans.position(span).and_then(|idx| heads.get(idx));
@@ -221,22 +222,8 @@ impl TraceCell {
             }
         }
         let function = log.function_or_service()?;
-        let here = bundles.keys().filter_map(|key| match key {
-            BundleKey::Head(span) => self.spans.get(*span),
-            _ => None,
-        });
-        let near = here
-            .filter(|head| {
-                head.function().or(head.source.name()) == Some(function)
-                    && log.source.is_same_place(&head.source)
-            })
-            .map(|head| (head.start > log.time, head.start.since(log.time), head));
-        // The last that began before the record, else the first after it.
-        let nearest = near.min_by_key(|&(is_later, ahead, head)| {
-            (is_later, ahead, log.time.since(head.start), head.span)
-        });
-        Some(match nearest {
-            Some((_, _, head)) => BundleKey::Head(head.span),
+        Some(match starts.of(self, bundles).nearest(function, log) {
+            Some(head) => BundleKey::Head(head.span),
             None => match self.only_platform_span(function) {
                 Some(span) => BundleKey::Platform(span),
                 None => BundleKey::Records(Text::clone(function)),
@@ -293,6 +280,45 @@ impl TraceCell {
             at = self.own_parent(at)?;
         }
         None
+    }
+}
+
+/// The heads of a trace by their functions, in order of their starts, once a record asks.
+#[derive(Default)]
+struct Starts<'a> {
+    by_function: BTreeMap<&'a Text, Vec<&'a SpanFact>>,
+    is_filled: bool,
+}
+
+impl<'a> Starts<'a> {
+    fn of(&mut self, cell: &'a TraceCell, bundles: &Bundles) -> &Self {
+        if !std::mem::replace(&mut self.is_filled, true) {
+            let heads = bundles.keys().filter_map(|key| match key {
+                BundleKey::Head(span) => cell.spans.get(*span),
+                _ => None,
+            });
+            for head in heads {
+                if let Some(function) = head.function().or(head.source.name()) {
+                    self.by_function.entry(function).or_default().push(head);
+                }
+            }
+            for heads in self.by_function.values_mut() {
+                heads.sort_by_key(|head| (head.start, head.span));
+            }
+        }
+        self
+    }
+
+    /// The last head of the function, and of where the record was written, that began before the record;
+    /// else the first after it. Of those that began at once the one with the least id.
+    fn nearest(&self, function: &Text, log: &LogFact) -> Option<&'a SpanFact> {
+        let heads = self.by_function.get(function)?;
+        let is_here = |head: &&&'a SpanFact| log.source.is_same_place(&head.source);
+        let (before, after) = heads.split_at(heads.partition_point(|head| head.start <= log.time));
+        let last = before.iter().rev().find(is_here).map(|head| head.start);
+        let began = |start| before.partition_point(|head| head.start < start);
+        let first_of_last = last.and_then(|start| before.iter().skip(began(start)).find(is_here));
+        first_of_last.or_else(|| after.iter().find(is_here)).copied()
     }
 }
 

@@ -72,14 +72,22 @@ pub(crate) struct EventFacts {
 impl EventFacts {
     /// Adds what facts do not say themselves; answers the caller's position.
     pub(crate) fn add_to(self, facts: &mut Facts) -> Option<TraceContext> {
-        let n_named = facts.received.len();
+        // In the order of the event: each message is followed by what it holds.
+        let named = std::mem::take(&mut facts.received);
+        let is_named = |id: &Text| self.received.iter().any(|message| message.id == *id);
+        let others: Vec<MessageRef> =
+            named.iter().filter(|own| !is_named(&own.id)).cloned().collect();
         for message in self.received {
-            let named = facts.received.iter().take(n_named).position(|own| own.id == message.id);
-            match named.and_then(|at| facts.received.get_mut(at)) {
-                Some(own) => complete(own, message),
+            match named.iter().find(|own| own.id == message.id) {
+                Some(own) => {
+                    let mut own = own.clone();
+                    complete(&mut own, message);
+                    facts.received.push(own);
+                }
                 None => facts.received.push(message),
             }
         }
+        facts.received.extend(others);
         facts.trigger = facts.trigger.or(self.trigger);
         facts.http = facts.http.take().or(self.http);
         facts.workflow = facts.workflow.take().or(self.workflow);

@@ -116,6 +116,11 @@ mod tests {
         assert_eq!(batch.resources.first().and_then(|one| one.function.as_deref()), Some("fulfil"));
         assert!(batch.declared_id.is_some() && batch.body_hash != 0);
 
+        let other = [("Lambda-Function-Name".to_owned(), "checkout".to_owned())];
+        let of_other = read(&Captured { headers: &other, ..json.clone() }, at, &config);
+        let hash = of_other.expect("readable").batch.body_hash;
+        assert_ne!(hash, batch.body_hash, "another function's words are no repeat");
+
         let otlp =
             Captured { path: "/v1/traces", body: br#"{"resourceSpans":[]}"#, ..json.clone() };
         let read_otlp = read(&otlp, at, &config).expect("JSON where nothing is said");

@@ -16,7 +16,7 @@ use crate::normalize::{
     lambda_telemetry, pubsub, vercel, xray,
 };
 use crate::number::u32_from_usize;
-use crate::signal::Receiver;
+use crate::signal::{Fnv128, Receiver};
 
 /// Bodies from here on are decoded off the async threads.
 const INLINE_BYTES_MAX: usize = 64 * 1024;
@@ -225,6 +225,14 @@ pub(super) fn read(
             push.normalized
         }
     };
-    normalized.batch.body_hash = hash(bytes);
+    normalized.batch.body_hash = name(bytes, origin);
     Ok(Decoded { normalized, request_id, written, weight: origin.allowance.spent() })
+}
+
+/// Names what was said. The function that a header names says it too: the same bytes of another are no repeat.
+fn name(bytes: &[u8], origin: &Origin) -> u128 {
+    let body = hash(bytes);
+    origin.function.as_deref().map_or(body, |function| {
+        Fnv128::default().field(&body.to_be_bytes()).field(function.as_bytes()).finish()
+    })
 }

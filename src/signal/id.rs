@@ -87,8 +87,8 @@ hex_id!(
 impl TraceId {
     /// Its lower 64 bits, all that some tracers pass on.
     pub fn half(&self) -> u64 {
-        let Self([.., a, b, c, d, e, f, g, h]) = *self;
-        u64::from_be_bytes([a, b, c, d, e, f, g, h])
+        let (_, lower) = self.0.split_at(8);
+        u64::from_be_bytes(lower.try_into().unwrap_or_default())
     }
 
     /// The same with an upper half of zeros, as who knows no more of it has it.

@@ -130,7 +130,17 @@ fn known(request: &Request, entries: &BTreeMap<&str, &str>) -> Option<Found> {
     })
 }
 
-fn text(found: &Found) -> String {
+/// All that the engine says.
+pub(crate) fn told(daemon: &Known) -> Vec<Found> {
+    let entries = daemon.requests.values().filter_map(|request| {
+        let entry = request.hops.iter().find(|hop| hop.causes.is_empty())?;
+        Some((&*request.id, entry.invocation_id.as_deref()?))
+    });
+    let entries = entries.collect();
+    daemon.requests.values().filter_map(|request| known(request, &entries)).collect()
+}
+
+pub(crate) fn text(found: &Found) -> String {
     let Found { entry, continues, is_good, start, end, hops, waits: _ } = found;
     // CloudWatch stamps the begin of an init to the millisecond.
     let start = start.as_millis();
@@ -236,13 +246,7 @@ fn check(seed: u64) -> Result<(), String> {
     let batches: Vec<_> = emissions.iter().map(reading::read).collect();
     let mut expected = measured::requests(&batches);
     let daemon = reading::reconstruct(&emissions);
-    let entries = daemon.requests.values().filter_map(|request| {
-        let entry = request.hops.iter().find(|hop| hop.causes.is_empty())?;
-        Some((&*request.id, entry.invocation_id.as_deref()?))
-    });
-    let entries = entries.collect();
-    let mut told: Vec<Found> =
-        daemon.requests.values().filter_map(|request| known(request, &entries)).collect();
+    let mut told = told(&daemon);
     expected.sort_by(|a, b| a.entry.cmp(&b.entry));
     told.sort_by(|a, b| a.entry.cmp(&b.entry));
     let faults: Vec<&str> = config.faults.iter().map(|window| window.fault.as_str()).collect();

@@ -20,8 +20,10 @@ const FEMTO: f64 = 1e15;
 type Held<'a> = BTreeSet<Piece<'a>>;
 
 /// What nothing caused follows the try before it of a message that nobody sent; the reader of a dead-letter
-/// queue follows the last that failed with it. A batch that is a part of others has no such tries.
-fn add_tries(runs: &mut [Run<'_>]) {
+/// queue follows the last that failed with it. A batch that is a part of others has no such tries. Where a
+/// batch follows tries of some of its messages, the others begin a request: as long as one of these came from
+/// where those did.
+fn add_tries<'a>(runs: &mut [Run<'a>]) -> BTreeMap<usize, Held<'a>> {
     let sent: BTreeSet<&str> =
         runs.iter().flat_map(|run| run.sent().map(|(message, _)| &*message.id)).collect();
     let mut found = Vec::new();
@@ -40,28 +42,54 @@ fn add_tries(runs: &mut [Run<'_>]) {
             found.extend(own.or_else(failed).or_else(any).map(|cause| (at, cause, id)));
         }
     }
+    let mut tried: BTreeMap<usize, BTreeSet<&str>> = BTreeMap::new();
     for (at, cause, id) in found {
         runs[at].causes.insert((cause, Some(id), Some(id), 2));
+        tried.entry(at).or_default().insert(id);
     }
+    let mut first_tries = BTreeMap::new();
+    for (at, tried) in tried {
+        let run = &runs[at];
+        let source = |id: &str| {
+            let own = || run.facts().flat_map(|f| &f.received).filter(|own| *own.id == *id);
+            let via = own().map(|own| format!("{:?}", own.via)).find(|via| via != "Unknown");
+            (via, own().find_map(|own| own.queue.as_deref()), run.received[id].is_dead)
+        };
+        let first = || run.received.keys().copied().filter(|id| !tried.contains(id));
+        if first().any(|id| tried.iter().any(|other| source(other) == source(id))) {
+            first_tries.insert(at, first().map(|id| (at, Some(id))).collect());
+        }
+    }
+    first_tries
 }
 
 pub(crate) fn requests(batches: &[Batch]) -> Vec<Found> {
     let mut runs = joined(batches);
-    add_tries(&mut runs);
-    let entries = (0..runs.len()).filter(|at| runs[*at].causes.is_empty());
-    let all: Vec<(usize, Held<'_>)> = entries.map(|at| (at, reach(&runs, at))).collect();
+    let first_tries = add_tries(&mut runs);
+    let whole = |at: usize| runs[at].causes.is_empty().then(|| Held::from([(at, None)]));
+    let begun = |at: usize| whole(at).or_else(|| first_tries.get(&at).cloned());
+    let entries = (0..runs.len()).filter_map(|at| Some((at, begun(at)?)));
+    let reached = |(at, begun)| (at, reach(&runs, at, begun, &first_tries));
+    let all: Vec<(usize, Held<'_>)> = entries.map(reached).collect();
     all.iter().map(|(entry, held)| request(&runs, &all, *entry, held)).collect()
 }
 
-/// All that an entry caused.
-fn reach<'a>(runs: &[Run<'a>], entry: usize) -> Held<'a> {
-    let (mut held, mut rest) = (BTreeSet::from([(entry, None)]), vec![(entry, None)]);
+/// All that an entry caused, from what it begins with. What was done for a message is only of who has that,
+/// unless nobody is known to have sent it or to have begun with it.
+fn reach<'a>(
+    runs: &[Run<'a>],
+    entry: usize,
+    begun: Held<'a>,
+    first_tries: &BTreeMap<usize, Held<'a>>,
+) -> Held<'a> {
+    let (mut rest, mut held): (Vec<_>, _) = (begun.iter().copied().collect(), begun);
     while let Some((from, piece)) = rest.pop() {
-        let is_sent = |id| runs[from].causes.iter().any(|edge| edge.1 == Some(id));
+        let is_known = |id| runs[from].causes.iter().any(|edge| edge.1 == Some(id));
         for (at, run) in runs.iter().enumerate().filter(|(at, _)| *at != entry) {
             for (_, message, under, _) in run.causes.iter().filter(|edge| edge.0 == from) {
-                let passes = under.is_none_or(|id| piece == Some(id) || !is_sent(id));
-                if (piece.is_none() || passes) && held.insert((at, *message)) {
+                let is_its = first_tries.contains_key(&from) || message == under;
+                let passes = |id| piece == Some(id) || !(is_its || is_known(id));
+                if (piece.is_none() || under.is_none_or(passes)) && held.insert((at, *message)) {
                     rest.push((at, *message));
                 }
             }

@@ -163,10 +163,10 @@ fn who_was_told_the_request_id_of_a_run_caused_it() {
           front#1 ok 0+100
           checkout#1 ok 50+100 <- front#1 invoke by MessageId
     "#]];
-    let callee = good("checkout", "c1", 50);
-    check(&[front(), callee.clone()].concat(), &expect);
+    let asked_for = good("checkout", "c1", 50);
+    check(&[front(), asked_for.clone()].concat(), &expect);
     // In any order, also where one of them is frozen already.
-    for parts in [[front(), callee.clone()], [callee, front()]] {
+    for parts in [[front(), asked_for.clone()], [asked_for, front()]] {
         let mut world = World::new(Config::default());
         for part in &parts {
             world.hear(part).wait(20);
@@ -205,8 +205,8 @@ fn half(n: u8) -> TraceId {
 
 #[test]
 fn half_a_trace_id_and_the_very_span_lead_to_the_caller() {
-    let caller = || span("checkout", [1, 1, 0], 0, 100);
-    let callee = |parent: u8| {
+    let sender = || span("checkout", [1, 1, 0], 0, 100);
+    let other_half = |parent: u8| {
         let own = span("fulfil", [1, 7, parent], 200, 300);
         own.span(|span| span.trace_id = half(1))
     };
@@ -214,8 +214,8 @@ fn half_a_trace_id_and_the_very_span_lead_to_the_caller() {
         let own = span("fulfil", [2, 7, 0], 200, 300).link(1, 1, "");
         own.span(|span| span.links[0].trace_id = half(1))
     };
-    for (other, evidence) in [(callee(1), "Trace"), (linked(), "Link")] {
-        for parts in [[caller(), other.clone()], [other.clone(), caller()]] {
+    for (other, evidence) in [(other_half(1), "Trace"), (linked(), "Link")] {
+        for parts in [[sender(), other.clone()], [other.clone(), sender()]] {
             let mut world = World::new(Config::default());
             world.hear(&parts).wait(20);
             let at_once = world.shown();
@@ -227,7 +227,7 @@ fn half_a_trace_id_and_the_very_span_lead_to_the_caller() {
         }
     }
     let mut world = World::new(Config::default());
-    world.hear(&[caller(), callee(3)]).wait(20);
+    world.hear(&[sender(), other_half(3)]).wait(20);
     assert_eq!(world.requests.len(), 2, "a span that the trace does not have proves nothing");
 }
 

@@ -108,10 +108,10 @@ fn records_that_come_together_in_a_batch_belong_each_to_its_own() {
     expect![[r#"
         checkout: dead_lettered finished 0+71050
           checkout#1 error 0+100
-          handler#1 ok 71000+50 <- checkout#1 invoke by MessageId failures wait=1000 [c1] shared
+          handler#1 ok 71000+50 <- checkout#1 invoke by MessageId failures wait=1000 [c1,o1] shared
         checkout: dead_lettered finished 500+70550
           checkout#1 error 500+100
-          handler#1 ok 71000+50 <- checkout#1 invoke by MessageId failures wait=1000 [c2] shared
+          handler#1 ok 71000+50 <- checkout#1 invoke by MessageId failures wait=1000 [c2,o2] shared
     "#]]
     .assert_eq(&world.shown());
     let expected = r#""failures" of "" by checkout lag None"#;

@@ -92,3 +92,79 @@ fn five_thousand_branches_by_messages_are_one_request() {
     let told: Vec<Told> = [entry].into_iter().chain(branches).collect();
     check_fan_out(&told, later(taken_up(BRANCHES, 7)).failed("boom"));
 }
+
+/// The invocation of its own span, in a trace that everybody uses.
+fn of_constant_trace(n: u64) -> Told {
+    let from = i64::try_from(n).unwrap();
+    span("constant", [1, 9, 0], from, from + 1).span(|span| span.span_id = numbered(n))
+}
+
+/// How often the cell of the constant trace was looked at, in so many ticks with a fact each.
+fn n_looks(world: &mut World, facts: std::ops::Range<u64>) -> usize {
+    let cell = crate::correlate::graph::Cell::Trace(trace(1));
+    let mut looked = |n: u64| {
+        world.hear(&[of_constant_trace(n)]).wait(1);
+        !world.engine.held.cells.is_dirty(&cell)
+    };
+    facts.filter(|&n| looked(n)).count()
+}
+
+#[test]
+fn what_a_constant_id_costs_a_tick_does_not_grow_with_what_is_held() {
+    let mut world = World::new(Config::default());
+    let held = |n: u64| (0..n).map(of_constant_trace).collect::<Vec<_>>();
+    world.hear(&held(1_000)).wait(1);
+    assert_eq!(n_looks(&mut world, 1_000..1_020), 20, "a small one at once");
+    let mut world = World::new(Config::default());
+    world.hear(&held(6_500)).wait(1);
+    // 6,500 facts wait 2.6 s: at every third tick.
+    let n_looked = n_looks(&mut world, 6_500..6_521);
+    assert_eq!(n_looked, 7);
+    world.wait(5);
+    assert_eq!(world.engine.held.graph.nodes.len(), 6_521, "all of it is worked out");
+    // What waits is no reason to be forgotten.
+    world.wait(870).hear(&[of_constant_trace(6_521)]).wait(40);
+    assert_eq!(world.requests.len(), 6_522);
+    world.wait_for_the_end();
+    assert_eq!((world.n_finals, world.engine.held.bytes), (6_522, 0));
+    assert!(world.engine.held.cells.heavy.is_empty());
+}
+
+#[test]
+fn records_under_a_constant_id_have_an_end() {
+    use crate::correlate::weight::RECORDS_MAX;
+    let n = u64::try_from(RECORDS_MAX).unwrap();
+    let said = |n: u64| log("aa", i64::try_from(n).unwrap()).correlation("constant");
+    let mut world = World::new(Config::default());
+    world.hear(&(0..n).map(said).collect::<Vec<_>>()).wait(1);
+    world.hear(&(n..n + 50).map(said).collect::<Vec<_>>()).wait(5);
+    assert_eq!(world.uncorrelated.values().sum::<u64>(), 50);
+    let finding = format!("`constant` in aa has {RECORDS_MAX} records: further ones join nothing");
+    assert!(world.findings().contains(&finding), "{:?}", world.findings());
+    world.wait_for_the_end();
+    assert!(world.findings().is_empty());
+    assert_eq!((world.n_finals, world.engine.held.bytes), (1, 0));
+}
+
+#[test]
+fn records_without_a_span_are_told_apart_in_a_trace_that_everybody_uses() {
+    // A head every 10 ms, and a record within each that names the trace alone.
+    let n = 2_000;
+    let head = |n: u64| {
+        let from = 10 * i64::try_from(n).unwrap();
+        span("constant", [1, 9, 0], from, from + 5).span(|span| span.span_id = numbered(n))
+    };
+    let record = |n: u64| {
+        let mut told = log("constant", 10 * i64::try_from(n).unwrap() + 3);
+        if let SignalKind::Log(record) = &mut told.signal.kind {
+            record.trace = Some(TraceContext { trace_id: trace(1), span_id: None });
+        }
+        told
+    };
+    let mut world = World::new(Config::default());
+    world.hear(&(0..n).map(head).chain((0..n).map(record)).collect::<Vec<_>>()).wait(1);
+    let n_logs = world.engine.held.graph.nodes.values().map(|node| node.known.n_logs);
+    assert!(n_logs.into_iter().all(|n_logs| n_logs == 1));
+    world.wait_for_the_end();
+    assert_eq!((world.n_finals, world.engine.held.bytes), (usize::try_from(n).unwrap(), 0));
+}

@@ -203,3 +203,57 @@ fn a_message_is_counted_in_its_shard_or_the_part_of_its_group_and_others_in_none
         [Some("shardId-000000000006"), Some("clicks-3"), None, None, None, Some(&*group)];
     assert_eq!(partitions, expected);
 }
+
+/// A queue's message with an event of a bus inside: the one tells the queue, the other who sent it.
+fn wrapped(told: Told, outer: &str, inner: &str) -> Told {
+    let told = told.received(outer, "work");
+    told.facts(|facts| facts.received.push(MessageRef::new(inner, Via::EventBus)))
+}
+
+fn put(function: &str, n: u8, event: &str) -> Told {
+    let put = MessageRef::new(event, Via::EventBus);
+    span(function, [n, 1, 0], 0, 50).facts(|facts| facts.sent.push(put))
+}
+
+#[test]
+fn a_message_and_what_it_holds_are_one_delivery() {
+    let tries = |n: u8, from: i64| {
+        wrapped(span("work", [n, 1, 0], from, from + 40), "m1", "e1").failed("boom")
+    };
+    let dead = wrapped(span("drain", [9, 1, 0], 90_000, 90_030), "m1", "e1");
+    let dead = dead.facts(|facts| {
+        facts.received[0].queue = Some("work-dlq".into());
+        facts.received[0].dead_letter_source = Some("work".into());
+    });
+    let mut world = World::new(Config::default());
+    world.hear(&[put("front", 1, "e1"), tries(2, 1_000), tries(3, 31_000), dead]).wait(20);
+    expect![[r#"
+        front: dead_lettered finished 0+90030
+          front#1 ok 0+50
+          work#1 error 1000+40 <- front#1 queue by MessageId work wait=1000 [e1,m1] (boom)
+          work#2 dead_lettered 31000+40 <- front#1 queue by MessageId work wait=31000 [e1,m1] (boom)
+          drain#1 ok 90000+30 <- front#1 queue by MessageId work-dlq wait=90000 [e1,m1]
+    "#]]
+    .assert_eq(&world.shown());
+    let found = world.engine.lookup("m1");
+    assert!(matches!(&found, crate::correlate::Lookup::One(_)), "{found:?}");
+}
+
+#[test]
+fn of_a_batch_of_envelopes_each_is_of_its_own_request() {
+    let batch =
+        wrapped(wrapped(span("work", [3, 1, 0], 500, 540).run("w1"), "m1", "e1"), "m2", "e2");
+    let plain = batch.received("m3", "work");
+    let told = [put("one", 1, "e1"), put("two", 2, "e2"), plain, report("work", "w1", 541, 40)];
+    let mut world = World::new(Config::default());
+    world.hear(&told).wait(20);
+    let of_batch = |request: &Request| {
+        let hop = request.hops.iter().find(|hop| &*hop.function == "work").unwrap();
+        (hop.message_ids.join(","), hop.cost_usd.unwrap())
+    };
+    let mut shown: Vec<(String, f64)> = world.requests.values().map(of_batch).collect();
+    shown.sort_by(|a, b| a.0.cmp(&b.0));
+    let ids: Vec<&str> = shown.iter().map(|(ids, _)| &**ids).collect();
+    assert_eq!(ids, ["e1,m1", "e2,m2"], "the third was sent by nobody who is seen");
+    assert!((shown[0].1 - shown[1].1).abs() < 2e-15, "{shown:?}");
+}

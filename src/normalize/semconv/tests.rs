@@ -352,17 +352,17 @@ fn a_call_that_invokes_names_the_run_that_it_began() {
         (
             SpanKind::Client,
             r#"{"rpc.service":"Lambda","rpc.method":"Invoke","aws.request_id":"r-1"}"#,
-            "None r-1 Invoke sent 1000ms",
+            "None r-1 Invoke sent 5000ms",
         ),
         (
             SpanKind::Client,
             r#"{"rpc.method":"AWSLambda/Invoke","aws.requestId":"r-1"}"#,
-            "None r-1 Invoke sent 1000ms",
+            "None r-1 Invoke sent 5000ms",
         ),
         (
             SpanKind::Client,
             r#"{"faas.invoked_name":"pay","faas.execution":"r-1"}"#,
-            "None r-1 Invoke sent 1000ms",
+            "None r-1 Invoke sent 5000ms",
         ),
         (
             SpanKind::Client,
