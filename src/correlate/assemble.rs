@@ -69,9 +69,9 @@ pub(super) fn assemble(mut parts: Parts<'_>, naming: Naming) -> Known {
         route: route(&parts),
         trigger: all_facts(&parts).find_map(|facts| facts.trigger),
         workflow: all_facts(&parts).find_map(|facts| facts.workflow.clone()),
-        received: received(&parts),
+        received: received(&parts, &told.places),
         envelopes: envelopes(&parts),
-        sent: sent(&parts),
+        sent: sent(&parts, &told.places),
         roots: roots(&parts, &pointers),
         pointers,
         places: told.places,
@@ -242,9 +242,19 @@ fn merge_message(into: &mut MessageRef, other: &MessageRef) {
     into.failed |= other.failed;
 }
 
-fn received(parts: &Parts<'_>) -> Vec<MessageRef> {
+/// Whether a message that an event shows carries a position of this very invocation: then it was made here,
+/// and not taken up.
+fn is_own(message: &MessageRef, places: &[Place]) -> bool {
+    let at = message.trace.and_then(|at| Some((at.trace_id, at.span_id?)));
+    at.is_some_and(|at| places.binary_search_by_key(&at, |own| (own.trace, own.span)).is_ok())
+}
+
+fn received(parts: &Parts<'_>, places: &[Place]) -> Vec<MessageRef> {
     let mut messages: BTreeMap<Text, MessageRef> = BTreeMap::new();
     let mut add = |message: &MessageRef, failed: bool| {
+        if is_own(message, places) {
+            return;
+        }
         let known = messages.entry(Text::clone(&message.id)).or_insert_with(|| {
             let mut first = message.clone();
             first.failed = false;
@@ -296,7 +306,7 @@ fn envelopes(parts: &Parts<'_>) -> Vec<(Text, Text)> {
     found.into_iter().collect()
 }
 
-fn sent(parts: &Parts<'_>) -> Vec<Sent> {
+fn sent(parts: &Parts<'_>, places: &[Place]) -> Vec<Sent> {
     let mut messages: BTreeMap<Text, Sent> = BTreeMap::new();
     let mut add = |message: &MessageRef, time: Timestamp, under: Option<&Text>| {
         let at = message.sent.unwrap_or(time);
@@ -320,7 +330,8 @@ fn sent(parts: &Parts<'_>) -> Vec<Sent> {
     }
     for record in &parts.logs {
         let log = record.log;
-        log.facts().sent.iter().for_each(|m| add(m, log.time, record.under.as_ref()));
+        let made = log.facts().received.iter().filter(|message| is_own(message, places));
+        log.facts().sent.iter().chain(made).for_each(|m| add(m, log.time, record.under.as_ref()));
     }
     messages.into_values().collect()
 }

@@ -70,7 +70,8 @@ pub(super) fn strong(graph: &Graph, id: NodeId, node: &Node, rules: &Rules) -> V
     open_envelopes(known, found.finish())
 }
 
-/// Who sent a message that lies inside of another, or around it, sent the whole delivery.
+/// Who sent a message that lies inside of another, or around it, sent the whole delivery. It came the way of
+/// the outermost.
 fn open_envelopes(known: &Known, mut edges: Vec<Edge>) -> Vec<Edge> {
     if known.envelopes.is_empty() {
         return edges;
@@ -78,7 +79,9 @@ fn open_envelopes(known: &Known, mut edges: Vec<Edge>) -> Vec<Edge> {
     let mut found = Found::default();
     for edge in edges.drain(..) {
         for other in edge.message.iter().flat_map(|message| known.delivered_with(message)) {
-            found.add(Edge { message: Some(Text::clone(other)), ..edge.clone() });
+            let own = known.received(other).map(|message| message.via);
+            let via = own.filter(|&via| via != Via::Unknown).unwrap_or(edge.via);
+            found.add(Edge { message: Some(Text::clone(other)), via, ..edge.clone() });
         }
         found.add(edge);
     }

@@ -123,6 +123,21 @@ fn takers<'r>(runs: &'r [Run<'_>], id: &'r str) -> impl Iterator<Item = &'r Take
     runs.iter().rev().filter_map(move |run| run.received.get(id))
 }
 
+/// Whether a message fell into the dead-letter queue after this run, whatever that said: after the last before
+/// the queue's reader that failed with it, else after the last.
+fn fell(runs: &[Run<'_>], at: usize, id: &str) -> bool {
+    let is_after = |letter: usize| {
+        let is_read = runs[letter].received.get(id).is_some_and(|own| own.is_dead);
+        let last = |of: &dyn Fn(&Taken) -> bool| {
+            let is_try =
+                |run: &Run<'_>| run.received.get(id).is_some_and(|own| !own.is_dead && of(own));
+            runs[..letter].iter().rposition(is_try)
+        };
+        is_read && last(&|own| !own.is_good).or_else(|| last(&|_| true)) == Some(at)
+    };
+    (at + 1..runs.len()).any(is_after)
+}
+
 /// A run's place in one request: what it took up of it, the first of that, and when that was sent; its
 /// causes there, and the run that it came after: the try before it, else its cause.
 struct Place<'a> {
@@ -210,8 +225,9 @@ fn request<'a>(
     let (mut hops, mut last, mut is_good) = (Vec::new(), BTreeMap::new(), true);
     for (at, run) in runs.iter().enumerate().filter(|(at, _)| held.iter().any(|p| p.0 == *at)) {
         let place = place(runs, held, at);
+        let went_well = |id: &str| run.received[id].is_good && !fell(runs, at, id);
         let mut tries: Vec<_> =
-            place.ours.iter().map(|id| (id.to_string(), run.received[id].is_good)).collect();
+            place.ours.iter().map(|id| (id.to_string(), went_well(id))).collect();
         if tries.is_empty() {
             let step = run.step().map(|step| format!("{} {}", step.execution_id, step.state));
             tries.push((step.unwrap_or(run.name.1.to_owned()), run.is_good));

@@ -257,3 +257,25 @@ fn of_a_batch_of_envelopes_each_is_of_its_own_request() {
     assert_eq!(ids, ["e1,m1", "e2,m2"], "the third was sent by nobody who is seen");
     assert!((shown[0].1 - shown[1].1).abs() < 2e-15, "{shown:?}");
 }
+
+#[test]
+fn an_event_that_carries_its_own_invocation_was_made_there() {
+    let event = |at: Option<TraceContext>| {
+        let mut event = MessageRef::new("e1", Via::EventBus);
+        event.trace = at;
+        move |facts: &mut Facts| facts.received.push(event)
+    };
+    let own = TraceContext { trace_id: trace(1), span_id: Some(span_id(1)) };
+    check(
+        &[
+            span("maker", [1, 1, 0], 0, 50).run("r1"),
+            log("maker", 20).run("r1").facts(event(Some(own))),
+            span("eater", [2, 1, 0], 300, 350).facts(event(None)),
+        ],
+        &expect![[r#"
+            maker: ok finished 0+350
+              maker#1 ok 0+50
+              eater#1 ok 300+50 <- maker#1 eventbus by MessageId ? wait=280 [e1]
+        "#]],
+    );
+}
