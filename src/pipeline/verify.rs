@@ -136,28 +136,60 @@ fn blocks_in(folder: &Path) -> Result<Vec<Check>, String> {
     Ok(vec![Check::new("blocks", format!("{} blocks of series", names.len()), problem)])
 }
 
+fn read(journal: &Path, name: &str) -> Result<Snapshot, String> {
+    inspect::snapshot(journal, name).map_err(|error| error.to_string())
+}
+
+/// Where a replay begins.
+struct Base {
+    beside: Beside,
+    from: Point,
+}
+
+/// The state of the oldest of these snapshots, the newest of which is the first; of nothing, where there are
+/// none. None: no state of any, which is among the checks then.
+fn base(
+    journal: &Path,
+    mut good: Vec<&str>,
+    checks: &mut Vec<Check>,
+) -> Result<Option<Base>, String> {
+    let Some(mut name) = good.pop() else {
+        return Ok(Some(Base { beside: Beside::new(None)?, from: Point::default() }));
+    };
+    loop {
+        let snapshot = read(journal, name)?;
+        let problem = match Beside::new(Some(&snapshot)) {
+            Ok(beside) => return Ok(Some(Base { beside, from: snapshot.point })),
+            Err(problem) => problem,
+        };
+        let Some(newer) = good.pop() else {
+            checks.push(Check::new("state", "the snapshot's".to_owned(), Some(problem)));
+            return Ok(None);
+        };
+        // A start passes over it too.
+        let found = format!("{name} is of another version, and passed over: {problem}");
+        checks.push(Check::new("state", found, None));
+        name = newer;
+    }
+}
+
 /// The same state by two ways: from as far back as the log goes, and from the newest snapshot.
 fn state(data_dir: &Path, seen: &Inspection) -> Result<Vec<Check>, String> {
     let journal = data_dir.join("journal");
-    let good: Vec<&str> = seen
+    let mut good: Vec<&str> = seen
         .snapshots
         .iter()
         .filter(|one| one.problem.is_none())
         .map(|one| one.name.as_str())
         .collect();
-    let read = |name: &&str| inspect::snapshot(&journal, name).map_err(|error| error.to_string());
-    let newest = good.first().map(read).transpose()?;
-    let from_start = seen.first_seq <= 1 && seen.damage.is_none();
-    let oldest = if from_start { None } else { good.last().map(read).transpose()? };
+    let newest = good.first().map(|name| read(&journal, name)).transpose()?;
+    if seen.first_seq <= 1 && seen.damage.is_none() {
+        good.clear();
+    }
     let mut checks = Vec::new();
-    let base = match Beside::new(oldest.as_ref()) {
-        Ok(base) => base,
-        Err(problem) => {
-            checks.push(Check::new("state", "the snapshot's".to_owned(), Some(problem)));
-            return Ok(checks);
-        }
+    let Some(Base { beside: base, from }) = base(&journal, good, &mut checks)? else {
+        return Ok(checks);
     };
-    let from = oldest.as_ref().map_or(Point::default(), |snapshot| snapshot.point);
     let skipped = Skipped::read(data_dir)?;
     let mut differing = None;
     let end = inspect::read(&journal, from, &mut |replayed| {

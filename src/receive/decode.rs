@@ -4,7 +4,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::answer::Failure;
 use super::{Desk, Refusal, hash};
@@ -107,13 +107,13 @@ pub(super) struct Decoded {
 pub(super) async fn decode(
     desk: &Arc<Desk>,
     endpoint: Endpoint,
-    body: ToDecode<'_>,
+    bytes: Bytes,
     origin: Origin,
 ) -> Result<Decoded, Failure> {
-    let ToDecode { bytes, trial } = body;
     let work = Work { desk: Arc::clone(desk), endpoint, bytes, origin };
-    // A trial is not worth the time of a thread that could refuse others meanwhile.
-    if trial.is_none() && work.bytes.len() <= INLINE_BYTES_MAX {
+    // (Trials while memory is short were decoded elsewhere, to keep these threads free for refusals: on two
+    // processors a refusal took as long as before.)
+    if work.bytes.len() <= INLINE_BYTES_MAX {
         let allowance = Allowance::of(INLINE_MADE_MAX);
         let outcome = work.run(&allowance);
         if !(outcome.is_err() && allowance.is_used_up()) {
@@ -143,13 +143,6 @@ pub(super) async fn decode(
         }
         bytes_max = workshop.bytes_max;
     }
-}
-
-/// Plain bytes, and what they are decoded for where memory is short.
-#[derive(Debug)]
-pub(super) struct ToDecode<'a> {
-    pub(super) bytes: Bytes,
-    pub(super) trial: &'a Option<SemaphorePermit<'a>>,
 }
 
 /// A body to decode.

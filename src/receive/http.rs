@@ -14,7 +14,7 @@ use serde_json::json;
 
 use super::answer::{Failure, protobuf};
 use super::body::Packing;
-use super::decode::{Decoded, Endpoint, ToDecode, decode};
+use super::decode::{Decoded, Endpoint, decode};
 use super::pubsub_oidc::Denied;
 use super::{Desk, Refusal, body, declared, remote_write};
 use crate::normalize::otlp::{Encoding, OtlpSignal};
@@ -203,12 +203,11 @@ async fn delivered(
     let sender = principal.sender(&parts.extensions);
     let place = body::Place { desk, sender: &sender };
     let raw = raw.proven(place)?;
-    let trial = desk.shared.room.trial().map_err(Failure::Refused)?;
+    let _trial = desk.shared.room.trial().map_err(Failure::Refused)?;
     let receiver = endpoint.receiver();
     let held = desk.booked(receiver, &raw.bytes, raw.unpack(place).await).await?;
     let origin = origin(desk.shared.clock.now(), endpoint, headers);
-    let body = ToDecode { bytes: held.bytes.clone(), trial: &trial };
-    let outcome = decode(desk, endpoint, body, origin).await;
+    let outcome = decode(desk, endpoint, held.bytes.clone(), origin).await;
     let decoded = desk.booked(receiver, &held.bytes, outcome).await?;
     let Decoded { normalized, request_id, written, weight } = decoded;
     let mut batch = normalized.batch;

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 
 use super::super::erase::recovered;
 use super::super::recover;
-use super::super::state::{Entry, State, read};
+use super::super::state::{Entry, read};
 use super::super::terms::Terms;
 use super::super::verify::{Loss, Repair, repair, verify};
 use super::at;
@@ -19,7 +19,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::journal::tests::simulated_disk::Dice;
 use crate::journal::tests::soon;
-use crate::journal::{self, Committed, Journal, Point, Priority, Taken};
+use crate::journal::{self, Committed, Journal, Point, Priority, Snapshot, Taken};
 use crate::normalize::{self, Origin, json_log};
 use crate::signal::Receiver;
 
@@ -57,6 +57,11 @@ fn batch(n: usize) -> Entry {
 
 /// Writes a log as the daemon does, its clock moved by hand, and gives the journal's files.
 pub(super) fn written(dir: &Path) -> Files {
+    written_with(dir, |_n, snapshot| snapshot)
+}
+
+/// The same, of which snapshots are changed: each comes with how many batches were before it.
+fn written_with(dir: &Path, change: impl Fn(usize, Snapshot) -> Snapshot) -> Files {
     let config = config(dir);
     let (archive, _) = recover::archive(dir, &config.archive).unwrap();
     let state = recover::state(&config, archive);
@@ -84,7 +89,7 @@ pub(super) fn written(dir: &Path) -> Files {
         put(&batch(n), n);
         let point = put(&Entry::Tick, n);
         if SNAPSHOTS.contains(&n) {
-            keep(&journal, &state, point);
+            keep(&journal, change(n, state.save(point).unwrap()));
         }
     }
     journal.close();
@@ -97,9 +102,8 @@ pub(super) fn written(dir: &Path) -> Files {
     named.filter(|(name, _)| name != "reserve").collect()
 }
 
-fn keep(journal: &Journal<()>, state: &State, point: Point) {
+fn keep(journal: &Journal<()>, snapshot: Snapshot) {
     let before = journal.health().snapshots;
-    let snapshot = state.save(point).unwrap();
     journal.keep(Taken::from(snapshot));
     assert!(soon(|| journal.health().snapshots > before), "the keeper writes it");
 }
@@ -206,4 +210,27 @@ fn damage_is_found_or_without_effect_and_a_repair_loses_no_more_than_it_says() {
         "{n} corruptions of {obligations} signals: {found} found, {given_up} signals given up and said, {harmless} without effect"
     );
     assert!(n == 1 || found > harmless);
+}
+
+#[test]
+fn an_older_snapshot_of_another_version_is_passed_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let other = |n: usize, mut snapshot: Snapshot| {
+        let sections = snapshot.sections.iter_mut().filter(|one| one.name.starts_with("engine."));
+        sections.filter(|_| n == SNAPSHOTS[0]).for_each(|one| one.name = "engine.0".to_owned());
+        snapshot
+    };
+    written_with(folder.path(), other);
+    // Its log begins with the first record: it is cut, as behind the older of two snapshots.
+    let journal = folder.path().join("journal");
+    let names = std::fs::read_dir(&journal).unwrap().map(|one| one.unwrap().file_name());
+    let mut segments: Vec<String> = names
+        .map(|name| name.to_string_lossy().into_owned())
+        .filter(|name| name.ends_with(".journal"))
+        .collect();
+    segments.sort();
+    let checks = verify(folder.path()).unwrap();
+    assert!(checks.iter().all(|check| check.problem.is_none()), "{checks:?}");
+    let passed_over = checks.iter().any(|check| check.found.contains("of another version"));
+    assert_eq!(passed_over, segments[0] != "00000000000000000001.journal", "{segments:?}");
 }
