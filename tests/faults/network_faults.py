@@ -225,6 +225,6 @@ def bombs(row):
         row.wrong += load.errors
         row.lost = max(0, load.acked - books["received"])
         row.note = f"memory rose by {(highest - before) >> 20} MiB, last by {worst}"
-        # A quarter of `memory_max` is for what a body becomes, and as much comes beside it.
-        if highest - before > 200 << 20:
+        # 64 MiB of body, 128 of what it becomes, and what reading it takes beside them.
+        if highest - before > 300 << 20:
             row.wrong.append("memory has no bound")
