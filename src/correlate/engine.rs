@@ -14,7 +14,7 @@ use super::environment::Environments;
 use super::fact::{Age, Tellings};
 use super::freeze::Back;
 use super::frozen::{Absent, Frozen};
-use super::graph::{Cell, Graph, Node, NodeId, Touched};
+use super::graph::{Graph, Node, NodeId, Touched};
 use super::hop::init_of;
 use super::known::Ending;
 use super::ledger::{Ledger, Verdict};
@@ -429,18 +429,6 @@ impl Engine {
             Some(last) => over.finals.push(last),
             None => over.finished.push(entry),
         }
-    }
-
-    /// Whether facts of its invocations came that have not been worked out yet.
-    fn awaits_cells(&self, entry: NodeId) -> bool {
-        let (graph, cells) = (&self.held.graph, &self.held.cells);
-        let reach = self.held.requests.get(&entry).into_iter().flat_map(|held| &held.reach);
-        let nodes = reach.filter_map(|id| graph.nodes.get(id));
-        let awaits = |node: &Node| {
-            let traces = node.known.traces.iter().map(|&trace| Cell::Trace(trace));
-            cells.is_dirty(&node.cell) || traces.into_iter().any(|cell| cells.is_dirty(&cell))
-        };
-        !cells.heavy.is_empty() && nodes.into_iter().any(|node| awaits(node))
     }
 
     pub(super) fn tell_as_it_stands(&mut self, id: NodeId, changes: &mut Vec<Change>) {

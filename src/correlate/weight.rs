@@ -7,8 +7,9 @@
 use std::time::Duration;
 
 use super::cells::Cells;
+use super::engine::Engine;
 use super::fact::Age;
-use super::graph::Cell;
+use super::graph::{Cell, Node, NodeId};
 use crate::number::u32_from_usize;
 use crate::signal::Text;
 
@@ -102,5 +103,19 @@ impl Cells {
                 self.records.get(&key).is_some_and(|own| own.is_dirty)
             }
         }
+    }
+}
+
+impl Engine {
+    /// Whether facts of its invocations came that have not been worked out yet.
+    pub(super) fn awaits_cells(&self, entry: NodeId) -> bool {
+        let (graph, cells) = (&self.held.graph, &self.held.cells);
+        let reach = self.held.requests.get(&entry).into_iter().flat_map(|held| &held.reach);
+        let nodes = reach.filter_map(|id| graph.nodes.get(id));
+        let awaits = |node: &Node| {
+            let traces = node.known.traces.iter().map(|&trace| Cell::Trace(trace));
+            cells.is_dirty(&node.cell) || traces.into_iter().any(|cell| cells.is_dirty(&cell))
+        };
+        !cells.heavy.is_empty() && nodes.into_iter().any(|node| awaits(node))
     }
 }
