@@ -31,6 +31,7 @@ pub mod internal_telemetry;
 pub mod signal;
 pub mod clock;
 pub mod number;
+mod shelf;
 pub mod go_regex;
 // what joins it
 pub mod pipeline;

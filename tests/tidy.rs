@@ -10,11 +10,12 @@ use throughline::internal_telemetry::Metrics;
 use throughline::series::catalog;
 
 /// Which modules a module may use. Everything may use `number` and `signal`.
-const MAP: [(&str, &[&str]); 28] = [
+const MAP: [(&str, &[&str]); 29] = [
     ("number", &[]),
     ("signal", &[]),
     ("clock", &[]),
     ("go_regex", &[]),
+    ("shelf", &[]),
     ("template", &["go_regex"]),
     ("normalize", &[]),
     ("listen", &[]),
@@ -22,10 +23,10 @@ const MAP: [(&str, &[&str]); 28] = [
     ("extension", &["clock"]),
     ("collect", &["clock", "go_regex", "normalize", "receive"]),
     ("journal", &["clock"]),
-    ("correlate", &[]),
+    ("correlate", &["shelf"]),
     ("series", &["go_regex"]),
     ("promql", &["go_regex", "series"]),
-    ("measure", &["correlate", "series"]),
+    ("measure", &["correlate", "series", "shelf"]),
     ("gaps", &[]),
     ("archive", &["correlate"]),
     ("evaluate", &["measure", "promql", "series", "template"]),

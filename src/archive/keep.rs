@@ -42,7 +42,7 @@ pub(super) struct Slowest {
 
 impl Contestant {
     fn of(line: &FinalLine<'_>) -> Self {
-        Self { duration: line.end.since(line.start), id: Text::clone(line.id), start: line.start }
+        Self { duration: line.end.since(line.start), id: line.id.into(), start: line.start }
     }
 }
 
@@ -84,7 +84,7 @@ impl Slowest {
             return Verdict::Leave;
         }
         let flows = self.hours.entry(hour_of(line)).or_default();
-        let flow = flows.entry(Text::clone(line.flow)).or_default();
+        let flow = flows.entry(line.flow.into()).or_default();
         let is_room = flow.len() < config.slowest_per_flow && self.n_contestants < CONTESTANTS_MAX;
         if !flow.insert(Contestant::of(line)) {
             return Verdict::Keep;

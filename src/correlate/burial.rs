@@ -188,7 +188,7 @@ impl Cells {
     /// A trace that waits to be looked at may have spans in order of arrival.
     pub(super) fn sort_traces_of(&mut self, id: &Text) {
         let Some(cell) = self.runs.get(id) else { return };
-        for (trace, _) in &cell.bundles {
+        for (trace, _) in cell.bundles.keys() {
             if let Some(own) = self.traces.get_mut(trace) {
                 own.spans.sort();
             }
@@ -246,7 +246,7 @@ fn take_bundles(cell: &mut TraceCell, torn: &[Torn], remains: &mut [Remains]) {
         }
         gone.is_none()
     });
-    for bundle in cell.bundles.values_mut() {
+    for (_, bundle) in cell.bundles.iter_mut() {
         for idx in &mut bundle.logs {
             *idx -= logs.partition_point(|(gone, _)| gone < idx);
         }

@@ -14,15 +14,15 @@ use super::freeze::CellFacts;
 use super::graph::{Cell, NodeId};
 use super::known::Known;
 use super::runs::{BundleFacts, Member, Parts, Record, RecordCell, RunCell};
-use super::table::Table;
+use super::table::{self, Table};
 use super::tell::hex;
 use super::traces::{Alias, Bundle, BundleKey, Bundles, TraceCell, names_one_message};
 use crate::signal::{Fnv128, SpanId, Text, Timestamp, TraceId};
 
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Cells {
-    pub(super) traces: Table<TraceId, TraceCell>,
-    pub(super) runs: Table<Text, RunCell>,
+    pub(super) traces: Table<TraceId, Box<TraceCell>>,
+    pub(super) runs: Table<Text, Box<RunCell>>,
     pub(super) records: Table<(Text, Text), RecordCell>,
     /// Each once.
     pub(super) dirty: Vec<Cell>,
@@ -69,6 +69,13 @@ pub(super) struct Remains {
 }
 
 impl Cells {
+    /// Gives back the room of many that are gone.
+    pub(super) fn shrink(&mut self) {
+        table::shrink(&mut self.traces);
+        table::shrink(&mut self.runs);
+        table::shrink(&mut self.records);
+    }
+
     pub(super) fn has(&self, cell: &Cell) -> bool {
         match cell {
             Cell::Run(id) => self.runs.contains_key(id),
@@ -95,12 +102,18 @@ impl Cells {
             }
             (Cell::Run(id), fact) => {
                 if !self.runs.contains_key(id) {
-                    self.runs.insert(Text::clone(id), RunCell::default());
+                    self.runs.insert(Text::clone(id), Box::default());
                 }
                 let Some(own) = self.runs.get_mut(id) else { return };
                 match fact {
                     Fact::Log(fact) => own.logs.push(fact),
-                    Fact::Platform(fact) => own.platform.push(fact),
+                    Fact::Platform(fact) => {
+                        if own.platform.is_empty() {
+                            // Nearly always there is but one report.
+                            own.platform.reserve_exact(1);
+                        }
+                        own.platform.push(fact);
+                    }
                     Fact::Span(_) => debug_assert!(false, "spans are of traces"),
                 }
                 &mut own.is_dirty
@@ -208,7 +221,7 @@ impl Cells {
                     let own = self.runs.get(id).filter(|_| !self.common.contains(id))?;
                     few(&own.nodes, n_max)?;
                     near.extend(own.nodes.iter().map(|(_, id)| *id));
-                    cells.extend(own.bundles.iter().map(|(trace, _)| Cell::Trace(*trace)));
+                    cells.extend(own.bundles.keys().map(|(trace, _)| Cell::Trace(*trace)));
                     let traces = own.platform.iter().filter_map(|fact| fact.event.trace);
                     cells.extend(traces.map(|trace| Cell::Trace(trace.trace_id)));
                 }
@@ -317,7 +330,7 @@ impl Cells {
             self.touch(&Cell::Run(run));
         }
         for (run, key) in new_runs {
-            self.runs.entry(Text::clone(&run)).or_default().bundles.insert((trace, key));
+            self.runs.entry(Text::clone(&run)).or_default().bundles.insert((trace, key), ());
             self.touch(&Cell::Run(run));
         }
         let Some(cell) = self.traces.get(&trace) else { return Vec::new() };
@@ -344,7 +357,7 @@ impl Cells {
     }
 
     /// Forgets all of a request id.
-    pub(super) fn forget_run(&mut self, id: &Text) -> Option<RunCell> {
+    pub(super) fn forget_run(&mut self, id: &Text) -> Option<Box<RunCell>> {
         self.common.remove(id);
         self.runs.remove(id)
     }
@@ -360,7 +373,7 @@ impl Cells {
     }
 
     pub(super) fn named_attempts<'a>(&'a self, id: &Text, cell: &'a RunCell) -> Named<'a> {
-        let bundles = cell.bundles.iter().filter_map(|(trace, key)| {
+        let bundles = cell.bundles.keys().filter_map(|(trace, key)| {
             let traced = self.traces.get(trace)?;
             Some(bundle_facts(traced, *trace, key, traced.bundles.get(key)?))
         });
@@ -368,7 +381,7 @@ impl Cells {
     }
 
     pub(super) fn prune_trace(&mut self, trace: TraceId) {
-        if self.traces.get(&trace).is_some_and(TraceCell::is_empty) {
+        if self.traces.get(&trace).is_some_and(|cell| cell.is_empty()) {
             self.traces.remove(&trace);
         }
     }

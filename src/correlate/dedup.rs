@@ -13,7 +13,7 @@ use xxhash_rust::xxh3::xxh3_128_with_seed;
 use super::class::Class;
 use super::fact::{Age, Mark, SignalId};
 use super::graph::Cell;
-use super::table::Table;
+use super::table::{self, Table};
 use crate::signal::{Batch, Receiver, SignalKind, SpanId, Timestamp, TraceId};
 
 /// How long ids of deliveries and tombstones are remembered: longer than Firehose's retry time of
@@ -98,6 +98,12 @@ pub(super) struct Memory {
 }
 
 impl Memory {
+    /// Gives back the room of many that are gone.
+    pub(super) fn shrink(&mut self) {
+        table::shrink(&mut self.identities);
+        table::shrink(&mut self.tombstones);
+    }
+
     /// Judges a whole delivery, and remembers it.
     pub(super) fn delivery(&mut self, batch: &Batch, age: Age) -> Seen {
         if let Some(id) = batch.declared_id {

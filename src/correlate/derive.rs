@@ -10,8 +10,6 @@ use super::frozen::BlockId;
 use super::graph::{Cell, NodeId, Touched};
 use super::known::Known;
 use super::request::Change;
-use super::runs::RunCell;
-use super::traces::TraceCell;
 use crate::signal::{Text, Timestamp};
 
 impl Engine {
@@ -169,10 +167,10 @@ impl Engine {
     fn prune(&mut self, cell: &Cell) {
         let cells = &mut self.held.cells;
         match cell {
-            Cell::Trace(trace) if cells.traces.get(trace).is_some_and(TraceCell::is_empty) => {
+            Cell::Trace(trace) if cells.traces.get(trace).is_some_and(|cell| cell.is_empty()) => {
                 cells.traces.remove(trace);
             }
-            Cell::Run(id) if cells.runs.get(id).is_some_and(RunCell::is_empty) => {
+            Cell::Run(id) if cells.runs.get(id).is_some_and(|cell| cell.is_empty()) => {
                 cells.forget_run(id);
             }
             Cell::Records(function, key) => {

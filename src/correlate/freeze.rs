@@ -13,7 +13,7 @@ use super::class::Gone;
 use super::engine::Engine;
 use super::environment::place_of;
 use super::fact::{Age, LogFact, Mark, PlatformFact, Source, SpanFact};
-use super::frozen::{Block, BlockId, BlockKey, Frozen, Line, Start};
+use super::frozen::{BlockId, BlockKey, Frozen, Line, NewBlock, Start};
 use super::graph::{Cell, Graph, NodeId, Said, Touched, hash_of, hash_of_trace};
 use super::intake::HOLDING_BYTES;
 use super::known::{Init, Known};
@@ -22,6 +22,7 @@ use super::pack::{Pen, Reader};
 use super::request::{Change, Request, State};
 use super::settle::{Ground, standing};
 use super::table::Table;
+use super::tell::unhex;
 use super::view;
 use super::weak::WeakKey;
 use crate::number::usize_from_u32;
@@ -155,7 +156,7 @@ impl Engine {
                         continue;
                     }
                     let owners = &graph.nodes.get(&id)?.owners;
-                    owners.first_key_value()?;
+                    owners.first()?;
                     entries.extend(owners.keys());
                 }
             }
@@ -221,18 +222,9 @@ impl Engine {
             self.held.bytes = self.held.bytes.saturating_sub(weight);
         }
         let frozen = &mut self.held.frozen;
-        let bytes = contents.write(frozen, first, newest);
-        let (lines, keys) = (lines.into(), keys.into());
+        let facts = contents.write(frozen, first, newest);
         let starts = starts.into_iter().collect();
-        frozen.add(Block {
-            bytes,
-            lines,
-            keys,
-            starts,
-            due,
-            is_back: false,
-            is_of_other_settings: false,
-        });
+        frozen.add(&NewBlock { lines, keys, starts, due, facts });
     }
 
     fn lines(&mut self, joined: &Joined) -> Vec<Line> {
@@ -242,9 +234,16 @@ impl Engine {
             let Some(request) = held.requests.get(entry) else { continue };
             let nodes = request.reach.iter().filter_map(|id| held.graph.nodes.get(id));
             let marks = nodes.fold(0, |marks, node| marks | marks_of(&node.known));
-            let mut summary = request.summary.clone();
-            summary.flow = held.frozen.names.shared(&summary.flow);
-            lines.push(Line { id: Text::clone(&request.id), summary, marks });
+            let summary = &request.summary;
+            lines.push(Line {
+                id: unhex(&request.id),
+                flow: held.frozen.number_of_flow(&summary.flow),
+                outcome: summary.outcome,
+                is_lacking: summary.is_lacking,
+                start: summary.start,
+                end: summary.end,
+                marks,
+            });
         }
         lines
     }
@@ -314,7 +313,7 @@ impl Engine {
 
     pub(super) fn wake(&mut self, id: BlockId) {
         let Some(block) = self.held.frozen.get(id) else { return };
-        let contents = Contents::read(&block.bytes, &self.held.frozen);
+        let contents = Contents::read(block.facts, &self.held.frozen);
         self.held.frozen.wake(id);
         self.take_back(contents);
     }
@@ -380,7 +379,7 @@ impl Engine {
     /// The requests of a block.
     pub(super) fn look_into(&self, id: BlockId) -> Vec<Request> {
         let Some(block) = self.held.frozen.get(id) else { return Vec::new() };
-        let aside = self.put_together(Contents::read(&block.bytes, &self.held.frozen));
+        let aside = self.put_together(Contents::read(block.facts, &self.held.frozen));
         let ground = Ground { graph: &aside.held.graph, ..self.ground() };
         let views = aside.held.requests.iter().filter_map(|(&entry, held)| {
             let flow = view::flow(&ground.graph.nodes.get(&entry)?.known);
@@ -393,7 +392,7 @@ impl Engine {
 }
 
 impl Contents {
-    fn write(&self, frozen: &mut Frozen, first: Timestamp, newest: Age) -> Box<[u8]> {
+    fn write(&self, frozen: &mut Frozen, first: Timestamp, newest: Age) -> Vec<u8> {
         let mut sources: Vec<&Arc<Source>> = Vec::new();
         for source in self.cells.iter().flat_map(CellFacts::sources) {
             if !sources.iter().any(|known| Arc::ptr_eq(known, source) || *known == source) {
@@ -436,13 +435,14 @@ impl Contents {
         for left in &self.left {
             left.write(&mut pen);
         }
-        pen.bytes.into()
+        pen.bytes
     }
 
     pub(super) fn read(bytes: &[u8], frozen: &Frozen) -> Self {
         let mut reader = Reader::new(bytes, &frozen.names);
         let sources = reader.list(Reader::small);
-        let sources: Vec<Arc<Source>> = sources.iter().map(|&n| frozen.sources.get(n)).collect();
+        let sources: Vec<Arc<Source>> =
+            sources.iter().map(|&n| frozen.sources.get(n).cloned().unwrap_or_default()).collect();
         let source = |reader: &mut Reader<'_>| {
             sources.get(usize_from_u32(reader.small())).cloned().unwrap_or_default()
         };
@@ -518,7 +518,7 @@ fn read_cell(reader: &mut Reader<'_>) -> Cell {
 fn write_told(pen: &mut Pen<'_>, told: &Told) {
     pen.option(told.said.invocation.as_ref(), |pen, said| pen.raw(&said.to_be_bytes()));
     pen.length(told.said.deliveries.len());
-    for (id, said) in &told.said.deliveries {
+    for (id, said) in told.said.deliveries.iter() {
         pen.hash(id);
         pen.raw(&said.to_be_bytes());
     }

@@ -5,23 +5,25 @@
 //! once it is final lies beside them. A block is whole: nothing in it is joined to what is not.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::Hash;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::engine::Summary;
 use super::fact::{Age, Source};
 use super::pack::{Names, Reader};
+use super::request::Outcome;
 use super::table::Table;
-use crate::number::{u64_from_usize, usize_from_u32};
+use crate::number::{u32_from_usize, u64_from_usize, usize_from_u32};
+use crate::shelf::{Handle, Raw, Shelf};
 use crate::signal::{Text, Timestamp};
 
 /// Blocks that one key may bring back: beyond it, those that come next stay as they are.
 const AWAKENED_MAX: usize = 64;
 /// What a key, a start and a request cost beside the bytes of the block, about, with what measuring and
-/// tombstones remember of what they lead to: 36,000 requests of 4 hops took 5.8 to 6.9 KB each.
-const KEY_BYTES: usize = 230;
-const BLOCK_BYTES: usize = 800;
+/// tombstones remember of what they lead to: 252,000 requests of 4 hops took 5.0 KB each.
+const LEAD_BYTES: usize = 170;
+const REQUEST_BYTES: usize = 600;
 
 /// Slots of [`Absent`].
 const ABSENT: usize = 1 << 10;
@@ -95,33 +97,166 @@ pub(super) struct Start {
 }
 
 /// One request of a block, for lists.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Line {
-    pub(super) id: Text,
-    pub(super) summary: Summary,
+    /// Its id is a hash in hex digits.
+    pub(super) id: u128,
+    /// See [`Frozen::flow`].
+    pub(super) flow: u32,
+    pub(super) outcome: Outcome,
+    pub(super) is_lacking: bool,
+    pub(super) start: Timestamp,
+    pub(super) end: Timestamp,
     /// A bit for each function and queue of it: where the bit is not set, the name is not there.
     pub(super) marks: u64,
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Block {
-    #[serde(with = "as_bytes")]
-    pub(super) bytes: Box<[u8]>,
-    pub(super) lines: Box<[Line]>,
-    pub(super) keys: Box<[BlockKey]>,
-    pub(super) starts: Box<[Start]>,
-    /// When one of its requests is final.
-    pub(super) due: Age,
-    /// Its facts are back; it is shown until the next tick has worked them out.
-    pub(super) is_back: bool,
-    /// Settings changed since it was put away: it may look different now.
-    pub(super) is_of_other_settings: bool,
+const LINE_BYTES: usize = 46;
+const KEY_BYTES: usize = 8;
+const START_BYTES: usize = 16;
+
+impl Line {
+    fn write(&self, into: &mut Vec<u8>) {
+        let outcome = Outcome::ALL.iter().position(|outcome| *outcome == self.outcome).unwrap_or(0);
+        into.extend(self.id.to_be_bytes());
+        into.extend(self.flow.to_le_bytes());
+        into.extend([u8::try_from(outcome).unwrap_or(0), u8::from(self.is_lacking)]);
+        for n in [self.start.as_nanos(), self.end.as_nanos(), self.marks] {
+            into.extend(n.to_le_bytes());
+        }
+    }
+
+    fn read(bytes: &[u8; LINE_BYTES]) -> Self {
+        let mut rest = bytes.as_slice();
+        let id = u128::from_be_bytes(raw(&mut rest));
+        let flow = u32::from_le_bytes(raw(&mut rest));
+        let [outcome, is_lacking] = raw(&mut rest);
+        let outcome = Outcome::ALL.get(usize::from(outcome)).copied().unwrap_or(Outcome::Ok);
+        let [start, end, marks] = [(); 3].map(|()| u64::from_le_bytes(raw(&mut rest)));
+        let (start, end) = (Timestamp::from_nanos(start), Timestamp::from_nanos(end));
+        Self { id, flow, outcome, is_lacking: is_lacking == 1, start, end, marks }
+    }
 }
 
-impl Block {
-    fn weight(&self) -> u64 {
-        let n_keys = self.keys.len() + self.starts.len();
-        u64_from_usize(self.bytes.len() + n_keys * KEY_BYTES + self.lines.len() * BLOCK_BYTES)
+/// The next bytes; zeros where there are none.
+fn raw<const N: usize>(rest: &mut &[u8]) -> [u8; N] {
+    let Some((bytes, others)) = rest.split_first_chunk() else { return [0; N] };
+    *rest = others;
+    *bytes
+}
+
+/// A block that is to be put away.
+#[derive(Debug)]
+pub(super) struct NewBlock {
+    pub(super) lines: Vec<Line>,
+    pub(super) keys: Vec<BlockKey>,
+    pub(super) starts: Vec<Start>,
+    /// When one of its requests is final.
+    pub(super) due: Age,
+    pub(super) facts: Vec<u8>,
+}
+
+impl NewBlock {
+    /// How many lines, keys and starts there are; these; the facts.
+    fn record(&self) -> Vec<u8> {
+        let beside = self.lines.len() * LINE_BYTES
+            + self.keys.len() * KEY_BYTES
+            + self.starts.len() * START_BYTES;
+        let mut record = Vec::with_capacity(12 + beside + self.facts.len());
+        for n in [self.lines.len(), self.keys.len(), self.starts.len()] {
+            record.extend(u32_from_usize(n).to_le_bytes());
+        }
+        self.lines.iter().for_each(|line| line.write(&mut record));
+        self.keys.iter().for_each(|key| record.extend(key.0.to_le_bytes()));
+        for start in &self.starts {
+            record.extend(start.place.to_le_bytes());
+            record.extend(start.time.as_nanos().to_le_bytes());
+        }
+        record.extend_from_slice(&self.facts);
+        record
+    }
+}
+
+/// A block as it lies there.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Block<'a> {
+    lines: &'a [[u8; LINE_BYTES]],
+    keys: &'a [[u8; KEY_BYTES]],
+    starts: &'a [[u8; START_BYTES]],
+    pub(super) facts: &'a [u8],
+}
+
+impl<'a> Block<'a> {
+    fn of(record: &'a [u8]) -> Self {
+        let mut rest = record;
+        let [n_lines, n_keys, n_starts] =
+            [(); 3].map(|()| usize_from_u32(u32::from_le_bytes(raw(&mut rest))));
+        let lines = chunks(&mut rest, n_lines);
+        let keys = chunks(&mut rest, n_keys);
+        Self { lines, keys, starts: chunks(&mut rest, n_starts), facts: rest }
+    }
+
+    pub(super) fn lines(self) -> impl Iterator<Item = Line> + 'a {
+        self.lines.iter().map(Line::read)
+    }
+
+    fn keys(self) -> impl Iterator<Item = BlockKey> + 'a {
+        self.keys.iter().map(|key| BlockKey(u64::from_le_bytes(*key)))
+    }
+
+    fn starts(self) -> impl Iterator<Item = Start> + 'a {
+        self.starts.iter().map(|start| {
+            let mut rest = start.as_slice();
+            let [place, time] = [(); 2].map(|()| u64::from_le_bytes(raw(&mut rest)));
+            Start { place, time: Timestamp::from_nanos(time) }
+        })
+    }
+
+    fn weight(self) -> u64 {
+        let n_leads = self.keys.len() + self.starts.len();
+        let lines = self.lines.len() * REQUEST_BYTES;
+        u64_from_usize(self.facts.len() + n_leads * LEAD_BYTES + lines)
+    }
+}
+
+/// So many of the next bytes' chunks.
+fn chunks<'a, const N: usize>(rest: &mut &'a [u8], n: usize) -> &'a [[u8; N]] {
+    let (own, others) = rest.split_at(n.saturating_mul(N).min(rest.len()));
+    *rest = others;
+    own.as_chunks().0
+}
+
+/// Where a block lies, and how it stands.
+#[derive(Clone, Copy, Debug)]
+struct Filed {
+    handle: Handle,
+    due: Age,
+    /// Its facts are back; it is shown until the next tick has worked them out.
+    is_back: bool,
+    /// Settings changed since it was put away: it may look different now.
+    is_of_other_settings: bool,
+}
+
+/// All blocks. A clone shares what they hold, for a snapshot that is being written.
+#[derive(Clone, Debug, Default)]
+struct Blocks {
+    filed: Table<BlockId, Filed>,
+    shelf: Shelf,
+}
+
+impl Blocks {
+    fn get(&self, id: BlockId) -> Option<Block<'_>> {
+        self.filed.get(&id).map(|filed| self.block(filed))
+    }
+
+    fn block(&self, filed: &Filed) -> Block<'_> {
+        Block::of(self.shelf.get(filed.handle))
+    }
+
+    fn remove(&mut self, id: BlockId) {
+        if let Some(filed) = self.filed.remove(&id) {
+            self.shelf.remove(filed.handle);
+        }
     }
 }
 
@@ -175,8 +310,7 @@ impl Leads {
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Frozen {
     next: BlockId,
-    /// Shared with a snapshot that is being written.
-    blocks: Table<BlockId, Arc<Block>>,
+    blocks: Blocks,
     #[serde(skip)]
     keys: Leads,
     #[serde(skip)]
@@ -187,8 +321,9 @@ pub(super) struct Frozen {
     /// Flows, and how many of their requests are held.
     #[serde(skip)]
     pub(super) flows: BTreeMap<Text, u64>,
+    flow_names: Shared<Text>,
     pub(super) names: Names,
-    pub(super) sources: Sources,
+    pub(super) sources: Shared<Arc<Source>>,
     /// Estimate of what all of it costs.
     pub(super) bytes: u64,
     /// Digest of the settings.
@@ -197,7 +332,7 @@ pub(super) struct Frozen {
 
 impl Frozen {
     pub(super) fn is_empty(&self) -> bool {
-        self.blocks.is_empty()
+        self.blocks.filed.is_empty()
     }
 
     /// Whether a block with these keys can be held.
@@ -207,12 +342,25 @@ impl Frozen {
             .all(|key| self.keys.all(key.0).filter(|led| led.awakens).count() < AWAKENED_MAX)
     }
 
-    pub(super) fn add(&mut self, block: Block) {
+    pub(super) fn add(&mut self, block: &NewBlock) {
         self.next = self.next.wrapping_add(1);
         let id = self.next;
-        self.bytes += block.weight();
-        self.index(id, &block);
-        self.blocks.insert(id, Arc::new(block));
+        let handle = self.blocks.shelf.put(&block.record());
+        let due = block.due;
+        let filed = Filed { handle, due, is_back: false, is_of_other_settings: false };
+        self.blocks.filed.insert(id, filed);
+        self.bytes += self.blocks.block(&filed).weight();
+        self.index(id);
+    }
+
+    /// The number of a flow, which the line of a request holds.
+    pub(super) fn number_of_flow(&mut self, flow: &Text) -> u32 {
+        self.flow_names.take(flow)
+    }
+
+    /// The flow of a line.
+    pub(super) fn flow(&self, number: u32) -> &str {
+        self.flow_names.get(number).map_or("", |flow| flow)
     }
 
     /// What a snapshot writes, as it is now.
@@ -221,6 +369,7 @@ impl Frozen {
             next: self.next,
             blocks: self.blocks.clone(),
             back: self.back.clone(),
+            flow_names: self.flow_names.clone(),
             names: self.names.clone(),
             sources: self.sources.clone(),
             bytes: self.bytes,
@@ -229,49 +378,56 @@ impl Frozen {
         }
     }
 
-    fn index(&mut self, id: BlockId, block: &Block) {
-        block.keys.iter().for_each(|key| self.keys.add(*key, id));
-        self.starts.extend(block.starts.iter().map(|&start| (start, id)));
-        if block.is_back {
+    fn index(&mut self, id: BlockId) {
+        let Some(filed) = self.blocks.filed.get(&id) else { return };
+        let block = self.blocks.block(filed);
+        block.keys().for_each(|key| self.keys.add(key, id));
+        self.starts.extend(block.starts().map(|start| (start, id)));
+        if filed.is_back {
             return;
         }
-        self.due.insert((block.due, id));
-        for line in &block.lines {
-            match self.flows.get_mut(&line.summary.flow) {
+        self.due.insert((filed.due, id));
+        for flow in block.lines().filter_map(|line| self.flow_names.get(line.flow)) {
+            match self.flows.get_mut(flow) {
                 Some(n) => *n += 1,
-                None => drop(self.flows.insert(Text::clone(&line.summary.flow), 1)),
+                None => drop(self.flows.insert(Text::clone(flow), 1)),
             }
         }
     }
 
     /// Finds again what a snapshot does without.
     pub(super) fn reindex(&mut self) {
-        let blocks = std::mem::take(&mut self.blocks);
-        let mut ids: Vec<BlockId> = blocks.keys().copied().collect();
+        let mut ids: Vec<BlockId> = self.blocks.filed.keys().copied().collect();
         ids.sort_unstable();
-        for id in ids {
-            if let Some(block) = blocks.get(&id) {
-                self.index(id, block);
-            }
-        }
-        self.blocks = blocks;
+        ids.into_iter().for_each(|id| self.index(id));
     }
 
     /// What is put away from now on is under these settings.
     pub(super) fn set_settings(&mut self, settings: u64) {
         if std::mem::replace(&mut self.settings, settings) != settings {
-            let blocks = self.blocks.values_mut().map(Arc::make_mut);
-            blocks.for_each(|block| block.is_of_other_settings = true);
+            let blocks = self.blocks.filed.values_mut();
+            blocks.for_each(|filed| filed.is_of_other_settings = true);
         }
     }
 
-    pub(super) fn get(&self, id: BlockId) -> Option<&Block> {
-        self.blocks.get(&id).map(|block| &**block)
+    pub(super) fn get(&self, id: BlockId) -> Option<Block<'_>> {
+        self.blocks.get(id)
     }
 
-    /// All blocks, in no order.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (BlockId, &Block)> {
-        self.blocks.iter().map(|(&id, block)| (id, &**block))
+    /// Whether a block was put away under other settings.
+    pub(super) fn is_of_other_settings(&self, id: BlockId) -> bool {
+        self.blocks.filed.get(&id).is_some_and(|filed| filed.is_of_other_settings)
+    }
+
+    /// The requests of all blocks, in no order.
+    pub(super) fn lines(&self) -> impl Iterator<Item = (BlockId, Line)> {
+        let blocks = self.blocks.filed.iter();
+        blocks.flat_map(|(&id, filed)| self.blocks.block(filed).lines().map(move |l| (id, l)))
+    }
+
+    #[cfg(test)]
+    pub(super) fn n_blocks(&self) -> usize {
+        self.blocks.filed.len()
     }
 
     /// The blocks that something of this key belongs to.
@@ -293,7 +449,7 @@ impl Frozen {
     }
 
     fn is_asleep(&self, id: BlockId) -> bool {
-        self.blocks.get(&id).is_some_and(|block| !block.is_back)
+        self.blocks.filed.get(&id).is_some_and(|filed| !filed.is_back)
     }
 
     /// The next block that is final, if it is by `age`.
@@ -308,19 +464,20 @@ impl Frozen {
 
     /// A block's facts go back to where facts are held.
     pub(super) fn wake(&mut self, id: BlockId) {
-        let Some(block) = self.blocks.get_mut(&id) else { return };
-        if !block.is_back {
-            let block = Arc::make_mut(block);
-            block.is_back = true;
-            self.due.remove(&(block.due, id));
-            self.bytes = self.bytes.saturating_sub(block.weight());
-            self.back.push(id);
-            for line in &block.lines {
-                if let Some(n) = self.flows.get_mut(&line.summary.flow) {
-                    *n -= 1;
-                    if *n == 0 {
-                        self.flows.remove(&line.summary.flow);
-                    }
+        let Some(filed) = self.blocks.filed.get_mut(&id).filter(|filed| !filed.is_back) else {
+            return;
+        };
+        filed.is_back = true;
+        let filed = *filed;
+        self.due.remove(&(filed.due, id));
+        self.back.push(id);
+        let block = self.blocks.block(&filed);
+        self.bytes = self.bytes.saturating_sub(block.weight());
+        for flow in block.lines().filter_map(|line| self.flow_names.get(line.flow)) {
+            if let Some(n) = self.flows.get_mut(flow) {
+                *n -= 1;
+                if *n == 0 {
+                    self.flows.remove(flow);
                 }
             }
         }
@@ -329,54 +486,63 @@ impl Frozen {
     /// Forgets the blocks that are back.
     pub(super) fn forget(&mut self) {
         for id in std::mem::take(&mut self.back) {
-            let Some(block) = self.blocks.remove(&id) else { continue };
-            let numbers = Reader::new(&block.bytes, &self.names).list(Reader::small);
-            numbers.into_iter().for_each(|number| self.sources.give_back(number));
-            block.keys.iter().for_each(|key| self.keys.remove(*key, id));
-            for &start in &block.starts {
+            let Some(block) = self.blocks.get(id) else { continue };
+            let sources = Reader::new(block.facts, &self.names).list(Reader::small);
+            sources.into_iter().for_each(|number| self.sources.give_back(number));
+            block.lines().for_each(|line| self.flow_names.give_back(line.flow));
+            block.keys().for_each(|key| self.keys.remove(key, id));
+            for start in block.starts() {
                 self.starts.remove(&(start, id));
             }
+            self.blocks.remove(id);
         }
     }
 }
 
-/// Who spoke, each once for as long as a block names it.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(super) struct Sources {
-    numbers: Table<Arc<Source>, u32>,
-    held: Vec<Option<Held>>,
+/// What many blocks name, each once for as long as a block does.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(bound(deserialize = "T: Deserialize<'de> + Eq + Hash"))]
+pub(super) struct Shared<T> {
+    numbers: Table<T, u32>,
+    held: Vec<Option<Held<T>>>,
     free: Vec<u32>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
-struct Held {
-    source: Arc<Source>,
+struct Held<T> {
+    value: T,
     n_uses: u64,
 }
 
-impl Sources {
-    pub(super) fn take(&mut self, source: &Arc<Source>) -> u32 {
-        if let Some(&number) = self.numbers.get(source)
+impl<T> Default for Shared<T> {
+    fn default() -> Self {
+        Self { numbers: Table::default(), held: Vec::new(), free: Vec::new() }
+    }
+}
+
+impl<T: Clone + Eq + Hash> Shared<T> {
+    pub(super) fn take(&mut self, value: &T) -> u32 {
+        if let Some(&number) = self.numbers.get(value)
             && let Some(Some(held)) = self.held.get_mut(usize_from_u32(number))
         {
             held.n_uses += 1;
             return number;
         }
-        let held = Some(Held { source: Arc::clone(source), n_uses: 1 });
+        let held = Some(Held { value: value.clone(), n_uses: 1 });
         let number = self.free.pop().unwrap_or_else(|| {
             self.held.push(None);
-            crate::number::u32_from_usize(self.held.len() - 1)
+            u32_from_usize(self.held.len() - 1)
         });
         if let Some(slot) = self.held.get_mut(usize_from_u32(number)) {
             *slot = held;
         }
-        self.numbers.insert(Arc::clone(source), number);
+        self.numbers.insert(value.clone(), number);
         number
     }
 
-    pub(super) fn get(&self, number: u32) -> Arc<Source> {
+    pub(super) fn get(&self, number: u32) -> Option<&T> {
         let held = self.held.get(usize_from_u32(number)).and_then(Option::as_ref);
-        held.map(|held| Arc::clone(&held.source)).unwrap_or_default()
+        held.map(|held| &held.value)
     }
 
     pub(super) fn give_back(&mut self, number: u32) {
@@ -384,41 +550,35 @@ impl Sources {
         let Some(held) = slot else { return };
         held.n_uses -= 1;
         if held.n_uses == 0 {
-            self.numbers.remove(&held.source);
+            self.numbers.remove(&held.value);
             *slot = None;
             self.free.push(number);
         }
     }
 }
 
-/// Bytes as bytes: postcard writes a slice of numbers one by one.
-mod as_bytes {
-    use serde::de::{Deserializer, Visitor};
-    use serde::ser::Serializer;
+/// In a snapshot: each block by its id, the records as bytes.
+type Written<'a> = (BlockId, Age, bool, bool, Raw<'a>);
 
-    pub(super) fn serialize<S: Serializer>(bytes: &[u8], s: S) -> Result<S::Ok, S::Error> {
-        s.serialize_bytes(bytes)
+impl Serialize for Blocks {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        let mut ids: Vec<(&BlockId, &Filed)> = self.filed.iter().collect();
+        ids.sort_unstable_by_key(|(id, _)| **id);
+        s.collect_seq(ids.into_iter().map(|(&id, filed)| -> Written<'_> {
+            let record = Raw(self.shelf.get(filed.handle));
+            (id, filed.due, filed.is_back, filed.is_of_other_settings, record)
+        }))
     }
+}
 
-    struct Bytes;
-
-    impl Visitor<'_> for Bytes {
-        type Value = Box<[u8]>;
-
-        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            f.write_str("bytes")
+impl<'de> Deserialize<'de> for Blocks {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        let written: Vec<Written<'de>> = Deserialize::deserialize(d)?;
+        let mut blocks = Self::default();
+        for (id, due, is_back, is_of_other_settings, Raw(record)) in written {
+            let handle = blocks.shelf.put(record);
+            blocks.filed.insert(id, Filed { handle, due, is_back, is_of_other_settings });
         }
-
-        fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Self::Value, E> {
-            Ok(bytes.into())
-        }
-
-        fn visit_byte_buf<E>(self, bytes: Vec<u8>) -> Result<Self::Value, E> {
-            Ok(bytes.into())
-        }
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Box<[u8]>, D::Error> {
-        d.deserialize_bytes(Bytes)
+        Ok(blocks)
     }
 }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::edges;
+use super::few::FewMap;
 use super::known::{Init, Known};
 use super::node_set::NodeSet;
 use super::points::{MessagePoint, Nodes, TAKINGS_MAX, TracePoint, by_trace, touch_message};
@@ -16,7 +17,7 @@ use super::reach::Owner;
 use super::request::Evidence;
 use super::rules::Rules;
 use super::sharing::is_medley;
-use super::table::Table;
+use super::table::{self, Table};
 use super::tries::first_tries;
 use super::weak::{Lead, Member, WeakKey, WeakSet};
 use crate::signal::{SpanId, Text, Timestamp, TraceId, Via};
@@ -65,7 +66,7 @@ pub(super) struct Edge {
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Said {
     pub(super) invocation: Option<u64>,
-    pub(super) deliveries: BTreeMap<Text, u64>,
+    pub(super) deliveries: FewMap<Text, u64>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -84,7 +85,7 @@ pub(super) struct Node {
     pub(super) keys: Vec<WeakKey>,
     pub(super) joins: Vec<WeakKey>,
     /// The requests that it is part of, by their entries.
-    pub(super) owners: BTreeMap<NodeId, Owner>,
+    pub(super) owners: FewMap<NodeId, Owner>,
     pub(super) said: Said,
 }
 
@@ -172,6 +173,15 @@ pub(super) struct Graph {
 }
 
 impl Graph {
+    /// Gives back the room of many that are gone.
+    pub(super) fn shrink(&mut self) {
+        table::shrink(&mut self.nodes);
+        table::shrink(&mut self.traces);
+        table::shrink(&mut self.messages);
+        table::shrink(&mut self.weak);
+        table::shrink(&mut self.names);
+    }
+
     pub(super) fn add(&mut self, known: Known, cell: Cell, touched: &mut Touched) -> NodeId {
         self.next += 1;
         let id = NodeId(self.next);
@@ -185,7 +195,7 @@ impl Graph {
             effects: NodeSet::default(),
             keys: Vec::new(),
             joins: Vec::new(),
-            owners: BTreeMap::new(),
+            owners: FewMap::default(),
             said: Said::default(),
         };
         self.nodes.insert(id, Box::new(node));

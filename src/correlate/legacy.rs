@@ -14,7 +14,7 @@ use super::engine::Engine;
 use super::environment::Run;
 use super::fact::{Age, Source};
 use super::freeze::{CellFacts, Contents};
-use super::frozen::{BlockId, Line};
+use super::frozen::{BlockId, Frozen, Line};
 use super::graph::{Cell, Graph, Node, NodeId, Said};
 use super::known::Known;
 use super::messages::Life;
@@ -22,6 +22,7 @@ use super::pack::{Pen, Reader};
 use super::request::{Change, FinalLine, Outcome, Request, State};
 use super::settle::Ground;
 use super::stubs::Sending;
+use super::tell::hex;
 use super::weak::WeakKey;
 use crate::number::usize_from_u32;
 use crate::signal::{SpanId, Text, Timestamp, TraceId, Via};
@@ -286,12 +287,12 @@ impl Engine {
     ) -> bool {
         let frozen = &self.held.frozen;
         let Some(block) = frozen.get(id) else { return true };
-        let contents = Contents::read(&block.bytes, frozen);
+        let contents = Contents::read(block.facts, frozen);
         let age = self.held.age;
-        if block.is_of_other_settings || contents.left.iter().any(|left| left.due > age) {
+        if frozen.is_of_other_settings(id) || contents.left.iter().any(|left| left.due > age) {
             return false;
         }
-        let shown = if block.lines.iter().any(|line| is_kept(&final_line(line))) {
+        let shown = if block.lines().any(|line| is_wanted(&line, frozen, is_kept)) {
             self.look_into(id)
         } else {
             Vec::new()
@@ -344,13 +345,7 @@ impl Engine {
     }
 }
 
-fn final_line(line: &Line) -> FinalLine<'_> {
-    let summary = &line.summary;
-    FinalLine {
-        id: &line.id,
-        flow: &summary.flow,
-        outcome: summary.outcome,
-        start: summary.start,
-        end: summary.end,
-    }
+fn is_wanted(line: &Line, frozen: &Frozen, is_kept: &dyn Fn(&FinalLine<'_>) -> bool) -> bool {
+    let Line { outcome, start, end, .. } = *line;
+    is_kept(&FinalLine { id: &hex(line.id), flow: frozen.flow(line.flow), outcome, start, end })
 }

@@ -15,6 +15,7 @@ mod engine;
 // what it all lies in
 mod table;
 mod node_set;
+mod few;
 mod pack;
 mod frozen;
 mod freeze;

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::fact::{Age, Mark};
 use super::table::Table;
-use super::tell::hex;
+use super::tell::{hex, unhex};
 use crate::number::{u32_from_usize, u64_from_usize, usize_from_u32};
 use crate::signal::{
     ErrorFact, ErrorKind, Facts, Http, MessageRef, Peer, SpanId, Text, Timestamp, TraceContext,
@@ -54,13 +54,10 @@ impl Names {
             .filter(|name| is_meant(name))
             .for_each(|name| *name = Text::default());
     }
-
-    /// The same name, held once.
-    pub(super) fn shared(&mut self, name: &Text) -> Text {
-        let number = self.number(name).map(usize_from_u32);
-        Text::clone(number.and_then(|number| self.names.get(number)).unwrap_or(name))
-    }
 }
+
+/// Room that a block begins with.
+const BLOCK_USUAL: usize = 1 << 12;
 
 /// Ids of one length, and ages, that a block remembers; what comes later is written out.
 const SEEN_MAX: usize = 64;
@@ -100,6 +97,8 @@ pub(super) struct Pen<'a> {
     ages: Seen<Age>,
     last: Timestamp,
     newest: Age,
+    /// The id that was written last: facts of one invocation follow one another.
+    last_id: Option<(Text, usize)>,
 }
 
 /// Reads a block as it was written. What cannot be read is the least value of its kind: a block that
@@ -124,8 +123,8 @@ impl<'a> Pen<'a> {
     /// `first` is near the block's times, `newest` not before any of its ages.
     pub(super) fn new(names: &'a mut Names, first: Timestamp, newest: Age) -> Self {
         let (spans, ids) = (Seen::new(), Seen::new());
-        let (bytes, ages) = (Vec::new(), Seen::new());
-        let mut pen = Self { bytes, names, spans, ids, ages, last: first, newest };
+        let (bytes, ages) = (Vec::with_capacity(BLOCK_USUAL), Seen::new());
+        let mut pen = Self { bytes, names, spans, ids, ages, last: first, newest, last_id: None };
         pen.number(first.as_nanos());
         pen.duration(newest);
         pen
@@ -186,9 +185,16 @@ impl<'a> Pen<'a> {
 
     /// An id: seldom shared.
     pub(super) fn id(&mut self, text: &Text) {
+        if let Some((last, n)) = &self.last_id
+            && last == text
+        {
+            let n = *n;
+            return self.number(u64_from_usize(n) << 2 | SEEN);
+        }
         if let Some(id) = uuid(text) {
             let id = id.to_be_bytes();
             if let Some(n) = self.ids.position(&id) {
+                self.last_id = Some((Text::clone(text), n));
                 self.number(u64_from_usize(n) << 2 | SEEN);
             } else {
                 self.ids.note(id);
@@ -225,7 +231,7 @@ impl<'a> Pen<'a> {
 
     /// A hash in 32 hex digits.
     pub(super) fn hash(&mut self, text: &Text) {
-        self.raw(&u128::from_str_radix(text, 16).unwrap_or(0).to_be_bytes());
+        self.raw(&unhex(text).to_be_bytes());
     }
 
     /// A name: often shared.

@@ -3,14 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
 use super::class::RUNS_MAX;
-use super::engine::{Early, Engine, Finding, HeldRequest, Lookup, RequestFilter, Summary};
+use super::engine::{Early, Engine, Finding, HeldRequest, Lookup, RequestFilter};
 use super::freeze::mark_of;
-use super::frozen::{BlockId, Line};
+use super::frozen::{BlockId, Frozen, Line};
 use super::graph::{Cell, NodeId, hash_of, hash_of_trace};
 use super::points::TAKINGS_MAX;
 use super::request::{Request, State};
 use super::rules::LEARNED_MAX;
 use super::settle::standing;
+use super::tell::{hex, unhex};
 use super::view;
 use super::weak::WeakKey;
 use super::weight::RECORDS_MAX;
@@ -88,19 +89,17 @@ impl Engine {
     /// Open and correctable requests, newest first.
     pub fn requests(&self, filter: &RequestFilter) -> Vec<Request> {
         let held = self.held.requests.iter().filter(|(_, held)| self.matches(held, filter));
-        let held = held.map(|(&id, held)| ((held.summary.start, &held.id), Place::Entry(id)));
-        let lines =
-            self.held.frozen.iter().flat_map(|(id, block)| {
-                block.lines.iter().map(move |line| (line, Place::Block(id)))
-            });
-        let lines = lines.filter(|(line, _)| may_match(line, filter));
-        let lines = lines.map(|(line, place)| ((line.summary.start, &line.id), place));
-        let mut matching: BinaryHeap<((Timestamp, &Text), Place)> = held.chain(lines).collect();
+        let held =
+            held.map(|(&id, held)| ((held.summary.start, unhex(&held.id)), Place::Entry(id)));
+        let frozen = &self.held.frozen;
+        let lines = frozen.lines().filter(|(_, line)| may_match(line, frozen, filter));
+        let lines = lines.map(|(block, line)| ((line.start, line.id), Place::Block(block)));
+        let mut matching: BinaryHeap<((Timestamp, u128), Place)> = held.chain(lines).collect();
         let views =
             std::iter::from_fn(|| matching.pop()).filter_map(|((_, id), place)| match place {
                 Place::Entry(entry) => self.view_of(entry),
                 Place::Block(block) => {
-                    self.look_into(block).into_iter().find(|request| request.id == *id)
+                    self.look_into(block).into_iter().find(|request| unhex(&request.id) == id)
                 }
             });
         let has_function =
@@ -249,21 +248,18 @@ impl Engine {
 
     fn request_findings(&self) -> Vec<Finding> {
         let held = || self.held.requests.values();
-        let lines = self.held.frozen.iter().flat_map(|(_, block)| &block.lines);
-        let mut lacking: Vec<(&Text, &Summary)> = held()
-            .map(|held| (&held.id, &held.summary))
-            .chain(lines.map(|line| (&line.id, &line.summary)))
-            .filter(|(_, summary)| summary.is_lacking)
-            .collect();
-        lacking.sort_unstable_by_key(|(id, summary)| (summary.end, *id));
-        lacking.dedup_by_key(|(id, _)| *id);
-        let lacking = lacking.into_iter().take(LISTED_MAX).map(|(id, summary)| Finding {
+        let open = held().filter(|held| held.summary.is_lacking);
+        let open = open.map(|held| (held.summary.end, unhex(&held.id), &*held.summary.flow));
+        let frozen = &self.held.frozen;
+        let over = frozen.lines().filter(|(_, line)| line.is_lacking);
+        let over = over.map(|(_, line)| (line.end, line.id, frozen.flow(line.flow)));
+        let mut lacking: Vec<(Timestamp, u128, &str)> = open.chain(over).collect();
+        lacking.sort_unstable();
+        lacking.dedup_by_key(|(_, id, _)| *id);
+        let lacking = lacking.into_iter().take(LISTED_MAX).map(|(since, id, flow)| Finding {
             kind: "incomplete_request",
-            message: format!(
-                "request {id} of {} waits for something that never came",
-                summary.flow
-            ),
-            since: summary.end,
+            message: format!("request {} of {flow} waits for something that never came", hex(id)),
+            since,
         });
         let large = held().filter(|held| held.n_left_out > 0).take(LISTED_MAX);
         let large = large.map(|held| Finding {
@@ -321,16 +317,15 @@ enum Place {
 }
 
 /// Whether a frozen request may be wanted; its view decides.
-fn may_match(line: &Line, filter: &RequestFilter) -> bool {
-    let summary = &line.summary;
+fn may_match(line: &Line, frozen: &Frozen, filter: &RequestFilter) -> bool {
     let names = filter.function.iter().chain(&filter.queue);
     let marks = names.fold(0, |marks, name| marks | mark_of(name));
     line.marks & marks == marks
-        && filter.flow.as_ref().is_none_or(|flow| summary.flow == *flow)
-        && filter.outcome.is_none_or(|outcome| summary.outcome == outcome)
-        && filter.min_duration.is_none_or(|min| summary.end.since(summary.start) >= min)
-        && filter.start.is_none_or(|start| summary.start >= start)
-        && filter.end.is_none_or(|end| summary.start <= end)
+        && filter.flow.as_ref().is_none_or(|flow| *frozen.flow(line.flow) == **flow)
+        && filter.outcome.is_none_or(|outcome| line.outcome == outcome)
+        && filter.min_duration.is_none_or(|min| line.end.since(line.start) >= min)
+        && filter.start.is_none_or(|start| line.start >= start)
+        && filter.end.is_none_or(|end| line.start <= end)
 }
 
 fn leads_to(key: &str, request: &Request) -> bool {

@@ -326,8 +326,8 @@ impl Request {
 /// A request that is about to be final, as far as it decides whether to keep it.
 #[derive(Clone, Copy, Debug)]
 pub struct FinalLine<'a> {
-    pub id: &'a Text,
-    pub flow: &'a Text,
+    pub id: &'a str,
+    pub flow: &'a str,
     pub outcome: Outcome,
     pub start: Timestamp,
     pub end: Timestamp,

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::class::{Class, Gone, Namesake};
 use super::fact::{LogFact, PlatformFact, SpanFact};
+use super::few::FewSet;
 use super::graph::NodeId;
 use super::traces::BundleKey;
 use crate::signal::{PlatformStage, Text, Timestamp, TraceId};
@@ -26,7 +27,7 @@ pub(super) struct RunCell {
     pub(super) platform: Vec<PlatformFact>,
     pub(super) logs: Vec<LogFact>,
     /// Bundles of traces that belong here.
-    pub(super) bundles: BTreeSet<(TraceId, BundleKey)>,
+    pub(super) bundles: FewSet<(TraceId, BundleKey)>,
     /// Attempts that are final and gone; None: nobody has looked yet.
     pub(super) gone: Option<Gone>,
     pub(super) nodes: Vec<(Text, NodeId)>,

@@ -23,6 +23,11 @@ pub(super) fn hex(hash: u128) -> Text {
     Text::from(std::str::from_utf8(&digits).unwrap_or_default())
 }
 
+/// The hash whose hex digits these are.
+pub(super) fn unhex(digits: &str) -> u128 {
+    u128::from_str_radix(digits, 16).unwrap_or(0)
+}
+
 /// Whether an invocation counts now: it told its end, or it has been quiet for long enough that
 /// nothing more is expected.
 pub(super) fn is_countable(ground: Ground<'_>, node: &Node) -> bool {

@@ -109,6 +109,9 @@ impl Engine {
             Step::Ages => {
                 self.expire(&mut changes);
                 self.count_uncorrelated(&mut changes);
+                self.held.memory.shrink();
+                self.held.cells.shrink();
+                self.held.graph.shrink();
                 Step::Freeze
             }
             Step::Freeze => {

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::fact::{LogFact, SpanFact};
+use super::few::FewMap;
 use super::graph::NodeId;
 use super::table::Table;
 use crate::signal::{SpanId, SpanKind, Text};
@@ -33,7 +34,7 @@ pub(super) struct Bundle {
     pub(super) run: Option<Text>,
 }
 
-pub(super) type Bundles = BTreeMap<BundleKey, Bundle>;
+pub(super) type Bundles = FewMap<BundleKey, Bundle>;
 
 /// The invocation of a span that only the platform tells of.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -153,18 +154,18 @@ impl TraceCell {
     /// Cuts the trace into bundles.
     pub(super) fn cut(&self) -> Bundles {
         let heads = self.heads();
-        let mut bundles = Bundles::new();
+        let mut bundles = Bundles::default();
         for (span, &head) in self.spans.iter().zip(&heads) {
             let head = self.spans.facts.get(head).unwrap_or(span);
-            bundles.entry(BundleKey::Head(head.span)).or_default().members.push(span.span);
+            bundles.update(&BundleKey::Head(head.span), |bundle| bundle.members.push(span.span));
         }
         let mut starts = Starts::default();
         for (idx, log) in self.logs.iter().enumerate() {
             if let Some(key) = self.bundle_of(log, &heads, (&bundles, &mut starts)) {
-                bundles.entry(key).or_default().logs.push(idx);
+                bundles.update(&key, |bundle| bundle.logs.push(idx));
             }
         }
-        for (key, bundle) in &mut bundles {
+        for (key, bundle) in bundles.iter_mut() {
             bundle.run = self.run_of(key);
         }
         bundles

@@ -3,11 +3,10 @@
 //!
 //! Quarantine is a property of the set of invocations that carry the id, so order cannot matter.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use serde::{Deserialize, Serialize};
 
 use super::Config;
+use super::few::{FewMap, FewSet};
 use super::graph::{NodeId, hash_of, hash_of_trace};
 use super::known::Known;
 use super::node_set::NodeSet;
@@ -58,12 +57,12 @@ impl Member {
 /// The parentless invocations that carry one key.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct WeakSet {
-    members: BTreeSet<(Timestamp, Text, NodeId)>,
+    members: FewSet<(Timestamp, Text, NodeId)>,
     /// Invocations that only name the key as the origin of a message: never first.
     joiners: NodeSet,
-    by_function: BTreeMap<Text, usize>,
+    by_function: FewMap<Text, usize>,
     /// Members that are final and gone; they still count.
-    retired: BTreeMap<Text, usize>,
+    retired: FewMap<Text, usize>,
     n_retired: usize,
 }
 
@@ -86,13 +85,13 @@ impl WeakSet {
     }
 
     pub(super) fn add(&mut self, member: &Member) {
-        if self.members.insert(member.place.clone()) {
-            *self.by_function.entry(Text::clone(&member.function)).or_default() += 1;
+        if self.members.insert(member.place.clone(), ()).is_none() {
+            self.by_function.update(&member.function, |n| *n += 1);
         }
     }
 
     pub(super) fn remove(&mut self, member: &Member) {
-        if self.members.remove(&member.place)
+        if self.members.remove(&member.place).is_some()
             && let Some(n) = self.by_function.get_mut(&member.function)
         {
             *n = n.saturating_sub(1);
@@ -113,7 +112,7 @@ impl WeakSet {
 
     /// One more that carried the key is final.
     pub(super) fn count_retired(&mut self, function: &Text) {
-        *self.retired.entry(Text::clone(function)).or_default() += 1;
+        self.retired.update(function, |n| *n += 1);
         self.n_retired += 1;
     }
 
@@ -126,7 +125,7 @@ impl WeakSet {
     }
 
     pub(super) fn forget_retired(&mut self) {
-        self.retired.clear();
+        self.retired = FewMap::default();
         self.n_retired = 0;
     }
 
@@ -136,7 +135,7 @@ impl WeakSet {
 
     /// Everybody whose cause the key may decide.
     pub(super) fn everybody(&self) -> impl Iterator<Item = NodeId> {
-        self.members.iter().map(|&(_, _, id)| id).chain(self.joiners.iter())
+        self.members.keys().map(|&(_, _, id)| id).chain(self.joiners.iter())
     }
 
     pub(super) fn len(&self) -> usize {

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use self::contribution::{Contributions, Id, LabelCache, Latenesses, Store, Tally};
 use self::memory_use::MemoryUse;
 use self::point::Accumulator;
-use self::remembered::{Listed, Listing, Places, Remembered, Shapes, Subjects};
+use self::remembered::{Listed, Listing, Places, Shapes, Subjects};
 use crate::correlate::{Change, Delivery, Invocation, Request, State};
 use crate::number::f64_from_u64;
 use crate::series::catalog::{SLO_EVENTS, SLO_GOOD, UNCORRELATED_SIGNALS};
@@ -314,7 +314,7 @@ impl Measure {
             return;
         }
         if held.len() < SUBJECTS_MAX {
-            held.insert(id, self.shapes.remember(counted));
+            held.insert(id, counted, &mut self.shapes);
         } else {
             self.uncorrectable += 1;
         }
@@ -328,8 +328,8 @@ enum Subject {
     Delivery,
 }
 
-fn replace(old: Option<Remembered>, new: &Contributions, store: &mut Store<'_>) {
-    let old = old.map(|old| old.contributions()).unwrap_or_default();
+fn replace(old: Option<Contributions>, new: &Contributions, store: &mut Store<'_>) {
+    let old = old.unwrap_or_default();
     let same = old.common_with(new);
     old.take_back(same, store.series);
     new.give(same, store);

@@ -8,10 +8,11 @@ use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 use super::contribution::{Contribution, Contributions, Id, Kind, Target};
 use crate::number::{u32_from_usize, u64_from_f64, usize_from_u32};
+use crate::shelf::{Handle, Raw, Shelf};
 use crate::signal::{Labels, Timestamp};
 
 /// Lists that are shared; at the bound the cache begins anew, which costs memory and nothing else.
@@ -31,42 +32,82 @@ impl Shape {
     }
 }
 
-/// What a subject added. A clone shares it, for a snapshot that is being written.
+/// What a subject added: to which series, and where the rest lies.
 #[derive(Clone, Debug)]
-pub(super) struct Remembered {
+struct Remembered {
     shape: Arc<Shape>,
-    /// Event time, times, exemplar; then the amounts.
-    bytes: Arc<[u8]>,
+    packed: Handle,
 }
 
-/// Subjects of one kind by their ids.
-pub(super) type Subjects = HashMap<Id, Remembered, RandomState>;
+/// Subjects of one kind by their ids. A clone shares what they added, for a snapshot that is being written.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Subjects {
+    by_id: HashMap<Id, Remembered, RandomState>,
+    shelf: Shelf,
+}
 
-impl Remembered {
-    /// What was packed.
-    pub(super) fn contributions(&self) -> Contributions {
-        // Whatever is held was packed here, or checked when it was restored.
-        self.read().unwrap_or_default()
+impl Subjects {
+    pub(super) fn len(&self) -> usize {
+        self.by_id.len()
     }
 
-    fn read(&self) -> Option<Contributions> {
-        let (header, mut amounts): ((Timestamp, u32, Id), _) =
-            postcard::take_from_bytes(&self.bytes).ok()?;
-        let mut parts = Vec::with_capacity(self.shape.0.len());
-        for target in &self.shape.0 {
-            let amount;
-            (amount, amounts) = match amounts.split_first()? {
-                (&REAL, rest) => {
-                    let (bytes, rest) = rest.split_first_chunk()?;
-                    (f64::from_le_bytes(*bytes), rest)
-                }
-                (&whole, rest) => (f64::from(whole), rest),
-            };
-            parts.push(Contribution { target: Arc::clone(target), amount });
+    /// Remembers what a subject added. It is to be new.
+    pub(super) fn insert(&mut self, id: Id, counted: &Contributions, shapes: &mut Shapes) {
+        let shape = shapes.of(&counted.parts);
+        self.insert_packed(id, shape, &pack(counted));
+    }
+
+    fn insert_packed(&mut self, id: Id, shape: Arc<Shape>, packed: &[u8]) {
+        let packed = self.shelf.put(packed);
+        if let Some(old) = self.by_id.insert(id, Remembered { shape, packed }) {
+            self.shelf.remove(old.packed);
         }
-        let (at, times, exemplar) = header;
-        Some(Contributions { at, exemplar, times, parts })
     }
+
+    /// Forgets a subject. Gives what it added.
+    pub(super) fn remove(&mut self, id: &Id) -> Option<Contributions> {
+        let Remembered { shape, packed } = self.by_id.remove(id)?;
+        // Whatever is held was packed here, or checked when it was restored.
+        let counted = unpack(&shape, self.shelf.get(packed)).unwrap_or_default();
+        self.shelf.remove(packed);
+        Some(counted)
+    }
+}
+
+/// Event time, times, exemplar; then the amounts.
+fn pack(counted: &Contributions) -> Vec<u8> {
+    let header = (counted.at, counted.times, &counted.exemplar);
+    let room = Vec::with_capacity(32 + counted.parts.len() * (1 + size_of::<f64>()));
+    // A vector takes whatever is written.
+    let mut bytes = postcard::to_extend(&header, room).unwrap_or_default();
+    for part in &counted.parts {
+        if let Some(whole) = small(part.amount) {
+            bytes.push(whole);
+        } else {
+            bytes.push(REAL);
+            bytes.extend(part.amount.to_le_bytes());
+        }
+    }
+    bytes
+}
+
+fn unpack(shape: &Shape, packed: &[u8]) -> Option<Contributions> {
+    let (header, mut amounts): ((Timestamp, u32, Id), _) =
+        postcard::take_from_bytes(packed).ok()?;
+    let mut parts = Vec::with_capacity(shape.0.len());
+    for target in &shape.0 {
+        let amount;
+        (amount, amounts) = match amounts.split_first()? {
+            (&REAL, rest) => {
+                let (bytes, rest) = rest.split_first_chunk()?;
+                (f64::from_le_bytes(*bytes), rest)
+            }
+            (&whole, rest) => (f64::from(whole), rest),
+        };
+        parts.push(Contribution { target: Arc::clone(target), amount });
+    }
+    let (at, times, exemplar) = header;
+    Some(Contributions { at, exemplar, times, parts })
 }
 
 /// The amount, where it is a whole number below [`REAL`].
@@ -83,23 +124,6 @@ pub(super) struct Shapes {
 }
 
 impl Shapes {
-    /// Packs what a subject added.
-    pub(super) fn remember(&mut self, counted: &Contributions) -> Remembered {
-        let header = (counted.at, counted.times, &counted.exemplar);
-        let room = Vec::with_capacity(32 + counted.parts.len() * (1 + size_of::<f64>()));
-        // A vector takes whatever is written.
-        let mut bytes = postcard::to_extend(&header, room).unwrap_or_default();
-        for part in &counted.parts {
-            if let Some(whole) = small(part.amount) {
-                bytes.push(whole);
-            } else {
-                bytes.push(REAL);
-                bytes.extend(part.amount.to_le_bytes());
-            }
-        }
-        Remembered { shape: self.of(&counted.parts), bytes: bytes.into() }
-    }
-
     fn of(&mut self, parts: &[Contribution]) -> Arc<Shape> {
         let mut hasher = self.hasher.build_hasher();
         parts.iter().for_each(|part| hasher.write_usize(Arc::as_ptr(&part.target).addr()));
@@ -113,22 +137,6 @@ impl Shapes {
         }
         self.held.insert(hash, Arc::clone(&shape));
         shape
-    }
-}
-
-/// Bytes of a snapshot as bytes, not one by one.
-#[derive(Clone, Copy)]
-struct Raw<'a>(&'a [u8]);
-
-impl Serialize for Raw<'_> {
-    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        s.serialize_bytes(self.0)
-    }
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for Raw<'a> {
-    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        Deserialize::deserialize(d).map(Self)
     }
 }
 
@@ -154,10 +162,11 @@ pub(super) struct Places {
 
 impl Listing {
     pub(super) fn list<'a>(&mut self, subjects: &'a Subjects, places: &mut Places) -> Listed<'a> {
-        let mut ids: Vec<(&Id, &Remembered)> = subjects.iter().collect();
+        let mut ids: Vec<(&Id, &Remembered)> = subjects.by_id.iter().collect();
         ids.sort_unstable_by_key(|(id, _)| *id);
         let listed = ids.into_iter().map(|(id, remembered)| {
-            (id.clone(), self.place(&remembered.shape, places), Raw(&remembered.bytes))
+            let packed = Raw(subjects.shelf.get(remembered.packed));
+            (id.clone(), self.place(&remembered.shape, places), packed)
         });
         Listed(listed.collect())
     }
@@ -194,12 +203,13 @@ pub(super) struct Saved(Vec<Arc<Shape>>);
 impl Saved {
     /// The subjects that were listed; none if they are not whole.
     pub(super) fn subjects(&self, listed: Listed<'_>) -> Option<Subjects> {
-        let subject = |(id, shape, Raw(bytes)): (Id, u32, Raw<'_>)| {
-            let shape = Arc::clone(self.0.get(usize_from_u32(shape))?);
-            let remembered = Remembered { shape, bytes: bytes.into() };
-            remembered.read().map(|_| (id, remembered))
-        };
-        listed.0.into_iter().map(subject).collect()
+        let mut subjects = Subjects::default();
+        for (id, shape, Raw(packed)) in listed.0 {
+            let shape = self.0.get(usize_from_u32(shape))?;
+            unpack(shape, packed)?;
+            subjects.insert_packed(id, Arc::clone(shape), packed);
+        }
+        Some(subjects)
     }
 }
 
@@ -236,14 +246,18 @@ mod tests {
                 }
             }
             let counted = tally.finish();
-            let remembered = shapes.remember(&counted);
-            let back = remembered.contributions();
+            let mut subjects = Subjects::default();
+            let id = Id::of(&exemplar.as_str().into());
+            subjects.insert(id.clone(), &counted, &mut shapes);
+            let shape = Arc::clone(&subjects.by_id[&id].shape);
+            let back = subjects.remove(&id).unwrap();
             prop_assert_eq!(&back, &counted);
             let bits = |counted: &Contributions| -> Vec<u64> {
                 counted.parts.iter().map(|part| part.amount.to_bits()).collect()
             };
             prop_assert_eq!(bits(&back), bits(&counted));
-            prop_assert!(Arc::ptr_eq(&remembered.shape, &shapes.remember(&counted).shape));
+            prop_assert!(Arc::ptr_eq(&shape, &shapes.of(&counted.parts)));
+            prop_assert_eq!(subjects.len(), 0);
         }
     }
 }

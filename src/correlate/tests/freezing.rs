@@ -18,7 +18,7 @@ fn calls() -> Vec<Told> {
 }
 
 fn n_frozen(world: &World) -> usize {
-    world.engine.held.frozen.iter().count()
+    world.engine.held.frozen.n_blocks()
 }
 
 #[test]
