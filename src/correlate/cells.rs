@@ -269,6 +269,8 @@ impl Cells {
         match cell {
             Cell::Trace(_) => {}
             Cell::Run(id) => {
+                // It may have no facts but those that traces bring.
+                self.touch(cell);
                 if let Some(own) = self.runs.get_mut(id) {
                     own.gone = Some(gone);
                 }

@@ -52,6 +52,25 @@ fn what_is_late_is_late_for_each_function_of_a_request_id() {
     }
 }
 
+/// What is kept of a request is put together aside once it is final: there, too, the names of its hops hold
+/// what their request id has of others that were final before.
+#[test]
+fn a_hop_is_named_alike_whenever_others_of_its_request_id_were_final() {
+    let order = |n: u8, from: i64| {
+        let payment = span("payment", [n, 2, 1], from + 10, from + 50).run("shared");
+        [span("checkout", [n, 1, 0], from, from + 100), payment.of_account(&n.to_string())]
+    };
+    let first = || {
+        let report = report("payment", "shared", 50, 40).of_account("1");
+        [order(1, 0).as_slice(), &[report]].concat()
+    };
+    let mut at_once = World::new(Config::default());
+    at_once.hear(&[first(), order(2, 60_000).to_vec()].concat()).wait_for_the_end();
+    let mut apart = World::new(Config::default());
+    apart.hear(&first()).wait(60).hear(&order(2, 60_000)).wait_for_the_end();
+    assert_eq!(apart.requests, at_once.requests);
+}
+
 #[test]
 fn accounts_that_share_a_request_id_are_told_apart_whenever_they_come() {
     let of = |account: &str, time: i64| log("aa", time).run("Z-1").of_account(account);
