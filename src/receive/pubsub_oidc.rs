@@ -3,7 +3,7 @@
 //! What comes in: a bearer token and the moment. What goes out: the service account that it names, if
 //! Google signed it, for this audience, and it has not ended. The keys come from Google's key set and are
 //! kept. Never is a key asked for more often than once a minute, whatever tokens are sent, never is more of an
-//! answer read than a key set has, and never do more than [`WAITING_MAX`] pushes wait for it: what has come of
+//! answer read than a key set has, and never do more than `WAITING_MAX` pushes wait for it: what has come of
 //! their bodies counts nowhere yet.
 
 use std::sync::Arc;
