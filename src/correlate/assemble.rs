@@ -70,7 +70,7 @@ pub(super) fn assemble(mut parts: Parts<'_>, naming: Naming) -> Known {
         trigger: all_facts(&parts).find_map(|facts| facts.trigger),
         workflow: all_facts(&parts).find_map(|facts| facts.workflow.clone()),
         received: received(&parts, &told.places),
-        envelopes: envelopes(&parts),
+        envelopes: envelopes(&parts, &told.places),
         sent: sent(&parts, &told.places),
         roots: roots(&parts, &pointers),
         pointers,
@@ -288,11 +288,11 @@ const fn depth(via: Via) -> Option<u8> {
 }
 
 /// What one signal names stands in the order of its event: each message is followed by what it holds.
-fn envelopes(parts: &Parts<'_>) -> Vec<(Text, Text)> {
+fn envelopes(parts: &Parts<'_>, places: &[Place]) -> Vec<(Text, Text)> {
     let mut found = BTreeMap::new();
     for facts in all_facts(parts).filter(|facts| facts.received.len() > 1) {
         let mut outer: Option<&MessageRef> = None;
-        for message in &facts.received {
+        for message in facts.received.iter().filter(|message| !is_own(message, places)) {
             let is_inside = outer.is_some_and(|outer| {
                 let depths = depth(outer.via).zip(depth(message.via));
                 depths.is_some_and(|(outer, inner)| outer < inner)

@@ -295,6 +295,8 @@ impl Cells {
             Cell::Trace(trace) => {
                 let own = self.traces.get_mut(trace)?;
                 own.is_torn = true;
+                // Bundles name records by their positions, which move: it is cut anew before it is read.
+                self.heavy.remove(cell);
                 take_log(&mut own.logs)
             }
             Cell::Run(id) => {

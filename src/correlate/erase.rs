@@ -58,6 +58,8 @@ impl Engine {
         let blocks: BTreeSet<BlockId> =
             ids.iter().flat_map(hashes).flat_map(|hash| self.held.frozen.found_by(hash)).collect();
         blocks.into_iter().for_each(|block| self.wake(block));
+        // What waits is worked out now, or it would come up later.
+        self.held.cells.heavy.clear();
         let touched = self.rework(&mut erased.changes);
         for entry in touched.views {
             // Whatever stays is looked at by the next tick.

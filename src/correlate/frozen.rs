@@ -582,3 +582,21 @@ impl<'de> Deserialize<'de> for Blocks {
         Ok(blocks)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_comes_back_as_it_was() {
+        for outcome in Outcome::ALL {
+            let (start, end) = (Timestamp::from_nanos(7), Timestamp::from_nanos(u64::MAX));
+            let is_lacking = outcome == Outcome::Incomplete;
+            let line =
+                Line { id: 1 << 127, flow: 3, outcome, is_lacking, start, end, marks: 1 << 63 };
+            let mut bytes = Vec::new();
+            line.write(&mut bytes);
+            assert_eq!(Line::read(bytes.as_slice().try_into().unwrap()), line);
+        }
+    }
+}

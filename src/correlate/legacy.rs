@@ -90,7 +90,7 @@ impl Tokens {
                 let is_taken = point.is_some_and(|point| !point.receivers.is_empty())
                     || sent.via == Via::Invoke && graph.runs_under(&sent.id).next().is_some();
                 if is_ours && !is_taken {
-                    let sending = Sending { at: sent.at, queue: sent.queue.clone() };
+                    let sending = Sending { at: sent.at, queue: sent.queue.clone(), via: sent.via };
                     tokens.messages.push((Text::clone(&sent.id), sending));
                 }
             }
@@ -232,6 +232,7 @@ impl FrozenRequest {
             pen.id(id);
             pen.time(sending.at);
             pen.option(sending.queue.as_ref(), Pen::name);
+            pen.via(sending.via);
         });
         pen.list(&self.tokens.again, Pen::id);
         pen.list(&self.tokens.runs, |pen, (id, class)| {
@@ -246,7 +247,8 @@ impl FrozenRequest {
         let due = reader.duration();
         let messages = reader.list(|reader| {
             let id = reader.text();
-            (id, Sending { at: reader.time(), queue: reader.option(Reader::text) })
+            let (at, queue) = (reader.time(), reader.option(Reader::text));
+            (id, Sending { at, queue, via: reader.via() })
         });
         let again = reader.list(Reader::text);
         let runs = reader.list(|reader| (reader.text(), Class::read(reader)));

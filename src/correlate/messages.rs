@@ -66,7 +66,7 @@ impl Life {
             // A record of an invocation was not sent when that was asked for.
             sent.filter(|sent| sent.via != Via::Invoke)
         };
-        let left = left.filter(|_| point.senders.is_empty());
+        let left = left.filter(|left| left.via != Via::Invoke && point.senders.is_empty());
         let sent_queue = sent().filter_map(|sent| sent.queue.as_ref()).min();
         let sent_queue = sent_queue.or(left.and_then(|left| left.queue.as_ref())).cloned();
         let sent_at = sent().map(|sent| sent.at).min().or(left.map(|left| left.at));

@@ -261,6 +261,10 @@ impl<'a> Pen<'a> {
         self.option(trace.span_id.as_ref(), |pen, span| pen.span_id(*span));
     }
 
+    pub(super) fn via(&mut self, via: Via) {
+        self.number(u64::from(via_number(via)));
+    }
+
     fn message(&mut self, message: &MessageRef) {
         self.id(&message.id);
         self.option(message.queue.as_ref(), Self::name);
@@ -302,7 +306,7 @@ impl<'a> Pen<'a> {
             self.list(&facts.received, Self::message);
         }
         facts.cold_start.iter().for_each(|&cold| self.number(u64::from(cold)));
-        facts.trigger.iter().for_each(|&via| self.number(u64::from(via_number(via))));
+        facts.trigger.iter().for_each(|&via| self.via(via));
         facts.error.iter().for_each(|error| self.error(error));
         facts.http.iter().for_each(|http| self.http(http));
         facts.peer.iter().for_each(|peer| {
@@ -471,6 +475,10 @@ impl<'a> Reader<'a> {
         TraceContext { trace_id, span_id: self.option(Self::span_id) }
     }
 
+    pub(super) fn via(&mut self) -> Via {
+        via_of(self.number())
+    }
+
     fn message(&mut self) -> MessageRef {
         let id = self.text();
         let queue = self.option(Self::text);
@@ -496,7 +504,7 @@ impl<'a> Reader<'a> {
             sent: if told(3) { self.list(Self::message) } else { Vec::new() },
             received: if told(4) { self.list(Self::message) } else { Vec::new() },
             cold_start: told(5).then(|| self.number() == 1),
-            trigger: told(6).then(|| via_of(self.number())),
+            trigger: told(6).then(|| self.via()),
             error: told(7).then(|| self.error()),
             http: told(8).then(|| self.http()),
             peer: told(9).then(|| Peer { name: self.text(), operation: self.text() }),

@@ -17,11 +17,12 @@ use crate::signal::{MessageRef, Text, Timestamp, Via};
 /// Stubs held; beyond it the next to expire goes first.
 const STUBS_MAX: usize = 200_000;
 
-/// When and where to a message was sent.
+/// When, where to and how a message was sent.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) struct Sending {
     pub(super) at: Timestamp,
     pub(super) queue: Option<Text>,
+    pub(super) via: Via,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -71,8 +72,11 @@ impl Stubs {
             None => drop(self.requests.insert(Text::clone(&token), stub)),
             Some(old) => {
                 self.expiry.remove(&(old.until, Text::clone(&token)));
+                // Who had a run, or sent a message, stays known whoever else named it.
+                let is_of_run = old.run.is_some() && stub.run.is_none();
+                let request = if is_of_run { Text::clone(&old.request) } else { stub.request };
                 let sending = stub.sending.or(old.sending.take());
-                *old = Stub { sending, ..stub };
+                *old = Stub { request, until, sending, run: stub.run.or(old.run) };
             }
         }
         self.expiry.insert((until, token));
@@ -143,7 +147,7 @@ impl Stubs {
         let stub = self.requests.get(id)?;
         let is_its = match (&stub.sending, stub.run) {
             (_, Some(run)) => run.agrees(class),
-            (Some(sending), None) => sending.queue.is_none(),
+            (Some(sending), None) => sending.via == Via::Invoke,
             (None, None) => false,
         };
         is_its.then(|| Text::clone(&stub.request))

@@ -49,8 +49,7 @@ impl Cells {
 
     /// Whether a cell takes no more records; it is noted.
     pub(super) fn is_full_of_records(&mut self, cell: &Cell) -> bool {
-        // Whatever has as many is heavy since the last tick.
-        let is_full = self.heavy.contains_key(cell) && self.n_records(cell) >= RECORDS_MAX;
+        let is_full = self.n_records(cell) >= RECORDS_MAX;
         if is_full && !self.full.contains(cell) {
             self.full.insert(cell.clone());
         }

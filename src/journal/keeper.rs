@@ -102,13 +102,11 @@ pub(super) struct Keeper<D> {
     status: Arc<Status>,
     spares: Spares,
     reserve_bytes: usize,
-    /// The mark was there.
-    is_marked: bool,
 }
 
 impl<D: Disk> Keeper<D> {
     pub(super) fn new(disk: D, status: Arc<Status>, spares: Spares) -> Self {
-        Self { disk, status, spares, reserve_bytes: 0, is_marked: false }
+        Self { disk, status, spares, reserve_bytes: 0 }
     }
 
     pub(super) fn with_reserve(self, reserve_bytes: usize) -> Self {
@@ -122,7 +120,10 @@ impl<D: Disk> Keeper<D> {
         }
         loop {
             match snapshots.recv_timeout(SPACE_POLL) {
-                Ok(taken) => self.keep(taken),
+                Ok(taken) => {
+                    self.keep(taken);
+                    self.look_for_the_log();
+                }
                 Err(RecvTimeoutError::Timeout) => {
                     self.look_for_the_log();
                     if self.status.disk_full.load(Ordering::Acquire) {
@@ -137,15 +138,11 @@ impl<D: Disk> Keeper<D> {
     /// Files that are open can be written to long after their names are gone, as when something cleans up a
     /// temporary folder, and no start would find them: nothing more may be acknowledged.
     pub(super) fn look_for_the_log(&mut self) {
-        match self.disk.len(mark::FILE) {
-            Ok(_) => self.is_marked = true,
-            Err(error) if self.is_marked && error.kind() == ErrorKind::NotFound => {
-                if !self.status.poisoned.swap(true, Ordering::AcqRel) {
-                    let path = self.disk.path(mark::FILE);
-                    tracing::error!(event = "journal.folder.failed", path = %path.display(), "the log's folder was removed or replaced; stopping");
-                }
-            }
-            Err(_) => {}
+        // Every start writes the mark before this one begins.
+        let is_gone = self.disk.len(mark::FILE).is_err_and(|e| e.kind() == ErrorKind::NotFound);
+        if is_gone && !self.status.poisoned.swap(true, Ordering::AcqRel) {
+            let path = self.disk.path(mark::FILE);
+            tracing::error!(event = "journal.folder.failed", path = %path.display(), "the log's folder was removed; stopping");
         }
     }
 

@@ -61,7 +61,12 @@ fn event_grid(event: &Object) -> Option<MessageRef> {
 }
 
 fn message(own: &Value, source: &str, at: Option<&Value>) -> Option<MessageRef> {
-    let mut told = named(&id(own)?, source);
+    let own = id(own)?;
+    // Counted ids of nobody in particular are everybody's.
+    if source.is_empty() && own.len() < ID_BYTES_MIN {
+        return None;
+    }
+    let mut told = named(&own, source);
     told.sent = at.and_then(event_time::read).filter(|at| *at > Timestamp::EPOCH);
     Some(told)
 }

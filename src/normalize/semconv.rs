@@ -476,9 +476,10 @@ impl<'a> Seen<'a> {
         is_call && (is_lambda && is_invoke || self.invoked_name.is_some())
     }
 
-    /// The run that a call began, by the request id of its answer.
+    /// The run that a call began, by the request id of its answer: processors of spans copy the caller's own
+    /// `faas.invocation_id` onto all of them.
     fn invoked(&self, view: &SpanView<'_>) -> Option<MessageRef> {
-        let id = self.invocation_id.or(self.answer_id).filter(|_| self.invokes(Some(view.kind)))?;
+        let id = self.answer_id.or(self.invocation_id).filter(|_| self.invokes(Some(view.kind)))?;
         Some(MessageRef { sent: Some(view.start), ..MessageRef::new(id, Via::Invoke) })
     }
 

@@ -179,7 +179,7 @@ impl Silences {
     /// Puts one in the place of any by the same id. One that cannot be is the error.
     pub(crate) fn set(&mut self, silence: &Silence) -> Result<(), SilenceError> {
         let matchers = silence.compiled()?;
-        if self.is_full() && !self.0.contains_key(&silence.id) {
+        if !self.has_room_for(silence) {
             return Err(SilenceError::Full);
         }
         self.0.insert(Text::clone(&silence.id), Compiled { silence: silence.clone(), matchers });
@@ -223,9 +223,11 @@ impl Silences {
         self.0.values().map(|one| &one.silence)
     }
 
-    pub(crate) fn is_full(&self) -> bool {
-        let bytes = || self.iter().map(Silence::text_bytes).sum::<usize>();
-        self.0.len() >= SILENCES_MAX || bytes() >= SILENCE_BYTES_MAX
+    /// Whether there is room for a silence beside all others.
+    pub(crate) fn has_room_for(&self, new: &Silence) -> bool {
+        let others = || self.iter().filter(|one| one.id != new.id);
+        let bytes = new.text_bytes() + others().map(Silence::text_bytes).sum::<usize>();
+        others().count() < SILENCES_MAX && bytes <= SILENCE_BYTES_MAX
     }
 }
 

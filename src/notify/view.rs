@@ -141,9 +141,9 @@ impl Dispatcher {
         self.held.silences.get(id)
     }
 
-    /// Whether new silences are refused for now.
-    pub fn is_full_of_silences(&self) -> bool {
-        self.held.silences.is_full()
+    /// Whether a silence is taken, new or changed: for now it may be refused.
+    pub fn has_room_for(&self, silence: &Silence) -> bool {
+        self.held.silences.has_room_for(silence)
     }
 
     fn firing<'a>(&'a self, group: &'a Group) -> impl Iterator<Item = &'a TrackedAlert> {

@@ -490,14 +490,15 @@ async fn forward(
         let state = state.clone();
         answers.spawn(async move {
             let bytes = room_for(&batch);
-            if way == Way::Pushed && !state.room.could_hold(bytes) {
-                let _ = answer.send(Err(Refusal::Oversized));
-                return;
-            }
-            let promise = match state.room.promise(bytes, Claim::New) {
+            let is_oversized = way == Way::Pushed && !state.room.could_hold(bytes);
+            let promise = match state.room.promise(bytes, Claim::New).filter(|_| !is_oversized) {
                 Some(promise) => Some(promise),
                 None => first(&state, &batch, bytes).await,
             };
+            if promise.is_none() && is_oversized {
+                let _ = answer.send(Err(Refusal::Oversized));
+                return;
+            }
             let Some(promise) = promise else {
                 BatchRefused { cause: "memory" }.emit(&metrics);
                 let _ = answer.send(Err(Refusal::Memory));

@@ -1,8 +1,8 @@
 //! Float samples compressed as they come: times as deltas of deltas; values as differences of whole
 //! numbers where those of the chunk are decimals of few digits, else XORed, as in Facebook's Gorilla
 //! ("Gorilla: A Fast, Scalable, In-Memory Time Series Database", VLDB 2015, section 4.1). Differences are
-//! written by Rice's code: a scraped gauge of two decimals takes less than a byte a sample, where XORed
-//! bits take six.
+//! written by Rice's code. A scraped gauge of two decimals that moves by little at even times takes about a
+//! byte a sample, one that rests at a number less, at none (NaN) three.
 //!
 //! Samples come in, strictly ascending in time; the same samples go out, bit for bit. What is never
 //! true: two samples at one time.
@@ -112,6 +112,7 @@ impl OpenChunk {
                 let before = if self.n == 0 { 0 } else { whole(self.bits, scale) };
                 self.values.push(&mut self.out, number.wrapping_sub(before));
             }
+            (Some(_), None) if self.n > 0 && bits == self.bits => Rice::push_again(&mut self.out),
             (Some(_), None) => Rice::push_bits(&mut self.out, bits),
             (None, _) if self.n == 0 => self.out.push(bits, 64),
             (None, _) => self.push_xor(bits ^ self.bits),
@@ -251,9 +252,10 @@ impl<'a> Points<'a> {
                     decimal::of_number(self.number, scale)
                 }
                 Written::Bits(bits) => {
-                    self.number = 0;
+                    (self.number, self.bits) = (0, bits);
                     f64::from_bits(bits)
                 }
+                Written::Again => f64::from_bits(self.bits),
             });
         }
         self.bits =
@@ -385,5 +387,7 @@ mod tests {
         assert!(gauge < 1.6, "{gauge}");
         let counter = bytes_a_sample(|i| f64::from(u32::from(i) * 1000 + u32::from(i * 31 % 41)));
         assert!(counter < 2.4, "{counter}");
+        let nothing = bytes_a_sample(|_| f64::NAN);
+        assert!(nothing < 3.2, "{nothing}");
     }
 }

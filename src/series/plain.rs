@@ -74,8 +74,8 @@ impl Plain {
         let Some(chunk) = self.closed.get(at) else {
             let mut points: Vec<Point> = self.open.points().collect();
             change(&mut points);
-            let keep = points.len().saturating_sub(usize::from(SAMPLES_MAX) - 1);
-            let newest = points.split_off(keep);
+            let is_long = points.len() > usize::from(SAMPLES_MAX);
+            let newest = points.split_off(if is_long { points.len() / 2 } else { 0 });
             self.open = self.open.with(&newest);
             self.closed.extend(close(&points));
             return;

@@ -11,8 +11,9 @@ use super::bits::{BitReader, BitWriter};
 
 /// So many ones open what does not fit the usual size.
 const ESCAPE: u8 = 12;
-/// Bits that tell the length of such a number; none is 64 bits as they are.
+/// Bits that tell the length of such a number; none is 64 bits as they are, [`AGAIN`] those before once more.
 const LENGTH_BITS: u8 = 7;
+const AGAIN: u8 = 65;
 /// The mean is over about two to this power numbers.
 const MEMORY: u32 = 4;
 /// Bits of the parameter. Of 27 and more there are none, so that the sum fits its type.
@@ -28,6 +29,7 @@ pub(crate) struct Rice(u32);
 pub(crate) enum Written {
     Number(i64),
     Bits(u64),
+    Again,
 }
 
 impl Rice {
@@ -74,6 +76,11 @@ impl Rice {
         out.push(bits, 64);
     }
 
+    /// What is no number, and the same as before.
+    pub(crate) fn push_again(out: &mut BitWriter) {
+        escape(out, AGAIN);
+    }
+
     #[inline]
     pub(crate) fn read(&mut self, reader: &mut BitReader<'_>) -> Option<Written> {
         let parameter = self.parameter();
@@ -86,6 +93,7 @@ impl Rice {
             match u8::try_from(reader.read(LENGTH_BITS)?).ok()? {
                 0 => return reader.read(64).map(Written::Bits),
                 length @ 1..=64 => reader.read(length)?,
+                AGAIN => return Some(Written::Again),
                 _ => return None,
             }
         };
@@ -117,6 +125,7 @@ mod tests {
             match number {
                 Written::Number(number) => rice.push(&mut out, *number),
                 Written::Bits(bits) => Rice::push_bits(&mut out, *bits),
+                Written::Again => Rice::push_again(&mut out),
             }
         }
         out
@@ -132,6 +141,7 @@ mod tests {
                     4 => (-40..40_i64).prop_map(Written::Number),
                     1 => (any::<i64>(), 0..64_u8).prop_map(|(n, by)| Written::Number(n >> by)),
                     1 => any::<u64>().prop_map(Written::Bits),
+                    1 => Just(Written::Again),
                 ],
                 0..300,
             ),

@@ -279,3 +279,21 @@ fn an_event_that_carries_its_own_invocation_was_made_there() {
         "#]],
     );
 }
+
+/// Neither was taken up, so the one is no envelope of the other and their invocation's cost is its own.
+#[test]
+fn what_was_made_in_an_invocation_came_in_no_envelope() {
+    let own = TraceContext { trace_id: trace(1), span_id: Some(span_id(1)) };
+    let made = ["q1", "e1"]
+        .into_iter()
+        .zip([Via::Queue, Via::EventBus])
+        .map(|(id, via)| MessageRef { trace: Some(own), ..MessageRef::new(id, via) });
+    let told = log("maker", 20).run("r1").facts(|facts| facts.received.extend(made));
+    let mut world = World::new(Config::default());
+    world.hear(&[span("maker", [1, 1, 0], 0, 50).run("r1"), told, report("maker", "r1", 51, 50)]);
+    world.wait(1);
+    let nodes: Vec<_> = world.engine.held.graph.nodes.values().collect();
+    assert!(nodes.len() == 1 && nodes[0].known.envelopes.is_empty());
+    world.wait(60);
+    assert_eq!(world.requests.len(), 1);
+}

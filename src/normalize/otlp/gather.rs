@@ -153,6 +153,7 @@ impl<'c> Gather<'c> {
     /// Counts one record that is bad for good.
     pub(super) fn reject(&mut self, offset: usize, message: String) -> Result<(), Undecodable> {
         let index = self.count(offset)?;
+        self.origin.allowance.spend(size_of::<Rejection>() + message.len());
         self.rejections.push(Rejection { index, message });
         Ok(())
     }

@@ -344,7 +344,9 @@ impl Gather {
 
     fn reject(&mut self, message: &str) -> Result<(), Undecodable> {
         let index = self.count()?;
-        self.rejections.push(Rejection { index, message: shorten(message, 300).to_owned() });
+        let message = shorten(message, 300).to_owned();
+        self.allowance.spend(size_of::<Rejection>() + message.len());
+        self.rejections.push(Rejection { index, message });
         Ok(())
     }
 
@@ -445,6 +447,7 @@ impl Gather {
             return;
         }
         let labels = self.redactor.labels(labels);
+        self.allowance.spend(size_of::<Remark>() + of_labels(&labels));
         let exemplar = Exemplar::of(&labels, told.value, time.as_millis());
         self.batch.remarks.push(Remark::Exemplar { series: series.clone(), exemplar });
         self.written.exemplars += 1;

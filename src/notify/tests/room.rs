@@ -39,8 +39,15 @@ fn what_silences_and_posted_alerts_say_has_a_bound() {
         comment: Text::clone(&text),
     };
     for n in 0..17 {
-        assert_eq!(dispatcher.is_full_of_silences(), n > 15, "{n} MiB");
+        assert_eq!(dispatcher.has_room_for(&silence(n)), n < 15, "{n} MiB and their names");
         dispatcher.command(&Command::SetSilence(silence(n)), at(1));
     }
-    assert_eq!(dispatcher.silences().count(), 16, "one more is no silence");
+    assert_eq!(dispatcher.silences().count(), 15, "one more is no silence");
+    // One that is held may say less, but not more than there is room for.
+    let shorter = Silence { comment: "x".into(), ..silence(3) };
+    assert!(dispatcher.has_room_for(&silence(3)) && dispatcher.has_room_for(&shorter));
+    let longer = Silence { comment: "x".repeat(2 << 20).into(), ..silence(3) };
+    assert!(!dispatcher.has_room_for(&longer));
+    dispatcher.command(&Command::SetSilence(longer), at(2));
+    assert_eq!(dispatcher.silence("s3").unwrap().comment, text);
 }

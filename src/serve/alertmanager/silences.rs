@@ -151,28 +151,30 @@ pub(in crate::serve) async fn end(views: &Views, id: &str) -> Result<(), Refused
 /// Alertmanager: history says what was silent when. Gives the id.
 pub(in crate::serve) async fn make(views: &Views, wish: Wish) -> Result<Text, Refused> {
     let now = views.clock.now();
-    let (before, is_full) = {
-        let dispatcher = views.dispatcher.read().unwrap_or_else(PoisonError::into_inner);
-        let before = wish.id.as_deref().filter(|id| !id.is_empty()).map(|id| {
-            dispatcher.silence(id).cloned().ok_or_else(|| Refused::Unknown(id.to_owned()))
+    let dispatcher = || views.dispatcher.read().unwrap_or_else(PoisonError::into_inner);
+    let before =
+        wish.id.as_deref().filter(|id| !id.is_empty()).map(|id| {
+            dispatcher().silence(id).cloned().ok_or_else(|| Refused::Unknown(id.to_owned()))
         });
-        (before.transpose()?, dispatcher.is_full_of_silences())
-    };
+    let before = before.transpose()?;
     let mut silence = wished(wish, before.as_ref(), now)?;
     silence.check()?;
-    match before {
-        Some(before) if can_change(&before, &silence, now) => silence.id = before.id,
+    let ended = match before {
+        Some(before) if can_change(&before, &silence, now) => {
+            silence.id = before.id;
+            None
+        }
         before => {
-            if is_full {
-                return Err(SilenceError::Full.into());
-            }
             silence.starts_at = silence.starts_at.max(now);
             silence.id = new_id(&silence);
-            if let Some(before) = before.filter(|old| old.state(now) != SilenceState::Expired) {
-                let ended = views.command(Command::ExpireSilence(before.id)).await;
-                ended.map_err(Refused::NotNow)?;
-            }
+            before.filter(|old| old.state(now) != SilenceState::Expired)
         }
+    };
+    if !dispatcher().has_room_for(&silence) {
+        return Err(SilenceError::Full.into());
+    }
+    if let Some(before) = ended {
+        views.command(Command::ExpireSilence(before.id)).await.map_err(Refused::NotNow)?;
     }
     let id = Text::clone(&silence.id);
     views.command(Command::SetSilence(silence)).await.map_err(Refused::NotNow)?;
