@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use super::blocks::BlockId;
 use super::class::Gone;
 use super::dedup::run_key;
 use super::engine::Engine;
 use super::environment::{Rivals, Run};
-use super::frozen::BlockId;
 use super::graph::{Cell, NodeId, Touched};
 use super::known::Known;
 use super::request::Change;

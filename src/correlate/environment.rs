@@ -9,8 +9,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::blocks::Start;
 use super::fact::{Age, Source};
-use super::frozen::Start;
 use super::graph::{Graph, NodeId, Touched};
 use super::known::{Init, Known};
 use super::table::Table;

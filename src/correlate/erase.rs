@@ -7,8 +7,8 @@
 
 use std::collections::BTreeSet;
 
+use super::blocks::BlockId;
 use super::engine::Engine;
-use super::frozen::BlockId;
 use super::graph::{NodeId, hash_of, hash_of_trace};
 use super::request::{Change, Request, State};
 use super::weak::WeakKey;

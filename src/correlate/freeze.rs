@@ -8,12 +8,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::blocks::{BlockId, BlockKey, Line, NewBlock, Start};
 use super::cells::Fact;
 use super::class::Gone;
 use super::engine::Engine;
 use super::environment::place_of;
 use super::fact::{Age, LogFact, Mark, PlatformFact, Source, SpanFact};
-use super::frozen::{BlockId, BlockKey, Frozen, Line, NewBlock, Start};
+use super::frozen::Frozen;
 use super::graph::{Cell, Graph, NodeId, Said, Touched, hash_of, hash_of_trace};
 use super::intake::HOLDING_BYTES;
 use super::known::{Init, Known};

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::blocks::{BlockId, Line};
 use super::class::Class;
 use super::dedup::{record_key, run_key, span_key};
 use super::edges::arrival;
@@ -14,7 +15,7 @@ use super::engine::Engine;
 use super::environment::Run;
 use super::fact::{Age, Source};
 use super::freeze::{CellFacts, Contents};
-use super::frozen::{BlockId, Frozen, Line};
+use super::frozen::Frozen;
 use super::graph::{Cell, Graph, Node, NodeId, Said};
 use super::known::Known;
 use super::messages::Life;

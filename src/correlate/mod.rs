@@ -17,6 +17,7 @@ mod table;
 mod node_set;
 mod few;
 mod pack;
+mod blocks;
 mod frozen;
 mod freeze;
 mod legacy;

@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
+use super::blocks::{BlockId, Line};
 use super::class::RUNS_MAX;
 use super::engine::{Early, Engine, Finding, HeldRequest, Lookup, RequestFilter};
 use super::freeze::mark_of;
-use super::frozen::{BlockId, Frozen, Line};
+use super::frozen::Frozen;
 use super::graph::{Cell, NodeId, hash_of, hash_of_trace};
 use super::points::TAKINGS_MAX;
 use super::request::{Request, State};
