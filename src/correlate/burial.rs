@@ -125,13 +125,7 @@ impl Cells {
             logs.extend(parts.logs.iter().map(|r| ((r.log.time, r.log.mark.hash), place)));
         }
         let Some(cell) = self.records.get_mut(key) else { return remains };
-        cell.logs.retain(|log| {
-            let place = logs.get(&(log.time, log.mark.hash));
-            if let Some(own) = place.and_then(|&place| remains.get_mut(place)) {
-                own.marks.push(log.mark);
-            }
-            place.is_none()
-        });
+        cell.logs.retain(|log| keep(logs.get(&(log.time, log.mark.hash)), &log.mark, &mut remains));
         cell.nodes.retain(|(id, _)| !places.contains_key(id));
         cell.n_sealed = cell.n_sealed.saturating_add(u32_from_usize(nodes.len()));
         if cell.logs.is_empty() {
@@ -240,11 +234,7 @@ fn take_bundles(cell: &mut TraceCell, torn: &[Torn], remains: &mut [Remains]) {
     cell.logs.retain(|log| {
         let gone = logs.binary_search_by_key(&idx, |(idx, _)| *idx).ok();
         idx += 1;
-        let place = gone.and_then(|at| logs.get(at)).map(|(_, place)| *place);
-        if let Some(own) = place.and_then(|place| remains.get_mut(place)) {
-            own.marks.push(log.mark);
-        }
-        gone.is_none()
+        keep(gone.and_then(|at| logs.get(at)).map(|(_, place)| place), &log.mark, remains)
     });
     for (_, bundle) in cell.bundles.iter_mut() {
         for idx in &mut bundle.logs {

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::graph::{Edge, Graph, Node, NodeId};
-use super::known::{Known, Pointer};
+use super::known::{Known, Pointer, Sent};
 use super::request::Evidence;
 use super::rules::Rules;
 use super::weak::WeakKey;
@@ -59,8 +59,8 @@ pub(super) fn strong(graph: &Graph, id: NodeId, node: &Node, rules: &Rules) -> V
             by_record(known, record, run).into_iter().for_each(|edge| found.add(edge));
         }
     }
-    for caller in graph.callers(known).filter(|&caller| caller != id) {
-        found.add(by_answer(graph, caller, known));
+    for (caller, sent) in graph.callers(known).filter(|&(caller, _)| caller != id) {
+        found.add(by_answer(caller, sent));
     }
     if found.edges.is_empty()
         && let Some(edge) = earlier_run(graph, known)
@@ -111,16 +111,13 @@ fn by_pointer(graph: &Graph, pointer: &Pointer, known: &Known) -> Option<Edge> {
 }
 
 /// The edge from who was told, in the platform's answer, the request id under which this ran.
-fn by_answer(graph: &Graph, caller: NodeId, known: &Known) -> Edge {
-    let id = known.invocation_id.as_ref();
-    let caller_known = graph.nodes.get(&caller).map(|node| &node.known);
-    let sent = caller_known.zip(id).and_then(|(caller, id)| caller.sent(id));
+fn by_answer(caller: NodeId, sent: &Sent) -> Edge {
     Edge {
         cause: caller,
         message: None,
         evidence: Evidence::MessageId,
         via: Via::Invoke,
-        under: sent.and_then(|sent| sent.under.clone()),
+        under: sent.under.clone(),
         is_sealed: false,
         is_retry: false,
     }

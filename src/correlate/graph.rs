@@ -10,7 +10,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::edges;
 use super::few::FewMap;
-use super::known::{Init, Known};
+use super::known::{Init, Known, Sent};
 use super::node_set::NodeSet;
 use super::points::{MessagePoint, Nodes, TAKINGS_MAX, TracePoint, by_trace, touch_message};
 use super::reach::Owner;
@@ -301,7 +301,7 @@ impl Graph {
             near.extend(point.senders.iter().chain(point.receivers.iter()));
         }
         near.extend(self.told_of(known));
-        near.extend(self.callers(known));
+        near.extend(self.callers(known).map(|(caller, _)| caller));
         near.extend(self.called(known));
         for record in known.received.iter().filter(|message| message.via == Via::Invoke) {
             near.extend(self.runs_under(&record.id));
@@ -369,15 +369,13 @@ impl Graph {
     }
 
     /// Who was told that what it invoked is the run of this very request id.
-    pub(super) fn callers(&self, known: &Known) -> impl Iterator<Item = NodeId> {
+    pub(super) fn callers(&self, known: &Known) -> impl Iterator<Item = (NodeId, &Sent)> {
         let id = known.invocation_id.as_deref();
         let point = id.and_then(|id| self.messages.get(id)).filter(|point| point.is_telling());
         let senders = point.into_iter().flat_map(|point| point.senders.iter());
-        senders.filter(move |sender| {
-            let sender = self.nodes.get(sender).map(|node| &node.known);
-            let sent = sender.zip(id).and_then(|(sender, id)| sender.sent(id));
-            sent.is_some_and(|sent| sent.via == Via::Invoke)
-        })
+        let calls = senders
+            .filter_map(move |sender| Some((sender, self.nodes.get(&sender)?.known.sent(id?)?)));
+        calls.filter(|(_, sent)| sent.via == Via::Invoke)
     }
 
     /// The runs that an invocation was told to have invoked.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::cells::Cells;
 use super::engine::Engine;
 use super::fact::Age;
-use super::graph::{Cell, Node, NodeId};
+use super::graph::{Cell, NodeId};
 use crate::number::u32_from_usize;
 use crate::signal::Text;
 
@@ -109,12 +109,14 @@ impl Engine {
     /// Whether facts of its invocations came that have not been worked out yet.
     pub(super) fn awaits_cells(&self, entry: NodeId) -> bool {
         let (graph, cells) = (&self.held.graph, &self.held.cells);
+        if cells.heavy.is_empty() {
+            return false;
+        }
         let reach = self.held.requests.get(&entry).into_iter().flat_map(|held| &held.reach);
-        let nodes = reach.filter_map(|id| graph.nodes.get(id));
-        let awaits = |node: &Node| {
-            let traces = node.known.traces.iter().map(|&trace| Cell::Trace(trace));
-            cells.is_dirty(&node.cell) || traces.into_iter().any(|cell| cells.is_dirty(&cell))
-        };
-        !cells.heavy.is_empty() && nodes.into_iter().any(|node| awaits(node))
+        let mut nodes = reach.filter_map(|id| graph.nodes.get(id));
+        nodes.any(|node| {
+            let mut traces = node.known.traces.iter().map(|&trace| Cell::Trace(trace));
+            cells.is_dirty(&node.cell) || traces.any(|cell| cells.is_dirty(&cell))
+        })
     }
 }

@@ -256,8 +256,8 @@ impl Measure {
         self.accumulator.unsupported()
     }
 
-    /// Memory used by attempts of functions that have no gauge of it, since the start.
-    pub fn functions_without_gauge(&self) -> u64 {
+    /// Values of memory used, one an attempt, of functions that have no gauge of it, since the start.
+    pub fn values_without_gauge(&self) -> u64 {
         self.memory_use.left_out()
     }
 

@@ -51,7 +51,7 @@ impl Subjects {
         self.by_id.len()
     }
 
-    /// Remembers what a subject added. It is to be new.
+    /// Remembers what a subject added, in the place of what it added before.
     pub(super) fn insert(&mut self, id: Id, counted: &Contributions, shapes: &mut Shapes) {
         let shape = shapes.of(&counted.parts);
         self.insert_packed(id, shape, &pack(counted));

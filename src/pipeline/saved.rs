@@ -3,7 +3,6 @@
 //! Each stage writes its own bytes, or gives what becomes bytes later, beside the work. Never is a part of
 //! a snapshot taken without the rest: everything is read before anything is replaced.
 
-use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
@@ -106,10 +105,18 @@ fn joined(snapshot: &Snapshot) -> Vec<u8> {
     pieces.collect::<Vec<_>>().concat()
 }
 
+/// How two states differ.
+#[derive(Debug)]
+pub(super) struct Differences {
+    pub(super) parts: Vec<String>,
+    /// They cannot be where memory was short.
+    pub(super) are_series_compared: bool,
+}
+
 impl State {
     /// What the log alone decides and another state holds otherwise, by part. Rules and series also hold
     /// what evaluations and the daemon's own metrics noted beside the log, which is left out.
-    pub(super) fn differences(&self, other: &Self) -> Vec<String> {
+    pub(super) fn differences(&self, other: &Self) -> Differences {
         let (mine, theirs) = (read(&self.engine).digests(), read(&other.engine).digests());
         let engine = mine.into_iter().zip(theirs).map(|(mine, theirs)| (mine.0, mine == theirs));
         let dispatchers = read(&self.dispatcher).save() == read(&other.dispatcher).save();
@@ -122,16 +129,13 @@ impl State {
             ("terms", self.terms() == other.terms()),
         ];
         let differing = engine.chain(others).filter(|(_, same)| !same);
-        let series = self.differing_series(other).into_iter().flatten();
-        let series = series.take(SERIES_NAMED_MAX).map(|name| format!("series {name}"));
-        differing.map(|(part, _)| part.to_owned()).chain(series).collect()
-    }
-
-    /// Metrics of which another state holds other samples; None: they cannot be compared, since memory was
-    /// short.
-    pub(super) fn differing_series(&self, other: &Self) -> Option<BTreeSet<String>> {
         let is_own = |name: &str| name.starts_with(OWN_METRICS);
-        read(&self.series).differing(&read(&other.series), is_own)
+        let series = read(&self.series).differing(&read(&other.series), is_own);
+        let are_series_compared = series.is_some();
+        let series = series.into_iter().flatten().take(SERIES_NAMED_MAX);
+        let series = series.map(|name| format!("series {name}"));
+        let parts = differing.map(|(part, _)| part.to_owned()).chain(series).collect();
+        Differences { parts, are_series_compared }
     }
 
     /// The state behind `point`. Blocks until all of it is in memory: nothing may change meanwhile.

@@ -491,7 +491,9 @@ async fn forward(
         answers.spawn(async move {
             let bytes = room_for(&batch);
             let is_oversized = way == Way::Pushed && !state.room.could_hold(bytes);
-            let promise = match state.room.promise(bytes, Claim::New).filter(|_| !is_oversized) {
+            // What could never begin anew may still go on with what is held.
+            let begun = if is_oversized { None } else { state.room.promise(bytes, Claim::New) };
+            let promise = match begun {
                 Some(promise) => Some(promise),
                 None => first(&state, &batch, bytes).await,
             };

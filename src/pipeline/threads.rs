@@ -214,7 +214,7 @@ impl EngineThread {
             [
                 ("corrections", measure.uncorrectable()),
                 ("unsupported", measure.unsupported_points()),
-                ("gauges", measure.functions_without_gauge()),
+                ("gauges", measure.values_without_gauge()),
             ]
         };
         let mut series = self.state.series.write().unwrap_or_else(PoisonError::into_inner);

@@ -6,6 +6,7 @@
 use std::path::Path;
 
 use super::recover::blocks;
+use super::saved::Differences;
 use super::scratch::Scratch;
 use super::skipped::{self, Skipped};
 use super::state::State;
@@ -199,12 +200,11 @@ fn state(data_dir: &Path, seen: &Inspection) -> Result<Vec<Check>, String> {
         }
         if let Some(newest) = newest.as_ref().filter(|newest| newest.point.seq == seq) {
             let other = Beside::new(Some(newest))?.state;
-            let are_series_compared = base.state.differing_series(&other).is_some();
-            differing = Some((base.state.differences(&other), are_series_compared));
+            differing = Some(base.state.differences(&other));
         }
         Ok(())
     });
-    if let Some((differing, are_series_compared)) = differing {
+    if let Some(Differences { parts, are_series_compared }) = differing {
         let series = if are_series_compared {
             "series"
         } else {
@@ -214,8 +214,7 @@ fn state(data_dir: &Path, seen: &Inspection) -> Result<Vec<Check>, String> {
             "the newest snapshot against a replay from record {}: requests and what measures, messages, kept requests, gaps, terms, alerts, {series}",
             from.seq + 1
         );
-        let problem =
-            (!differing.is_empty()).then(|| format!("differs in {}", differing.join(", ")));
+        let problem = (!parts.is_empty()).then(|| format!("differs in {}", parts.join(", ")));
         checks.push(Check::new("state", found, problem));
     }
     let found = match &end {
