@@ -3,7 +3,7 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _};
-use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use super::Error;
@@ -26,9 +26,21 @@ pub(super) trait Disk: Send + 'static {
     fn sync_dir(&mut self) -> io::Result<()>;
     fn rename(&mut self, from: &str, to: &str) -> io::Result<()>;
     fn remove(&mut self, name: &str) -> io::Result<()>;
+    /// Which file has the name now: a copy of it is another one. None: there is none.
+    fn identity(&mut self, name: &str) -> io::Result<Option<FileId>>;
     /// For errors.
     fn path(&self, name: &str) -> PathBuf;
 }
+
+/// A file for as long as it is there, whatever it is named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct FileId {
+    pub(super) device: u64,
+    pub(super) inode: u64,
+}
+
+/// One daemon a folder holds it.
+pub(super) const LOCK: &str = "lock";
 
 /// Files that stay open: what is written to alternates between two.
 const OPEN_MAX: usize = 2;
@@ -62,7 +74,7 @@ impl RealDisk {
 
     /// One daemon a folder: the lock lasts as long as the file is open.
     pub(super) fn lock(&self) -> Result<File, Error> {
-        let path = self.dir.join("lock");
+        let path = self.dir.join(LOCK);
         let io_error = |source| Error::Io { path: path.clone(), source };
         let file = OpenOptions::new()
             .create(true)
@@ -149,6 +161,14 @@ impl Disk for RealDisk {
     fn remove(&mut self, name: &str) -> io::Result<()> {
         self.close(name);
         fs::remove_file(self.dir.join(name))
+    }
+
+    fn identity(&mut self, name: &str) -> io::Result<Option<FileId>> {
+        match fs::metadata(self.dir.join(name)) {
+            Ok(found) => Ok(Some(FileId { device: found.dev(), inode: found.ino() })),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     fn path(&self, name: &str) -> PathBuf {

@@ -10,7 +10,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::disk::Disk;
+use super::disk::{Disk, FileId, LOCK};
 use super::mark;
 use super::snapshot::{self, Point, Snapshot};
 use super::{Status, segment};
@@ -102,11 +102,20 @@ pub(super) struct Keeper<D> {
     status: Arc<Status>,
     spares: Spares,
     reserve_bytes: usize,
+    /// The files that are written to under these names. Every start writes the mark before this one begins.
+    ours: Vec<(&'static str, FileId)>,
 }
 
 impl<D: Disk> Keeper<D> {
-    pub(super) fn new(disk: D, status: Arc<Status>, spares: Spares) -> Self {
-        Self { disk, status, spares, reserve_bytes: 0 }
+    pub(super) fn new(mut disk: D, status: Arc<Status>, spares: Spares) -> Self {
+        let mut ours = Vec::new();
+        for name in [mark::FILE, LOCK] {
+            match disk.identity(name) {
+                Ok(found) => ours.extend(found.map(|id| (name, id))),
+                Err(error) => tracing::debug!(%error, name, "it will not be missed"),
+            }
+        }
+        Self { disk, status, spares, reserve_bytes: 0, ours }
     }
 
     pub(super) fn with_reserve(self, reserve_bytes: usize) -> Self {
@@ -136,13 +145,17 @@ impl<D: Disk> Keeper<D> {
     }
 
     /// Files that are open can be written to long after their names are gone, as when something cleans up a
-    /// temporary folder, and no start would find them: nothing more may be acknowledged.
+    /// temporary folder, or lead to others, as when a copy is put in the folder's place; and no start would
+    /// find what was written. Without the lock's name a second daemon may start here. Nothing more may be
+    /// acknowledged.
     pub(super) fn look_for_the_log(&mut self) {
-        // Every start writes the mark before this one begins.
-        let is_gone = self.disk.len(mark::FILE).is_err_and(|e| e.kind() == ErrorKind::NotFound);
-        if is_gone && !self.status.poisoned.swap(true, Ordering::AcqRel) {
-            let path = self.disk.path(mark::FILE);
-            tracing::error!(event = "journal.folder.failed", path = %path.display(), "the log's folder was removed; stopping");
+        for (name, id) in &self.ours {
+            // A folder that cannot be looked at now is a matter of the next sync.
+            let Ok(found) = self.disk.identity(name) else { continue };
+            if found != Some(*id) && !self.status.poisoned.swap(true, Ordering::AcqRel) {
+                let path = self.disk.path(name);
+                tracing::error!(event = "journal.folder.failed", path = %path.display(), "the log's folder was removed or another put in its place; stopping");
+            }
         }
     }
 

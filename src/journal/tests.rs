@@ -7,6 +7,7 @@ mod repairs;
 pub(crate) mod rig;
 pub(crate) mod simulated_disk;
 
+use std::path::Path;
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use expect_test::expect;
 use proptest::prelude::*;
 
 use super::commit::{Committer, Queued};
+use super::disk::LOCK;
 use super::*;
 use simulated_disk::{Fault, Platter, SimulatedDisk};
 
@@ -133,7 +135,7 @@ impl Session {
     }
 }
 
-fn config(dir: &std::path::Path) -> Config {
+fn config(dir: &Path) -> Config {
     Config { segment_bytes: 300, reserve_bytes: 0, ..Config::new(dir.to_owned(), 1 << 30) }
 }
 
@@ -144,7 +146,7 @@ fn bare_config(size_max_bytes: u64) -> Config {
 }
 
 fn open_real(
-    dir: &std::path::Path,
+    dir: &Path,
     replay: &mut dyn FnMut(Replayed<'_>) -> Result<(), String>,
 ) -> Result<(Journal<()>, Recovery), Error> {
     let back = &mut Back { restore: &mut |_| Ok(()), replay };
@@ -493,7 +495,7 @@ fn a_journal_is_private_to_its_owner() {
     let (journal, _) = open_real(&inner, &mut |_| Ok(())).unwrap();
     append(&journal, b"secret", Priority::Batch).unwrap();
     journal.close();
-    let mode = |path: &std::path::Path| path.metadata().unwrap().permissions().mode() & 0o777;
+    let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&inner), 0o700);
     for entry in inner.read_dir().unwrap() {
         let path = entry.unwrap().path();
@@ -540,19 +542,41 @@ proptest! {
 }
 
 #[test]
-fn a_log_whose_folder_is_gone_acknowledges_nothing_more() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let dir = folder.path().join("journal");
-    std::fs::create_dir(&dir).expect("a folder");
-    let status = Arc::<Status>::default();
-    let disk = RealDisk::at(&dir);
-    let mut keeper = Keeper::new(disk, Arc::clone(&status), keeper::Spares::default());
-    let mut look = || {
-        keeper.look_for_the_log();
-        status.poisoned.load(Ordering::Acquire)
+fn a_log_whose_folder_is_gone_or_another_acknowledges_nothing_more() {
+    let is_stopped_by = |change: &dyn Fn(&Path)| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let dir = folder.path().join("journal");
+        std::fs::create_dir(&dir).expect("a folder");
+        for name in [mark::FILE, LOCK] {
+            std::fs::write(dir.join(name), "x").expect("a file");
+        }
+        let status = Arc::<Status>::default();
+        let disk = RealDisk::at(&dir);
+        let mut keeper = Keeper::new(disk, Arc::clone(&status), keeper::Spares::default());
+        let mut look = || {
+            keeper.look_for_the_log();
+            status.poisoned.load(Ordering::Acquire)
+        };
+        assert!(!look());
+        change(&dir);
+        look()
     };
-    std::fs::write(dir.join(mark::FILE), "x").expect("a file");
-    assert!(!look());
-    std::fs::remove_dir_all(&dir).expect("removed");
-    assert!(look());
+    let write = |dir: &Path, name: &str| std::fs::write(dir.join(name), "y").expect("a file");
+    let remove = |dir: &Path, name: &str| std::fs::remove_file(dir.join(name)).expect("removed");
+    assert!(!is_stopped_by(&|dir| write(dir, mark::FILE)), "it is written all the time");
+    assert!(is_stopped_by(&|dir| std::fs::remove_dir_all(dir).expect("removed")));
+    // A copy in its place, as a restore beside a running daemon puts one there.
+    assert!(is_stopped_by(&|dir| {
+        std::fs::rename(dir, dir.with_extension("old")).expect("renamed");
+        std::fs::create_dir(dir).expect("a folder");
+        for name in [mark::FILE, LOCK] {
+            let from = dir.with_extension("old").join(name);
+            std::fs::copy(from, dir.join(name)).expect("copied");
+        }
+    }));
+    assert!(is_stopped_by(&|dir| {
+        std::fs::write(dir.join("new"), "x").expect("a file");
+        std::fs::rename(dir.join("new"), dir.join(mark::FILE)).expect("renamed");
+    }));
+    assert!(is_stopped_by(&|dir| remove(dir, LOCK)), "another daemon may start here");
 }

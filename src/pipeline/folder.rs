@@ -8,6 +8,9 @@ use std::path::Path;
 
 use super::troubles::{Kind, Trouble};
 
+/// Held by whoever uses the folder.
+const LOCK: &str = "lock";
+
 /// Makes the folder, whose content is nobody else's to read, and locks it before anything in it is
 /// touched.
 pub(super) fn lock_data_dir(dir: &Path) -> Result<File, String> {
@@ -37,13 +40,21 @@ pub(super) fn ours_alone(dir: &Path) -> Option<Trouble> {
     Some(Trouble { kind: Kind::OpenDataDir, message })
 }
 
-/// As [`lock_existing`], to look at a folder that may lie where nothing can be written, so that nobody uses it.
-pub(super) fn lock_to_read(dir: &Path) -> Result<Option<File>, String> {
-    let is_fixed = File::options().append(true).open(dir.join("lock"));
-    if is_fixed.is_err_and(|error| error.kind() == std::io::ErrorKind::ReadOnlyFilesystem) {
-        return Ok(None);
+/// To look at a folder, which may be a copy that nobody may write to, or one without its locks: nobody uses it
+/// for as long as these are held, of those that are there. Others may look too.
+pub(super) fn lock_to_read(dir: &Path) -> Result<Vec<File>, String> {
+    let mut locks = Vec::new();
+    // The folder's own, and its log's: a daemon holds both.
+    for name in [LOCK, "journal/lock"] {
+        let path = dir.join(name);
+        let lock = match File::open(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+            opened => opened.map_err(|error| format!("{}: {error}", path.display()))?,
+        };
+        held(dir, lock.try_lock_shared())?;
+        locks.push(lock);
     }
-    lock_existing(dir).map(Some)
+    Ok(locks)
 }
 
 /// One user a folder: the lock lasts as long as the file is open.
@@ -54,14 +65,45 @@ pub(super) fn lock_existing(dir: &Path) -> Result<File, String> {
         .truncate(false)
         .write(true)
         .mode(0o600)
-        .open(dir.join("lock"))
+        .open(dir.join(LOCK))
         .map_err(failed)?;
-    match lock.try_lock() {
-        Ok(()) => Ok(lock),
-        Err(TryLockError::WouldBlock) => Err(format!(
+    held(dir, lock.try_lock()).map(|()| lock)
+}
+
+fn held(dir: &Path, locked: Result<(), TryLockError>) -> Result<(), String> {
+    locked.map_err(|error| match error {
+        TryLockError::WouldBlock => format!(
             "{} is in use by another daemon; stop it, or choose another directory",
             dir.display()
-        )),
-        Err(TryLockError::Error(error)) => Err(failed(error)),
+        ),
+        TryLockError::Error(error) => format!("{}: {error}", dir.display()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_without_locks_can_be_looked_at_and_what_a_daemon_uses_cannot() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = folder.path();
+        assert!(lock_to_read(dir).unwrap().is_empty());
+        assert_eq!(std::fs::read_dir(dir).unwrap().count(), 0, "nothing is made");
+        std::fs::create_dir(dir.join("journal")).unwrap();
+        for name in [LOCK, "journal/lock"] {
+            std::fs::write(dir.join(name), "").unwrap();
+            std::fs::set_permissions(dir.join(name), Permissions::from_mode(0o400)).unwrap();
+            let first = lock_to_read(dir).unwrap();
+            let second = lock_to_read(dir).unwrap();
+            assert!(!first.is_empty() && !second.is_empty(), "two may look at once");
+            drop((first, second));
+            let used = File::open(dir.join(name)).unwrap();
+            used.try_lock().unwrap();
+            assert!(lock_to_read(dir).unwrap_err().contains("is in use by another daemon"));
+        }
+        let read = lock_to_read(dir).unwrap();
+        assert!(lock_existing(dir).is_err(), "no daemon starts meanwhile");
+        drop(read);
     }
 }

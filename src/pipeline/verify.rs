@@ -41,7 +41,7 @@ pub fn verify(data_dir: &Path) -> Result<Vec<Check>, String> {
     if !journal.is_dir() {
         return Err(format!("{}: there is no journal in it", data_dir.display()));
     }
-    let _lock = super::folder::lock_to_read(data_dir)?;
+    let _locks = super::folder::lock_to_read(data_dir)?;
     let seen = inspect::inspect(&journal).map_err(|error| error.to_string())?;
     let mut checks = vec![log(&seen)];
     for one in &seen.snapshots {

@@ -8,7 +8,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use super::super::disk::Disk;
+use super::super::disk::{Disk, FileId};
 
 /// What this disk does wrong.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -279,6 +279,11 @@ impl Disk for SimulatedDisk {
         let platter = self.platter();
         let inode = *platter.names.get(name).ok_or(io::ErrorKind::NotFound)?;
         Ok(u64::try_from(platter.inodes[inode].bytes.len()).unwrap())
+    }
+
+    fn identity(&mut self, name: &str) -> io::Result<Option<FileId>> {
+        let inode = self.platter().names.get(name).map(|inode| u64::try_from(*inode).unwrap());
+        Ok(inode.map(|inode| FileId { device: 0, inode }))
     }
 
     fn sync(&mut self, name: &str) -> io::Result<()> {
