@@ -41,12 +41,22 @@ pub struct PostedAlert {
     pub generator_url: Text,
 }
 
+/// Of labels and annotations.
+fn text_bytes(labels: &Labels, annotations: &BTreeMap<Text, Text>) -> usize {
+    let labels: usize = labels.iter().map(|(name, value)| name.len() + value.len()).sum();
+    let said = annotations.iter().map(|(name, text)| name.len() + text.len());
+    labels + said.sum::<usize>()
+}
+
+impl PostedAlert {
+    pub(super) fn text_bytes(&self) -> usize {
+        text_bytes(&self.labels, &self.annotations)
+    }
+}
+
 impl TrackedAlert {
-    /// Of its labels and annotations.
     pub(crate) fn text_bytes(&self) -> usize {
-        let labels: usize = self.labels.iter().map(|(name, value)| name.len() + value.len()).sum();
-        let said = self.annotations.iter().map(|(name, text)| name.len() + text.len());
-        labels + said.sum::<usize>()
+        text_bytes(&self.labels, &self.annotations)
     }
 
     pub(super) fn is_firing(&self) -> bool {

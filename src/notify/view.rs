@@ -6,7 +6,7 @@ use super::alert::TrackedAlert;
 use super::dispatcher::{ALERT_BYTES_MAX, ALERTS_MAX, group_key};
 use super::group::{Fingerprint, Group, GroupKey};
 use super::routing::Inhibitors;
-use super::{Config, Dispatcher, Silence};
+use super::{Config, Dispatcher, PostedAlert, Silence};
 use crate::signal::{Labels, Text, Timestamp};
 
 /// A group and what its receiver was told.
@@ -126,10 +126,31 @@ impl Dispatcher {
         })
     }
 
-    /// Whether posts of new alerts are refused for now: there are too many, or too much is said of them.
-    pub fn is_full(&self) -> bool {
-        let bytes = || self.held.alerts.values().map(TrackedAlert::text_bytes).sum::<usize>();
-        self.held.alerts.len() >= ALERTS_MAX || bytes() >= ALERT_BYTES_MAX
+    /// How many new alerts may be posted for now: none where too much is said of those that are held.
+    fn room_for_alerts(&self) -> usize {
+        let bytes: usize = self.held.alerts.values().map(TrackedAlert::text_bytes).sum();
+        let room = ALERTS_MAX.saturating_sub(self.held.alerts.len());
+        if bytes < ALERT_BYTES_MAX { room } else { 0 }
+    }
+
+    /// Of what is posted, that for which there is room. An end always has it, and so has what is held already,
+    /// which would end if nobody could repeat it; where there is none for others it says no more than before.
+    pub fn with_room(&self, posted: Vec<PostedAlert>, now: Timestamp) -> Vec<PostedAlert> {
+        let mut room = self.room_for_alerts();
+        let is_full = room == 0;
+        let fits = |mut one: PostedAlert| {
+            let held = self.held.alerts.get(&one.labels.fingerprint());
+            if let Some(held) = held.filter(|held| is_full && one.text_bytes() > held.text_bytes())
+            {
+                one.annotations.clone_from(&held.annotations);
+            }
+            if held.is_some() || one.ends_at.is_some_and(|end| end <= now) {
+                return Some(one);
+            }
+            room = room.checked_sub(1)?;
+            Some(one)
+        };
+        posted.into_iter().filter_map(fits).collect()
     }
 
     /// Every silence that is not forgotten.

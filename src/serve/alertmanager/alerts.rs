@@ -175,7 +175,8 @@ fn read(raw: &RawAlert, now: Timestamp) -> Result<PostedAlert, String> {
     })
 }
 
-/// 200 when all of them are on disk. Good ones among bad ones are taken, as Alertmanager does.
+/// 200 when all of them are on disk. Good ones among bad ones are taken, as Alertmanager does, and so are ends
+/// and repeats of alerts that are held where there is no room for new ones.
 pub(super) async fn post(State(views): State<Views>, body: Bytes) -> Response {
     let raw: Vec<RawAlert> = match serde_json::from_slice(&body) {
         Ok(raw) => raw,
@@ -187,12 +188,6 @@ pub(super) async fn post(State(views): State<Views>, body: Bytes) -> Response {
             &format!("a post holds {POST_MAX} alerts at most; send several"),
         );
     }
-    if views.dispatcher.read().unwrap_or_else(PoisonError::into_inner).is_full() {
-        return failed(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "too many alerts are held; try again later",
-        );
-    }
     let now = views.clock.now();
     let (mut posted, mut errors) = (Vec::new(), Vec::new());
     for one in &raw {
@@ -201,9 +196,19 @@ pub(super) async fn post(State(views): State<Views>, body: Bytes) -> Response {
             Err(error) => errors.push(error),
         }
     }
+    let n_posted = posted.len();
+    let posted = {
+        let dispatcher = views.dispatcher.read().unwrap_or_else(PoisonError::into_inner);
+        dispatcher.with_room(posted, now)
+    };
+    let n_refused = n_posted - posted.len();
     if !posted.is_empty()
         && let Err(message) = views.command(Command::PostAlerts(posted)).await
     {
+        return failed(StatusCode::SERVICE_UNAVAILABLE, &message);
+    }
+    if n_refused > 0 {
+        let message = format!("too many alerts are held for {n_refused} new ones; try again later");
         return failed(StatusCode::SERVICE_UNAVAILABLE, &message);
     }
     if errors.is_empty() {
