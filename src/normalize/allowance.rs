@@ -5,7 +5,7 @@
 //! but for the record that meets the bound.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crate::signal::{
     Attributes, Facts, Labels, MetricPoint, MetricValue, Signal, SignalKind, Value,
@@ -23,6 +23,7 @@ const PLACE_BYTES: usize = 2 * size_of::<Signal>();
 pub struct Allowance {
     bytes_max: usize,
     spent: Arc<AtomicUsize>,
+    is_too_many: Arc<AtomicBool>,
 }
 
 impl Default for Allowance {
@@ -33,7 +34,7 @@ impl Default for Allowance {
 
 impl Allowance {
     pub fn of(bytes_max: usize) -> Self {
-        Self { bytes_max, spent: Arc::default() }
+        Self { bytes_max, spent: Arc::default(), is_too_many: Arc::default() }
     }
 
     /// Takes so many bytes; false: it is used up.
@@ -50,6 +51,16 @@ impl Allowance {
     /// More would have been made: what there is of the body is not all of it.
     pub fn is_used_up(&self) -> bool {
         self.spent() > self.bytes_max
+    }
+
+    /// The body holds more records than one delivery may, however small they are.
+    pub(crate) fn end_at_too_many(&self) {
+        self.is_too_many.store(true, Ordering::Relaxed);
+    }
+
+    /// It was not read to its end because of that.
+    pub fn is_too_many(&self) -> bool {
+        self.is_too_many.load(Ordering::Relaxed)
     }
 }
 

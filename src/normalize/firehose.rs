@@ -58,7 +58,8 @@ pub fn normalize(
         message: format!("no Firehose delivery: {e}"),
     })?;
     if body.records.len() > RECORDS_MAX {
-        let message = format!("more than {RECORDS_MAX} records in one request");
+        origin.allowance.end_at_too_many();
+        let message = format!("more than {RECORDS_MAX} records in one request; send smaller ones");
         return Err(Undecodable { offset: 0, message });
     }
     let redactor = Redactor::new(&config.redact);

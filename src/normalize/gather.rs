@@ -200,6 +200,7 @@ impl Gather {
             let message = if self.allowance.is_used_up() {
                 "more in one delivery than memory is allowed for; send smaller ones".to_owned()
             } else {
+                self.allowance.end_at_too_many();
                 format!("more than {RECORDS_MAX} records in one delivery; send smaller ones")
             };
             return Err(Undecodable { offset: 0, message });

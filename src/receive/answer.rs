@@ -37,6 +37,8 @@ pub(super) enum Failure {
     TooLarge { max: usize },
     #[error("{0}; send smaller batches, or raise `memory_max`")]
     Oversized(&'static str),
+    #[error("{0}")]
+    TooMany(String),
     #[error("the body did not arrive in time")]
     TooSlow,
     #[error("the connection broke: {0}")]
@@ -68,7 +70,9 @@ impl Failure {
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
             Self::ContentType(_) | Self::Encoding(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::TooLarge { .. } | Self::Oversized(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooLarge { .. } | Self::Oversized(_) | Self::TooMany(_) => {
+                StatusCode::PAYLOAD_TOO_LARGE
+            }
             Self::Broken(_) | Self::Undecodable { .. } => StatusCode::BAD_REQUEST,
             // Not 408: OTLP clients drop what that answers (OTLP specification, "Retryable Response Codes").
             Self::Refused(_) | Self::TooSlow => StatusCode::SERVICE_UNAVAILABLE,
@@ -82,7 +86,7 @@ impl Failure {
             Self::Forbidden(_) => "forbidden",
             Self::ContentType(_) => "content_type",
             Self::Encoding(_) => "content_encoding",
-            Self::TooLarge { .. } | Self::Oversized(_) => "too_large",
+            Self::TooLarge { .. } | Self::Oversized(_) | Self::TooMany(_) => "too_large",
             Self::TooSlow => "too_slow",
             Self::Broken(_) => "broken",
             Self::Undecodable { .. } => "undecodable",
@@ -95,7 +99,9 @@ impl Failure {
         let code = match self {
             Self::Unauthorized => tonic::Code::Unauthenticated,
             Self::Forbidden(_) => tonic::Code::PermissionDenied,
-            Self::TooLarge { .. } | Self::Oversized(_) => tonic::Code::ResourceExhausted,
+            Self::TooLarge { .. } | Self::Oversized(_) | Self::TooMany(_) => {
+                tonic::Code::ResourceExhausted
+            }
             Self::ContentType(_) | Self::Encoding(_) | Self::Undecodable { .. } => {
                 tonic::Code::InvalidArgument
             }

@@ -163,6 +163,9 @@ impl Work {
         let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| read(body, &origin, &config)));
         match outcome {
             Ok(Ok(decoded)) => Ok(decoded),
+            Ok(Err(Undecodable { message, .. })) if allowance.is_too_many() => {
+                Err(Failure::TooMany(message))
+            }
             Ok(Err(Undecodable { offset, message })) => {
                 Err(Failure::Undecodable { offset, message })
             }

@@ -20,12 +20,12 @@ use crate::signal::{
     span_identity,
 };
 
-use super::RECORDS_MAX;
 use super::id::Id;
 use super::intern::Interner;
 use super::json_reader::Reader;
 use super::metric_series;
 use super::record::{RawLink, RawLog, RawSpan, span_kind, span_status};
+use crate::normalize::gather::RECORDS_MAX;
 
 /// Longest span, metric or attribute name kept, in bytes.
 pub(super) const NAME_BYTES_MAX: usize = 1024;
@@ -139,7 +139,9 @@ impl<'c> Gather<'c> {
     /// Where the body holds more than [`RECORDS_MAX`], or what it became takes more memory than it may.
     fn count(&mut self, offset: usize) -> Result<usize, Undecodable> {
         if self.n_records >= RECORDS_MAX {
-            let message = format!("more than {RECORDS_MAX} records: send smaller batches");
+            self.origin.allowance.end_at_too_many();
+            let message =
+                format!("more than {RECORDS_MAX} records in one delivery; send smaller ones");
             return Err(Undecodable { offset, message });
         }
         if self.origin.allowance.is_used_up() {

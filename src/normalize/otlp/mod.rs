@@ -34,10 +34,6 @@ use crate::signal::Receiver;
 use super::{Config, Normalized, Origin, Undecodable};
 use gather::Gather;
 
-/// Most records of one body. A body of the largest accepted size holds fewer honest ones; a sender of
-/// empty records must not turn two bytes each into hundreds in memory.
-pub const RECORDS_MAX: usize = 262_144;
-
 /// Which of OTLP's three services.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OtlpSignal {
@@ -68,7 +64,7 @@ pub struct Body<'a> {
 ///
 /// # Errors
 /// [`Undecodable`] where the body is no such request: not protobuf or JSON, another signal's request,
-/// or more than [`RECORDS_MAX`] records.
+/// or more records than one delivery may hold.
 pub fn normalize(
     body: &Body<'_>,
     origin: &Origin,

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use super::allowance::{Allowance, of_labels, of_point};
 use super::event_time;
+use super::gather::RECORDS_MAX;
 use super::redact::Redactor;
 use super::shorten::{HELP_BYTES_MAX, NAME_BYTES_MAX, shorten};
 use super::wire::{Fault, Field, Message};
@@ -28,8 +29,6 @@ use crate::signal::{
 };
 use message::{Label, MetadataV1, SeriesV1, SeriesV2};
 
-/// Most samples and histograms of one request, and most remarks; Prometheus sends 2,000.
-const RECORDS_MAX: usize = 262_144;
 /// Most distinct texts of a version 2 request.
 const SYMBOLS_MAX: usize = 1 << 20;
 /// Largest series message: more than [`RECORDS_MAX`] honest samples. It bounds what decoding one takes.
@@ -332,7 +331,9 @@ impl Gather {
     fn count(&self) -> Result<usize, Undecodable> {
         let n = self.batch.signals.len() + self.rejections.len();
         if n >= RECORDS_MAX {
-            let message = format!("more than {RECORDS_MAX} samples; send smaller requests");
+            self.allowance.end_at_too_many();
+            let message =
+                format!("more than {RECORDS_MAX} samples in one request; send smaller ones");
             return Err(Undecodable { offset: 0, message });
         }
         if self.allowance.is_used_up() {

@@ -329,7 +329,11 @@ fn two_byte_samples_cannot_fill_the_memory() {
     let mut body = vec![0x0a];
     prost::encoding::encode_varint(600_000, &mut body);
     body.extend(empty);
-    check(&body, Version::V1, &expect!["0: more than 262144 samples; send smaller requests"]);
+    check(
+        &body,
+        Version::V1,
+        &expect!["0: more than 250000 samples in one request; send smaller ones"],
+    );
 }
 
 #[test]

@@ -183,7 +183,7 @@ fn text_that_is_no_utf8_is_shown_with_replacement_characters() {
 #[test]
 fn more_records_than_the_limit_are_undecodable() {
     let mut scope = Vec::new();
-    for _ in 0..=crate::normalize::otlp::RECORDS_MAX {
+    for _ in 0..=crate::normalize::gather::RECORDS_MAX {
         scope.extend([0x12, 0]);
     }
     let scope_logs = ScopeLogs::decode(&scope[..]).unwrap();
@@ -192,7 +192,7 @@ fn more_records_than_the_limit_are_undecodable() {
     let body = ExportLogsServiceRequest { resource_logs }.encode_to_vec();
     let read = read(&body, OtlpSignal::Logs, Encoding::Protobuf, &Config::default());
     let message = read.map(|_| ()).unwrap_err().message;
-    assert_eq!(message, "more than 262144 records: send smaller batches");
+    assert_eq!(message, "more than 250000 records in one delivery; send smaller ones");
 }
 
 fn secretive() -> Config {
