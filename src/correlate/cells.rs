@@ -101,10 +101,7 @@ impl Cells {
                 &mut own.is_dirty
             }
             (Cell::Run(id), fact) => {
-                if !self.runs.contains_key(id) {
-                    self.runs.insert(Text::clone(id), Box::default());
-                }
-                let Some(own) = self.runs.get_mut(id) else { return };
+                let own = self.runs.entry(Text::clone(id)).or_default();
                 match fact {
                     Fact::Log(fact) => own.logs.push(fact),
                     Fact::Platform(fact) => {
@@ -442,17 +439,22 @@ fn bundle_facts<'a>(
         BundleKey::Head(span) => cell.spans.get(*span),
         _ => None,
     };
-    let members = || bundle.members.iter().filter_map(|span| cell.spans.get(*span));
+    let mut spans = Vec::with_capacity(bundle.members.len());
+    let members = bundle.members.iter().filter_map(|span| cell.spans.get(*span));
+    spans.extend(members.map(|span| Member { span, under: None }));
     let head_id = head.map(|head| head.span);
-    let is_per_message =
-        members().any(|span| names_one_message(span) && Some(span.span) != head_id);
+    let mut others = spans.iter().filter(|member| Some(member.span.span) != head_id);
+    let is_per_message = others.any(|member| names_one_message(member.span));
     let head_id = head_id.filter(|_| is_per_message);
     let under = |span| head_id.and_then(|head| cell.message_above(span, head));
+    if is_per_message {
+        spans.iter_mut().for_each(|member| member.under = under(member.span.span));
+    }
     let logs = bundle.logs.iter().filter_map(|&idx| cell.logs.get(idx));
     BundleFacts {
         key: (trace, key.clone()),
         head,
-        spans: members().map(|span| Member { span, under: under(span.span) }).collect(),
+        spans,
         logs: logs
             .map(|log| Record {
                 log,

@@ -227,9 +227,14 @@ impl Memory {
         !self.tombstones.is_empty() && self.tombstones.contains_key(&span_key(&trace.0, &span.0))
     }
 
-    /// Whether something of this class that happened at `time` belongs to a final invocation.
-    pub(super) fn is_buried(&self, key: SignalId, class: Class, time: Timestamp) -> bool {
-        self.stones(key).any(|stone| stone.class.agrees(class) && time <= stone.until)
+    /// Whether something that happened at `time` belongs to a final invocation of its class.
+    pub(super) fn is_buried(
+        &self,
+        key: SignalId,
+        class: impl Fn() -> Class,
+        time: Timestamp,
+    ) -> bool {
+        self.stones(key).any(|stone| time <= stone.until && stone.class.agrees(class()))
     }
 
     /// Forgets what is old enough, and the oldest where a bound is met.

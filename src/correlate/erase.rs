@@ -100,7 +100,7 @@ impl Engine {
         self.held.stubs.forget(|token, request| ids.contains(token) || gone.contains(request));
         let text = |key: &WeakKey| match key {
             WeakKey::Correlation(id) | WeakKey::Execution(id) => Text::clone(id),
-            WeakKey::Trace(trace) => trace.to_string().into(),
+            WeakKey::Trace(trace) => trace.text(),
         };
         let is_gone = |key: &WeakKey| {
             let text = text(key);

@@ -251,26 +251,27 @@ impl Engine {
 
     /// Brings back what a signal may change.
     pub(super) fn wake_for(&mut self, kind: &SignalKind, source: &Source) {
-        let mut keys = Vec::new();
+        let mut blocks: BTreeSet<BlockId> = BTreeSet::new();
+        let mut look = |key: u64| self.look_for(key, &mut blocks);
         match kind {
             SignalKind::Metric(_) => return,
             SignalKind::Span(span) => {
-                keys.push(hash_of_trace(&span.trace_id));
-                keys.extend(span.links.iter().map(|link| hash_of_trace(&link.trace_id)));
-                keys.extend(span.links.iter().filter_map(|l| l.message_id.as_deref().map(hash_of)));
-                keys_of_facts(&span.facts, &mut keys);
+                look(hash_of_trace(&span.trace_id));
+                for link in &span.links {
+                    look(hash_of_trace(&link.trace_id));
+                    link.message_id.iter().for_each(|id| look(hash_of(id)));
+                }
+                each_key(&span.facts, &mut look);
             }
             SignalKind::Log(record) => {
-                keys.extend(record.trace.map(|trace| hash_of_trace(&trace.trace_id)));
-                keys_of_facts(&record.facts, &mut keys);
+                record.trace.iter().for_each(|trace| look(hash_of_trace(&trace.trace_id)));
+                each_key(&record.facts, &mut look);
             }
             SignalKind::Platform(event) => {
-                keys.extend(event.trace.map(|trace| hash_of_trace(&trace.trace_id)));
-                keys.extend(event.invocation_id.as_deref().map(hash_of));
+                event.trace.iter().for_each(|trace| look(hash_of_trace(&trace.trace_id)));
+                event.invocation_id.iter().for_each(|id| look(hash_of(id)));
             }
         }
-        let mut blocks: BTreeSet<BlockId> = BTreeSet::new();
-        self.look_for(keys, &mut blocks);
         if let SignalKind::Platform(event) = kind
             && event.invocation_id.is_none()
             && let Some(name) = source.name()
@@ -285,17 +286,15 @@ impl Engine {
         }
     }
 
-    /// Adds the blocks that one of these keys brings back.
-    fn look_for(&mut self, keys: Vec<u64>, blocks: &mut BTreeSet<BlockId>) {
-        for key in keys {
-            if self.absent.has(key) {
-                continue;
-            }
-            let n_before = blocks.len();
-            blocks.extend(self.held.frozen.awakened_by(key));
-            if blocks.len() == n_before {
-                self.absent.note(key);
-            }
+    /// Adds the blocks that a key brings back.
+    fn look_for(&mut self, key: u64, blocks: &mut BTreeSet<BlockId>) {
+        if self.absent.has(key) {
+            return;
+        }
+        let n_before = blocks.len();
+        blocks.extend(self.held.frozen.awakened_by(key));
+        if blocks.len() == n_before {
+            self.absent.note(key);
         }
     }
 
@@ -305,7 +304,7 @@ impl Engine {
         let keys = std::mem::take(&mut touched.entered);
         let mut blocks = BTreeSet::new();
         if !self.held.frozen.is_empty() {
-            self.look_for(keys, &mut blocks);
+            keys.into_iter().for_each(|key| self.look_for(key, &mut blocks));
         }
         let is_any = !blocks.is_empty();
         blocks.into_iter().for_each(|block| self.wake(block));
@@ -540,13 +539,13 @@ fn read_told(reader: &mut Reader<'_>) -> Told {
     Told { said, init }
 }
 
-fn keys_of_facts(facts: &Facts, keys: &mut Vec<u64>) {
+fn each_key(facts: &Facts, look: &mut impl FnMut(u64)) {
     let ids = facts.correlation_ids.iter().chain(&facts.invocation_id);
     let ids = ids.chain(facts.workflow.as_ref().map(|workflow| &workflow.execution_id));
-    keys.extend(ids.map(|id| hash_of(id)));
+    ids.for_each(|id| look(hash_of(id)));
     for message in facts.sent.iter().chain(&facts.received) {
-        keys.push(hash_of(&message.id));
-        keys.extend(message.trace.map(|trace| hash_of_trace(&trace.trace_id)));
+        look(hash_of(&message.id));
+        message.trace.iter().for_each(|trace| look(hash_of_trace(&trace.trace_id)));
     }
 }
 

@@ -185,22 +185,19 @@ impl Engine {
             SignalKind::Platform(event) => {
                 let began = event.time.saturating_sub(event.duration.unwrap_or_default());
                 let id = event.invocation_id.as_ref();
-                let class = Class::told(source.function.as_ref(), source);
+                let class = || Class::told(source.function.as_ref(), source);
                 id.is_some_and(|id| memory.is_buried(run_key(id), class, began))
             }
             SignalKind::Span(span) => {
                 let function = span.facts.function.as_ref().or(source.function.as_ref());
                 if let Some(id) = &span.facts.invocation_id {
-                    return memory.is_buried(
-                        run_key(id),
-                        Class::told(function, source),
-                        span.start,
-                    );
+                    let class = || Class::told(function, source);
+                    return memory.is_buried(run_key(id), class, span.start);
                 }
                 let parent =
                     span.parent_id.filter(|_| span.kind != crate::signal::SpanKind::Server);
                 let key = parent.map(|parent| span_key(&span.trace_id.0, &parent.0));
-                let class = Class::told(function.or(source.name()), source);
+                let class = || Class::told(function.or(source.name()), source);
                 key.is_some_and(|key| memory.is_buried(key, class, Timestamp::EPOCH))
             }
             SignalKind::Log(record) => self.record_belongs_to_final(record, source),
@@ -210,18 +207,18 @@ impl Engine {
     fn record_belongs_to_final(&self, record: &LogRecord, source: &Source) -> bool {
         let memory = &self.held.memory;
         let function = record.facts.function.as_ref().or(source.function.as_ref());
+        let class = || Class::told(function, source);
         if let Some(id) = &record.facts.invocation_id {
-            return memory.is_buried(run_key(id), Class::told(function, source), record.time);
+            return memory.is_buried(run_key(id), class, record.time);
         }
         if let Some(trace) = record.trace {
             let key = trace.span_id.map(|span| span_key(&trace.trace_id.0, &span.0));
-            let class = Class::told(function, source);
             return key.is_some_and(|key| memory.is_buried(key, class, Timestamp::EPOCH));
         }
         let name = record.facts.function.as_ref().or(source.name());
         joining_key(record).is_some_and(|key| {
             let name = name.map_or("unknown", |name| name);
-            memory.is_buried(record_key(name, &key), Class::default(), record.time)
+            memory.is_buried(record_key(name, &key), Class::default, record.time)
         })
     }
 }

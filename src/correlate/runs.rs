@@ -259,15 +259,20 @@ fn attempts(mut items: Vec<Item<'_>>) -> Vec<Parts<'_>> {
     sweeps.into_iter().map(|sweep| sweep.parts).collect()
 }
 
+/// Whether all items that tell the key tell the same.
+fn agree<'b, 'a>(items: &'b [Item<'a>], key: impl Fn(&'b Item<'a>) -> Option<&'b Text>) -> bool {
+    let mut told = items.iter().filter_map(key);
+    let first = told.next();
+    told.all(|other| Some(other) == first)
+}
+
 /// Parts items by a key that not all of them tell: those that do not go with the least key.
 fn partition<'a>(
     items: Vec<Item<'a>>,
     key: impl for<'b> Fn(&'b Item<'a>) -> Option<&'b Text>,
 ) -> Vec<(Option<Text>, Vec<Item<'a>>)> {
-    let mut told = items.iter().filter_map(&key);
-    let first = told.next();
-    if told.all(|other| Some(other) == first) {
-        return vec![(first.cloned(), items)];
+    if agree(&items, &key) {
+        return vec![(items.iter().find_map(&key).cloned(), items)];
     }
     let keys: BTreeSet<Text> = items.iter().filter_map(|item| key(item).cloned()).collect();
     let keys: Vec<Text> = keys.into_iter().collect();
@@ -290,9 +295,18 @@ impl RunCell {
     /// The invocations that the facts tell of: for each function (and account, and region) its
     /// attempts, earliest first.
     pub(super) fn split<'a>(&'a self, bundles: Vec<BundleFacts<'a>>) -> Vec<Namesake<'a>> {
-        let mut items: Vec<Item<'a>> = self.platform.iter().map(Item::Platform).collect();
+        let n_items = self.platform.len() + self.logs.len() + bundles.len();
+        let mut items: Vec<Item<'a>> = Vec::with_capacity(n_items);
+        items.extend(self.platform.iter().map(Item::Platform));
         items.extend(self.logs.iter().map(Item::Log));
         items.extend(bundles.into_iter().map(Item::Bundle));
+        let keys = [Item::function, Item::account, Item::region];
+        if keys.iter().all(|key| agree(&items, key)) {
+            let [function, account, region] = keys.map(|key| items.iter().find_map(key));
+            let class = Class::of(function, account, region);
+            let function = function.cloned();
+            return vec![Namesake { function, class, attempts: attempts(items) }];
+        }
         let mut all = Vec::new();
         for (function, items) in partition(items, Item::function) {
             for (account, items) in partition(items, Item::account) {

@@ -65,7 +65,7 @@ impl Engine {
             }
         }
         for trace in tokens.traces.iter().filter(|trace| tells(&WeakKey::Trace(**trace))) {
-            let token = trace.to_string().into();
+            let token = trace.text();
             stubs.leave(token, request, age.saturating_add(REMEMBERED));
         }
     }

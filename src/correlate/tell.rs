@@ -9,18 +9,14 @@ use super::known::Ending;
 use super::messages::Life;
 use super::request::{CausedBy, Delivery, Invocation, Outcome, State};
 use super::settle::Ground;
-use crate::signal::{Fnv128, MessageRef, Text, Via, hex_pair};
+use crate::signal::{Fnv128, MessageRef, Text, TraceId, Via};
 
 /// Longest name of a shard or partition: a topic of Kafka has 249.
 const PARTITION_BYTES_MAX: usize = 280;
 
 /// A hash as an id: 32 hex digits.
 pub(super) fn hex(hash: u128) -> Text {
-    let mut digits = [0; 32];
-    for (pair, byte) in digits.chunks_exact_mut(2).zip(hash.to_be_bytes()) {
-        pair.copy_from_slice(&hex_pair(byte));
-    }
-    Text::from(std::str::from_utf8(&digits).unwrap_or_default())
+    TraceId(hash.to_be_bytes()).text()
 }
 
 /// The hash whose hex digits these are.
@@ -82,7 +78,7 @@ pub(super) fn invocation(ground: Ground<'_>, node: &Node) -> Invocation {
 /// A trace id, else the id of the earliest request.
 fn exemplar(node: &Node) -> Text {
     if let Some(trace) = node.known.traces.first() {
-        return Text::from(trace.to_string());
+        return trace.text();
     }
     let earliest = node.owners.values().min_by(|a, b| (a.start, &a.id).cmp(&(b.start, &b.id)));
     earliest.map_or_else(|| Text::clone(&node.known.id), |owner| Text::clone(&owner.id))

@@ -118,7 +118,7 @@ fn keys(ground: Ground<'_>, entry: NodeId, placed: &[Placed]) -> Vec<Key> {
             add(KeyKind::CorrelationId, Text::clone(id));
         }
         for trace in &known.traces {
-            add(KeyKind::TraceId, Text::from(trace.to_string()));
+            add(KeyKind::TraceId, trace.text());
         }
     }
     keys.into_iter().collect()

@@ -42,7 +42,7 @@ impl Id {
 
     fn text(&self) -> Text {
         match self {
-            Self::Hash(id) => TraceId(*id).to_string().into(),
+            Self::Hash(id) => TraceId(*id).text(),
             Self::Text(text) => Text::clone(text),
         }
     }
@@ -173,8 +173,8 @@ impl Contributions {
         part.amount * f64::from(self.times)
     }
 
-    fn observe(&self, part: &Contribution, sign: i64, exemplar: &str, series: &mut Series) {
-        let exemplar = (!exemplar.is_empty()).then_some(exemplar);
+    fn observe(&self, part: &Contribution, sign: i64, exemplar: &Text, series: &mut Series) {
+        let exemplar = Some(exemplar).filter(|exemplar| !exemplar.is_empty());
         let count = sign * i64::from(self.times);
         let seen = Observation { value: part.amount, count, exemplar };
         series.observe_at(&part.target.address, self.at, seen);

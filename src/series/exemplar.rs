@@ -20,7 +20,7 @@ struct Minute {
 pub(crate) struct Exemplars(BTreeMap<i64, Minute>);
 
 impl Exemplars {
-    pub(crate) fn note(&mut self, at: Timestamp, value: f64, trace_id: &str) {
+    pub(crate) fn note(&mut self, at: Timestamp, value: f64, trace_id: &Text) {
         let t = at.as_millis();
         let minute = t.div_euclid(60_000);
         if self.0.len() >= MINUTES_MAX
@@ -28,7 +28,8 @@ impl Exemplars {
         {
             return;
         }
-        let seen = || Exemplar { trace_id: trace_id.into(), others: Labels::default(), value, t };
+        let seen =
+            || Exemplar { trace_id: Text::clone(trace_id), others: Labels::default(), value, t };
         match self.0.get_mut(&minute) {
             None => {
                 let seen = seen();
@@ -49,11 +50,11 @@ impl Exemplars {
     }
 
     /// A correction took the observation away; the other one of its minute stands in for both.
-    pub(crate) fn withdraw(&mut self, at: Timestamp, value: f64, trace_id: &str) {
+    pub(crate) fn withdraw(&mut self, at: Timestamp, value: f64, trace_id: &Text) {
         let t = at.as_millis();
         let minute = t.div_euclid(60_000);
         let is_it = |held: &Exemplar| {
-            held.t == t && held.value.total_cmp(&value).is_eq() && *held.trace_id == *trace_id
+            held.t == t && held.value.total_cmp(&value).is_eq() && held.trace_id == *trace_id
         };
         let Some(held) = self.0.get_mut(&minute) else { return };
         match (is_it(&held.slowest), is_it(&held.newest)) {

@@ -18,7 +18,7 @@ use super::table::{Admission, Data, ENTRY_BYTES, Entry, Kind, SeriesId, Table};
 use super::windows::Windows;
 use super::{Matcher, Sample, SampleValue};
 use crate::number::{i64_from_u64, u64_from_usize};
-use crate::signal::{Exemplar, Labels, MetricMetadata, Remark, Timestamp};
+use crate::signal::{Exemplar, Labels, MetricMetadata, Remark, Text, Timestamp};
 
 /// Checked settings. `Default` is the contract's.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -463,7 +463,7 @@ pub struct Observation<'a> {
     /// Negative for a correction.
     pub count: i64,
     /// The trace id, or the request's.
-    pub exemplar: Option<&'a str>,
+    pub exemplar: Option<&'a Text>,
 }
 
 /// Labels that are added to again and again, and the series that they were found to name.

@@ -363,7 +363,7 @@ fn exemplars_lead_from_buckets_to_the_slowest_and_the_newest() {
     let mut series = Series::new(Config::default());
     let address = Address::new(named("throughline_queue_lag_seconds,queue=q"));
     for (second, value, trace_id) in [(61.0, 3.0, "slow"), (62.0, 0.2, "mid"), (63.0, 0.1, "new")] {
-        let seen = Observation { value, count: 1, exemplar: Some(trace_id) };
+        let seen = Observation { value, count: 1, exemplar: Some(&trace_id.into()) };
         series.observe_at(&address, at(second), seen);
     }
     let matchers = [Matcher::equal(METRIC_NAME, "throughline_queue_lag_seconds_bucket")];
@@ -379,7 +379,7 @@ fn exemplars_lead_from_buckets_to_the_slowest_and_the_newest() {
     "#]]
     .assert_eq(&text);
     let own = [Matcher::equal(METRIC_NAME, QUEUE_LAG)];
-    let seen = Observation { value: 3.0, count: -1, exemplar: Some("slow") };
+    let seen = Observation { value: 3.0, count: -1, exemplar: Some(&"slow".into()) };
     series.observe_at(&address, at(61.0), seen);
     assert_eq!(series.exemplars(&own, 0, i64::MAX)[0].1.len(), 1);
 }

@@ -1,8 +1,12 @@
 //! Trace and span ids, and the hash that names things.
 
+use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::Text;
 
 const HEX_DIGITS: [u8; 16] = *b"0123456789abcdef";
 
@@ -13,10 +17,29 @@ pub fn hex_pair(byte: u8) -> [u8; 2] {
 }
 
 macro_rules! hex_id {
-    ($(#[$doc:meta])* $name:ident, $n:literal) => {
+    ($(#[$doc:meta])* $name:ident, $n:literal, $number:ident) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[derive(Clone, Copy, PartialEq, Eq)]
         pub struct $name(pub [u8; $n]);
+
+        // As a number it is compared and hashed at once, without a loop over its bytes.
+        impl Ord for $name {
+            fn cmp(&self, other: &Self) -> Ordering {
+                $number::from_be_bytes(self.0).cmp(&$number::from_be_bytes(other.0))
+            }
+        }
+
+        impl PartialOrd for $name {
+            fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+                Some(self.cmp(other))
+            }
+        }
+
+        impl Hash for $name {
+            fn hash<H: Hasher>(&self, state: &mut H) {
+                $number::from_be_bytes(self.0).hash(state);
+            }
+        }
 
         impl $name {
             /// From bytes of the exact length; all zeros is no id (W3C Trace Context 3.2.2.3).
@@ -40,13 +63,25 @@ macro_rules! hex_id {
             }
         }
 
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl $name {
+            /// As hex digits, by what is to be made of them.
+            fn show<T>(self, take: impl FnOnce(&str) -> T) -> T {
                 let mut digits = [0; $n * 2];
                 for (pair, byte) in digits.chunks_exact_mut(2).zip(self.0) {
                     pair.copy_from_slice(&hex_pair(byte));
                 }
-                f.write_str(std::str::from_utf8(&digits).unwrap_or_default())
+                take(std::str::from_utf8(&digits).unwrap_or_default())
+            }
+
+            /// As hex digits.
+            pub fn text(self) -> Text {
+                self.show(|digits| Text::from(digits))
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.show(|digits| f.write_str(digits))
             }
         }
 
@@ -77,11 +112,11 @@ macro_rules! hex_id {
 
 hex_id!(
     /// A W3C trace id; never all zeros.
-    TraceId, 16
+    TraceId, 16, u128
 );
 hex_id!(
     /// A W3C span id; never all zeros.
-    SpanId, 8
+    SpanId, 8, u64
 );
 
 impl TraceId {
