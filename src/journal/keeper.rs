@@ -11,7 +11,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::disk::{Disk, FileId, LOCK};
-use super::snapshot::{self, Point, Snapshot};
+use super::mark;
+use super::snapshot::{self, Packed, Point, Snapshot};
 use super::{Status, segment};
 use crate::number::u64_from_usize;
 
@@ -31,8 +32,9 @@ const SPARES_MAX: usize = 2;
 const SPACE_POLL: Duration = Duration::from_secs(2);
 static ZEROS: [u8; 1 << 16] = [0; 1 << 16];
 
-/// Gives a snapshot; called on the keeper's thread, so it holds its own of all that it needs.
-pub(super) type Make = Box<dyn FnOnce() -> std::io::Result<Snapshot> + Send>;
+/// Gives the sections of a snapshot, one by one; called on the keeper's thread, so it holds its own of all that it
+/// needs.
+pub(super) type Make = Box<dyn FnOnce(&mut Packed) -> std::io::Result<()> + Send>;
 
 /// A snapshot on its way to the disk.
 pub struct Taken {
@@ -56,7 +58,9 @@ impl From<Snapshot> for Taken {
     /// One that is in bytes already, and speaks of nothing outside of it.
     fn from(snapshot: Snapshot) -> Self {
         let point = snapshot.point;
-        let make = Box::new(|| Ok(snapshot));
+        let make = Box::new(move |packed: &mut Packed| {
+            snapshot.sections.iter().try_for_each(|section| packed.add(section))
+        });
         Self { point, make, before: Box::new(|| Ok(())), after: Box::new(|| ()) }
     }
 }
@@ -101,17 +105,20 @@ pub(super) struct Keeper<D> {
     status: Arc<Status>,
     spares: Spares,
     reserve_bytes: usize,
-    /// The lock that this process holds. It stays open, so file systems that make up numbers keep its own.
-    lock: Option<FileId>,
+    /// The files that are written to under these names. Every start writes the mark before this one begins.
+    ours: Vec<(&'static str, FileId)>,
 }
 
 impl<D: Disk> Keeper<D> {
     pub(super) fn new(mut disk: D, status: Arc<Status>, spares: Spares) -> Self {
-        let lock = disk.identity(LOCK).unwrap_or_else(|error| {
-            tracing::debug!(%error, "the lock will not be missed");
-            None
-        });
-        Self { disk, status, spares, reserve_bytes: 0, lock }
+        let mut ours = Vec::new();
+        for name in [mark::FILE, LOCK] {
+            match disk.identity(name) {
+                Ok(found) => ours.extend(found.map(|id| (name, id))),
+                Err(error) => tracing::debug!(%error, name, "it will not be missed"),
+            }
+        }
+        Self { disk, status, spares, reserve_bytes: 0, ours }
     }
 
     pub(super) fn with_reserve(self, reserve_bytes: usize) -> Self {
@@ -145,22 +152,22 @@ impl<D: Disk> Keeper<D> {
     /// find what was written. Without the lock's name a second daemon may start here. Nothing more may be
     /// acknowledged.
     pub(super) fn look_for_the_log(&mut self) {
-        // A folder that cannot be looked at now is a matter of the next sync.
-        let Ok(found) = self.disk.identity(LOCK) else { return };
-        if self.lock.is_some()
-            && found != self.lock
-            && !self.status.poisoned.swap(true, Ordering::AcqRel)
-        {
-            let path = self.disk.path(LOCK);
-            tracing::error!(event = "journal.folder.failed", path = %path.display(), "the log's folder was removed or another put in its place; stopping");
+        for (name, id) in &self.ours {
+            // A folder that cannot be looked at now is a matter of the next sync.
+            let Ok(found) = self.disk.identity(name) else { continue };
+            if found != Some(*id) && !self.status.poisoned.swap(true, Ordering::AcqRel) {
+                let path = self.disk.path(name);
+                tracing::error!(event = "journal.folder.failed", path = %path.display(), "the log's folder was removed or another put in its place; stopping");
+            }
         }
     }
 
     /// Writes one snapshot and removes what it makes needless.
     pub(super) fn keep(&mut self, taken: Taken) {
-        let Taken { make, before, after, .. } = taken;
-        let made = before().and_then(|()| make());
-        match made.and_then(|snapshot| snapshot::write(&mut self.disk, &snapshot)) {
+        let Taken { point, make, before, after } = taken;
+        let mut packed = Packed::default();
+        let made = before().and_then(|()| make(&mut packed));
+        match made.and_then(|()| snapshot::write(&mut self.disk, point, &packed)) {
             Ok(bytes) => {
                 self.status.snapshots.fetch_add(1, Ordering::Relaxed);
                 self.status.snapshot_bytes.store(bytes, Ordering::Relaxed);

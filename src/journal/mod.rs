@@ -39,7 +39,7 @@ use commit::{Committer, Queued};
 use disk::{Disk, RealDisk};
 use keeper::Keeper;
 pub use keeper::Taken;
-pub use snapshot::{Point, Section, Snapshot};
+pub use snapshot::{Packed, Point, Section, Snapshot};
 
 /// Records that wait for the committer; more are refused.
 const QUEUE_MAX: usize = 4096;

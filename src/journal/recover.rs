@@ -118,8 +118,8 @@ fn restore(disk: &mut impl Disk, back: &mut Back<'_>) -> Result<(Point, Vec<Stri
     let io = |source| Error::Io { path: "snapshots".into(), source };
     let mut refused = Vec::new();
     for name in snapshot::names(disk).map_err(io)? {
-        let bytes = read(disk, &name)?;
-        let restored = snapshot::decode(&bytes).map_err(str::to_owned).and_then(|snapshot| {
+        let decoded = snapshot::decode(&read(disk, &name)?);
+        let restored = decoded.map_err(str::to_owned).and_then(|snapshot| {
             let Snapshot { point, .. } = snapshot;
             (back.restore)(snapshot).map(|()| point)
         });

@@ -78,28 +78,69 @@ pub(super) fn names(disk: &mut impl Disk) -> std::io::Result<Vec<String>> {
     Ok(names)
 }
 
-pub(super) fn encode(snapshot: &Snapshot) -> std::io::Result<Vec<u8>> {
-    let Snapshot { point, sections } = snapshot;
-    let mut out = Vec::new();
-    out.extend_from_slice(MAGIC);
-    out.extend_from_slice(&VERSION.to_le_bytes());
-    out.extend_from_slice(&point.seq.to_le_bytes());
-    out.extend_from_slice(&point.log_time.as_nanos().to_le_bytes());
-    out.extend_from_slice(&point.chain.to_le_bytes());
-    out.extend_from_slice(&u32::try_from(sections.len()).unwrap_or(u32::MAX).to_le_bytes());
-    let mut crc = crc32c::crc32c(&out);
-    out.extend_from_slice(&crc.to_le_bytes());
-    for Section { name, bytes } in sections {
+/// Sections as a file holds them, packed one by one as they are made: the state is never there a second time as
+/// a whole.
+#[derive(Debug, Default)]
+pub struct Packed(Vec<Stored>);
+
+#[derive(Debug)]
+struct Stored {
+    /// Name and lengths.
+    head: Vec<u8>,
+    bytes: Vec<u8>,
+}
+
+impl Packed {
+    /// Takes one more section.
+    ///
+    /// # Errors
+    /// Where it cannot be packed, or has a name of more than 255 bytes.
+    pub fn add(&mut self, section: &Section) -> std::io::Result<()> {
+        let Section { name, bytes } = section;
         let stored = zstd::bulk::compress(bytes, LEVEL)?;
-        let from = out.len();
-        out.push(u8::try_from(name.len()).map_err(|_long| std::io::ErrorKind::InvalidInput)?);
-        out.extend_from_slice(name.as_bytes());
-        out.extend_from_slice(&u64_from_usize(bytes.len()).to_le_bytes());
-        out.extend_from_slice(&u64_from_usize(stored.len()).to_le_bytes());
-        crc = section_checksum(crc, out.get(from..).unwrap_or_default(), &stored);
-        out.extend_from_slice(&crc.to_le_bytes());
-        out.extend_from_slice(&stored);
+        let mut head = Vec::with_capacity(1 + name.len() + 16);
+        head.push(u8::try_from(name.len()).map_err(|_long| std::io::ErrorKind::InvalidInput)?);
+        head.extend_from_slice(name.as_bytes());
+        head.extend_from_slice(&u64_from_usize(bytes.len()).to_le_bytes());
+        head.extend_from_slice(&u64_from_usize(stored.len()).to_le_bytes());
+        self.0.push(Stored { head, bytes: stored });
+        Ok(())
     }
+
+    /// Gives the file, piece by piece.
+    fn each_piece(
+        &self,
+        point: Point,
+        put: &mut dyn FnMut(&[u8]) -> std::io::Result<()>,
+    ) -> std::io::Result<()> {
+        let mut header = Vec::with_capacity(HEADER_BYTES);
+        header.extend_from_slice(MAGIC);
+        header.extend_from_slice(&VERSION.to_le_bytes());
+        header.extend_from_slice(&point.seq.to_le_bytes());
+        header.extend_from_slice(&point.log_time.as_nanos().to_le_bytes());
+        header.extend_from_slice(&point.chain.to_le_bytes());
+        header.extend_from_slice(&u32::try_from(self.0.len()).unwrap_or(u32::MAX).to_le_bytes());
+        let mut crc = crc32c::crc32c(&header);
+        header.extend_from_slice(&crc.to_le_bytes());
+        put(&header)?;
+        for Stored { head, bytes } in &self.0 {
+            crc = section_checksum(crc, head, bytes);
+            put(head)?;
+            put(&crc.to_le_bytes())?;
+            put(bytes)?;
+        }
+        Ok(())
+    }
+}
+
+pub(super) fn encode(snapshot: &Snapshot) -> std::io::Result<Vec<u8>> {
+    let mut packed = Packed::default();
+    snapshot.sections.iter().try_for_each(|section| packed.add(section))?;
+    let mut out = Vec::new();
+    packed.each_piece(snapshot.point, &mut |piece| {
+        out.extend_from_slice(piece);
+        Ok(())
+    })?;
     Ok(out)
 }
 
@@ -164,16 +205,24 @@ fn section_checksum(before: u32, head: &[u8], stored: &[u8]) -> u32 {
 }
 
 /// Puts a snapshot under its name once all of it is on disk. Gives its length in bytes.
-pub(super) fn write(disk: &mut impl Disk, snapshot: &Snapshot) -> std::io::Result<u64> {
-    let bytes = encode(snapshot)?;
+pub(super) fn write(disk: &mut impl Disk, point: Point, packed: &Packed) -> std::io::Result<u64> {
     disk.create(UNFINISHED)?;
-    let mut at = 0;
-    for piece in bytes.chunks(WRITE_BYTES) {
-        disk.write_at(UNFINISHED, at, piece)?;
-        at += u64_from_usize(piece.len());
-    }
+    let (mut at, mut waiting) = (0, Vec::new());
+    packed.each_piece(point, &mut |piece| {
+        waiting.extend_from_slice(piece);
+        if waiting.len() < WRITE_BYTES {
+            return Ok(());
+        }
+        for part in waiting.chunks(WRITE_BYTES) {
+            disk.write_at(UNFINISHED, at, part)?;
+            at += u64_from_usize(part.len());
+        }
+        waiting.clear();
+        Ok(())
+    })?;
+    disk.write_at(UNFINISHED, at, &waiting)?;
     disk.sync(UNFINISHED)?;
-    disk.rename(UNFINISHED, &file_name(snapshot.point.seq))?;
+    disk.rename(UNFINISHED, &file_name(point.seq))?;
     disk.sync_dir()?;
-    Ok(at)
+    Ok(at + u64_from_usize(waiting.len()))
 }

@@ -10,7 +10,7 @@ use super::state::{State, evaluator, read, write};
 use super::terms::Terms;
 use crate::correlate::{Engine, Piece};
 use crate::gaps::Gaps;
-use crate::journal::{Point, Section, Snapshot};
+use crate::journal::{Packed, Point, Section, Snapshot};
 use crate::measure::Measure;
 use crate::notify::Dispatcher;
 use crate::series::Series;
@@ -36,9 +36,12 @@ const SERIES_NAMED_MAX: usize = 5;
 /// One stage's bytes, or why there are none.
 type Saved = Result<Vec<u8>, String>;
 
-/// What a stage was at one moment: gives its sections wherever it is called, and shares nothing with the
-/// stage that either would change for the other.
-type Part = Box<dyn FnOnce() -> Result<Vec<Section>, String> + Send>;
+/// Takes one section.
+type Put<'a> = &'a mut dyn FnMut(Section) -> Result<(), String>;
+
+/// What a stage was at one moment: gives its sections wherever it is called, one by one, and shares nothing with
+/// the stage that either would change for the other.
+type Part = Box<dyn FnOnce(Put<'_>) -> Result<(), String> + Send>;
 
 /// The state of one moment, of which not all is in bytes yet.
 pub struct Moment {
@@ -53,26 +56,42 @@ impl std::fmt::Debug for Moment {
 }
 
 impl Moment {
-    /// Turns what is left into bytes, one stage after the other.
+    /// Turns what is left into bytes, one stage after the other, and packs each section before the next is made.
+    ///
+    /// # Errors
+    /// Which stage could not be saved.
+    pub fn pack(self, packed: &mut Packed) -> Result<(), String> {
+        self.give(&mut |section| packed.add(&section).map_err(text))
+    }
+
+    /// The same as they are, all at once.
     ///
     /// # Errors
     /// Which stage could not be saved.
     pub fn encode(self) -> Result<Snapshot, String> {
-        let mut sections = Vec::new();
+        let (point, mut sections) = (self.point, Vec::new());
+        self.give(&mut |section| {
+            sections.push(section);
+            Ok(())
+        })?;
+        Ok(Snapshot { point, sections })
+    }
+
+    fn give(self, put: Put<'_>) -> Result<(), String> {
         for part in self.parts {
             // A stage that panics costs a snapshot, not the thread that keeps them.
             let panicked = |_panic| Err("a stage could not be saved".to_owned());
-            sections.extend(catch_unwind(AssertUnwindSafe(part)).unwrap_or_else(panicked)?);
+            catch_unwind(AssertUnwindSafe(|| part(&mut *put))).unwrap_or_else(panicked)?;
         }
-        Ok(Snapshot { point: self.point, sections })
+        Ok(())
     }
 }
 
 /// A part of one section, which is made later.
 fn later(name: &'static str, save: impl FnOnce() -> Saved + Send + 'static) -> Part {
-    Box::new(move || {
+    Box::new(move |put| {
         let bytes = save().map_err(|error| format!("{name}: {error}"))?;
-        Ok(vec![Section { name: name.to_owned(), bytes }])
+        put(Section { name: name.to_owned(), bytes })
     })
 }
 
@@ -91,9 +110,11 @@ fn same<E>(a: &Result<Vec<u8>, E>, b: &Result<Vec<u8>, E>) -> bool {
 }
 
 /// The engine's pieces, each a section: nobody puts them together.
-fn pieces(engine: Vec<Piece>) -> Vec<Section> {
-    let sections = engine.into_iter().enumerate();
-    sections.map(|(n, bytes)| Section { name: piece(n), bytes: bytes() }).collect()
+fn pieces(engine: Vec<Piece>) -> Part {
+    Box::new(move |put| {
+        let mut sections = engine.into_iter().enumerate();
+        sections.try_for_each(|(n, bytes)| put(Section { name: piece(n), bytes: bytes() }))
+    })
 }
 
 fn piece(n: usize) -> String {
@@ -160,7 +181,7 @@ impl State {
         let engine = engine.map_err(|_panicked| format!("{ENGINE}: it could not be saved"))?;
         let series = read(&self.series).frozen();
         let parts = vec![
-            Box::new(|| Ok(pieces(engine))),
+            pieces(engine),
             ready(TERMS, serde_json::to_vec(&self.terms()).map_err(text)),
             later(MEASURE, move || measure.save().map_err(text)),
             later(SERIES, move || series.encode().map_err(text)),

@@ -8,7 +8,6 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::evaluation::entries;
-use super::saved::Moment;
 use super::skipped::Skipped;
 use super::state::{Entry, State, read};
 use crate::clock::Clock;
@@ -116,7 +115,9 @@ impl Log {
         self.journal.keep(Taken {
             point,
             // A stage that could not be saved fails here, as a disk that takes nothing does.
-            make: Box::new(|| moment.and_then(Moment::encode).map_err(std::io::Error::other)),
+            make: Box::new(|packed| {
+                moment.and_then(|moment| moment.pack(packed)).map_err(std::io::Error::other)
+            }),
             before: Box::new(move || archive.persist().map_err(std::io::Error::other)),
             after: Box::new(move || {
                 series.write().unwrap_or_else(PoisonError::into_inner).snapshot_kept();

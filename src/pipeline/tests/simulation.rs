@@ -425,7 +425,7 @@ impl World {
             (Arc::clone(&daemon.state.archive), Arc::clone(&daemon.state.series));
         let is_kept = daemon.rig.keep(Taken {
             point: daemon.last,
-            make: Box::new(|| moment.encode().map_err(std::io::Error::other)),
+            make: Box::new(|packed| moment.pack(packed).map_err(std::io::Error::other)),
             before: Box::new(move || archive.persist().map_err(std::io::Error::other)),
             after: Box::new(move || super::super::state::write(&series).snapshot_kept()),
         });
