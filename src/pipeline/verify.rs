@@ -206,7 +206,7 @@ fn state(data_dir: &Path, seen: &Inspection) -> Result<Vec<Check>, String> {
     });
     if let Some(Differences { parts, are_series_compared }) = differing {
         let series = if are_series_compared {
-            "series"
+            "series (counts since ever, samples of the newest 20 minutes)"
         } else {
             "but no series: memory was short, and what that cost is in no record"
         };

@@ -1,4 +1,4 @@
-//! Whether two stores say the same of what happened lately.
+//! Whether two stores say the same: how much they counted, and what happened lately.
 //!
 //! Two stores come in that the same log made, by two ways; the metrics of which they differ go out. What is
 //! sealed into blocks is not looked at, since blocks belong to a folder: counts since ever, and the newest
@@ -26,35 +26,53 @@ impl Series {
         let from = self.zones.fine_from().max(other.zones.fine_from());
         let held = |series: &'_ Self| -> BTreeMap<_, _> {
             let entries = series.table.iter().filter(|entry| !is_beside(entry.labels.name()));
-            let newest = entries.filter_map(|entry| {
-                // Many series: what each says is held as its digest.
-                let digest = xxh3_128(newest(entry, from)?.as_bytes());
-                Some((entry.labels.clone(), digest))
-            });
-            newest.collect()
+            entries.map(|entry| (entry.labels.clone(), Said::of(entry, from))).collect()
         };
         let (mine, theirs) = (held(self), held(other));
         let names = mine.keys().chain(theirs.keys());
-        let differing = names.filter(|labels| mine.get(labels) != theirs.get(labels));
+        let differing = names.filter(|labels| {
+            let (mine, theirs) = (mine.get(labels), theirs.get(labels));
+            mine.and_then(|said| said.newest) != theirs.and_then(|said| said.newest)
+                || mine.zip(theirs).is_some_and(|(mine, theirs)| mine.total != theirs.total)
+        });
         Some(differing.map(|labels| labels.name().to_owned()).collect())
     }
 }
 
-/// The counts since ever and what happened from a second on, in a form that compares; None: nothing did.
-fn newest(entry: &Entry, from: i64) -> Option<String> {
-    let after = from.saturating_sub(1);
-    match &entry.data {
-        Data::Counter(held) => {
-            let slots = held.slots.after(after);
-            (!slots.is_empty()).then(|| format!("{} {slots:?}", held.total))
-        }
-        Data::Distribution(held, _) => {
-            let slots = held.slots.after(after);
-            (!slots.is_empty()).then(|| format!("{:?} {slots:?}", held.native_total()))
-        }
-        Data::Plain(held) => {
-            let samples = held.samples(after.saturating_mul(1000), i64::MAX);
-            (!samples.is_empty()).then(|| samples.iter().map(written).collect())
+/// What a series says, as digests: there are many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Said {
+    /// The counts since ever, of what counts. A series of which all is sealed goes once no block has it, and one of
+    /// the stores may have none of the blocks; so it counts where both have the series.
+    total: Option<u128>,
+    /// What happened from a second on; None: nothing did.
+    newest: Option<u128>,
+}
+
+impl Said {
+    fn of(entry: &Entry, from: i64) -> Self {
+        let after = from.saturating_sub(1);
+        let digest = |text: &str| xxh3_128(text.as_bytes());
+        match &entry.data {
+            Data::Counter(held) => {
+                let slots = held.slots.after(after);
+                Self {
+                    total: Some(digest(&held.total.to_string())),
+                    newest: (!slots.is_empty()).then(|| digest(&format!("{slots:?}"))),
+                }
+            }
+            Data::Distribution(held, _) => {
+                let slots = held.slots.after(after);
+                Self {
+                    total: Some(digest(&format!("{:?}", held.native_total()))),
+                    newest: (!slots.is_empty()).then(|| digest(&format!("{slots:?}"))),
+                }
+            }
+            Data::Plain(held) => {
+                let samples = held.samples(after.saturating_mul(1000), i64::MAX);
+                let written = || samples.iter().map(written).collect::<String>();
+                Self { total: None, newest: (!samples.is_empty()).then(|| digest(&written())) }
+            }
         }
     }
 }
@@ -106,6 +124,16 @@ mod tests {
         let counted =
             differing(&|series| series.add(&of("throughline_cold_starts_total"), at(2), 1.0));
         assert_eq!(counted, ["throughline_cold_starts_total"]);
+        // Hours ago, in a series that nothing happened to since.
+        let hours = |count: f64| {
+            let mut series =
+                store(|series| series.add(&of("throughline_retries_total"), at(2), count));
+            series.tick(at(9 * 3600));
+            series
+        };
+        assert_eq!(hours(1.0).differing(&hours(1.0), |_| false), Some(BTreeSet::new()));
+        let old = hours(1.0).differing(&hours(2.0), |_| false).expect("no bound was met");
+        assert_eq!(old.into_iter().collect::<Vec<_>>(), ["throughline_retries_total"]);
         assert_eq!(differing(&|series| series.append(&of("gauge"), sample(1, 4.0))), ["gauge"]);
         assert_eq!(differing(&|series| series.append(&of("new"), sample(1, 4.0))), ["new"]);
     }
