@@ -1,15 +1,16 @@
 //! A body from the socket to plain bytes: admitted, bounded in size and time, decompressed.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use axum::body::{Body, HttpBody as _};
 use axum::http::{HeaderMap, header};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt as _;
 
-use super::admission::{Admitted, Sender};
+use super::admission::{self, Admitted, Sender};
 use super::answer::Failure;
-use super::{Desk, Refusal, Weight};
+use super::{Desk, Refusal};
 use crate::normalize::inflate::{InflateError, inflate_within, unsnap, unsnapped_length};
 use crate::number::usize_from_u64;
 
@@ -30,11 +31,12 @@ pub(super) struct Held {
 }
 
 impl Held {
-    fn admitted(&self) -> usize {
+    /// Bytes that are held for it.
+    pub(super) fn admitted(&self) -> usize {
         self.admitted.iter().map(Admitted::bytes).sum()
     }
 
-    /// Of a body and what it was unpacked to, in bytes.
+    /// The same, with what it was unpacked to.
     pub(super) fn admitted_with(&self, unpacked: &Self) -> usize {
         self.admitted() + unpacked.admitted()
     }
@@ -43,21 +45,29 @@ impl Held {
 /// Where a body is read, and in whose name.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Place<'a> {
-    pub(super) desk: &'a Desk,
+    pub(super) desk: &'a Arc<Desk>,
     pub(super) sender: &'a Sender,
+    /// Nobody else begins meanwhile, and all the room is this body's.
+    pub(super) has_turn: bool,
 }
 
-impl Place<'_> {
-    fn overloaded(self) -> Failure {
+impl<'a> Place<'a> {
+    pub(super) const fn new(desk: &'a Arc<Desk>, sender: &'a Sender) -> Self {
+        Self { desk, sender, has_turn: false }
+    }
+
+    pub(super) fn overloaded(self) -> Failure {
         Failure::Refused(self.desk.shared.room.refused(Refusal::Overloaded))
     }
 
-    /// The bytes of what a body became, beside those that are admitted for it (`held`), until the engine has
-    /// it: many small signals take more than they came as.
-    pub(super) fn admit_made(self, bytes: usize, held: usize) -> Result<Weight, Failure> {
-        let admitted = self.desk.admission.admit_more(self.sender, bytes, held);
-        let admitted = admitted.ok_or_else(|| self.overloaded())?;
-        Ok(Weight { admitted: Some(admitted) })
+    /// A body that holds so many bytes here, and asks for more.
+    pub(super) const fn body(self, own: usize) -> admission::Body<'a> {
+        admission::Body { sender: self.sender, own, has_turn: self.has_turn }
+    }
+
+    /// No body is longer than what its sender may hold.
+    fn body_bytes_max(self) -> usize {
+        self.desk.limits.body_bytes_max.min(self.desk.admission.share(self.sender))
     }
 }
 
@@ -78,8 +88,7 @@ pub(super) async fn read(
     body: Body,
     unsaid: Packing,
 ) -> Result<Held, Failure> {
-    let limits = place.desk.limits;
-    let max = limits.body_bytes_max;
+    let max = place.body_bytes_max();
     let announced = headers
         .get(header::CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
@@ -150,22 +159,23 @@ impl Held {
             Packing::Plain | Packing::Snappy => max,
         };
         let (admission, sender) = (place.desk.admission.clone(), place.sender.clone());
+        let has_turn = place.has_turn;
         let mut own = self.admitted();
         let unpacking = tokio::task::spawn_blocking(move || {
             let mut admitted = Vec::new();
             let mut room = |bytes: usize| {
+                let body = admission::Body { sender: &sender, own, has_turn };
+                let more = admission.admit_more(body, bytes);
                 own += bytes;
-                let more = admission.admit_more(&sender, bytes, own - bytes);
                 more.map(|more| admitted.push(more)).is_some()
             };
-            let bytes = unpack(&raw, packing, &mut Growth { max, room: &mut room })?;
-            Ok((bytes, admitted))
+            let unpacked = unpack(&raw, packing, &mut Growth { max, room: &mut room });
+            match unpacked {
+                Err(Failure::NoRoom { .. }) => Err(Failure::NoRoom { bytes: own }),
+                other => other.map(|bytes| (bytes, admitted)),
+            }
         });
-        let unpacked = unpacking.await.map_err(|_panicked| place.overloaded())?;
-        let (bytes, admitted) = unpacked.map_err(|failure| match failure {
-            Failure::Refused(_) => place.overloaded(),
-            other => other,
-        })?;
+        let (bytes, admitted) = unpacking.await.map_err(|_panicked| place.overloaded())??;
         Ok(Held { bytes, packing: Packing::Plain, admitted })
     }
 }
@@ -184,7 +194,7 @@ async fn stream(
     mut body: Body,
     announced: usize,
 ) -> Result<(Bytes, Admitted), Failure> {
-    let max = place.desk.limits.body_bytes_max;
+    let max = place.body_bytes_max();
     let mut coming = place.desk.admission.begin(place.sender);
     if !coming.may_hold(announced) {
         return Err(place.overloaded());
@@ -240,7 +250,7 @@ fn unpack(raw: &[u8], packing: Packing, growth: &mut Growth<'_>) -> Result<Bytes
             Err(undecodable("the body is not packed as its content-encoding says".to_owned()))
         }
         Err(InflateError::TooLarge { max }) => Err(Failure::TooLarge { max }),
-        Err(InflateError::NoRoom) => Err(Failure::Refused(Refusal::Overloaded)),
+        Err(InflateError::NoRoom) => Err(Failure::NoRoom { bytes: raw.len() }),
         Err(error @ InflateError::Corrupt { .. }) => Err(undecodable(format!("the body {error}"))),
     }
 }

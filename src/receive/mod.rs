@@ -13,6 +13,7 @@ mod credential;
 mod decode;
 mod grpc;
 mod http;
+mod opened;
 pub mod pubsub_oidc;
 pub mod reach;
 mod remote_write;
@@ -217,7 +218,7 @@ impl Receivers {
             shared,
             limits,
             admission: Admission::new(limits.in_flight_bytes_max),
-            workshop: Workshop::new(limits.in_flight_bytes_max),
+            workshop: Workshop::new(),
         });
         let ours = |router: Router| {
             router.layer(middleware::from_fn_with_state(Arc::clone(&desk), refuse_foreign))
