@@ -1,7 +1,7 @@
 //! `throughline request KEY`: one reconstructed request of a running daemon, as a text waterfall.
 //!
 //! Exits with an error where no request, or more than one, belongs to the key; the candidates are
-//! printed.
+//! printed. A request that went on after it was final is shown with what continues it.
 
 use std::io::{IsTerminal as _, Write as _};
 
@@ -50,13 +50,21 @@ struct Answer {
 /// # Errors
 /// Where the daemon cannot be reached or refuses, and where the key leads to no single request.
 pub(super) async fn run(args: &RequestArgs) -> anyhow::Result<()> {
-    let answer = ask(args).await?;
+    let answer = ask(args, &args.key).await?;
+    let parts = if args.json { Vec::new() } else { parts(&answer) };
     let mut out = std::io::stdout().lock();
     if args.json && matches!(answer.status, 200 | 300) {
         writeln!(out, "{}", answer.body)?;
     }
     if args.as_test && answer.status == 200 {
         out.write_all(as_test(&answer)?.as_bytes())?;
+        return Ok(());
+    }
+    for (n, part) in parts.iter().enumerate() {
+        let shown = show(part, &ask(args, part).await?, page())?;
+        write!(out, "{}{}", if n > 0 { "\n" } else { "" }, shown.text)?;
+    }
+    if !parts.is_empty() {
         return Ok(());
     }
     let text = show(&args.key, &answer, page())?;
@@ -69,8 +77,8 @@ pub(super) async fn run(args: &RequestArgs) -> anyhow::Result<()> {
     }
 }
 
-async fn ask(args: &RequestArgs) -> anyhow::Result<Answer> {
-    let url = args.remote.at(&["api", "requests", &args.key])?;
+async fn ask(args: &RequestArgs, key: &str) -> anyhow::Result<Answer> {
+    let url = args.remote.at(&["api", "requests", key])?;
     let answer = args.remote.get(url).await?;
     Ok(Answer { status: answer.status().as_u16(), body: answer.text().await? })
 }
@@ -109,6 +117,20 @@ struct Candidate {
     flow: String,
     start: Timestamp,
     outcome: Outcome,
+    continues: Option<String>,
+}
+
+/// The requests of a key that are one which went on after it was final, earliest first; empty where the key
+/// leads to one, or to strangers.
+fn parts(answer: &Answer) -> Vec<String> {
+    let requests = serde_json::from_str(&answer.body).map(|found: Candidates| found.requests);
+    let requests = requests.unwrap_or_default();
+    let is_among = |id: &String| requests.iter().any(|other| other.id == *id);
+    let later = requests.iter().filter(|one| one.continues.as_ref().is_some_and(is_among)).count();
+    if answer.status != 300 || later + 1 != requests.len() {
+        return Vec::new();
+    }
+    requests.into_iter().map(|one| one.id).collect()
 }
 
 fn as_test(answer: &Answer) -> anyhow::Result<String> {
@@ -174,6 +196,19 @@ mod tests {
                 bb  2026-11-25T10:00:01.000000000Z  timeout       x�[2Jy
             "#]],
         );
+    }
+
+    #[test]
+    fn what_continues_another_is_shown_with_it() {
+        let parts_of = |second: &str| {
+            let body = format!(
+                r#"{{"requests":[{{"id":"aa","flow":"a","start":"2026-11-25T10:00:00Z","outcome":"ok","continues":null}},
+                   {{"id":"bb","flow":"b","start":"2026-11-25T12:00:00Z","outcome":"ok","continues":{second}}}]}}"#
+            );
+            parts(&Answer { status: 300, body })
+        };
+        assert_eq!(parts_of("\"aa\""), ["aa", "bb"]);
+        assert_eq!((parts_of("null"), parts_of("\"cc\"")), (Vec::new(), Vec::new()));
     }
 
     #[test]

@@ -276,18 +276,22 @@ fn received(parts: &Parts<'_>, places: &[Place]) -> Vec<MessageRef> {
     messages.into_values().collect()
 }
 
+/// Depth of what holds no other message.
+const DEPTH_MAX: u8 = 2;
+
 /// How deep a message lies in what functions are handed: queues and streams hold notifications, and these
 /// hold events. None where that is not told.
 const fn depth(via: Via) -> Option<u8> {
     match via {
         Via::Queue | Via::Stream => Some(0),
         Via::Topic => Some(1),
-        Via::EventBus | Via::Schedule | Via::Invoke | Via::Workflow | Via::Http => Some(2),
+        Via::EventBus | Via::Schedule | Via::Invoke | Via::Workflow | Via::Http => Some(DEPTH_MAX),
         Via::Unknown => None,
     }
 }
 
-/// What one signal names stands in the order of its event: each message is followed by what it holds.
+/// What one signal names stands in the order of its event: each message is followed by what it holds. Several
+/// may each tell a part of the way inwards.
 fn envelopes(parts: &Parts<'_>, places: &[Place]) -> Vec<(Text, Text)> {
     let mut found = BTreeMap::new();
     for facts in all_facts(parts).filter(|facts| facts.received.len() > 1) {
@@ -303,7 +307,15 @@ fn envelopes(parts: &Parts<'_>, places: &[Place]) -> Vec<(Text, Text)> {
             }
         }
     }
-    found.into_iter().collect()
+    let of_all = found.keys().map(|inner| (Text::clone(inner), outermost(&found, inner)));
+    of_all.filter(|(inner, outer)| inner != outer).collect()
+}
+
+/// The message around all that a message lies in. Depths differ, so there are no more steps than depths; where
+/// two signals tell the opposite, none is outermost.
+fn outermost(found: &BTreeMap<Text, Text>, message: &Text) -> Text {
+    let steps = std::iter::successors(Some(message), |at| found.get(*at));
+    steps.take(usize::from(DEPTH_MAX) + 1).last().cloned().unwrap_or_default()
 }
 
 fn sent(parts: &Parts<'_>, places: &[Place]) -> Vec<Sent> {

@@ -15,6 +15,8 @@ use crate::signal::Timestamp;
 /// What a key, a start and a request cost beside the bytes of the block, about, with what measuring and
 /// tombstones remember of what they lead to: 252,000 requests of 4 hops took 5.0 KB each.
 const LEAD_BYTES: usize = 170;
+/// What looking for a record by its identity costs: its quarter here, and its place in a table.
+const TOLD_BYTES: usize = 18;
 const REQUEST_BYTES: usize = 600;
 
 /// Names a block for as long as it is held.
@@ -68,6 +70,7 @@ pub(super) struct Line {
 const LINE_BYTES: usize = 46;
 const KEY_BYTES: usize = 8;
 const START_BYTES: usize = 16;
+const RECORD_BYTES: usize = 4;
 
 impl Line {
     fn write(&self, into: &mut Vec<u8>) {
@@ -105,19 +108,22 @@ pub(super) struct NewBlock {
     pub(super) lines: Vec<Line>,
     pub(super) keys: Vec<BlockKey>,
     pub(super) starts: Vec<Start>,
+    /// The records that have identities ([`super::fact::SignalId::short`]).
+    pub(super) told: Vec<u32>,
     /// When one of its requests is final.
     pub(super) due: Age,
     pub(super) facts: Vec<u8>,
 }
 
 impl NewBlock {
-    /// How many lines, keys and starts there are; these; the facts.
+    /// How many lines, keys, starts and records there are; these; the facts.
     fn record(&self) -> Vec<u8> {
         let beside = self.lines.len() * LINE_BYTES
             + self.keys.len() * KEY_BYTES
-            + self.starts.len() * START_BYTES;
-        let mut record = Vec::with_capacity(12 + beside + self.facts.len());
-        for n in [self.lines.len(), self.keys.len(), self.starts.len()] {
+            + self.starts.len() * START_BYTES
+            + self.told.len() * RECORD_BYTES;
+        let mut record = Vec::with_capacity(16 + beside + self.facts.len());
+        for n in [self.lines.len(), self.keys.len(), self.starts.len(), self.told.len()] {
             record.extend(u32_from_usize(n).to_le_bytes());
         }
         self.lines.iter().for_each(|line| line.write(&mut record));
@@ -126,6 +132,7 @@ impl NewBlock {
             record.extend(start.place.to_le_bytes());
             record.extend(start.time.as_nanos().to_le_bytes());
         }
+        self.told.iter().for_each(|told| record.extend(told.to_le_bytes()));
         record.extend_from_slice(&self.facts);
         record
     }
@@ -137,17 +144,20 @@ pub(super) struct Block<'a> {
     lines: &'a [[u8; LINE_BYTES]],
     keys: &'a [[u8; KEY_BYTES]],
     starts: &'a [[u8; START_BYTES]],
+    told: &'a [[u8; RECORD_BYTES]],
     pub(super) facts: &'a [u8],
 }
 
 impl<'a> Block<'a> {
     fn of(record: &'a [u8]) -> Self {
         let mut rest = record;
-        let [n_lines, n_keys, n_starts] =
-            [(); 3].map(|()| usize_from_u32(u32::from_le_bytes(raw(&mut rest))));
+        let [n_lines, n_keys, n_starts, n_told] =
+            [(); 4].map(|()| usize_from_u32(u32::from_le_bytes(raw(&mut rest))));
         let lines = chunks(&mut rest, n_lines);
         let keys = chunks(&mut rest, n_keys);
-        Self { lines, keys, starts: chunks(&mut rest, n_starts), facts: rest }
+        let starts = chunks(&mut rest, n_starts);
+        let told = chunks(&mut rest, n_told);
+        Self { lines, keys, starts, told, facts: rest }
     }
 
     pub(super) fn lines(self) -> impl Iterator<Item = Line> + 'a {
@@ -166,10 +176,15 @@ impl<'a> Block<'a> {
         })
     }
 
+    pub(super) fn told(self) -> impl Iterator<Item = u32> + 'a {
+        self.told.iter().map(|record| u32::from_le_bytes(*record))
+    }
+
     pub(super) fn weight(self) -> u64 {
         let n_leads = self.keys.len() + self.starts.len();
         let lines = self.lines.len() * REQUEST_BYTES;
-        u64_from_usize(self.facts.len() + n_leads * LEAD_BYTES + lines)
+        let told = self.told.len() * TOLD_BYTES;
+        u64_from_usize(self.facts.len() + n_leads * LEAD_BYTES + lines + told)
     }
 }
 

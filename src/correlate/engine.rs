@@ -30,7 +30,7 @@ use crate::number::u64_from_usize;
 use crate::signal::{Batch, Text, Timestamp};
 
 /// The most that one tick ages the engine: time that we did not watch ages nothing.
-const TICK_MAX: Duration = Duration::from_secs(1);
+pub(super) const TICK_MAX: Duration = Duration::from_secs(1);
 /// What an invocation in the graph takes beside its facts, and a request beside its invocations, about: a
 /// daemon with 100,000 open requests of one record each held 3.4 KiB for each, and 4.5 where each had a
 /// correlation id of its own.
@@ -87,8 +87,7 @@ pub(super) struct Notes {
     pub(super) dropped: Option<(Timestamp, u64)>,
     /// Causes that form rings, by the function of the first of each.
     pub(super) rings: BTreeMap<Text, Ring>,
-    /// Since when requests met the bound of hops, and how many did. Counted from the start on.
-    #[serde(skip)]
+    /// Since when requests met the bound of hops, and how many did.
     pub(super) overlong: Option<(Timestamp, u64)>,
 }
 

@@ -87,6 +87,14 @@ fn agree(a: Option<&Text>, b: Option<&Text>) -> bool {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) struct SignalId([u64; 2]);
 
+impl SignalId {
+    /// A quarter of it: enough to look for it, not to know it.
+    pub(super) fn short(self) -> u32 {
+        let [a, b, c, d, ..] = xxh3_64(&u128::from(self).to_be_bytes()).to_le_bytes();
+        u32::from_le_bytes([a, b, c, d])
+    }
+}
+
 impl From<u128> for SignalId {
     fn from(n: u128) -> Self {
         let bytes = n.to_be_bytes();

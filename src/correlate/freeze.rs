@@ -13,7 +13,7 @@ use super::cells::Fact;
 use super::class::Gone;
 use super::engine::Engine;
 use super::environment::place_of;
-use super::fact::{Age, LogFact, Mark, PlatformFact, Source, SpanFact};
+use super::fact::{Age, LogFact, Mark, PlatformFact, SignalId, Source, SpanFact};
 use super::frozen::Frozen;
 use super::graph::{Cell, Graph, NodeId, Said, Touched, hash_of, hash_of_trace};
 use super::intake::HOLDING_BYTES;
@@ -225,7 +225,9 @@ impl Engine {
         let frozen = &mut self.held.frozen;
         let facts = contents.write(frozen, first, newest);
         let starts = starts.into_iter().collect();
-        frozen.add(&NewBlock { lines, keys, starts, due, facts });
+        let records = contents.cells.iter().flat_map(|cell| &cell.logs);
+        let told = records.filter_map(|log| Some(log.mark.identity?.short())).collect();
+        frozen.add(&NewBlock { lines, keys, starts, told, due, facts });
     }
 
     fn lines(&mut self, joined: &Joined) -> Vec<Line> {
@@ -284,6 +286,14 @@ impl Engine {
         for id in blocks {
             self.wake(id);
         }
+    }
+
+    /// Brings back what may hold the first telling of a record: a repeat that says less than that names none
+    /// of its keys. False where there is none.
+    pub(super) fn wake_told(&mut self, identity: SignalId) -> bool {
+        let blocks: Vec<BlockId> = self.held.frozen.holding(identity).collect();
+        blocks.iter().for_each(|&block| self.wake(block));
+        !blocks.is_empty()
     }
 
     /// Adds the blocks that a key brings back.

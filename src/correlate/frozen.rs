@@ -11,7 +11,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::blocks::{Block, BlockId, BlockKey, Blocks, Line, NewBlock, Start};
-use super::fact::{Age, Source};
+use super::fact::{Age, SignalId, Source};
 use super::pack::{Names, Reader};
 use super::table::Table;
 use crate::number::{u32_from_usize, usize_from_u32};
@@ -64,42 +64,46 @@ struct Led {
     awakens: bool,
 }
 
-/// What leads to blocks. Their own keys tell it: a snapshot does without.
-#[derive(Debug, Default)]
-struct Leads {
-    first: Table<u64, Led>,
-    /// The others, where one hash leads to several blocks.
-    others: Table<u64, Vec<Led>>,
+/// What leads to blocks, by hashes: one, and the others of the same hash. The blocks tell it themselves: a
+/// snapshot does without.
+#[derive(Debug)]
+struct Leads<K, L> {
+    first: Table<K, L>,
+    others: Table<K, Vec<L>>,
 }
 
-impl Leads {
-    fn all(&self, hash: u64) -> impl Iterator<Item = Led> + '_ {
-        let hash = hash & !1;
+impl<K, L> Default for Leads<K, L> {
+    fn default() -> Self {
+        Self { first: Table::default(), others: Table::default() }
+    }
+}
+
+impl<K: Copy + Eq + Hash, L: Copy> Leads<K, L> {
+    fn all(&self, hash: K) -> impl Iterator<Item = L> + '_ {
         let first = self.first.get(&hash).copied();
         let others = first.filter(|_| !self.others.is_empty()).and_then(|_| self.others.get(&hash));
         first.into_iter().chain(others.into_iter().flatten().copied())
     }
 
-    fn add(&mut self, key: BlockKey, id: BlockId) {
-        let led = Led { id, awakens: key.awakens() };
-        match self.first.entry(key.slot()) {
-            std::collections::hash_map::Entry::Vacant(slot) => drop(slot.insert(led)),
+    fn add(&mut self, hash: K, lead: L) {
+        match self.first.entry(hash) {
+            std::collections::hash_map::Entry::Vacant(slot) => drop(slot.insert(lead)),
             std::collections::hash_map::Entry::Occupied(_) => {
-                self.others.entry(key.slot()).or_default().push(led);
+                self.others.entry(hash).or_default().push(lead);
             }
         }
     }
 
-    fn remove(&mut self, key: BlockKey, id: BlockId) {
-        let mut rest: Vec<Led> = self.all(key.0).filter(|led| led.id != id).collect();
-        self.others.remove(&key.slot());
+    fn remove(&mut self, hash: K, is_gone: impl Fn(L) -> bool) {
+        let mut rest: Vec<L> = self.all(hash).filter(|lead| !is_gone(*lead)).collect();
+        self.others.remove(&hash);
         if rest.is_empty() {
-            self.first.remove(&key.slot());
+            self.first.remove(&hash);
             return;
         }
-        self.first.insert(key.slot(), rest.remove(0));
+        self.first.insert(hash, rest.remove(0));
         if !rest.is_empty() {
-            self.others.insert(key.slot(), rest);
+            self.others.insert(hash, rest);
         }
     }
 }
@@ -109,7 +113,10 @@ pub(super) struct Frozen {
     next: BlockId,
     blocks: Blocks,
     #[serde(skip)]
-    keys: Leads,
+    keys: Leads<u64, Led>,
+    /// By the records in them that have identities of their own.
+    #[serde(skip)]
+    told: Leads<u32, BlockId>,
     #[serde(skip)]
     starts: BTreeSet<(Start, BlockId)>,
     #[serde(skip)]
@@ -136,7 +143,7 @@ impl Frozen {
     pub(super) fn has_room(&self, keys: &[BlockKey]) -> bool {
         keys.iter()
             .filter(|key| key.awakens())
-            .all(|key| self.keys.all(key.0).filter(|led| led.awakens).count() < AWAKENED_MAX)
+            .all(|key| self.keys.all(key.slot()).filter(|led| led.awakens).count() < AWAKENED_MAX)
     }
 
     pub(super) fn add(&mut self, block: &NewBlock) {
@@ -174,7 +181,10 @@ impl Frozen {
     fn index(&mut self, id: BlockId) {
         let Some(filed) = self.blocks.filed.get(&id) else { return };
         let block = self.blocks.block(filed);
-        block.keys().for_each(|key| self.keys.add(key, id));
+        for key in block.keys() {
+            self.keys.add(key.slot(), Led { id, awakens: key.awakens() });
+        }
+        block.told().for_each(|record| self.told.add(record, id));
         self.starts.extend(block.starts().map(|start| (start, id)));
         if filed.is_back {
             return;
@@ -225,13 +235,18 @@ impl Frozen {
 
     /// The blocks that something of this key belongs to.
     pub(super) fn found_by(&self, key: u64) -> Vec<BlockId> {
-        self.keys.all(key).map(|led| led.id).collect()
+        self.keys.all(BlockKey::finding(key).slot()).map(|led| led.id).collect()
     }
 
     /// The blocks that something of this key may change.
     pub(super) fn awakened_by(&self, key: u64) -> impl Iterator<Item = BlockId> {
-        let led = self.keys.all(key).filter(|led| led.awakens && self.is_asleep(led.id));
-        led.map(|led| led.id)
+        let led = self.keys.all(BlockKey::finding(key).slot());
+        led.filter(|led| led.awakens && self.is_asleep(led.id)).map(|led| led.id)
+    }
+
+    /// The blocks that may hold the record of this identity.
+    pub(super) fn holding(&self, identity: SignalId) -> impl Iterator<Item = BlockId> {
+        self.told.all(identity.short()).filter(|&id| self.is_asleep(id))
     }
 
     /// The blocks with an invocation of this place that starts within these times.
@@ -283,7 +298,8 @@ impl Frozen {
             let sources = Reader::new(block.facts, &self.names).list(Reader::small);
             sources.into_iter().for_each(|number| self.sources.give_back(number));
             block.lines().for_each(|line| self.flow_names.give_back(line.flow));
-            block.keys().for_each(|key| self.keys.remove(key, id));
+            block.keys().for_each(|key| self.keys.remove(key.slot(), |led| led.id == id));
+            block.told().for_each(|record| self.told.remove(record, |own| own == id));
             for start in block.starts() {
                 self.starts.remove(&(start, id));
             }

@@ -7,7 +7,7 @@ use super::class::Class;
 use super::dedup::{Seen, identity_of, record_key, run_key, span_key};
 use super::digest::digest;
 use super::engine::{Applied, Engine};
-use super::fact::{LogFact, Mark, PlatformFact, Source, SpanFact, Tellings};
+use super::fact::{LogFact, Mark, PlatformFact, SignalId, Source, SpanFact, Tellings};
 use super::graph::Cell;
 use super::ledger::Verdict;
 use crate::number::usize_from_u32;
@@ -69,10 +69,13 @@ impl Engine {
         let identity = identity_of(signal.identity, &signal.kind);
         let hash = digest(&signal.kind) ^ speaker.hash.rotate_left(17);
         let age = self.held.age;
-        let lateness = self.rules.config.allowed_lateness;
         let seen = match (&signal.kind, identity) {
             (SignalKind::Span(span), _) => self.seen_span(span, hash),
-            (_, Some(id)) => self.held.memory.signal(id, hash, lateness, age),
+            (SignalKind::Log(_), Some(id)) => match self.seen_by_identity(id, hash) {
+                Seen::New if self.wake_told(id) => self.seen_by_identity(id, hash),
+                seen => seen,
+            },
+            (_, Some(id)) => self.seen_by_identity(id, hash),
             (_, None) => Seen::New,
         };
         let mark = Mark { identity, hash, age, bytes: 0 };
@@ -127,6 +130,11 @@ impl Engine {
             None if self.held.memory.is_span_buried(&span.trace_id, span.span_id) => Seen::Late,
             None => Seen::New,
         }
+    }
+
+    fn seen_by_identity(&self, identity: SignalId, hash: u64) -> Seen {
+        let lateness = self.rules.config.allowed_lateness;
+        self.held.memory.signal(identity, hash, lateness, self.held.age)
     }
 
     fn pass(&mut self, mark: Mark) -> Verdict {

@@ -22,11 +22,12 @@ use super::messages::Life;
 use super::pack::{Pen, Reader};
 use super::request::{Change, FinalLine, Outcome, Request, State};
 use super::settle::Ground;
-use super::stubs::Sending;
+use super::stubs::{Done, Sending};
 use super::tell::hex;
+use super::tries::TRIES_MAX;
 use super::weak::WeakKey;
 use crate::number::usize_from_u32;
-use crate::signal::{SpanId, Text, Timestamp, TraceId, Via};
+use crate::signal::{MessageRef, SpanId, Text, Timestamp, TraceId, Via};
 
 /// An invocation, as far as it matters when it is final.
 #[derive(Debug)]
@@ -71,6 +72,8 @@ pub(super) struct Tokens {
     pub(super) messages: Vec<(Text, Sending)>,
     /// Messages that may be taken up again, or from a dead-letter queue.
     pub(super) again: Vec<Text>,
+    /// Messages that are done: a delivery of one is a repeat.
+    pub(super) done: Vec<(Text, Done)>,
     /// Runs under a request id that may be tried again, or told of elsewhere.
     pub(super) runs: Vec<(Text, Class)>,
     /// Workflows that it is part of.
@@ -95,9 +98,8 @@ impl Tokens {
                     tokens.messages.push((Text::clone(&sent.id), sending));
                 }
             }
-            let received = known.received.iter().map(|message| &message.id);
-            let received = received.filter(|id| owner.labels.has(id));
-            tokens.again.extend(received.filter(|id| may_come_again(ground, known, id)).cloned());
+            let received = known.received.iter().filter(|message| owner.labels.has(&message.id));
+            received.for_each(|message| tokens.add_taken(ground, known, message));
             if may_be_tried_again(graph, known) {
                 tokens.runs.extend(known.invocation_id.clone().map(|id| (id, known.class)));
             }
@@ -109,6 +111,8 @@ impl Tokens {
         tokens.messages.dedup_by(|later, first| later.0 == first.0);
         tokens.again.sort_unstable();
         tokens.again.dedup();
+        tokens.done.sort_unstable();
+        tokens.done.dedup_by(|later, first| later.0 == first.0);
         tokens.runs.sort_unstable();
         tokens.runs.dedup();
         tokens.executions.sort_unstable();
@@ -117,15 +121,24 @@ impl Tokens {
         tokens.traces.dedup();
         tokens
     }
-}
 
-/// Whether a message may be taken up once more after this invocation: its last try failed, or was not its
-/// first, so that what the invocation says of itself may not be what the queue was told.
-fn may_come_again(ground: Ground<'_>, known: &Known, message: &Text) -> bool {
-    let life = Life::of(ground, message);
-    let Some(idx) = life.position(&known.id) else { return false };
-    let is_last = !life.is_superseded(idx);
-    is_last && (life.outcome(idx) != Outcome::Ok || life.attempt(idx) > 1)
+    /// A message may be taken up once more after its last try: for work, where that failed or was not its
+    /// first, so that what the invocation says of itself may not be what the queue was told; else for nothing.
+    /// What too many took up is a constant.
+    fn add_taken(&mut self, ground: Ground<'_>, known: &Known, message: &MessageRef) {
+        let life = Life::of(ground, &message.id);
+        let Some(idx) = life.position(&known.id) else { return };
+        if life.is_superseded(idx) {
+            return;
+        }
+        let id = Text::clone(&message.id);
+        if life.outcome(idx) != Outcome::Ok || life.attempt(idx) > 1 {
+            self.again.push(id);
+        } else if message.via != Via::Invoke && life.takings.len() <= TRIES_MAX {
+            let by = Class::of(Some(&known.function), None, None);
+            self.done.push((id, Done { by, at: known.start }));
+        }
+    }
 }
 
 /// Whether a run that failed may have another under its request id, or a record of its end. Who calls over
@@ -236,6 +249,11 @@ impl FrozenRequest {
             pen.via(sending.via);
         });
         pen.list(&self.tokens.again, Pen::id);
+        pen.list(&self.tokens.done, |pen, (id, done)| {
+            pen.id(id);
+            done.by.write(pen);
+            pen.time(done.at);
+        });
         pen.list(&self.tokens.runs, |pen, (id, class)| {
             pen.id(id);
             class.write(pen);
@@ -252,10 +270,12 @@ impl FrozenRequest {
             (id, Sending { at, queue, via: reader.via() })
         });
         let again = reader.list(Reader::text);
+        let done = reader
+            .list(|reader| (reader.text(), Done { by: Class::read(reader), at: reader.time() }));
         let runs = reader.list(|reader| (reader.text(), Class::read(reader)));
         let executions = reader.list(Reader::text);
         let traces = reader.list(Reader::trace_id);
-        Self { due, tokens: Tokens { messages, again, runs, executions, traces } }
+        Self { due, tokens: Tokens { messages, again, done, runs, executions, traces } }
     }
 }
 

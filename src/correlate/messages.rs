@@ -5,11 +5,12 @@
 
 use std::time::Duration;
 
+use super::class::Class;
 use super::graph::{Graph, NodeId};
 use super::request::{DeadLetter, Outcome};
 use super::rules::Rules;
 use super::settle::Ground;
-use super::stubs::Sending;
+use super::stubs::{Done, Sending};
 use crate::signal::{Text, Timestamp, Via};
 
 const NANOS_A_SECOND: u64 = 1_000_000_000;
@@ -43,11 +44,14 @@ fn exact(own: Option<Timestamp>, by_sender: Option<Timestamp>) -> Option<Timesta
 #[derive(Clone, Debug)]
 pub(super) struct Life {
     pub(super) takings: Vec<Taking>,
+    /// What was done before, in a request that is final.
+    done: Option<Done>,
 }
 
 impl Life {
     pub(super) fn of(ground: Ground<'_>, message: &Text) -> Self {
-        Self::told(ground.graph, ground.rules, message, ground.stubs.sending(message))
+        let told = Self::told(ground.graph, ground.rules, message, ground.stubs.sending(message));
+        Self { done: ground.stubs.done(message), ..told }
     }
 
     /// `left`: how it was sent, if its sender is final and gone.
@@ -58,7 +62,7 @@ impl Life {
         left: Option<&Sending>,
     ) -> Self {
         let Some(point) = graph.messages.get(message).filter(|point| point.is_telling()) else {
-            return Self { takings: Vec::new() };
+            return Self { takings: Vec::new(), done: None };
         };
         let sent = || {
             let nodes = point.senders.iter().filter_map(|id| graph.nodes.get(&id));
@@ -89,7 +93,7 @@ impl Life {
             });
         }
         takings.sort_by(|a, b| (a.start, &a.id).cmp(&(b.start, &b.id)));
-        Self { takings }
+        Self { takings, done: None }
     }
 
     pub(super) fn position(&self, id: &str) -> Option<usize> {
@@ -168,6 +172,11 @@ impl Life {
     /// The message was taken up again after a success that nothing contradicts.
     pub(super) fn is_duplicate(&self, idx: usize) -> bool {
         let Some(taking) = self.takings.get(idx) else { return false };
+        let own = Class::of(Some(&taking.function), None, None);
+        let is_after = |done: Done| done.by == own && done.at < taking.start;
+        if taking.dead_letter.is_none() && self.done.is_some_and(is_after) {
+            return true;
+        }
         self.takings.iter().enumerate().take(idx).any(|(earlier, other)| {
             other.function == taking.function
                 && (other.queue == taking.queue)

@@ -191,7 +191,7 @@ impl Engine {
         findings.extend(self.held.notes.overlong.map(|(since, n)| Finding {
             kind: "hops_max",
             message: format!(
-                "{n} requests had more than {} hops since the start: the rest of each is left out",
+                "{n} requests had more than {} hops: the rest of each is left out",
                 self.rules.config.hops_max
             ),
             since,

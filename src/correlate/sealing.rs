@@ -5,7 +5,7 @@
 
 use super::cells::Remains;
 use super::dedup::REMEMBERED;
-use super::engine::{Early, Engine, Held, Quiet};
+use super::engine::{Early, Engine, Held, Quiet, TICK_MAX};
 use super::fact::{Age, SignalId};
 use super::graph::{Node, NodeId};
 use super::known::Known;
@@ -56,6 +56,10 @@ impl Engine {
         for message in &tokens.again {
             stubs.leave(Text::clone(message), request, pending);
         }
+        let a_while = age.saturating_add(REMEMBERED);
+        for (message, done) in &tokens.done {
+            stubs.leave_done(Text::clone(message), *done, request, a_while);
+        }
         for (id, class) in &tokens.runs {
             stubs.leave_run(Text::clone(id), *class, request, pending);
         }
@@ -66,7 +70,7 @@ impl Engine {
         }
         for trace in tokens.traces.iter().filter(|trace| tells(&WeakKey::Trace(**trace))) {
             let token = trace.text();
-            stubs.leave(token, request, age.saturating_add(REMEMBERED));
+            stubs.leave(token, request, a_while);
         }
     }
 
@@ -146,6 +150,20 @@ impl Engine {
             return;
         }
         self.relieve_frozen(changes);
+        self.relieve_settled(changes);
+        // What waits in heavy cells is of invocations that are held: it goes with them, or keeps them open.
+        // Not before memory is nearly full: then much goes at once, so it does not happen at every tick.
+        if self.is_nearly_full() && self.held.cells.hasten() {
+            let touched = self.rework(changes);
+            for entry in touched.views {
+                self.look_at(entry, self.held.age);
+            }
+            self.relieve_settled(changes);
+        }
+    }
+
+    /// The oldest of those that are over are final.
+    fn relieve_settled(&mut self, changes: &mut Vec<Change>) {
         let settled =
             self.held.requests.iter().filter(|(_, held)| held.summary.state != State::Open);
         let mut settled: Vec<(Age, NodeId)> =
@@ -155,9 +173,12 @@ impl Engine {
             if !self.is_crowded() {
                 break;
             }
-            let lateness = self.held.age.saturating_sub(news);
-            self.note_early(lateness);
-            if let Some(request) = self.view_of(entry) {
+            if self.awaits_cells(entry) {
+                continue;
+            }
+            let request = self.view_of(entry).filter(|request| request.state != State::Open);
+            if let Some(request) = request {
+                self.note_early(self.held.age.saturating_sub(news));
                 self.seal_early(entry, request, changes);
             }
         }
@@ -223,6 +244,8 @@ impl Engine {
             }
             if news > age {
                 self.held.orphans.insert((news, id));
+            } else if self.held.cells.await_for(&node.known, &node.cell) {
+                self.held.orphans.insert((age.saturating_add(TICK_MAX), id));
             } else {
                 self.tell(id, Some(Quiet), changes);
                 gone.push(id);

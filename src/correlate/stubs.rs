@@ -1,6 +1,6 @@
 //! What stays of a final request: the tokens by which something later may still continue it.
 //!
-//! A message that nobody took up or that may come again, a run that may be tried again or told of, a
+//! A message that nobody took up, that may come again or that is done, a run that may be tried again or told of, a
 //! workflow's execution and a trace come in with the request's id; what is asked for by the same token
 //! later gets that id. A stub never holds facts.
 
@@ -33,6 +33,15 @@ struct Stub {
     sending: Option<Sending>,
     /// Of a run under a request id: whose it was.
     run: Option<Class>,
+    /// Of a message that was taken up, and went well.
+    done: Option<Done>,
+}
+
+/// Whose function did what a message asked for, and since when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(super) struct Done {
+    pub(super) by: Class,
+    pub(super) at: Timestamp,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -46,13 +55,19 @@ pub(super) struct Stubs {
 impl Stubs {
     pub(super) fn leave(&mut self, token: Text, request: &Text, until: Age) {
         let request = Text::clone(request);
-        self.put(token, Stub { request, until, sending: None, run: None });
+        self.put(token, Stub { request, until, sending: None, run: None, done: None });
+    }
+
+    /// By a message that is done: whoever takes it up once more does so for nothing.
+    pub(super) fn leave_done(&mut self, message: Text, done: Done, request: &Text, until: Age) {
+        let request = Text::clone(request);
+        self.put(message, Stub { request, until, sending: None, run: None, done: Some(done) });
     }
 
     /// By its request id.
     pub(super) fn leave_run(&mut self, id: Text, class: Class, request: &Text, until: Age) {
         let request = Text::clone(request);
-        self.put(id, Stub { request, until, sending: None, run: Some(class) });
+        self.put(id, Stub { request, until, sending: None, run: Some(class), done: None });
     }
 
     pub(super) fn leave_message(
@@ -63,7 +78,8 @@ impl Stubs {
         until: Age,
     ) {
         let request = Text::clone(request);
-        self.put(message, Stub { request, until, sending: Some(sending), run: None });
+        let sending = Some(sending);
+        self.put(message, Stub { request, until, sending, run: None, done: None });
     }
 
     fn put(&mut self, token: Text, stub: Stub) {
@@ -76,7 +92,8 @@ impl Stubs {
                 let is_of_run = old.run.is_some() && stub.run.is_none();
                 let request = if is_of_run { Text::clone(&old.request) } else { stub.request };
                 let sending = stub.sending.or(old.sending.take());
-                *old = Stub { request, until, sending, run: stub.run.or(old.run) };
+                let (run, done) = (stub.run.or(old.run), stub.done);
+                *old = Stub { request, until, sending, run, done };
             }
         }
         self.expiry.insert((until, token));
@@ -90,6 +107,11 @@ impl Stubs {
     /// When and where to a final request sent a message that nobody took up while it lasted.
     pub(super) fn sending(&self, message: &str) -> Option<&Sending> {
         self.requests.get(message)?.sending.as_ref()
+    }
+
+    /// Who did what a message of a final request asked for.
+    pub(super) fn done(&self, message: &str) -> Option<Done> {
+        self.requests.get(message)?.done
     }
 
     pub(super) fn expire(&mut self, age: Age) {

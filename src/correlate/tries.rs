@@ -17,7 +17,7 @@ use super::rules::Rules;
 use crate::signal::{MessageRef, Text, Via};
 
 /// Takings of one message that may be tries of it. As with request ids, what more share is a constant.
-const TRIES_MAX: usize = RUNS_MAX;
+pub(super) const TRIES_MAX: usize = RUNS_MAX;
 
 impl Graph {
     /// Where a message was taken up several times and nobody is known to have sent it.

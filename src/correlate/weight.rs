@@ -10,6 +10,7 @@ use super::cells::Cells;
 use super::engine::Engine;
 use super::fact::Age;
 use super::graph::{Cell, NodeId};
+use super::known::Known;
 use crate::number::u32_from_usize;
 use crate::signal::Text;
 
@@ -92,6 +93,19 @@ impl Cells {
         }
     }
 
+    /// Cells that wait are looked at at once. False where none waits.
+    pub(super) fn hasten(&mut self) -> bool {
+        let waits = self.dirty.iter().any(|cell| self.heavy.contains_key(cell));
+        self.heavy.clear();
+        waits
+    }
+
+    /// Whether facts of an invocation came that have not been worked out yet.
+    pub(super) fn await_for(&self, known: &Known, cell: &Cell) -> bool {
+        let mut traces = known.traces.iter().map(|&trace| Cell::Trace(trace));
+        !self.heavy.is_empty() && (self.is_dirty(cell) || traces.any(|cell| self.is_dirty(&cell)))
+    }
+
     /// Whether something came to a cell that has not been worked out yet.
     pub(super) fn is_dirty(&self, cell: &Cell) -> bool {
         match cell {
@@ -114,9 +128,6 @@ impl Engine {
         }
         let reach = self.held.requests.get(&entry).into_iter().flat_map(|held| &held.reach);
         let mut nodes = reach.filter_map(|id| graph.nodes.get(id));
-        nodes.any(|node| {
-            let mut traces = node.known.traces.iter().map(|&trace| Cell::Trace(trace));
-            cells.is_dirty(&node.cell) || traces.any(|cell| cells.is_dirty(&cell))
-        })
+        nodes.any(|node| cells.await_for(&node.known, &node.cell))
     }
 }

@@ -439,6 +439,10 @@ fn a_request_with_too_many_hops_holds_the_bound_and_says_so() {
     assert_eq!(world.invocations.len(), 6, "every invocation still counts for its function");
     world.wait_for_the_end();
     assert!(world.engine.held.graph.nodes.is_empty());
+    let told = world.engine.own_findings();
+    let saved = world.engine.save().concat();
+    world.engine = Engine::restore(Config { hops_max: 3, ..Config::default() }, &saved).unwrap();
+    assert_eq!(world.engine.own_findings(), told, "a restart forgets none of them");
 }
 
 /// A record that names its trace and no span, as Cloud Run's do.

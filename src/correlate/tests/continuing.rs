@@ -145,6 +145,34 @@ fn another_delivery_continues_the_one_that_failed() {
     );
 }
 
+#[test]
+fn a_delivery_after_a_good_one_continues_it_and_is_told_as_a_repeat() {
+    let sender = span("checkout", [1, 1, 0], 0, 100).sent("m1", "orders");
+    let of = |function: &str, told: Told| Told {
+        resource: Resource { function: Some(Text::from(function)), ..told.resource },
+        ..told
+    };
+    for first in [vec![taken(2, 200, "orders")], vec![sender, taken(2, 200, "orders")]] {
+        let own = if first.len() > 1 { "checkout@0" } else { "fulfil@200" };
+        let again = format!("fulfil@3600000 continues {own}");
+        check_later(&first, &[taken(3, HOUR, "orders")], &[own, &again]);
+        let other = format!("audit@3600000 continues {own}");
+        check_later(&first, &[of("audit", taken(3, HOUR, "orders"))], &[own, &other]);
+        for (function, n_repeats) in [("fulfil", 1), ("audit", 0)] {
+            let mut world = World::new(Config::default());
+            world.hear(&first).wait_for_the_end();
+            world.hear(&[of(function, taken(3, HOUR, "orders"))]).wait(20);
+            let repeats = world.deliveries.values().filter(|delivery| delivery.duplicate);
+            assert_eq!(repeats.count(), n_repeats, "{function}");
+        }
+    }
+    // For as long as tombstones last.
+    let mut world = World::new(Config::default());
+    world.hear(&[taken(2, 200, "orders")]).wait_for_the_end().wait(9_000);
+    world.hear(&[taken(3, HOUR, "orders")]).wait(20);
+    assert_eq!(continued(&world), ["fulfil@200", "fulfil@3600000"]);
+}
+
 fn asked() -> Told {
     let mut run = MessageRef::new("c1", Via::Invoke);
     run.sent = Some(at(20));

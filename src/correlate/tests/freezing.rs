@@ -69,6 +69,41 @@ fn late_evidence_joins_what_is_frozen() {
 }
 
 #[test]
+fn a_repeat_that_names_nothing_of_the_frozen_first_is_a_conflict() {
+    let known = |mut told: Told| {
+        told.signal.identity = Some(77);
+        vec![told]
+    };
+    let whole = known(log("checkout", 50).run("r1"));
+    // Told elsewhere, or of nothing that joins it.
+    let (elsewhere, alone) = (log("audit", 50).correlation("c9"), log("checkout", 50));
+    for (less, of_its_own) in [(known(elsewhere), 1), (known(alone), 0)] {
+        let mut at_once = World::new(Config::default());
+        at_once.hear(&calls()).hear(&whole).hear(&less).wait(20);
+        for [first, second] in [[&whole, &less], [&less, &whole]] {
+            if of_its_own == 0 && std::ptr::eq(first, &raw const less) {
+                continue;
+            }
+            let mut world = World::new(Config::default());
+            world.hear(&calls()).hear(first).wait(20);
+            assert!(world.engine.held.graph.nodes.is_empty(), "all is frozen");
+            world.hear(second).wait(20);
+            assert_eq!(world.requests, at_once.requests);
+            let ledger = &world.engine.ledger().receivers[&Receiver::OtlpHttp];
+            assert_eq!((ledger.applied, ledger.conflict), (5, 1));
+        }
+        // Also after a restart.
+        let mut world = World::new(Config::default());
+        world.hear(&calls()).hear(&whole).wait(20);
+        let saved = world.engine.save().concat();
+        world.engine = Engine::restore(Config::default(), &saved).unwrap();
+        world.hear(&less).wait(20);
+        assert_eq!(world.requests, at_once.requests);
+        assert!(world.uncorrelated.is_empty());
+    }
+}
+
+#[test]
 fn a_frozen_request_is_final_without_coming_back() {
     let mut world = World::new(Config::default());
     world.hear(&calls()).wait(20);

@@ -131,6 +131,29 @@ fn what_a_constant_id_costs_a_tick_does_not_grow_with_what_is_held() {
 }
 
 #[test]
+fn what_waits_in_a_heavy_cell_when_memory_is_short_goes_with_its_invocation() {
+    let mut world = World::new(Config::default());
+    let n = 6_100;
+    world.hear(&(0..n).map(of_constant_trace).collect::<Vec<_>>()).wait(20);
+    let inside = |head: u64, id: u64| {
+        let own = of_constant_trace(head).kind(SpanKind::Client);
+        own.span(|span| (span.parent_id, span.span_id) = (Some(numbered(head)), numbered(id)))
+    };
+    // The first is worked out, so the second waits.
+    world.hear(&[inside(1, n + 1)]).wait(1).hear(&[inside(2, n + 2)]);
+    world.engine.set_config(Config { memory_max_bytes: 4_000, ..Config::default() });
+    world.wait(1);
+    let cell = crate::correlate::graph::Cell::Trace(trace(1));
+    assert!(!world.engine.held.cells.is_dirty(&cell), "it did not have to wait");
+    assert!(world.n_finals > 6_000, "{} are final early", world.n_finals);
+    world.wait_for_the_end();
+    assert_eq!(u64::try_from(world.requests.len()).unwrap(), n, "none of its own");
+    let spans: Vec<u32> = world.requests.values().map(|request| request.hops[0].spans).collect();
+    assert_eq!(spans.iter().filter(|n| **n == 2).count(), 2);
+    assert_eq!(world.engine.held.bytes, 0);
+}
+
+#[test]
 fn records_under_a_constant_id_have_an_end() {
     use crate::correlate::weight::RECORDS_MAX;
     let n = u64::try_from(RECORDS_MAX).unwrap();

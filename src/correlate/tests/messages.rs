@@ -280,6 +280,31 @@ fn an_event_that_carries_its_own_invocation_was_made_there() {
     );
 }
 
+#[test]
+fn envelopes_that_several_signals_open_in_parts_are_one_delivery() {
+    let holding = |told: Told, messages: [(&str, Via); 2]| {
+        let messages = messages.map(|(id, via)| MessageRef::new(id, via));
+        told.facts(|facts| facts.received.extend(messages))
+    };
+    let handler = |id: u8| span("work", [3, id, u8::from(id > 1)], 500, 540);
+    let outer = holding(handler(1).run("w1"), [("m1", Via::Queue), ("n1", Via::Topic)]);
+    let inner = holding(log("work", 510).run("w1"), [("n1", Via::Topic), ("e1", Via::EventBus)]);
+    let mut world = World::new(Config::default());
+    world.hear(&[put("one", 1, "e1"), outer, inner, report("work", "w1", 541, 40)]).wait(20);
+    let hops: Vec<(String, String)> = world
+        .requests
+        .values()
+        .flat_map(|r| &r.hops)
+        .map(|hop| (hop.function.to_string(), hop.message_ids.join(",")))
+        .collect();
+    assert_eq!(hops.len(), 2, "one request: {hops:?}");
+    assert!(hops.contains(&("work".to_owned(), "e1,m1,n1".to_owned())), "{hops:?}");
+    let cost = |hop: &super::super::Hop| hop.cost_usd.unwrap_or_default();
+    let whole = world.requests.values().flat_map(|r| &r.hops).map(cost).sum::<f64>();
+    let billed = 0.04 * 0.000_016_666_7 + 0.000_000_2;
+    assert!((whole - billed).abs() < 1e-12, "{whole}");
+}
+
 /// Neither was taken up, so the one is no envelope of the other and their invocation's cost is its own.
 #[test]
 fn what_was_made_in_an_invocation_came_in_no_envelope() {

@@ -4,7 +4,7 @@ use super::html::{Html, encode};
 use super::{dollars, duration_of};
 use crate::correlate::{Outcome, Request, State};
 use crate::serve::params::Params;
-use crate::serve::requests_api::Page;
+use crate::serve::requests_api::{Page, are_one};
 
 pub(super) fn main(page: &Page, params: &Params) -> Html {
     let mut html = Html::new();
@@ -22,9 +22,15 @@ pub(super) fn main(page: &Page, params: &Params) -> Html {
     html
 }
 
-/// A key that belongs to several requests.
+/// A key that belongs to several requests. One that went on after it was final is shown with what came then.
 pub(super) fn several(key: &str, requests: &[Request]) -> Html {
     let mut html = Html::new();
+    if are_one(requests) {
+        for request in requests {
+            html.add(&super::request::main(request));
+        }
+        return html;
+    }
     html.raw("<h1>Several requests</h1><p><code>")
         .text(key)
         .raw("</code> belongs to these:</p>")
