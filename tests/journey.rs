@@ -137,6 +137,17 @@ async fn a_request_crosses_a_queue_by_message_id_and_survives_a_restart() {
         (parts - request["duration_ms"].as_f64().expect("a duration")).abs() < 1e-6,
         "the path adds up"
     );
+    for (also, n) in [
+        ("function=fulfil&outcome=ok", 1),
+        ("function=loyalty", 0),
+        ("outcome=error", 0),
+        ("flow=checkout&queue=none", 0),
+        ("end=5", 0),
+    ] {
+        let (_, some) = daemon.get(&format!("/api/requests?key=o-1&{also}")).await;
+        assert_eq!(some["requests"].as_array().map(Vec::len), Some(n), "{also}: {some}");
+    }
+    assert_eq!(daemon.get("/api/requests?key=o-1&outcome=good").await.0, 400);
     for key in ["m-1", "o-1", "r-2"] {
         let (status, one) = daemon.get(&format!("/api/requests/{key}")).await;
         assert_eq!((status, &one["id"]), (200, &request["id"]), "{key}");
@@ -402,7 +413,11 @@ async fn a_bad_configuration_is_refused_at_a_reload_and_the_old_one_stays() {
     assert_eq!(names().await, "First");
 
     std::fs::write(&rules, rule("Second")).expect("a writable folder");
-    assert_eq!(reload().await.0, 200);
+    let (status, text) = reload().await;
+    // What is read here names the default ports and folder, which no reload changes.
+    let later =
+        "`listen` changes at the next start only\n`data_dir` changes at the next start only\n";
+    assert_eq!((status, text), (200, format!("reloaded\n{later}")));
     assert_eq!(names().await, "Second");
     daemon.stop().await;
 }
@@ -417,6 +432,10 @@ async fn a_taken_port_or_a_locked_folder_is_told_plainly() {
         .await
         .expect_err("the port is taken");
     assert!(taken[0].contains("cannot listen on"), "{taken:?}");
+    let both = Pipeline::start(Settings::new(config(dir.path(), &[&web]), Clock::wall()))
+        .await
+        .expect_err("the port and the folder are taken");
+    assert!(both[0].contains("in use") && both[1].contains("`listen.web`"), "{both:?}");
     let locked = Pipeline::start(Settings::new(config(dir.path(), &[]), Clock::wall()))
         .await
         .expect_err("the folder is locked");

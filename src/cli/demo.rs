@@ -25,12 +25,18 @@ const LASTS: Duration = Duration::from_hours(24);
 const INBOX: &str = "127.0.0.1:9596";
 
 #[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  throughline demo                                       a shop with incidents, at http://127.0.0.1:9595
+  throughline demo --speed 60 --seed 7                   another one, sooner at the present
+  throughline demo --no-incidents --fault slow-dependency
+
+It needs the ports 4317, 4318, 9595 and 9596 of loopback. Its data go when it ends; nothing leaves this machine.")]
 pub(super) struct DemoArgs {
     /// The same seed gives the same workload.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// How fast the demo's clock runs until it meets the present.
-    #[arg(long, default_value_t = 10.0)]
+    /// How fast the demo's clock runs until it meets the present: 1 to 1000.
+    #[arg(long, default_value_t = 10.0, value_parser = speed)]
     speed: f64,
     /// Stage this fault all the time, besides the incidents; may be repeated.
     #[arg(long, value_name = "NAME")]
@@ -38,6 +44,11 @@ pub(super) struct DemoArgs {
     /// Stage no incidents.
     #[arg(long)]
     no_incidents: bool,
+}
+
+fn speed(text: &str) -> Result<f64, String> {
+    let speed = text.parse::<f64>().ok().filter(|speed| (1.0..=1000.0).contains(speed));
+    speed.ok_or_else(|| format!("`{text}` is no speed between 1 and 1000"))
 }
 
 pub(super) fn run(args: &DemoArgs) -> anyhow::Result<ExitCode> {
@@ -54,7 +65,7 @@ pub(super) fn run(args: &DemoArgs) -> anyhow::Result<ExitCode> {
         vec![("demo.yaml".to_owned(), crate::evaluate::pack::DEMO_SLOS.to_owned())];
     let _guard =
         internal_telemetry::start(LogFormat::Text, "warn", &config.listen.ingest.to_string());
-    let clock = Clock::accelerated(BEHIND, args.speed.max(1.0));
+    let clock = Clock::accelerated(BEHIND, args.speed);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let (start, end) = (clock.now(), clock.now().saturating_add(LASTS));
     let stage = if args.no_incidents { scenario::quiet_scenario } else { scenario::demo_scenario };
@@ -77,12 +88,13 @@ async fn play(
         .with_context(|| format!("cannot listen on {INBOX}; is another demo running?"))?;
     let inbox = Inbox::default();
     let inbox_server = tokio::spawn(axum::serve(listener, inbox.router()).into_future());
+    let data_dir = config.data_dir.clone();
     let pipeline = match Pipeline::start(Settings::new(config, clock.clone())).await {
         Ok(pipeline) => pipeline,
         Err(errors) => return Err(anyhow!("{}", errors.join("\n"))),
     };
     let Listen { ingest, web, .. } = pipeline.addresses();
-    say(&run::banner(&pipeline));
+    say(&run::banner(&pipeline, &data_dir));
     say(&format!(
         "  alerts      http://{INBOX}  (what a pager would receive)\n\nThe demo's clock starts 15 minutes in the past. A shop takes orders; watch it at http://{web}"
     ));

@@ -36,10 +36,12 @@ const EXAMPLES: &str = "Examples:
 
 /// Whole requests across functions and queues; alerts with the evidence in them.
 #[derive(Debug, Parser)]
-#[command(name = "throughline", version = concat!(env!("CARGO_PKG_VERSION"), " (", env!("THROUGHLINE_COMMIT"), ")"), after_help = EXAMPLES)]
+#[command(name = "throughline", args_conflicts_with_subcommands = true, version = concat!(env!("CARGO_PKG_VERSION"), " (", env!("THROUGHLINE_COMMIT"), ")"), after_help = EXAMPLES)]
 struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
+    #[command(flatten)]
+    run: run::RunArgs,
 }
 
 #[derive(Debug, Subcommand)]
@@ -78,15 +80,15 @@ pub fn main() -> ExitCode {
     if rustls::crypto::ring::default_provider().install_default().is_err() {
         tracing::debug!("a crypto provider is installed already");
     }
-    let arguments = Arguments::parse();
+    let Arguments { command, run: unnamed } = Arguments::parse();
     let unsaid = || {
         if extension::is_layer() {
             Command::Extension(extension::ExtensionArgs::default())
         } else {
-            Command::Run(run::RunArgs::default())
+            Command::Run(unnamed)
         }
     };
-    let result = match arguments.command.unwrap_or_else(unsaid) {
+    let result = match command.unwrap_or_else(unsaid) {
         Command::Run(args) => run::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Extension(args) => extension::run(&args),

@@ -60,6 +60,11 @@ pub(super) fn run(args: &NotifyArgs) -> anyhow::Result<ExitCode> {
     let Some(messages) = trial::messages(&config.notify, &args.test, &url, clock.now()) else {
         let known: Vec<&str> =
             config.notify.receivers().iter().map(|receiver| &*receiver.name).collect();
+        if known.is_empty() {
+            anyhow::bail!(
+                "no receivers are configured; give --config FILE whose `notify.config` names them"
+            );
+        }
         anyhow::bail!("no receiver `{}`; there are: {}", args.test, known.join(", "));
     };
     for receiver in config.notify.receivers().iter().filter(|one| *one.name == *args.test) {

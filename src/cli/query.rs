@@ -12,6 +12,11 @@ use crate::promql::{ParseError, Query};
 use crate::signal::Timestamp;
 
 #[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  throughline query 'sum by (flow, outcome) (throughline_requests_total)'
+  throughline query 'histogram_quantile(0.99, sum by (flow) (rate(throughline_request_duration_seconds[5m])))'
+  throughline query 'throughline_queue_depth' --start 2026-11-25T10:00:00Z --end 2026-11-25T11:00:00Z --step 1m
+  throughline query 'ALERTS{alertstate=\"firing\"}' --json | jq .data.result")]
 pub(super) struct QueryArgs {
     /// The expression, as `rate(throughline_requests_total[5m])`
     promql: String,
@@ -64,6 +69,9 @@ async fn ask(args: &QueryArgs) -> anyhow::Result<Value> {
     }
     let response = args.remote.get(url).await?;
     let status = response.status();
+    if matches!(status.as_u16(), 401 | 403) {
+        bail!("{}", super::remote::UNKNOWN);
+    }
     response.json().await.with_context(|| format!("the answer, status {status}, is no JSON"))
 }
 

@@ -8,6 +8,10 @@ use anyhow::{Context as _, bail};
 /// A daemon that does not answer by then is not there; a query may take two minutes.
 const ANSWER_MAX: Duration = Duration::from_mins(3);
 
+/// What is said where a daemon does not let us in.
+pub(super) const UNKNOWN: &str =
+    "the daemon wants a token with the scope `read`; give --token-file";
+
 /// Where it is, and how to get in.
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct Remote {

@@ -157,7 +157,7 @@ fn show(key: &str, answer: &Answer, page: Page) -> anyhow::Result<Shown> {
             Ok(Shown { text: lines.collect(), n_candidates: requests.len().max(1) })
         }
         404 => bail!("no request is known by `{key}`"),
-        401 | 403 => bail!("the daemon wants a token with the scope `read`; give --token-file"),
+        401 | 403 => bail!("{}", super::remote::UNKNOWN),
         status => bail!("the daemon answered {status}: {}", shorten(&answer.body)),
     }
 }

@@ -1,6 +1,6 @@
 //! `throughline run`: the daemon.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
@@ -12,6 +12,14 @@ use crate::internal_telemetry::{self, LogFormat};
 use crate::pipeline::{Pipeline, Settings, Stopped};
 
 #[derive(Args, Debug, Default)]
+#[command(after_help = "Examples:
+  throughline run                                        all defaults, data in ./throughline-data
+  throughline run --config throughline.yaml --data-dir /var/lib/throughline
+  throughline run --set listen.web=127.0.0.1:9600 --set correlate.settle_after=5s
+
+`throughline check --config FILE` shows what is wrong with a file before a daemon reads it. SIGHUP or
+POST /-/reload reads the file again; SIGTERM lets what was accepted finish.
+Exit code 0: stopped as asked; 1: it could not start, and why is on stderr; 2: wrong usage; 74: the disk failed.")]
 pub(super) struct RunArgs {
     /// The configuration file; without one, the defaults.
     #[arg(long, value_name = "FILE")]
@@ -19,7 +27,7 @@ pub(super) struct RunArgs {
     /// Where journal and kept requests lie.
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
-    /// Overrides one key: --set correlate.settle_after=5s
+    /// Overrides one key, as `correlate.settle_after=5s`; may be given several times.
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
 }
@@ -40,6 +48,7 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         internal_telemetry::start(LogFormat::Auto, "info", &config.listen.ingest.to_string());
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
+        let data_dir = config.data_dir.clone();
         let settings = Settings {
             source: Some((args.config.clone(), sets)),
             ..Settings::new(config, Clock::wall())
@@ -51,7 +60,7 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
                 return Ok(ExitCode::FAILURE);
             }
         };
-        say(&banner(&pipeline));
+        say(&banner(&pipeline, &data_dir));
         Ok(match pipeline.run_until_signal().await {
             Stopped::Drained => ExitCode::SUCCESS,
             Stopped::DiskFailed => ExitCode::from(EXIT_DISK),
@@ -59,14 +68,15 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// One banner with every URL.
-pub(super) fn banner(pipeline: &Pipeline) -> String {
+/// One banner with every URL, and where the data lies.
+pub(super) fn banner(pipeline: &Pipeline, data_dir: &Path) -> String {
     let (addresses, scheme) = (pipeline.addresses(), pipeline.scheme());
     format!(
-        "throughline {} is ready\n  OTLP/gRPC   {scheme}://{}\n  ingest      {scheme}://{}  (OTLP/HTTP: /v1/traces, /v1/logs, /v1/metrics; /ingest/json, /ingest/aws/…, /ingest/gcp/pubsub, /ingest/azure/eventhub, /ingest/cloudflare/logpush, /ingest/vercel)\n  pages, API  {scheme}://{}",
+        "throughline {} is ready\n  OTLP/gRPC   {scheme}://{}\n  ingest      {scheme}://{}  (OTLP/HTTP: /v1/traces, /v1/logs, /v1/metrics; /api/v1/write, /ingest/json, /ingest/aws/…, /ingest/gcp/pubsub, /ingest/azure/eventhub, /ingest/cloudflare/logpush, /ingest/vercel)\n  pages, API  {scheme}://{}\n  data        {}",
         env!("CARGO_PKG_VERSION"),
         addresses.otlp_grpc,
         addresses.ingest,
-        addresses.web
+        addresses.web,
+        data_dir.display()
     )
 }

@@ -4,21 +4,26 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use clap::{Args, Subcommand};
 
 use super::{say, say_error};
 use crate::signal::parse_duration;
 
 #[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct SloArgs {
     #[command(subcommand)]
     command: SloCommand,
 }
 
+const EXAMPLES: &str = "Examples:
+  throughline slo generate slo/*.yaml > slo.rules.yaml
+  throughline slo generate --period 28d sloth.yaml       another window than Sloth's 30d";
+
 #[derive(Debug, Subcommand)]
 enum SloCommand {
     /// Prints the rules that the files compile to.
+    #[command(after_help = EXAMPLES)]
     Generate {
         /// OpenSLO, Sloth or short-form files.
         #[arg(required = true, value_name = "FILE")]
@@ -36,13 +41,16 @@ fn period(text: &str) -> Result<Duration, String> {
 
 pub(super) fn run(args: &SloArgs) -> anyhow::Result<ExitCode> {
     let SloCommand::Generate { files, period } = &args.command;
-    let mut texts = Vec::new();
+    let (mut texts, mut unread) = (Vec::new(), Vec::new());
     for path in files {
-        let text = std::fs::read_to_string(path)
-            .with_context(|| format!("cannot read {}", path.display()))?;
-        texts.push((path.display().to_string(), text));
+        match std::fs::read_to_string(path) {
+            Ok(text) => texts.push((path.display().to_string(), text)),
+            Err(error) => unread.push(format!("{}: cannot read it: {error}", path.display())),
+        }
     }
+    unread.iter().for_each(|error| say_error(error));
     match crate::evaluate::slo::generate(&texts, *period) {
+        Ok(_) if !unread.is_empty() => Ok(ExitCode::FAILURE),
         Ok(rules) => {
             say(rules.trim_end());
             Ok(ExitCode::SUCCESS)

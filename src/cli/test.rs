@@ -8,14 +8,17 @@ use anyhow::Context as _;
 use clap::Args;
 
 use super::{say, say_error};
-use crate::evaluate::unit_test::{self, TestReport};
+use crate::evaluate::unit_test::{self, Case, TestReport};
 use crate::event_test;
 
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   throughline test alert-rules/*.test.yaml
   throughline test orders.test.yaml --junit results.xml
-  throughline test orders.events.yaml                   signals in; requests, alerts, messages out")]
+  throughline test orders.events.yaml                   signals in; requests, alerts, messages out
+  throughline test *.test.yaml --json | jq '.files[].tests[] | select(.failures != [])'
+
+Exit code 0: all held; 1: something did not, or a file could not be read.")]
 pub(super) struct TestArgs {
     /// Test files; the files that they name are relative to them.
     #[arg(required = true, value_name = "FILE")]
@@ -23,21 +26,31 @@ pub(super) struct TestArgs {
     /// Also writes what was found as JUnit XML.
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
+    /// Print JSON on stdout: every file, its tests, what held and what failed.
+    #[arg(long)]
+    json: bool,
 }
 
 pub(super) fn run(args: &TestArgs) -> anyhow::Result<ExitCode> {
     let mut failed = 0;
-    let mut suites = String::new();
+    let (mut suites, mut files) = (String::new(), Vec::new());
     for path in &args.files {
         let report = report(path);
-        if report.failures().next().is_none() {
+        if args.json {
+            files.push(as_json(path, &report));
+        } else if report.failures().next().is_none() {
             say(&format!("{}: {} passed", path.display(), report.passed()));
         }
         for failure in report.failures() {
             failed += 1;
-            say_error(&placed(path, failure));
+            if !args.json {
+                say_error(&placed(path, failure));
+            }
         }
         suites.push_str(&suite(&path.display().to_string(), &report));
+    }
+    if args.json {
+        say(&serde_json::to_string_pretty(&serde_json::json!({ "files": files }))?);
     }
     if let Some(file) = &args.junit {
         let xml = format!(
@@ -62,6 +75,12 @@ fn report(path: &Path) -> TestReport {
 fn placed(path: &Path, failure: &str) -> String {
     let file = path.display().to_string();
     if failure.starts_with(&file) { failure.to_owned() } else { format!("{file}: {failure}") }
+}
+
+fn as_json(path: &Path, report: &TestReport) -> serde_json::Value {
+    let test = |case: &Case| serde_json::json!({"name": case.name, "passed": case.passed, "failures": case.failures});
+    let tests: Vec<_> = report.cases.iter().map(test).collect();
+    serde_json::json!({"file": path.display().to_string(), "tests": tests})
 }
 
 /// One file as a JUnit test suite.
@@ -113,7 +132,17 @@ mod tests {
     use expect_test::expect;
 
     use super::*;
-    use crate::evaluate::unit_test::Case;
+
+    #[test]
+    fn a_report_becomes_json() {
+        let mut bad = Case::new("b");
+        bad.fail("no");
+        let mut report = TestReport::default();
+        report.add(bad);
+        let told = as_json(Path::new("x.test.yaml"), &report);
+        assert_eq!(told["file"], "x.test.yaml");
+        assert_eq!(told["tests"][0]["failures"][0], "b: no");
+    }
 
     #[test]
     fn a_report_becomes_junit_xml() {

@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-use serde_saphyr::Spanned;
+use serde_saphyr::{Location, Spanned};
 
 use super::interpolate::interpolate;
 use super::raw::{
     RawAlertmanager, RawConfig, RawFields, RawFunction, RawQuery, RawQueue, RawRemoteWrite, Scalar,
-    Value, Values,
+    Section as _, Value, Values,
 };
 use super::{Config, Outside, Rules};
 use crate::correlate::config::{Architecture, FlowConfig, FunctionConfig, QueueConfig};
@@ -37,8 +37,17 @@ pub(super) struct Source<'a> {
     pub(super) dir: &'a Path,
     /// An override by itself: what it needs of others may stand in the file.
     pub(super) is_part: bool,
-    /// Some values stand in overrides and not in the text.
-    pub(super) has_overrides: bool,
+    /// Their values have the places behind the lines of the text.
+    pub(super) overrides: &'a [Override],
+}
+
+/// An override that was laid over a file.
+pub(super) struct Override {
+    /// Lines of the file and of overrides before it.
+    pub(super) after: usize,
+    /// As what its errors name it.
+    pub(super) file: String,
+    pub(super) text: String,
 }
 
 pub(super) fn check(
@@ -48,6 +57,9 @@ pub(super) fn check(
 ) -> Result<Config, Vec<Diagnostic>> {
     let mut reader = Reader { source, outside, errors: Vec::new(), warnings: Vec::new() };
     let config = reader.config(raw);
+    let mut unknown = Vec::new();
+    raw.unknown(&mut unknown);
+    unknown.into_iter().for_each(|key| reader.error_at(&key.place, &*key.message));
     reader.errors.sort_by_key(|error| (error.line, error.col));
     // Two settings may come from one value.
     reader.errors.dedup();
@@ -69,7 +81,7 @@ impl Reader<'_> {
         let process_bytes = self.memory_max(&raw.memory_max);
         let memory_max_bytes = process_bytes - IDLE_BYTES.min(process_bytes / 4);
         let correlate = self.correlate(raw, memory_max_bytes);
-        let retention = self.duration(&raw.series.retention);
+        let retention = self.duration_above_zero(&raw.series.retention);
         let retention = retention.unwrap_or(series::Config::default().retention);
         let tls = raw.tls.as_ref().and_then(|tls| self.tls(tls));
         let auth = self.auth(&raw.auth, tls.as_ref());
@@ -232,6 +244,7 @@ impl Reader<'_> {
             cold_start,
             sent_ids,
             received_ids,
+            ..
         } = &raw.fields;
         for (written, field) in [
             (correlation_id, &mut config.fields.correlation_id),
@@ -302,8 +315,8 @@ impl Reader<'_> {
     fn query(&mut self, raw: &RawQuery, memory_max_bytes: u64) -> promql::limits::Limits {
         let defaults = promql::limits::Limits::for_memory(memory_max_bytes);
         promql::limits::Limits {
-            timeout: self.duration(&raw.timeout).unwrap_or(defaults.timeout),
-            lookback: self.duration(&raw.lookback).unwrap_or(defaults.lookback),
+            timeout: self.duration_above_zero(&raw.timeout).unwrap_or(defaults.timeout),
+            lookback: self.duration_above_zero(&raw.lookback).unwrap_or(defaults.lookback),
             samples_max: self.count(&raw.samples_max).unwrap_or(defaults.samples_max),
             series_max: self.count(&raw.series_max).unwrap_or(defaults.series_max),
             concurrent_max: self.count(&raw.concurrent_max).unwrap_or(defaults.concurrent_max),
@@ -387,7 +400,7 @@ impl Reader<'_> {
             files: self.files(&raw.rules.files),
             slo_files: self.files(&raw.slos.files),
             evaluation_interval: self
-                .duration(&raw.rules.evaluation_interval)
+                .duration_above_zero(&raw.rules.evaluation_interval)
                 .unwrap_or(Duration::from_secs(1)),
             query_offset: parsed,
         }
@@ -484,6 +497,13 @@ impl Reader<'_> {
         self.parse_with(value, "a duration, as 30s, 5m or 1h30m", parse_duration)
     }
 
+    /// Of what does nothing, or nothing else, where it is 0.
+    fn duration_above_zero(&mut self, value: &Value) -> Option<Duration> {
+        self.parse_with(value, "a duration above 0, as 30s, 5m or 1h30m", |text| {
+            parse_duration(text).filter(|duration| !duration.is_zero())
+        })
+    }
+
     pub(super) fn bytes(&mut self, value: &Value) -> Option<u64> {
         self.parse_with(value, "a size, as 512MiB or 10GB", parse_bytes)
     }
@@ -495,8 +515,17 @@ impl Reader<'_> {
     }
 
     pub(super) fn error<T>(&mut self, place: &Spanned<T>, message: impl Into<String>) {
-        let Source { file, text, .. } = self.source;
-        let error = Diagnostic::at(file, text, &place.referenced, message);
+        self.error_at(&place.referenced, message);
+    }
+
+    fn error_at(&mut self, place: &Location, message: impl Into<String>) {
+        let Source { file, text, overrides, .. } = self.source;
+        let at = |number: u64| usize::try_from(number).unwrap_or(0);
+        let (line, col) = (at(place.line()), at(place.column()));
+        let over = overrides.iter().rfind(|over| over.after < line);
+        let (file, text, after) =
+            over.map_or((file, text, 0), |over| (&*over.file, &*over.text, over.after));
+        let error = Diagnostic::new(file, text, line - after, col, message);
         self.errors.push(error.without_secrets(text));
     }
 

@@ -64,7 +64,7 @@ impl Reader<'_> {
     }
 
     pub(super) fn tls(&mut self, raw: &Spanned<RawTls>) -> Option<Tls> {
-        let RawTls { cert_file, key_file, client_ca_file, client_scope } = &raw.value;
+        let RawTls { cert_file, key_file, client_ca_file, client_scope, .. } = &raw.value;
         let is_empty = [cert_file, key_file, client_ca_file].iter().all(|value| value.is_none());
         if is_empty || (self.source.is_part && (cert_file.is_none() || key_file.is_none())) {
             return None;
@@ -122,7 +122,7 @@ impl Reader<'_> {
     }
 
     fn pubsub(&mut self, raw: &Spanned<RawPubsub>) -> Option<pubsub_oidc::Config> {
-        let RawPubsub { audience, emails, issuer, keys_url } = &raw.value;
+        let RawPubsub { audience, emails, issuer, keys_url, .. } = &raw.value;
         if audience.is_none() && emails.is_none() {
             return None;
         }

@@ -65,7 +65,7 @@ impl Reader<'_> {
     }
 
     fn poller(&mut self, raw: &Spanned<RawAws>) -> Option<Poller> {
-        let RawAws { region, endpoint, queue_prefixes, queue_urls, functions, interval } =
+        let RawAws { region, endpoint, queue_prefixes, queue_urls, functions, interval, .. } =
             &raw.value;
         let told = self.required(raw, region, "region");
         let endpoint = self.parse_with(endpoint, "an address, as http://127.0.0.1:5000/", |text| {
@@ -96,7 +96,7 @@ impl Reader<'_> {
     }
 
     fn followed(&mut self, raw: &Spanned<RawFiles>) -> Option<files::Job> {
-        let RawFiles { paths, function, format, from } = &raw.value;
+        let RawFiles { paths, function, format, from, .. } = &raw.value;
         let mut found = Vec::new();
         for path in paths.iter().flatten() {
             found.extend(self.path(&Some(path.clone())));

@@ -185,36 +185,57 @@ impl Config {
         let dir = file.and_then(Path::parent).unwrap_or_else(|| Path::new("")).to_owned();
         let mut raw = raw::parse(&name, &text)?;
         let mut shown = shown(&text).to_string();
+        let (mut overrides, mut errors) = (Vec::new(), Vec::new());
+        let mut n_lines = text.lines().count();
         for set in sets {
-            let (as_file, yaml) = raw::override_document(set)?;
-            let over = raw::parse(&as_file, &yaml)?;
-            // Checked alone first, so that its errors name it and not a line of the file.
-            check::check(
-                &over,
-                check::Source {
-                    file: &as_file,
-                    text: &yaml,
-                    dir: Path::new(""),
-                    is_part: true,
-                    has_overrides: true,
-                },
-                outside,
-            )?;
-            raw::Merge::merge(&mut raw, over);
-            let set = crate::signal::shown::shown(&yaml);
+            let (over, raw_over) = match overlay(set, n_lines, outside) {
+                Ok(over) => over,
+                Err(wrong) => {
+                    errors.extend(wrong);
+                    continue;
+                }
+            };
+            raw::Merge::merge(&mut raw, raw_over);
+            n_lines += over.text.lines().count();
+            let set = crate::signal::shown::shown(&over.text);
             shown.push_str("# --set\n");
             set.lines().for_each(|line| shown.extend(["# ", line, "\n"]));
+            overrides.push(over);
         }
         let source = check::Source {
             file: &name,
             text: &text,
             dir: &dir,
             is_part: false,
-            has_overrides: !sets.is_empty(),
+            overrides: &overrides,
         };
-        let config = check::check(&raw, source, outside)?;
-        Ok(Self { shown: shown.into(), ..config })
+        match check::check(&raw, source, outside) {
+            Ok(config) if errors.is_empty() => Ok(Self { shown: shown.into(), ..config }),
+            Ok(_) => Err(errors),
+            Err(more) => Err([errors, more].concat()),
+        }
     }
+}
+
+/// An override that is good by itself, as it is laid over what has `n_lines`.
+fn overlay(
+    set: &str,
+    n_lines: usize,
+    outside: &Outside<'_>,
+) -> Result<(check::Override, raw::RawConfig), Vec<Diagnostic>> {
+    let (file, text) = raw::override_document(set)?;
+    let over = raw::parse(&file, &text)?;
+    // Checked alone first, so that its errors name it and not a line of the file.
+    let alone = check::Source {
+        file: &file,
+        text: &text,
+        dir: Path::new(""),
+        is_part: true,
+        overrides: &[],
+    };
+    check::check(&over, alone, outside)?;
+    let placed = raw::parse(&file, &format!("{}{text}", "\n".repeat(n_lines)))?;
+    Ok((check::Override { after: n_lines, file, text }, placed))
 }
 
 /// Of a file that is read whole.

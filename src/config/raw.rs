@@ -3,8 +3,8 @@
 use std::fmt;
 
 use serde::Deserialize;
-use serde::de::{self, SeqAccess, Visitor};
-use serde_saphyr::Spanned;
+use serde::de::{self, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_saphyr::{Location, Spanned};
 
 use crate::signal::{Diagnostic, masked};
 
@@ -112,11 +112,136 @@ impl<T> Merge for Option<T> {
     }
 }
 
+/// A key that its section does not know.
+#[derive(Clone, Debug)]
+pub(super) struct Unknown {
+    pub(super) place: Location,
+    pub(super) message: String,
+}
+
+/// Tells of the keys that were read over, so that one does not keep the others' mistakes from being told.
+pub(super) trait Section {
+    fn unknown<'a>(&'a self, found: &mut Vec<&'a Unknown>);
+}
+
+impl<T: Section> Section for Option<T> {
+    fn unknown<'a>(&'a self, found: &mut Vec<&'a Unknown>) {
+        self.iter().for_each(|section| section.unknown(found));
+    }
+}
+
+impl<T: Section> Section for Vec<T> {
+    fn unknown<'a>(&'a self, found: &mut Vec<&'a Unknown>) {
+        self.iter().for_each(|section| section.unknown(found));
+    }
+}
+
+impl<T: Section> Section for Spanned<T> {
+    fn unknown<'a>(&'a self, found: &mut Vec<&'a Unknown>) {
+        self.value.unknown(found);
+    }
+}
+
+/// What has no keys of ours.
+macro_rules! leaf {
+    ($($kind:ty),*) => {
+        $(impl Section for $kind {
+            fn unknown<'a>(&'a self, _: &mut Vec<&'a Unknown>) {}
+        })*
+    };
+}
+
+leaf!(Scalar, List, serde_json::Value);
+
+impl<T> Section for std::collections::BTreeMap<String, T> {
+    fn unknown<'a>(&'a self, _: &mut Vec<&'a Unknown>) {}
+}
+
+/// A raw identifier's name.
+fn plain(field: &'static str) -> &'static str {
+    field.trim_start_matches("r#")
+}
+
+fn unknown_key(key: &Spanned<String>, known: &[&'static str]) -> Unknown {
+    let name = &key.value;
+    let near = known.iter().map(|field| plain(field)).min_by_key(|field| distance(name, field));
+    let near = near.filter(|field| distance(name, field) <= 1 + name.len() / 4);
+    let message = if let Some(near) = near {
+        format!("the key `{name}` is not known; did you mean `{near}`?")
+    } else {
+        let known: Vec<&str> = known.iter().map(|field| plain(field)).collect();
+        format!("the key `{name}` is not known; here are {}", known.join(", "))
+    };
+    Unknown { place: key.referenced, message }
+}
+
+/// How many letters are to be put in, taken out or changed (Levenshtein).
+fn distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.chars().count()).collect();
+    for (i, letter) in a.chars().enumerate() {
+        let mut left = i + 1;
+        let mut next = vec![left];
+        for (other, above) in b.chars().zip(row.windows(2)) {
+            let &[corner, above] = above else { continue };
+            let changed = corner + usize::from(letter != other);
+            left = changed.min(above + 1).min(left + 1);
+            next.push(left);
+        }
+        row = next;
+    }
+    row.last().copied().unwrap_or_default()
+}
+
 macro_rules! section {
     ($name:ident { $($field:ident: $kind:ty),* $(,)? }) => {
-        #[derive(Debug, Default, Deserialize)]
-        #[serde(default, deny_unknown_fields)]
-        pub(super) struct $name { $(pub(super) $field: $kind),* }
+        #[derive(Debug, Default)]
+        pub(super) struct $name {
+            $(pub(super) $field: $kind,)*
+            unknown: Vec<Unknown>,
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+                struct Keys;
+                impl<'de> Visitor<'de> for Keys {
+                    type Value = $name;
+
+                    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                        f.write_str("keys with their values, as `key: value`")
+                    }
+
+                    /// All of its keys are commented out.
+                    fn visit_none<E: de::Error>(self) -> Result<$name, E> {
+                        Ok($name::default())
+                    }
+
+                    fn visit_some<D: serde::Deserializer<'de>>(self, d: D) -> Result<$name, D::Error> {
+                        d.deserialize_map(self)
+                    }
+
+                    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<$name, A::Error> {
+                        let mut section = $name::default();
+                        while let Some(key) = map.next_key::<Spanned<String>>()? {
+                            $(if key.value == plain(stringify!($field)) {
+                                section.$field = map.next_value()?;
+                                continue;
+                            })*
+                            map.next_value::<IgnoredAny>()?;
+                            section.unknown.push(unknown_key(&key, &[$(stringify!($field)),*]));
+                        }
+                        Ok(section)
+                    }
+                }
+                d.deserialize_option(Keys)
+            }
+        }
+
+        impl Section for $name {
+            fn unknown<'a>(&'a self, found: &mut Vec<&'a Unknown>) {
+                found.extend(&self.unknown);
+                $(self.$field.unknown(found);)*
+            }
+        }
 
         impl Merge for $name {
             fn merge(&mut self, over: Self) {

@@ -100,9 +100,11 @@ fn what_makes_no_sense_together_is_told() {
     check_errors(
         "",
         &["listen.web=0.0.0.0:4318", "listen.insecure=true"],
-        expect![[r"
-            dir/c.yaml: `listen.web` (0.0.0.0:4318) and `listen.ingest` (127.0.0.1:4318) share a port; each listener needs its own
-        "]],
+        expect![[r#"
+            --set listen.web=0.0.0.0:4318:1:16: `listen.web` (0.0.0.0:4318) and `listen.ingest` (127.0.0.1:4318) share a port; each listener needs its own
+                {listen: {web: "0.0.0.0:4318"}}
+                               ^
+        "#]],
     );
     assert!(load("listen: {web: 127.0.0.1:0, ingest: 127.0.0.1:0}", &[]).is_ok());
 }
@@ -135,15 +137,30 @@ fn a_token_that_can_be_guessed_is_warned_of() {
 }
 
 #[test]
-fn an_unknown_key_is_named() {
+fn unknown_keys_are_all_named_and_hide_no_other_mistake() {
     check_errors(
-        "correlate:\n  setle_after: 10s\n",
-        &[],
-        expect![[r"
-        dir/c.yaml:2:3: unknown field `setle_after`, expected one of settle_after, incomplete_after, retry_after, allowed_lateness, joins_max, entries_max, hops_max, pending_max
-              setle_after: 10s
-              ^
-    "]],
+        "correlate:\n  setle_after: 10s\n  hops_max: 0\nqueues: [{name: a, size: 3}]\nmetrics: on\nlisten:\n",
+        &["memory_maximum=1GiB", "data_dir=x", "series.retention=0s"],
+        expect![[r#"
+            --set memory_maximum=1GiB:1:2: the key `memory_maximum` is not known; did you mean `memory_max`?
+                {memory_maximum: "1GiB"}
+                 ^
+            --set series.retention=0s:1:22: `0s` is not a duration above 0, as 30s, 5m or 1h30m
+                {series: {retention: "0s"}}
+                                     ^
+            dir/c.yaml:2:3: the key `setle_after` is not known; did you mean `settle_after`?
+                  setle_after: 10s
+                  ^
+            dir/c.yaml:3:13: `0` is not a whole number above 0
+                  hops_max: 0
+                            ^
+            dir/c.yaml:4:20: the key `size` is not known; here are name, dlq, max_receive_count, visibility_timeout, url, starts_request
+                queues: [{name: a, size: 3}]
+                                   ^
+            dir/c.yaml:5:1: the key `metrics` is not known; here are listen, data_dir, memory_max, correlate, cost, journal, series, query, archive, rules, tls, auth, redact, fields, functions, queues, flows, slos, notify, forward, scrape, aws, files
+                metrics: on
+                ^
+        "#]],
     );
 }
 
@@ -493,6 +510,25 @@ fn what_is_polled_and_followed_is_checked_with_its_places() {
             dir/c.yaml:3:50: `paths` names no file; `*` may stand in the last part of a path
                 files: [{format: xml, paths: [a], from: middle}, {function: f}]
                                                                  ^
+        "]],
+    );
+}
+
+#[test]
+fn what_would_do_nothing_at_zero_is_refused_there() {
+    check_errors(
+        "query: {timeout: 0s, lookback: 0s}\nrules: {evaluation_interval: 0s}\n",
+        &[],
+        expect![[r"
+            dir/c.yaml:1:18: `0s` is not a duration above 0, as 30s, 5m or 1h30m
+                query: {timeout: 0s, lookback: 0s}
+                                 ^
+            dir/c.yaml:1:32: `0s` is not a duration above 0, as 30s, 5m or 1h30m
+                query: {timeout: 0s, lookback: 0s}
+                                               ^
+            dir/c.yaml:2:30: `0s` is not a duration above 0, as 30s, 5m or 1h30m
+                rules: {evaluation_interval: 0s}
+                                             ^
         "]],
     );
 }

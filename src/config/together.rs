@@ -105,12 +105,11 @@ impl Reader<'_> {
         }
     }
 
-    /// An error of several settings: at the first that was written, and without a place where overrides take
-    /// part, which have other places.
+    /// An error of several settings: at the first that was written.
     fn error_about(&mut self, values: &[&Value], message: impl Into<String>) {
         match values.iter().find_map(|value| value.as_ref()) {
-            Some(value) if !self.source.has_overrides => self.error(value, message),
-            _ => self.error_of_file(message),
+            Some(value) => self.error(value, message),
+            None => self.error_of_file(message),
         }
     }
 }

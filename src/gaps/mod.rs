@@ -277,11 +277,19 @@ fn told(signal: &Signal) -> Vec<(&str, Kind)> {
         SignalKind::Span(span) => (&span.attributes, &span.facts),
         SignalKind::Platform(_) | SignalKind::Metric(_) => return Vec::new(),
     };
+    let attributes = attributes.0.iter().filter(|(name, _)| !is_of_failure(name));
     let mut fields: Vec<(&str, Kind)> =
-        attributes.0.iter().map(|(name, value)| (&**name, Kind::of(value))).collect();
+        attributes.map(|(name, value)| (&**name, Kind::of(value))).collect();
     let joins = joins(facts).into_iter().filter(|(_, is_told)| *is_told);
     fields.extend(joins.map(|(name, _)| (name, Kind::Text)));
     fields
+}
+
+/// Fields that are there where something failed: they are many while something fails, and that they are
+/// gone is good news.
+fn is_of_failure(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    ["error", "exception", "stack"].iter().any(|word| name.contains(word))
 }
 
 /// What requests are joined by.

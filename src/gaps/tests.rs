@@ -108,6 +108,18 @@ fn a_field_that_comes_now_and_then_has_not_vanished() {
 }
 
 #[test]
+fn that_failures_end_is_no_gap() {
+    let mut world = World::default();
+    let failed = [
+        ("error.type", Value::Str("Throttled".into())),
+        ("exception.message", Value::Str("no".into())),
+    ];
+    world.hear(200, |_, now| record(&failed, true, now));
+    world.hear(3_000, |_, now| record(&[], true, now));
+    assert!(world.told.is_empty(), "{:?}", world.told);
+}
+
+#[test]
 fn a_field_that_changes_type_is_found_and_one_that_always_does_is_not() {
     let mut world = World::default();
     let of = |second: u64, amount: Value, now| {

@@ -122,10 +122,30 @@ pub struct Client(pub Text);
 pub struct Peer(pub Option<IpAddr>);
 
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}: {source}; is another daemon running?")]
+#[error("cannot listen on {address}: {source}{}", remedy(.source))]
 pub struct BindError {
     address: SocketAddr,
     source: std::io::Error,
+}
+
+impl BindError {
+    /// Why an address cannot be listened on now, if it cannot.
+    pub fn of(address: SocketAddr) -> Option<Self> {
+        let source = std::net::TcpListener::bind(address).err()?;
+        Some(Self { address, source })
+    }
+}
+
+/// What to do about an address that is not ours to listen on.
+fn remedy(error: &std::io::Error) -> &'static str {
+    match error.kind() {
+        std::io::ErrorKind::AddrInUse => "; is another daemon running?",
+        std::io::ErrorKind::AddrNotAvailable => "; no interface of this machine has it",
+        std::io::ErrorKind::PermissionDenied => {
+            "; ports below 1024 are for root, or for who has CAP_NET_BIND_SERVICE"
+        }
+        _ => "",
+    }
 }
 
 /// The token that a request shows. The scheme's name is as it likes (RFC 9110, section 11.1).

@@ -224,6 +224,16 @@ impl Gather {
         }
     }
 
+    /// Like [`Gather::finish_readable`], but a list that is JSON was read, whatever its records are: its sender
+    /// is answered with success, and does not send it again.
+    pub(crate) fn finish_list(self, body: &[u8]) -> Result<Normalized, Undecodable> {
+        let is_list = || serde_json::from_slice::<Vec<serde::de::IgnoredAny>>(body).is_ok();
+        if self.batch.signals.is_empty() && is_list() {
+            return self.finish();
+        }
+        self.finish_readable()
+    }
+
     fn n_records(&self) -> usize {
         self.batch.signals.len() + self.rejections.len() + usize_from_u32(self.batch.filtered)
     }

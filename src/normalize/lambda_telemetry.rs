@@ -51,7 +51,7 @@ pub fn normalize(body: &[u8], origin: &Origin, config: &Config) -> Result<Normal
             Err(reason) => gather.reject(reason),
         }
     });
-    gather.finish_readable()
+    gather.finish_list(body)
 }
 
 /// What the events of a batch tell of the environment that sent them; the first that tells wins.

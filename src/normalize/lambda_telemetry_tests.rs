@@ -128,6 +128,12 @@ fn bad_events_are_rejected_one_by_one() {
             rejected 4: the record is neither text nor an object
             1 signals, 5 rejected, 0 filtered"#]],
     );
+    // The list was read: sent again it would be no better.
+    assert_eq!(
+        shown(r#"[{"time":"x"}]"#, None),
+        "rejected 0: an event needs a type\n0 signals, 1 rejected, 0 filtered"
+    );
+    assert!(shown(r#"{"time":"x"}"#, None).starts_with("undecodable"));
     assert!(shown("[{'time': 'x'}]", None).starts_with("undecodable"));
     assert!(shown("", None).starts_with("undecodable"));
 }

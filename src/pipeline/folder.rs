@@ -59,7 +59,12 @@ pub(super) fn lock_to_read(dir: &Path) -> Result<Vec<File>, String> {
 
 /// One user a folder: the lock lasts as long as the file is open.
 pub(super) fn lock_existing(dir: &Path) -> Result<File, String> {
-    let failed = |error: std::io::Error| format!("{}: {error}", dir.display());
+    let failed = |error: std::io::Error| {
+        format!(
+            "the data directory {} cannot be written: {error}; give it to this user, or choose another with --data-dir",
+            dir.display()
+        )
+    };
     let lock = OpenOptions::new()
         .create(true)
         .truncate(false)

@@ -12,10 +12,12 @@ use super::start::deliverable;
 use super::state::{Entry, State};
 use super::terms::Terms;
 use super::threads::Log;
-use crate::config::Config;
+use crate::config::{Config, Listen};
+use crate::forward::alertmanagers::Peer;
+use crate::forward::endpoint::Endpoint;
 use crate::internal_telemetry::happening::ConfigReloaded;
 use crate::signal::Diagnostic;
-use crate::{normalize, notify};
+use crate::{normalize, notify, promql};
 
 /// Reads the configuration again and hands it to every stage, or says what is wrong with it.
 #[derive(Clone, Debug)]
@@ -25,6 +27,8 @@ pub(super) struct Reload {
     pub(super) state: State,
     pub(super) normalize: Arc<ArcSwap<normalize::Config>>,
     pub(super) doors: Doors,
+    /// What the start was given and no reload changes.
+    pub(super) fixed: Arc<Fixed>,
     /// Set when recovery is over.
     pub(super) log: Arc<OnceLock<Log>>,
     /// One at a time: what one takes back must be what it changed itself, and what holds in the end is what
@@ -32,20 +36,67 @@ pub(super) struct Reload {
     pub(super) turn: Arc<Mutex<()>>,
 }
 
+/// Settings that hold from a start to the next.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Fixed {
+    listen: Listen,
+    data_dir: PathBuf,
+    memory_max_bytes: u64,
+    journal_size_max_bytes: u64,
+    query: promql::limits::Limits,
+    remote_write: Vec<Endpoint>,
+    alertmanagers: Vec<Peer>,
+}
+
+impl Fixed {
+    fn of(config: &Config) -> Self {
+        Self {
+            listen: config.listen,
+            data_dir: config.data_dir.clone(),
+            memory_max_bytes: config.memory_max_bytes,
+            journal_size_max_bytes: config.journal_size_max_bytes,
+            query: config.query,
+            remote_write: config.remote_write.clone(),
+            alertmanagers: config.alertmanagers.clone(),
+        }
+    }
+
+    /// What is not in force of a configuration that was read again, for people.
+    fn until_restart(&self, config: &Config) -> Vec<String> {
+        let read = Self::of(config);
+        // The bounds of queries follow from the memory: one change is told once.
+        let has_same_memory = self.memory_max_bytes == read.memory_max_bytes;
+        let changed = [
+            ("listen", self.listen != read.listen),
+            ("data_dir", self.data_dir != read.data_dir),
+            ("memory_max", !has_same_memory),
+            ("journal.size_max", self.journal_size_max_bytes != read.journal_size_max_bytes),
+            ("query", has_same_memory && self.query != read.query),
+            ("forward.remote_write", self.remote_write != read.remote_write),
+            ("forward.alertmanagers", self.alertmanagers != read.alertmanagers),
+        ];
+        let changed = changed.into_iter().filter(|(_, is_other)| *is_other);
+        changed.map(|(key, _)| format!("`{key}` changes at the next start only")).collect()
+    }
+}
+
 impl Reload {
     pub(super) fn new(
         source: Option<(Option<PathBuf>, Vec<String>)>,
+        config: &Config,
         state: &State,
         normalize: &Arc<ArcSwap<normalize::Config>>,
         doors: &Doors,
     ) -> Self {
         let (normalize, log) = (Arc::clone(normalize), Arc::default());
         let (state, doors) = (state.clone(), doors.clone());
-        Self { source, state, normalize, doors, log, turn: Arc::default() }
+        let fixed = Arc::new(Fixed::of(config));
+        Self { source, state, normalize, doors, fixed, log, turn: Arc::default() }
     }
 
-    /// Blocks until the new configuration is on disk and in force, after all that began before.
-    pub(super) fn run(&self) -> Result<(), Vec<Diagnostic>> {
+    /// Blocks until the new configuration is on disk and in force, after all that began before. Gives what of
+    /// it is not in force before the next start.
+    pub(super) fn run(&self) -> Result<Vec<String>, Vec<Diagnostic>> {
         // It guards no data that a panic could leave in halves.
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let outcome = self.try_run();
@@ -53,8 +104,8 @@ impl Reload {
         outcome
     }
 
-    fn try_run(&self) -> Result<(), Vec<Diagnostic>> {
-        let Some((file, sets)) = &self.source else { return Ok(()) };
+    fn try_run(&self) -> Result<Vec<String>, Vec<Diagnostic>> {
+        let Some((file, sets)) = &self.source else { return Ok(Vec::new()) };
         let config = Config::load(file.as_deref(), sets)?;
         deliverable(&config)?;
         let terms = Terms::of(&config);
@@ -66,11 +117,12 @@ impl Reload {
         self.write(&terms, &config.notify)
             .map_err(|error| vec![Diagnostic::new(&name, "", 0, 0, error)])?;
         self.doors.set(&config);
-        for warning in &config.warnings {
+        let later = self.fixed.until_restart(&config);
+        for warning in config.warnings.iter().chain(&later) {
             tracing::warn!(event = "config.file.found", "{warning}");
         }
         self.normalize.store(Arc::new(config.normalize));
-        Ok(())
+        Ok(later)
     }
 
     /// The routing takes effect when the record is applied, so it is there before, and goes again where there

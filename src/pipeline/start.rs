@@ -32,7 +32,7 @@ use crate::forward::alertmanagers;
 use crate::internal_telemetry::Metrics;
 use crate::internal_telemetry::happening::{BatchAccepted, BatchRefused, JournalFailed};
 use crate::journal::{Committed, Refused};
-use crate::listen::{Listening, descriptors};
+use crate::listen::{BindError, Listening, descriptors};
 use crate::receive::room::{Claim, Promise};
 use crate::receive::{self, Delivery, Receivers, Refusal, Way};
 use crate::serve::{self, Views};
@@ -141,7 +141,7 @@ impl Pipeline {
         let Settings { config, clock, source } = settings;
         let one = |error: &dyn std::fmt::Display| vec![format!("throughline: {error}")];
         let metrics = Arc::new(Metrics::try_new().map_err(|error| one(&error))?);
-        let lock = lock_data_dir(&config.data_dir).map_err(|error| one(&error))?;
+        let lock = claim(&config)?;
         let troubles = Troubles::new(Arc::clone(&metrics));
         let (archive, lost) =
             recover::archive(&config.data_dir, &config.archive).map_err(|error| one(&error))?;
@@ -149,7 +149,7 @@ impl Pipeline {
         let normalize = Arc::new(ArcSwap::from_pointee(config.normalize.clone()));
         let descriptors = descriptors::raise();
         let doors = Doors::new(&config, descriptors);
-        let reload = Reload::new(source, &state, &normalize, &doors);
+        let reload = Reload::new(source, &config, &state, &normalize, &doors);
         let written = Arc::clone(&reload.log);
         let (stop, stopping) = watch::channel(false);
         let seen = Seen {
@@ -232,6 +232,10 @@ impl Pipeline {
                 _ = poll.tick() => if self.log.is_poisoned() { break },
             }
         }
+        tracing::info!(
+            event = "pipeline.drain.started",
+            "no new work is taken; what was accepted is finished"
+        );
         self.stop().await
     }
 
@@ -271,8 +275,27 @@ impl Pipeline {
             JournalFailed.emit();
             return Stopped::DiskFailed;
         }
+        tracing::info!(event = "pipeline.drain.stopped", "all that was accepted is on disk");
         Stopped::Drained
     }
+}
+
+/// The data directory as ours alone. Where it is another's, the addresses mostly are too: all of it is said
+/// at once.
+fn claim(config: &Config) -> Result<File, Vec<String>> {
+    let Listen { otlp_grpc, ingest, web } = config.listen;
+    let named = [("otlp_grpc", otlp_grpc), ("ingest", ingest), ("web", web)];
+    let taken = named.into_iter().filter_map(|(key, address)| {
+        let error = BindError::of(address)?;
+        Some(format!("throughline: {error}; `listen.{key}` sets another address"))
+    });
+    let mut errors: Vec<String> = taken.collect();
+    match lock_data_dir(&config.data_dir) {
+        Ok(lock) if errors.is_empty() => return Ok(lock),
+        Ok(_) => {}
+        Err(error) => errors.insert(0, format!("throughline: {error}")),
+    }
+    Err(errors)
 }
 
 /// What a start goes on from and somebody should know.

@@ -15,14 +15,17 @@ use crate::archive::Archive;
 use crate::correlate::{Change, Engine, FinalLine};
 use crate::evaluate::{Evaluator, Kept, Recorded, Transition};
 use crate::gaps::{self, Gaps};
-use crate::internal_telemetry::happening::AlertChanged;
 use crate::measure::{Measure, depth};
 use crate::notify::{self, Command, Dispatcher, Message, Receipt};
 use crate::number::f64_from_u64;
 use crate::receive::room::{Room, Told};
+use crate::series::catalog::REQUESTS_OPEN;
 use crate::series::export::HighWater;
-use crate::series::{STALE_NAN_BITS, Sample, SampleValue, Series};
+use crate::series::{Matcher, STALE_NAN_BITS, Sample, SampleValue, Selection, Series};
 use crate::signal::{Batch, Labels, METRIC_NAME, SignalKind, Text, Timestamp, source_queues};
+
+/// As long as queries look back: what was shown longer ago is no longer seen.
+const OPEN_LOOKBACK_MILLIS: i64 = 5 * 60 * 1000;
 
 /// What the journal holds. New kinds go at the end: the position is part of the format.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -293,11 +296,7 @@ impl State {
             let (mut measure, mut series) = (self.measure(), write(&self.series));
             measure.show(&mut series, log_time);
             let t = log_time.as_millis();
-            for (flow, n) in open {
-                let labels =
-                    Labels::of(&[(METRIC_NAME, "throughline_requests_open"), ("flow", &flow)]);
-                series.append(&labels, Sample { t, value: SampleValue::Float(f64_from_u64(n)) });
-            }
+            show_open(&mut series, &open, t);
             for (labels, value) in alert_series {
                 series.append(&labels, Sample { t, value: SampleValue::Float(value) });
             }
@@ -328,7 +327,6 @@ impl State {
             for transition in transitions {
                 evaluator.apply(transition);
                 dispatcher.apply(transition, log_time);
-                AlertChanged { transition }.emit();
             }
         }
         let mut series = write(&self.series);
@@ -339,5 +337,34 @@ impl State {
                 Sample { t: sample.at.as_millis(), value: SampleValue::Float(value) },
             );
         }
+    }
+}
+
+/// How many requests of each flow are open. A flow that is no longer told of ends: a request whose route
+/// became known is one of another flow, and the figure of the first would stand for as long as queries look
+/// back.
+pub(super) fn show_open(series: &mut Series, open: &[(Text, u64)], t: i64) {
+    let name = [Matcher::equal(METRIC_NAME, REQUESTS_OPEN)];
+    let before = Selection {
+        matchers: &name,
+        start: t - OPEN_LOOKBACK_MILLIS,
+        end: t,
+        samples_max: usize::MAX,
+        windows: None,
+        only_newest: true,
+    };
+    // A block that cannot be read is told where it is queried.
+    let shown = series.select(&before).unwrap_or_default();
+    let is_told = |flow: &str| open.iter().any(|(told, _)| **told == *flow);
+    for one in shown.iter().filter(|one| !one.labels.get("flow").is_some_and(is_told)) {
+        let newest = one.samples.last().map(|sample| &sample.value);
+        if matches!(newest, Some(SampleValue::Float(n)) if n.to_bits() != STALE_NAN_BITS) {
+            let value = SampleValue::Float(f64::from_bits(STALE_NAN_BITS));
+            series.append(&one.labels, Sample { t, value });
+        }
+    }
+    for (flow, n) in open {
+        let labels = Labels::of(&[(METRIC_NAME, REQUESTS_OPEN), ("flow", flow)]);
+        series.append(&labels, Sample { t, value: SampleValue::Float(f64_from_u64(*n)) });
     }
 }

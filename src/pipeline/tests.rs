@@ -12,14 +12,15 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::state::{Entry, State};
+use super::state::{Entry, State, show_open};
 use super::terms::Terms;
 use crate::archive::Archive;
 use crate::config::Config;
 use crate::evaluate::{AlertState, RuleKey, Transition};
 use crate::journal::{Point, Section, Snapshot};
 use crate::normalize::{self, Origin, json_log};
-use crate::signal::{Labels, Receiver, Timestamp};
+use crate::series::{self, Matcher, RawSeries, STALE_NAN_BITS, SampleValue, Selection, Series};
+use crate::signal::{Labels, METRIC_NAME, Receiver, Timestamp};
 
 /// 2026-11-25T10:00:00Z.
 const START: u64 = 1_795_600_800;
@@ -170,4 +171,40 @@ proptest! {
         let all = crate::correlate::RequestFilter { limit: 1000, ..Default::default() };
         prop_assert_eq!(whole.archive.requests(&all).unwrap(), cut.archive.requests(&all).unwrap());
     }
+}
+
+#[test]
+fn a_flow_that_is_no_longer_told_of_has_no_open_requests() {
+    let mut series = Series::new(series::Config::default());
+    let seen = |series: &Series, t: i64| {
+        let name = [Matcher::equal(METRIC_NAME, "throughline_requests_open")];
+        let at = Selection {
+            matchers: &name,
+            start: t - 60_000,
+            end: t,
+            samples_max: usize::MAX,
+            windows: None,
+            only_newest: false,
+        };
+        let all = series.select(&at).unwrap();
+        let line = |one: &RawSeries| {
+            let values = one.samples.iter().map(|sample| match sample.value {
+                SampleValue::Float(n) if n.to_bits() == STALE_NAN_BITS => "ended".to_owned(),
+                SampleValue::Float(n) => n.to_string(),
+                SampleValue::Histogram(_) => "a histogram".to_owned(),
+            });
+            format!(
+                "{}: {}",
+                one.labels.get("flow").unwrap_or_default(),
+                values.collect::<Vec<_>>().join(" ")
+            )
+        };
+        all.iter().map(line).collect::<Vec<_>>()
+    };
+    show_open(&mut series, &[("checkout".into(), 1)], 1_000);
+    show_open(&mut series, &[("POST /orders".into(), 1)], 2_000);
+    show_open(&mut series, &[("POST /orders".into(), 0)], 3_000);
+    assert_eq!(seen(&series, 3_000), ["POST /orders: 1 0", "checkout: 1 ended"]);
+    show_open(&mut series, &[("checkout".into(), 2)], 4_000);
+    assert_eq!(seen(&series, 4_000), ["POST /orders: 1 0 ended", "checkout: 1 ended 2"]);
 }

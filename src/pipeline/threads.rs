@@ -15,8 +15,8 @@ use crate::correlate::Finding;
 use crate::gaps;
 use crate::internal_telemetry::Metrics;
 use crate::internal_telemetry::happening::{
-    BatchesTurnedAway, EvaluationMissed, GapFound, RecordApplied, RulesEvaluated, SeriesHeld,
-    SnapshotTaken, TroubleFound,
+    AlertChanged, BatchesTurnedAway, EvaluationMissed, GapFound, RecordApplied, RulesEvaluated,
+    SeriesHeld, SnapshotTaken, TroubleFound,
 };
 use crate::journal::{self, Committed, Journal, Point, Priority, Refused, Taken};
 use crate::notify::Message;
@@ -163,6 +163,10 @@ impl EngineThread {
             });
             if let Some(promise) = item.load.promise {
                 promise.keep();
+            }
+            // Told here and not where it is applied: at a start what happened before would read as new.
+            if let Entry::Alerts { transitions, .. } = &item.entry {
+                transitions.iter().for_each(|transition| AlertChanged { transition }.emit());
             }
             RecordApplied { lag: self.clock.now().since(log_time) }.emit(&self.metrics);
             if !messages.is_empty() && self.due.blocking_send(messages).is_err() {

@@ -108,8 +108,9 @@ fn log(seen: &Inspection) -> Check {
     } else {
         String::new()
     };
+    let files = if *segments == 1 { "segment" } else { "segments" };
     let found =
-        format!("{records} records, {first_seq} to {last_seq}, in {segments} segments{torn}");
+        format!("{records} records, {first_seq} to {last_seq}, in {segments} {files}{torn}");
     Check::new("journal", found, seen.damage.clone())
 }
 

@@ -122,11 +122,19 @@ impl Failure {
         tonic::Status::with_details(code, self.to_string(), Bytes::from(status.encode_to_vec()))
     }
 
+    /// In the words of who sets up a stream.
+    fn to_firehose(&self) -> String {
+        match self {
+            Self::Unauthorized => "no known access key: set the stream's access key to a token with the scope `ingest`".to_owned(),
+            other => other.to_string(),
+        }
+    }
+
     /// The answer to a delivery at `endpoint`. `request_id` is Firehose's.
     pub(super) fn http(&self, endpoint: Endpoint, request_id: &str, now: Timestamp) -> Response {
         let mut response = match endpoint {
             Endpoint::Firehose => {
-                Json(json!({"requestId": request_id, "timestamp": now.as_millis(), "errorMessage": self.to_string()})).into_response()
+                Json(json!({"requestId": request_id, "timestamp": now.as_millis(), "errorMessage": self.to_firehose()})).into_response()
             }
             Endpoint::Otlp { encoding: Encoding::Protobuf, .. } => {
                 let details = if self.is_retryable() { vec![retry_info()] } else { Vec::new() };

@@ -18,6 +18,7 @@ use super::decode::{Decoded, Endpoint};
 use super::opened::{Opened, What, open};
 use super::pubsub_oidc::Denied;
 use super::{Desk, Refusal, body, declared, remote_write};
+use crate::listen::bearer;
 use crate::normalize::otlp::{Encoding, OtlpSignal};
 use crate::normalize::remote_write::{Version, Written};
 use crate::normalize::{Origin, Rejection};
@@ -42,11 +43,28 @@ pub(super) fn router(desk: Arc<Desk>) -> Router {
         .route("/ingest/aws/xray", post(xray))
         .route("/ingest/cloudflare/logpush", post(cloudflare))
         .route("/ingest/vercel", post(vercel).get(vercel_handshake))
-        .fallback(|| async { plain(StatusCode::NOT_FOUND, "not_found", "no such path") })
-        .method_not_allowed_fallback(|| async {
-            plain(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "this path takes POST")
-        })
+        .fallback(unknown_path)
+        .method_not_allowed_fallback(wrong_method)
         .with_state(desk)
+}
+
+async fn unknown_path(State(desk): State<Arc<Desk>>, request: Request) -> Response {
+    let unknown = || plain(StatusCode::NOT_FOUND, "not_found", "no such path");
+    to_stranger(&desk, Endpoint::Json, &request).unwrap_or_else(unknown)
+}
+
+async fn wrong_method(State(desk): State<Arc<Desk>>, request: Request) -> Response {
+    let (status, message) = (StatusCode::METHOD_NOT_ALLOWED, "this path takes POST");
+    let wrong = || plain(status, "method_not_allowed", message);
+    to_stranger(&desk, Endpoint::Json, &request).unwrap_or_else(wrong)
+}
+
+/// What is answered to who has no credential where one is needed, before anything else is told.
+fn to_stranger(desk: &Desk, endpoint: Endpoint, request: &Request) -> Option<Response> {
+    let access = desk.shared.access.load();
+    let known = access.known(bearer(request.headers()), endpoint.receiver(), request.extensions());
+    let failure = known.err().filter(|failure| *failure == Failure::Unauthorized)?;
+    Some(failed(desk, &failure, endpoint, ""))
 }
 
 pub(super) fn plain(status: StatusCode, code: &str, message: &str) -> Response {
@@ -80,7 +98,11 @@ async fn telemetry(State(desk): State<Arc<Desk>>, request: Request) -> Response 
 async fn write(State(desk): State<Arc<Desk>>, request: Request) -> Response {
     match remote_write::version(request.headers()) {
         Ok(version) => take(desk, Endpoint::RemoteWrite(version), request).await,
-        Err(failure) => failed(&desk, &failure, Endpoint::RemoteWrite(Version::V1), ""),
+        Err(failure) => {
+            let endpoint = Endpoint::RemoteWrite(Version::V1);
+            let wrong = || failed(&desk, &failure, endpoint, "");
+            to_stranger(&desk, endpoint, &request).unwrap_or_else(wrong)
+        }
     }
 }
 
@@ -124,7 +146,8 @@ async fn otlp(desk: Arc<Desk>, signal: OtlpSignal, request: Request) -> Response
         Err(failure) => {
             let (encoding, receiver) = (Encoding::Json, Receiver::OtlpHttp);
             let endpoint = Endpoint::Otlp { signal, encoding, receiver };
-            failed(&desk, &failure, endpoint, "")
+            let wrong = || failed(&desk, &failure, endpoint, "");
+            to_stranger(&desk, endpoint, &request).unwrap_or_else(wrong)
         }
     }
 }

@@ -280,13 +280,23 @@ async fn a_token_is_checked_before_anything_else() {
             r#"/ingest/json | authorization: Bearer s3cret | {"message":"a","level":"INFO"}"#,
             r#"/ingest/aws/firehose | x-amz-firehose-request-id: 1 | {"requestId":"1","timestamp":1,"records":[]}"#,
             r#"/ingest/aws/firehose | x-amz-firehose-access-key: s3cret | {"requestId":"1","timestamp":1,"records":[]}"#,
+            "/nowhere | x",
+            "/nowhere | authorization: Bearer s3cret | x",
+            "/v1/traces | content-type: text/plain | x",
+            "/v1/traces | authorization: Bearer s3cret | content-type: text/plain | x",
+            "/api/v1/write | content-type: text/plain | x",
         ],
         expect![[r#"
             401 {"error":{"code":"unauthorized","message":"no known credential: send `Authorization: Bearer TOKEN`"}}
             401 {"error":{"code":"unauthorized","message":"no known credential: send `Authorization: Bearer TOKEN`"}}
             200 {"accepted":1,"errors":[],"rejected":0}
-            401 {"errorMessage":"no known credential: send `Authorization: Bearer TOKEN`","requestId":"1","timestamp":"…"}
+            401 {"errorMessage":"no known access key: set the stream's access key to a token with the scope `ingest`","requestId":"1","timestamp":"…"}
             200 {"requestId":"1","timestamp":"…"}
+            401 {"error":{"code":"unauthorized","message":"no known credential: send `Authorization: Bearer TOKEN`"}}
+            404 {"error":{"code":"not_found","message":"no such path"}}
+            401 {"code":16,"message":"no known credential: send `Authorization: Bearer TOKEN`"}
+            415 {"code":3,"message":"content type `text/plain` is not taken here"}
+            401 no known credential: send `Authorization: Bearer TOKEN`
         "#]],
     )
     .await;

@@ -20,11 +20,18 @@ pub(super) async fn ready(State(views): State<Views>) -> Response {
     (StatusCode::SERVICE_UNAVAILABLE, shown).into_response()
 }
 
-/// Reads the configuration again; the answer says what is wrong with a bad one.
+/// Reads the configuration again; the answer says what is wrong with a bad one, and what of a good one takes a
+/// restart.
 pub(super) async fn reload(State(views): State<Views>) -> Response {
     let reload = std::sync::Arc::clone(&views.reload);
     match tokio::task::spawn_blocking(move || reload()).await {
-        Ok(Ok(())) => "reloaded\n".into_response(),
+        Ok(Ok(later)) => {
+            let lines = later.iter().map(|one| format!("{one}\n"));
+            std::iter::once("reloaded\n".to_owned())
+                .chain(lines)
+                .collect::<String>()
+                .into_response()
+        }
         Ok(Err(errors)) => {
             let shown: String = errors.iter().map(|error| format!("{error}\n")).collect();
             (StatusCode::BAD_REQUEST, shown).into_response()

@@ -113,8 +113,8 @@ pub struct Views {
     pub starting: starting::Starting,
     pub access: Arc<ArcSwap<Access>>,
     pub setup: Arc<ArcSwap<setup::Setup>>,
-    /// Reads the configuration again; a bad one is refused and the old one stays.
-    pub reload: Arc<dyn Fn() -> Result<(), Vec<Diagnostic>> + Send + Sync>,
+    /// Reads the configuration again; a bad one is refused and the old one stays. Gives what takes a restart.
+    pub reload: Arc<dyn Fn() -> Result<Vec<String>, Vec<Diagnostic>> + Send + Sync>,
     /// Puts a command into the journal; resolves when it is on disk and applied, or says why not now.
     pub commands: Commands,
     pub started_at: Timestamp,

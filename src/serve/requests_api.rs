@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::params::Params;
 use super::{Views, answer};
-use crate::correlate::{Lookup, Outcome, Request, RequestFilter};
+use crate::correlate::{Hop, Lookup, Outcome, Request, RequestFilter};
 use crate::signal::{Text, Timestamp};
 
 /// Requests of one answer where the caller does not say.
@@ -31,12 +31,21 @@ pub(crate) struct Page {
 
 async fn list(State(views): State<Views>, params: Params) -> Response {
     if let Some(key) = params.get("key") {
-        let requests = match find(&views, key) {
+        let filter = match filter(&params) {
+            Ok(filter) => filter,
+            Err(message) => {
+                return answer::error(StatusCode::BAD_REQUEST, "bad_parameter", &message);
+            }
+        };
+        let mut requests = match find(&views, key) {
             Ok(Lookup::None) => Vec::new(),
             Ok(Lookup::One(request)) => vec![*request],
             Ok(Lookup::Several(requests)) => requests,
             Err(response) => return *response,
         };
+        requests.retain(|request| is_wanted(request, &filter));
+        requests.sort_by(|a, b| (b.start, &b.id).cmp(&(a.start, &a.id)));
+        requests.truncate(filter.limit);
         return Json(json!({"requests": requests, "next": null})).into_response();
     }
     match page(&views, &params) {
@@ -105,6 +114,20 @@ fn filter(params: &Params) -> Result<RequestFilter, String> {
         end: time("end")?,
         limit: params.number("limit")?.unwrap_or(LIMIT).clamp(1, LIMIT_MAX),
     })
+}
+
+/// Whether a request that a key led to is also what else was asked for.
+fn is_wanted(request: &Request, filter: &RequestFilter) -> bool {
+    let has_hop = |is_it: &dyn Fn(&Hop) -> bool| request.hops.iter().any(is_it);
+    let RequestFilter { function, flow, queue, outcome, min_duration, start, end, limit: _ } =
+        filter;
+    flow.as_ref().is_none_or(|flow| request.flow == *flow)
+        && function.as_ref().is_none_or(|name| has_hop(&|hop| hop.function == *name))
+        && queue.as_ref().is_none_or(|name| has_hop(&|hop| hop.queue.as_ref() == Some(name)))
+        && outcome.is_none_or(|outcome| request.outcome == outcome)
+        && min_duration.is_none_or(|least| request.duration >= least)
+        && start.is_none_or(|start| request.start >= start)
+        && end.is_none_or(|end| request.start <= end)
 }
 
 /// What the engine and the archive know by a key: a request that is final may go on in one that is not. The

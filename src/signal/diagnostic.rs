@@ -64,12 +64,23 @@ impl Diagnostic {
         let plain = error.without_snippet().to_string();
         let message = plain.split(" at line ").next().unwrap_or_default();
         // The reader's advice is for whoever calls it, not for whoever wrote the file.
-        let message =
-            message.split(", set DuplicateKeyPolicy").next().unwrap_or_default().to_owned();
+        let message = message.split(", set DuplicateKeyPolicy").next().unwrap_or_default();
+        let message = for_writers(message).to_owned();
         match error.location() {
             Some(place) => Self::at(file, text, &place, message),
             None => Self::new(file, text, 0, 0, message),
         }
+    }
+}
+
+/// What the reader did not find, in words of who writes a file.
+fn for_writers(message: &str) -> &str {
+    match message {
+        "expected mapping start" => "keys with their values are expected here, as `key: value`",
+        "expected sequence start" => {
+            "a list is expected here, as `[a, b]`, or `- a` on lines of their own"
+        }
+        other => other,
     }
 }
 
@@ -106,6 +117,16 @@ mod tests {
         let shown = Diagnostic::new("a.yaml", "x: 1\nfor: soon\n", 2, 6, "`soon` is no duration")
             .to_string();
         assert_eq!(shown, "a.yaml:2:6: `soon` is no duration\n    for: soon\n         ^");
+    }
+
+    #[test]
+    fn what_the_yaml_reader_wants_is_said_in_words_of_the_file() {
+        let read = |text: &str| {
+            serde_saphyr::from_str::<std::collections::BTreeMap<String, Vec<u8>>>(text)
+        };
+        let said = |text: &str| Diagnostic::yaml("a.yaml", text, &read(text).unwrap_err()).message;
+        assert_eq!(said("- a"), "keys with their values are expected here, as `key: value`");
+        assert!(said("a: {b: 1}").starts_with("a list is expected here"));
     }
 
     #[test]

@@ -48,7 +48,9 @@ pub(super) fn text(outcomes: &Outcomes) -> String {
     if bad.len() > BAD_MAX {
         let _ = writeln!(out, "  and {} more; --json tells all", bad.len() - BAD_MAX);
     }
-    let _ = writeln!(out, "{} alerts would have fired", outcomes.alerts.len());
+    let n_alerts = outcomes.alerts.len();
+    let alerts = if n_alerts == 1 { "alert" } else { "alerts" };
+    let _ = writeln!(out, "{n_alerts} {alerts} would have fired");
     outcomes.alerts.iter().for_each(|alert| tell(alert, &mut out));
     if outcomes.n_more_alerts > 0 {
         let _ = writeln!(out, "  and {} more, which nobody counted in", outcomes.n_more_alerts);

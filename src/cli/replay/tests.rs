@@ -93,7 +93,7 @@ fn a_rule_over_last_tuesdays_logs_says_when_it_would_have_paged() {
         from 2025-03-04T10:00 to 2025-03-04T10:10
         600 requests: 480 ok, 120 error
           and 100 more; --json tells all
-        1 alerts would have fired
+        1 alert would have fired
           2025-03-04T10:02  {alertname="OrdersFail", faas_name="orders"}  resolved 2025-03-04T10:04
               orders fails
     "#]],

@@ -30,7 +30,7 @@ fn reload_to(name: &str, dir: &Path, of: &Reload) -> Reload {
 fn reload(dir: &Path, log: OnceLock<Log>) -> Reload {
     let config = Config::load(None, &[]).unwrap();
     let normalize = Arc::new(ArcSwap::from_pointee(config.normalize.clone()));
-    let made = Reload::new(None, &state(dir), &normalize, &Doors::new(&config, 1024));
+    let made = Reload::new(None, &config, &state(dir), &normalize, &Doors::new(&config, 1024));
     Reload { log: Arc::new(log), ..made }
 }
 
@@ -63,7 +63,9 @@ fn two_at_once_take_back_only_what_is_their_own() {
         let reload = reload_to(name, dir.path(), &reload);
         std::thread::spawn(move || reload.run())
     };
-    let told = |outcome: Result<(), Vec<Diagnostic>>| outcome.map_err(|errors| errors.len());
+    let told = |outcome: Result<Vec<String>, Vec<Diagnostic>>| {
+        outcome.map(drop).map_err(|errors| errors.len())
+    };
     let first = begin("first");
     let record = records.recv().unwrap();
     let second = begin("second");
