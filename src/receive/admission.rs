@@ -3,13 +3,11 @@
 //!
 //! Who asks for room, and for how much, comes in; the right to hold it goes out, or nothing. Never does a
 //! body that does not go on hold what others need: where there is no room, half-sent bodies that stopped
-//! growing give way, who stopped first goes first; and never does a body that needs more than there is beside
-//! others wait for ever: it gets a turn.
+//! growing give way, who stopped first goes first.
 
 mod coming;
 #[cfg(test)]
 mod tests;
-mod turn;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -69,8 +67,6 @@ impl Sender {
 pub(super) struct Admission {
     in_flight: Arc<Mutex<InFlight>>,
     bytes_max: usize,
-    /// Tells whose turn it is that room was given back.
-    given_back: Arc<Notify>,
 }
 
 #[derive(Debug, Default)]
@@ -81,7 +77,6 @@ struct InFlight {
     /// By the number of each.
     half_sent: BTreeMap<u64, HalfSent>,
     n_half_sent: u64,
-    turns: turn::Turns,
 }
 
 #[derive(Debug, Default)]
@@ -115,25 +110,8 @@ struct Wish<'a> {
     bytes: usize,
     /// What the body holds already, where it may go on alone; else 0.
     own: usize,
-    /// It is the body's turn: it may have all, whatever share it has.
-    has_turn: bool,
     /// The half-sent body that asks.
     body: Option<u64>,
-}
-
-/// For whom more room is asked, and who holds what already.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Body<'a> {
-    pub(super) sender: &'a Sender,
-    pub(super) own: usize,
-    pub(super) has_turn: bool,
-}
-
-impl<'a> Body<'a> {
-    fn wish(self, bytes: usize) -> Wish<'a> {
-        let Self { sender, own, has_turn } = self;
-        Wish { sender, bytes, own, has_turn, body: None }
-    }
 }
 
 /// The right to hold some bytes; given back when dropped.
@@ -149,13 +127,6 @@ impl Admitted {
         self.bytes
     }
 
-    /// Gives back what turned out not to be needed.
-    pub(super) fn keep_only(&mut self, bytes: usize) {
-        let needless = self.bytes.saturating_sub(bytes);
-        self.bytes -= needless;
-        self.admission.give_back(&self.sender, needless);
-    }
-
     /// Held in another's name from now on; None: who that is holds too much, and the room is given back.
     pub(super) fn pass_to(self, sender: &Sender) -> Option<Self> {
         if self.sender == *sender {
@@ -165,14 +136,14 @@ impl Admitted {
         let (bytes, own) = (self.bytes, 0);
         // For a moment nobody holds it; so it needs no room twice.
         drop(self);
-        let is_admitted = admission.admit(Wish { sender, bytes, own, has_turn: false, body: None });
+        let is_admitted = admission.admit(Wish { sender, bytes, own, body: None });
         is_admitted.then(|| Self { admission, bytes, sender: sender.clone() })
     }
 }
 
 impl Drop for Admitted {
     fn drop(&mut self) {
-        self.admission.give_back(&self.sender, self.bytes);
+        lock(&self.admission.in_flight).give_back(&self.sender, self.bytes);
     }
 }
 
@@ -183,18 +154,7 @@ fn lock(in_flight: &Mutex<InFlight>) -> MutexGuard<'_, InFlight> {
 
 impl Admission {
     pub(super) fn new(bytes_max: usize) -> Self {
-        Self { in_flight: Arc::default(), bytes_max, given_back: Arc::default() }
-    }
-
-    fn give_back(&self, sender: &Sender, bytes: usize) {
-        lock(&self.in_flight).give_back(sender, bytes);
-        self.given_back.notify_waiters();
-    }
-
-    /// The most that a sender may hold beside others.
-    pub(super) fn share(&self, sender: &Sender) -> usize {
-        let parts = sender.shares().into_iter().flatten();
-        parts.map(|(_, part)| self.bytes_max.div_ceil(part)).min().unwrap_or(self.bytes_max)
+        Self { in_flight: Arc::default(), bytes_max }
     }
 
     /// A body that comes, nothing of which is held yet.
@@ -202,34 +162,21 @@ impl Admission {
         Coming::new(self.clone(), sender.clone())
     }
 
-    /// Room for more of a body, at once or not at all: a client that is refused comes again later. One that takes
-    /// more than its share goes on where nobody else holds anything, or where it has its turn. None gets more
-    /// than there is in all.
-    pub(super) fn admit_more(&self, body: Body<'_>, bytes: usize) -> Option<Admitted> {
-        let is_admitted = self.admit(body.wish(bytes));
-        is_admitted.then(|| self.admitted(body.sender, bytes))
-    }
-
-    /// As much room as there is for more of a body, so many bytes at the most.
-    pub(super) fn admit_within(&self, body: Body<'_>, bytes_max: usize) -> Admitted {
-        let mut in_flight = lock(&self.in_flight);
-        let bytes = in_flight.room(self.bytes_max, body).min(bytes_max);
-        in_flight.take(body.wish(bytes));
-        drop(in_flight);
-        self.admitted(body.sender, bytes)
-    }
-
-    fn admitted(&self, sender: &Sender, bytes: usize) -> Admitted {
-        Admitted { admission: self.clone(), bytes, sender: sender.clone() }
+    /// Room for more of a body that holds `own` bytes already, at once or not at all: a client that is refused
+    /// comes again later. One that alone takes more than there is goes on where nobody else holds anything: it
+    /// would be refused for ever.
+    pub(super) fn admit_more(&self, sender: &Sender, bytes: usize, own: usize) -> Option<Admitted> {
+        self.admit(Wish { sender, bytes, own, body: None }).then(|| Admitted {
+            admission: self.clone(),
+            bytes,
+            sender: sender.clone(),
+        })
     }
 
     /// Whether so much could be held, were what is half sent gone; nothing is taken and nobody goes.
     fn may_hold(&self, sender: &Sender, bytes: usize) -> bool {
         let in_flight = lock(&self.in_flight);
-        let wish = Wish { sender, bytes, own: 0, has_turn: false, body: None };
-        if in_flight.turns.is_taken {
-            return false;
-        }
+        let wish = Wish { sender, bytes, own: 0, body: None };
         let mut shares = sender.shares().into_iter().flatten();
         in_flight.may_hold(None, self.bytes_max, wish)
             && shares.all(|(share, part)| {
@@ -241,13 +188,6 @@ impl Admission {
         let mut in_flight = lock(&self.in_flight);
         if wish.body.is_some_and(|id| !in_flight.half_sent.contains_key(&id)) {
             return false;
-        }
-        if wish.has_turn {
-            let may = wish.own.saturating_add(wish.bytes) <= self.bytes_max;
-            if may {
-                in_flight.take(wish);
-            }
-            return may;
         }
         // Nobody goes for a wish that is refused all the same.
         let firm = |share: Option<&Share>, max| in_flight.may_hold(share, max, wish);
@@ -277,10 +217,10 @@ impl InFlight {
 
     /// Whether a wish would fit into a share, were what others have half sent gone.
     fn may_hold(&self, share: Option<&Share>, max: usize, wish: Wish<'_>) -> bool {
-        let Some(held) = self.held(share) else { return wish.bytes <= max };
+        let Some(held) = self.held(share) else { return wish.own > 0 || wish.bytes <= max };
         let own = wish.body.and_then(|id| self.half_sent.get(&id)).map_or(0, |body| body.bytes);
         let firm = |held: &Held| held.bytes - held.half_sent + own;
-        let is_alone = share.is_some() && wish.own > 0 && firm(&self.all) <= wish.own;
+        let is_alone = wish.own > 0 && firm(&self.all) <= wish.own;
         is_alone || firm(held).checked_add(wish.bytes).is_some_and(|all| all <= max)
     }
 
@@ -288,7 +228,7 @@ impl InFlight {
     /// were sent away.
     fn make_room(&mut self, share: Option<&Share>, max: usize, wish: Wish<'_>) -> bool {
         loop {
-            let is_alone = share.is_some() && wish.own > 0 && self.all.bytes <= wish.own;
+            let is_alone = wish.own > 0 && self.all.bytes <= wish.own;
             let Some(held) = self.held(share) else { return is_alone || wish.bytes <= max };
             if is_alone || held.fits(wish.bytes, max) {
                 return true;
@@ -299,22 +239,6 @@ impl InFlight {
                 _ => return false,
             }
         }
-    }
-
-    /// How much more a body may have now, were nobody sent away.
-    fn room(&self, bytes_max: usize, body: Body<'_>) -> usize {
-        if body.has_turn {
-            return bytes_max.saturating_sub(body.own);
-        }
-        let all = bytes_max.saturating_sub(self.all.bytes);
-        if body.own > 0 && self.all.bytes <= body.own {
-            return all;
-        }
-        let left = |(share, part): Part| {
-            let held = self.shares.get(&share).map_or(0, |held| held.bytes);
-            bytes_max.div_ceil(part).saturating_sub(held)
-        };
-        body.sender.shares().into_iter().flatten().map(left).fold(all, usize::min)
     }
 
     /// Of all and of each share of a sender.

@@ -45,10 +45,6 @@ pub(super) enum Failure {
     Broken(String),
     #[error("byte {offset}: {message}")]
     Undecodable { offset: usize, message: String },
-    /// There is no room beside others for a body that takes so many bytes in all, at the least. Never an
-    /// answer: `opened` finds one.
-    #[error("too much is in flight for {bytes} bytes more")]
-    NoRoom { bytes: usize },
     #[error("{0}; send it again later")]
     Refused(Refusal),
 }
@@ -66,7 +62,7 @@ impl From<Refusal> for Failure {
 
 impl Failure {
     pub(super) const fn is_retryable(&self) -> bool {
-        matches!(self, Self::Refused(_) | Self::NoRoom { .. } | Self::TooSlow | Self::Broken(_))
+        matches!(self, Self::Refused(_) | Self::TooSlow | Self::Broken(_))
     }
 
     const fn status(&self) -> StatusCode {
@@ -79,9 +75,7 @@ impl Failure {
             }
             Self::Broken(_) | Self::Undecodable { .. } => StatusCode::BAD_REQUEST,
             // Not 408: OTLP clients drop what that answers (OTLP specification, "Retryable Response Codes").
-            Self::Refused(_) | Self::NoRoom { .. } | Self::TooSlow => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::Refused(_) | Self::TooSlow => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -96,7 +90,7 @@ impl Failure {
             Self::TooSlow => "too_slow",
             Self::Broken(_) => "broken",
             Self::Undecodable { .. } => "undecodable",
-            Self::Refused(_) | Self::NoRoom { .. } => "refused",
+            Self::Refused(_) => "refused",
         }
     }
 
@@ -111,9 +105,7 @@ impl Failure {
             Self::ContentType(_) | Self::Encoding(_) | Self::Undecodable { .. } => {
                 tonic::Code::InvalidArgument
             }
-            Self::TooSlow | Self::Broken(_) | Self::Refused(_) | Self::NoRoom { .. } => {
-                tonic::Code::Unavailable
-            }
+            Self::TooSlow | Self::Broken(_) | Self::Refused(_) => tonic::Code::Unavailable,
         };
         if !self.is_retryable() {
             return tonic::Status::new(code, self.to_string());

@@ -1,16 +1,15 @@
 //! A body from the socket to plain bytes: admitted, bounded in size and time, decompressed.
 
 use std::borrow::Cow;
-use std::sync::Arc;
 
 use axum::body::{Body, HttpBody as _};
 use axum::http::{HeaderMap, header};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt as _;
 
-use super::admission::{self, Admitted, Sender};
+use super::admission::{Admitted, Sender};
 use super::answer::Failure;
-use super::{Desk, Refusal};
+use super::{Desk, Refusal, Weight};
 use crate::normalize::inflate::{InflateError, inflate_within, unsnap, unsnapped_length};
 use crate::number::usize_from_u64;
 
@@ -31,12 +30,11 @@ pub(super) struct Held {
 }
 
 impl Held {
-    /// Bytes that are held for it.
-    pub(super) fn admitted(&self) -> usize {
+    fn admitted(&self) -> usize {
         self.admitted.iter().map(Admitted::bytes).sum()
     }
 
-    /// The same, with what it was unpacked to.
+    /// Of a body and what it was unpacked to, in bytes.
     pub(super) fn admitted_with(&self, unpacked: &Self) -> usize {
         self.admitted() + unpacked.admitted()
     }
@@ -45,29 +43,21 @@ impl Held {
 /// Where a body is read, and in whose name.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Place<'a> {
-    pub(super) desk: &'a Arc<Desk>,
+    pub(super) desk: &'a Desk,
     pub(super) sender: &'a Sender,
-    /// Nobody else begins meanwhile, and all the room is this body's.
-    pub(super) has_turn: bool,
 }
 
-impl<'a> Place<'a> {
-    pub(super) const fn new(desk: &'a Arc<Desk>, sender: &'a Sender) -> Self {
-        Self { desk, sender, has_turn: false }
-    }
-
-    pub(super) fn overloaded(self) -> Failure {
+impl Place<'_> {
+    fn overloaded(self) -> Failure {
         Failure::Refused(self.desk.shared.room.refused(Refusal::Overloaded))
     }
 
-    /// A body that holds so many bytes here, and asks for more.
-    pub(super) const fn body(self, own: usize) -> admission::Body<'a> {
-        admission::Body { sender: self.sender, own, has_turn: self.has_turn }
-    }
-
-    /// No body is longer than what its sender may hold.
-    fn body_bytes_max(self) -> usize {
-        self.desk.limits.body_bytes_max.min(self.desk.admission.share(self.sender))
+    /// The bytes of what a body became, beside those that are admitted for it (`held`), until the engine has
+    /// it: many small signals take more than they came as.
+    pub(super) fn admit_made(self, bytes: usize, held: usize) -> Result<Weight, Failure> {
+        let admitted = self.desk.admission.admit_more(self.sender, bytes, held);
+        let admitted = admitted.ok_or_else(|| self.overloaded())?;
+        Ok(Weight { admitted: Some(admitted) })
     }
 }
 
@@ -88,7 +78,8 @@ pub(super) async fn read(
     body: Body,
     unsaid: Packing,
 ) -> Result<Held, Failure> {
-    let max = place.body_bytes_max();
+    let limits = place.desk.limits;
+    let max = limits.body_bytes_max;
     let announced = headers
         .get(header::CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
@@ -159,23 +150,22 @@ impl Held {
             Packing::Plain | Packing::Snappy => max,
         };
         let (admission, sender) = (place.desk.admission.clone(), place.sender.clone());
-        let has_turn = place.has_turn;
         let mut own = self.admitted();
         let unpacking = tokio::task::spawn_blocking(move || {
             let mut admitted = Vec::new();
             let mut room = |bytes: usize| {
-                let body = admission::Body { sender: &sender, own, has_turn };
-                let more = admission.admit_more(body, bytes);
                 own += bytes;
+                let more = admission.admit_more(&sender, bytes, own - bytes);
                 more.map(|more| admitted.push(more)).is_some()
             };
-            let unpacked = unpack(&raw, packing, &mut Growth { max, room: &mut room });
-            match unpacked {
-                Err(Failure::NoRoom { .. }) => Err(Failure::NoRoom { bytes: own }),
-                other => other.map(|bytes| (bytes, admitted)),
-            }
+            let bytes = unpack(&raw, packing, &mut Growth { max, room: &mut room })?;
+            Ok((bytes, admitted))
         });
-        let (bytes, admitted) = unpacking.await.map_err(|_panicked| place.overloaded())??;
+        let unpacked = unpacking.await.map_err(|_panicked| place.overloaded())?;
+        let (bytes, admitted) = unpacked.map_err(|failure| match failure {
+            Failure::Refused(_) => place.overloaded(),
+            other => other,
+        })?;
         Ok(Held { bytes, packing: Packing::Plain, admitted })
     }
 }
@@ -194,7 +184,7 @@ async fn stream(
     mut body: Body,
     announced: usize,
 ) -> Result<(Bytes, Admitted), Failure> {
-    let max = place.body_bytes_max();
+    let max = place.desk.limits.body_bytes_max;
     let mut coming = place.desk.admission.begin(place.sender);
     if !coming.may_hold(announced) {
         return Err(place.overloaded());
@@ -250,7 +240,7 @@ fn unpack(raw: &[u8], packing: Packing, growth: &mut Growth<'_>) -> Result<Bytes
             Err(undecodable("the body is not packed as its content-encoding says".to_owned()))
         }
         Err(InflateError::TooLarge { max }) => Err(Failure::TooLarge { max }),
-        Err(InflateError::NoRoom) => Err(Failure::NoRoom { bytes: raw.len() }),
+        Err(InflateError::NoRoom) => Err(Failure::Refused(Refusal::Overloaded)),
         Err(error @ InflateError::Corrupt { .. }) => Err(undecodable(format!("the body {error}"))),
     }
 }

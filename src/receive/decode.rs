@@ -6,9 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::admission::Admitted;
 use super::answer::Failure;
-use super::body::Place;
 use super::{Desk, Refusal, hash};
 use crate::normalize::allowance::Allowance;
 use crate::normalize::otlp::{self, Encoding, OtlpSignal};
@@ -17,6 +15,7 @@ use crate::normalize::{
     self, Normalized, Origin, Undecodable, azure_records, cloudflare, firehose, json_log,
     lambda_telemetry, pubsub, vercel, xray,
 };
+use crate::number::u32_from_usize;
 use crate::signal::{Fnv128, Receiver};
 
 /// Bodies from here on are decoded off the async threads.
@@ -24,27 +23,38 @@ const INLINE_BYTES_MAX: usize = 64 * 1024;
 
 /// What such a small one may become; one that becomes more is decoded anew as a large one.
 const INLINE_MADE_MAX: usize = 4 << 20;
-/// A large body may become so many times as long at once: records of 300 bytes take a kilobyte. Where there is
-/// room for more it is decoded anew.
+/// A large body may become so many times as long at once: records of 300 bytes take a kilobyte. More is decoded
+/// when nothing else is.
 const GROWTH_USUAL: usize = 6;
-/// How many times the room of one try is that of the next.
-const ROOM_GROWTH: usize = 4;
 
-/// Where large bodies are decoded.
+/// Room for what large bodies become until it is admitted.
 #[derive(Debug)]
 pub(super) struct Workshop {
     /// As many as there are processors: more are no sooner done.
     places: Arc<Semaphore>,
+    /// In KiB.
+    room: Arc<Semaphore>,
+    bytes_max: usize,
 }
 
 impl Workshop {
-    pub(super) fn new() -> Self {
+    /// No body becomes more than all that may be in flight.
+    pub(super) fn new(bytes_max: usize) -> Self {
         let places = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
-        Self { places: Arc::new(Semaphore::new(places)) }
+        let room = Arc::new(Semaphore::new(bytes_max >> 10));
+        Self { places: Arc::new(Semaphore::new(places)), room, bytes_max }
     }
 
-    async fn place(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.places).acquire_owned().await.ok()
+    /// What a body may become before all others have to be done.
+    fn usual(&self, length: usize) -> usize {
+        length.saturating_mul(GROWTH_USUAL).saturating_add(INLINE_MADE_MAX).min(self.bytes_max)
+    }
+
+    /// The right to work and to make so much, in this order: who has room is at work, and soon done.
+    async fn begin(&self, bytes: usize) -> [Option<OwnedSemaphorePermit>; 2] {
+        let place = Arc::clone(&self.places).acquire_owned().await.ok();
+        let room = Arc::clone(&self.room).acquire_many_owned(u32_from_usize(bytes >> 10));
+        [place, room.await.ok()]
     }
 }
 
@@ -92,64 +102,56 @@ pub(super) struct Decoded {
     pub(super) weight: usize,
 }
 
-/// A decoded delivery and the right to hold it.
-#[derive(Debug)]
-pub(super) struct Made {
-    pub(super) decoded: Decoded,
-    pub(super) admitted: Admitted,
-}
-
-/// Decodes a body for which `own` bytes are held; a panic inside is our fault, so the client is asked to come
-/// again. What it becomes is admitted, before it is made where the body is large.
-pub(super) async fn decode(place: Place<'_>, work: Work, own: usize) -> Result<Made, Failure> {
+/// Decodes; a panic inside is our fault, so the client is asked to come again. What it becomes has a bound
+/// while it is made, small where others are decoded beside it.
+pub(super) async fn decode(
+    desk: &Arc<Desk>,
+    endpoint: Endpoint,
+    bytes: Bytes,
+    origin: Origin,
+) -> Result<Decoded, Failure> {
+    let work = Work { desk: Arc::clone(desk), endpoint, bytes, origin };
     // (Trials while memory is short were decoded elsewhere, to keep these threads free for refusals: on two
     // processors a refusal took as long as before.)
     if work.bytes.len() <= INLINE_BYTES_MAX {
         let allowance = Allowance::of(INLINE_MADE_MAX);
         let outcome = work.run(&allowance);
         if !(outcome.is_err() && allowance.is_used_up()) {
-            let decoded = outcome?;
-            let admitted = place.desk.admission.admit_more(place.body(own), decoded.weight);
-            let no_room = Failure::NoRoom { bytes: own.saturating_add(decoded.weight) };
-            return Ok(Made { admitted: admitted.ok_or(no_room)?, decoded });
+            return outcome;
         }
     }
-    let bench = place.desk.workshop.place().await;
-    let usual = work.bytes.len().saturating_mul(GROWTH_USUAL);
-    let mut bytes_max = usual.saturating_add(INLINE_MADE_MAX);
+    let workshop = &desk.workshop;
+    let mut bytes_max = workshop.usual(work.bytes.len());
     loop {
-        let room = place.desk.admission.admit_within(place.body(own), bytes_max);
-        let granted = room.bytes();
-        let (allowance, work) = (Allowance::of(granted), work.clone());
+        let right = workshop.begin(bytes_max).await;
+        let (allowance, work) = (Allowance::of(bytes_max), work.clone());
         let made = {
             let allowance = allowance.clone();
-            // The room is held until it is done, whether anybody still waits for it or not.
-            tokio::task::spawn_blocking(move || (work.run(&allowance), room))
+            tokio::task::spawn_blocking(move || {
+                // Held until it is done, whether anybody still waits for it or not.
+                let _right = right;
+                work.run(&allowance)
+            })
         };
-        let Ok((outcome, mut admitted)) = made.await else {
-            return Err(Failure::Refused(Refusal::Overloaded));
-        };
+        let outcome = made.await.unwrap_or(Err(Failure::Refused(Refusal::Overloaded)));
         if !(outcome.is_err() && allowance.is_used_up()) {
-            drop(bench);
-            let decoded = outcome?;
-            admitted.keep_only(decoded.weight);
-            return Ok(Made { decoded, admitted });
+            return outcome;
         }
-        if granted < bytes_max {
-            let bytes = own.saturating_add(usual.max(granted.saturating_add(1)));
-            return Err(Failure::NoRoom { bytes });
+        if bytes_max == workshop.bytes_max {
+            let message = "what is in the body takes more than a quarter of `memory_max`";
+            return Err(Failure::Oversized(message));
         }
-        bytes_max = bytes_max.saturating_mul(ROOM_GROWTH);
+        bytes_max = workshop.bytes_max;
     }
 }
 
 /// A body to decode.
 #[derive(Clone, Debug)]
-pub(super) struct Work {
-    pub(super) desk: Arc<Desk>,
-    pub(super) endpoint: Endpoint,
-    pub(super) bytes: Bytes,
-    pub(super) origin: Origin,
+struct Work {
+    desk: Arc<Desk>,
+    endpoint: Endpoint,
+    bytes: Bytes,
+    origin: Origin,
 }
 
 impl Work {

@@ -17,8 +17,7 @@ use super::admission::Sender;
 use super::answer::Failure;
 use super::body::{Held, Packing, Place, gather};
 use super::credential::Principal;
-use super::decode::Endpoint;
-use super::opened::{Opened, What, open};
+use super::decode::{Decoded, Endpoint, decode};
 use super::{Desk, declared, http};
 use crate::listen::bearer;
 use crate::normalize::Origin;
@@ -110,17 +109,17 @@ fn unknown_encoding() -> Response {
 
 async fn take(desk: &Arc<Desk>, call: &Call, body: Body) -> Result<Bytes, Failure> {
     desk.shared.room.enter().map_err(Failure::Refused)?;
-    let place = Place::new(desk, &call.sender);
+    let place = Place { desk, sender: &call.sender };
     let raw = message(gather(place, body, 0).await?, call.packing)?;
     let _trial = desk.shared.room.trial().map_err(Failure::Refused)?;
     let receiver = Receiver::OtlpGrpc;
+    let held = desk.booked(receiver, &raw.bytes, raw.unpack(place).await).await?;
     let endpoint = Endpoint::Otlp { signal: call.signal, encoding: Encoding::Protobuf, receiver };
     let origin = Origin { arrived: desk.shared.clock.now(), ..Origin::default() };
-    // What it was read from is held until it is on disk.
-    let opened = open(place, &raw, &What { endpoint, origin }).await?;
-    let Opened { decoded, weight, unpacked: _unpacked } = opened;
-    let normalized = decoded.normalized;
+    let outcome = decode(desk, endpoint, held.bytes.clone(), origin).await;
+    let Decoded { normalized, weight, .. } = desk.booked(receiver, &held.bytes, outcome).await?;
     let mut batch = normalized.batch;
+    let weight = place.admit_made(weight, raw.admitted_with(&held))?;
     let id = http::id_in(&call.headers, http::IDEMPOTENCY_KEY);
     batch.declared_id = id.map(|id| declared(&call.principal, receiver, &id));
     desk.deliver(batch, weight).await?;

@@ -13,9 +13,8 @@ use prost::Message as _;
 use serde_json::json;
 
 use super::answer::{Failure, protobuf};
-use super::body::{Packing, Place};
-use super::decode::{Decoded, Endpoint};
-use super::opened::{Opened, What, open};
+use super::body::Packing;
+use super::decode::{Decoded, Endpoint, decode};
 use super::pubsub_oidc::Denied;
 use super::{Desk, Refusal, body, declared, remote_write};
 use crate::listen::bearer;
@@ -220,25 +219,27 @@ async fn delivered(
     };
     desk.shared.room.enter().map_err(Failure::Refused)?;
     let sender = claim.sender(&parts.extensions);
-    let place = Place::new(desk, &sender);
+    let place = body::Place { desk, sender: &sender };
     let raw = body::read(place, headers, body, unsaid).await?;
     let signed_id = claim.id();
     let principal = access.prove(claim, &raw.bytes).ok_or(Failure::Unauthorized)?;
     let sender = principal.sender(&parts.extensions);
-    let place = Place::new(desk, &sender);
+    let place = body::Place { desk, sender: &sender };
     let raw = raw.proven(place)?;
     let _trial = desk.shared.room.trial().map_err(Failure::Refused)?;
+    let receiver = endpoint.receiver();
+    let held = desk.booked(receiver, &raw.bytes, raw.unpack(place).await).await?;
     let origin = origin(desk.shared.clock.now(), endpoint, headers);
-    // What it was read from is held until it is on disk.
-    let opened = open(place, &raw, &What { endpoint, origin }).await?;
-    let Opened { decoded, weight, unpacked: _unpacked } = opened;
-    let Decoded { normalized, request_id, written, .. } = decoded;
+    let outcome = decode(desk, endpoint, held.bytes.clone(), origin).await;
+    let decoded = desk.booked(receiver, &held.bytes, outcome).await?;
+    let Decoded { normalized, request_id, written, weight } = decoded;
     let mut batch = normalized.batch;
     let id = signed_id
         .filter(|id| !id.is_empty())
         .or_else(|| delivery_id(endpoint, headers, request_id.as_deref()));
-    batch.declared_id = id.map(|id| declared(&principal, endpoint.receiver(), &id));
+    batch.declared_id = id.map(|id| declared(&principal, receiver, &id));
     let accepted = batch.signals.len();
+    let weight = place.admit_made(weight, raw.admitted_with(&held))?;
     desk.deliver(batch, weight).await?;
     Ok(Delivered { accepted, rejections: normalized.rejections, request_id, written })
 }

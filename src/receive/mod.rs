@@ -13,7 +13,6 @@ mod credential;
 mod decode;
 mod grpc;
 mod http;
-mod opened;
 pub mod pubsub_oidc;
 pub mod reach;
 mod remote_write;
@@ -218,7 +217,7 @@ impl Receivers {
             shared,
             limits,
             admission: Admission::new(limits.in_flight_bytes_max),
-            workshop: Workshop::new(),
+            workshop: Workshop::new(limits.in_flight_bytes_max),
         });
         let ours = |router: Router| {
             router.layer(middleware::from_fn_with_state(Arc::clone(&desk), refuse_foreign))

@@ -45,13 +45,7 @@ impl Coming {
     /// Room for more of it; false: there is none.
     pub(in crate::receive) fn admit(&mut self, bytes: usize) -> bool {
         let body = self.waiting.as_ref().map(|waiting| waiting.id);
-        let is_admitted = self.admission.admit(Wish {
-            sender: &self.sender,
-            bytes,
-            own: 0,
-            has_turn: false,
-            body,
-        });
+        let is_admitted = self.admission.admit(Wish { sender: &self.sender, bytes, own: 0, body });
         if is_admitted {
             self.bytes += bytes;
         }
@@ -108,7 +102,7 @@ impl Coming {
 impl Drop for Coming {
     fn drop(&mut self) {
         if self.stay() {
-            self.admission.give_back(&self.sender, self.bytes);
+            lock(&self.admission.in_flight).give_back(&self.sender, self.bytes);
         }
     }
 }

@@ -1,6 +1,5 @@
 //! Tests of shares and of who gives way.
 
-use super::turn::WAIT_MAX;
 use super::*;
 
 fn named(name: &str) -> Sender {
@@ -10,11 +9,7 @@ fn named(name: &str) -> Sender {
 const NOBODY: Sender = Sender::Anyone(None);
 
 fn admit(admission: &Admission, sender: &Sender, bytes: usize) -> Option<Admitted> {
-    admission.admit_more(body(sender, 0), bytes)
-}
-
-fn body(sender: &Sender, own: usize) -> Body<'_> {
-    Body { sender, own, has_turn: false }
+    admission.admit_more(sender, bytes, 0)
 }
 
 fn at(n: u8) -> IpAddr {
@@ -59,94 +54,21 @@ fn bytes_come_back_when_their_body_is_done() {
 }
 
 #[test]
-fn a_body_that_takes_more_than_its_share_goes_alone_and_none_takes_more_than_there_is() {
+fn a_body_that_takes_more_than_there_is_goes_alone() {
     let admission = Admission::new(4000);
-    for sender in [named("a"), Sender::Anyone(Some(at(1)))] {
-        let first = admit(&admission, &sender, 1500);
-        assert!(first.is_some());
+    for sender in [NOBODY, named("a"), Sender::Anyone(Some(at(1)))] {
+        let body = admit(&admission, &sender, 1500);
+        assert!(body.is_some());
         let other = admit(&admission, &named("b"), 1);
-        assert!(admission.admit_more(body(&sender, 1500), 1000).is_none(), "another is there");
-        let left = admission.admit_within(body(&sender, 1500), 9000);
-        assert_eq!(left.bytes(), 500, "of its share");
-        drop((other, left));
-        assert!(admission.admit_more(body(&sender, 1500), 2501).is_none(), "more than there is");
-        let mut all = admission.admit_within(body(&sender, 1500), 9000);
-        assert_eq!(all.bytes(), 2500);
+        assert!(admission.admit_more(&sender, 9000, 1500).is_none(), "another is there");
+        drop(other);
+        let more = admission.admit_more(&sender, 9000, 1500);
+        assert!(more.is_some());
         assert!(admit(&admission, &named("b"), 1).is_none(), "nobody comes beside it");
-        all.keep_only(1000);
-        assert!(admit(&admission, &named("b"), 1500).is_some(), "what is not needed is given back");
-        drop((first, all));
+        drop((body, more));
     }
     assert!(admit(&admission, &NOBODY, 4001).is_none(), "none begins beyond it");
-    let shares = [named("a"), NOBODY, Sender::Unproven(Some(at(1)))];
-    assert_eq!(shares.map(|sender| admission.share(&sender)), [2000, 4000, 1000]);
     nothing_is_left(&admission);
-}
-
-/// Two senders that hold something at every moment, until they are told to stop.
-fn keep_busy(admission: &Admission) -> Vec<tokio::task::JoinHandle<()>> {
-    let work = |name: &str, begin: u64| {
-        let (admission, sender) = (admission.clone(), named(name));
-        tokio::spawn(async move {
-            tokio::time::sleep(Duration::from_millis(begin)).await;
-            loop {
-                let mut coming = admission.begin(&sender);
-                let held = coming.may_hold(1000) && coming.admit(1000);
-                tokio::time::sleep(Duration::from_millis(if held { 20 } else { 1 })).await;
-            }
-        })
-    };
-    vec![work("b", 0), work("c", 10)]
-}
-
-#[tokio::test]
-async fn a_body_that_needs_more_than_its_share_gets_its_turn_though_others_are_always_there() {
-    let admission = Admission::new(4000);
-    let busy = keep_busy(&admission);
-    tokio::time::sleep(Duration::from_millis(50)).await;
-    let large = named("a");
-    let first = admit(&admission, &large, 1500);
-    assert!(admission.admit_more(body(&large, 1500), 2400).is_none());
-    let asked = Instant::now();
-    let turn = admission.turn(1500).await.expect("a turn");
-    assert!(asked.elapsed() < WAIT_MAX, "what others began is soon done");
-    assert!(admission.turn(1500).await.is_none(), "one at a time");
-    let mine = Body { sender: &large, own: 1500, has_turn: true };
-    assert!(admission.admit_more(mine, 2501).is_none(), "no more than there is");
-    let rest = admission.admit_more(mine, 2400);
-    assert!(rest.is_some());
-    assert!(!admission.begin(&named("b")).may_hold(1), "nobody begins");
-    tokio::time::sleep(Duration::from_millis(100)).await;
-    drop((first, rest, turn));
-    let over = Instant::now();
-    assert!(admission.turn(0).await.is_none(), "others have as long as it took");
-    while lock(&admission.in_flight).all.bytes == 0 {
-        tokio::task::yield_now().await;
-    }
-    let next = loop {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-        if let Some(turn) = admission.turn(0).await {
-            break turn;
-        }
-    };
-    assert!(over.elapsed() >= Duration::from_millis(100), "others were there again");
-    drop(next);
-    busy.iter().for_each(tokio::task::JoinHandle::abort);
-}
-
-#[tokio::test]
-async fn a_turn_that_does_not_come_is_given_up_and_others_begin_again() {
-    let admission = Admission::new(4000);
-    let stays = admit(&admission, &named("b"), 501);
-    let wait_max = Duration::from_millis(5);
-    let turn = admission.turn_within(0, wait_max).await;
-    assert!(turn.is_none(), "more than an eighth does not get done");
-    assert!(admission.begin(&named("b")).may_hold(1));
-    drop(stays);
-    tokio::time::sleep(Duration::from_millis(100)).await;
-    let stays = admit(&admission, &named("b"), 500);
-    assert!(admission.turn_within(0, wait_max).await.is_some());
-    drop(stays);
 }
 
 #[test]
