@@ -244,9 +244,9 @@ impl Frozen {
         led.filter(|led| led.awakens && self.is_asleep(led.id)).map(|led| led.id)
     }
 
-    /// The blocks that may hold the record of this identity.
+    /// The blocks that may hold the record of this identity; of very many, which were made to be alike, some.
     pub(super) fn holding(&self, identity: SignalId) -> impl Iterator<Item = BlockId> {
-        self.told.all(identity.short()).filter(|&id| self.is_asleep(id))
+        self.told.all(identity.short()).take(AWAKENED_MAX).filter(|&id| self.is_asleep(id))
     }
 
     /// The blocks with an invocation of this place that starts within these times.

@@ -112,7 +112,7 @@ impl Tokens {
         tokens.again.sort_unstable();
         tokens.again.dedup();
         tokens.done.sort_unstable();
-        tokens.done.dedup_by(|later, first| later.0 == first.0);
+        tokens.done.dedup_by(|later, first| later.0 == first.0 && later.1.by == first.1.by);
         tokens.runs.sort_unstable();
         tokens.runs.dedup();
         tokens.executions.sort_unstable();

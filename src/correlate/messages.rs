@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use super::class::Class;
+use super::dedup::REMEMBERED;
 use super::graph::{Graph, NodeId};
 use super::request::{DeadLetter, Outcome};
 use super::rules::Rules;
@@ -44,14 +45,14 @@ fn exact(own: Option<Timestamp>, by_sender: Option<Timestamp>) -> Option<Timesta
 #[derive(Clone, Debug)]
 pub(super) struct Life {
     pub(super) takings: Vec<Taking>,
-    /// What was done before, in a request that is final.
-    done: Option<Done>,
+    /// What was done before, in requests that are final.
+    done: Vec<Done>,
 }
 
 impl Life {
     pub(super) fn of(ground: Ground<'_>, message: &Text) -> Self {
         let told = Self::told(ground.graph, ground.rules, message, ground.stubs.sending(message));
-        Self { done: ground.stubs.done(message), ..told }
+        Self { done: ground.stubs.done(message).to_vec(), ..told }
     }
 
     /// `left`: how it was sent, if its sender is final and gone.
@@ -62,7 +63,7 @@ impl Life {
         left: Option<&Sending>,
     ) -> Self {
         let Some(point) = graph.messages.get(message).filter(|point| point.is_telling()) else {
-            return Self { takings: Vec::new(), done: None };
+            return Self { takings: Vec::new(), done: Vec::new() };
         };
         let sent = || {
             let nodes = point.senders.iter().filter_map(|id| graph.nodes.get(&id));
@@ -93,7 +94,7 @@ impl Life {
             });
         }
         takings.sort_by(|a, b| (a.start, &a.id).cmp(&(b.start, &b.id)));
-        Self { takings, done: None }
+        Self { takings, done: Vec::new() }
     }
 
     pub(super) fn position(&self, id: &str) -> Option<usize> {
@@ -173,8 +174,12 @@ impl Life {
     pub(super) fn is_duplicate(&self, idx: usize) -> bool {
         let Some(taking) = self.takings.get(idx) else { return false };
         let own = Class::of(Some(&taking.function), None, None);
-        let is_after = |done: Done| done.by == own && done.at < taking.start;
-        if taking.dead_letter.is_none() && self.done.is_some_and(is_after) {
+        // Stubs last longer: what is said of a repeat does not change when they go.
+        let is_after = |done: &Done| {
+            let since = taking.start.since(done.at);
+            done.by == own && done.at < taking.start && since <= REMEMBERED
+        };
+        if taking.dead_letter.is_none() && self.done.iter().any(is_after) {
             return true;
         }
         self.takings.iter().enumerate().take(idx).any(|(earlier, other)| {

@@ -57,8 +57,10 @@ impl Engine {
             stubs.leave(Text::clone(message), request, pending);
         }
         let a_while = age.saturating_add(REMEMBERED);
+        // As long as a repeat that was taken up until then can come and be corrected.
+        let done_until = a_while.saturating_add(self.rules.config.allowed_lateness);
         for (message, done) in &tokens.done {
-            stubs.leave_done(Text::clone(message), *done, request, a_while);
+            stubs.leave_done(Text::clone(message), *done, request, done_until);
         }
         for (id, class) in &tokens.runs {
             stubs.leave_run(Text::clone(id), *class, request, pending);
@@ -152,8 +154,8 @@ impl Engine {
         self.relieve_frozen(changes);
         self.relieve_settled(changes);
         // What waits in heavy cells is of invocations that are held: it goes with them, or keeps them open.
-        // Not before memory is nearly full: then much goes at once, so it does not happen at every tick.
-        if self.is_nearly_full() && self.held.cells.hasten() {
+        // Not before memory is nearly full.
+        if self.is_nearly_full() && self.held.cells.hasten(self.held.age) {
             let touched = self.rework(changes);
             for entry in touched.views {
                 self.look_at(entry, self.held.age);

@@ -33,8 +33,8 @@ struct Stub {
     sending: Option<Sending>,
     /// Of a run under a request id: whose it was.
     run: Option<Class>,
-    /// Of a message that was taken up, and went well.
-    done: Option<Done>,
+    /// Of a message that was taken up, and went well: once for each function, sorted.
+    done: Vec<Done>,
 }
 
 /// Whose function did what a message asked for, and since when.
@@ -55,19 +55,20 @@ pub(super) struct Stubs {
 impl Stubs {
     pub(super) fn leave(&mut self, token: Text, request: &Text, until: Age) {
         let request = Text::clone(request);
-        self.put(token, Stub { request, until, sending: None, run: None, done: None });
+        self.put(token, Stub { request, until, sending: None, run: None, done: Vec::new() });
     }
 
     /// By a message that is done: whoever takes it up once more does so for nothing.
     pub(super) fn leave_done(&mut self, message: Text, done: Done, request: &Text, until: Age) {
         let request = Text::clone(request);
-        self.put(message, Stub { request, until, sending: None, run: None, done: Some(done) });
+        self.put(message, Stub { request, until, sending: None, run: None, done: vec![done] });
     }
 
     /// By its request id.
     pub(super) fn leave_run(&mut self, id: Text, class: Class, request: &Text, until: Age) {
         let request = Text::clone(request);
-        self.put(id, Stub { request, until, sending: None, run: Some(class), done: None });
+        let run = Some(class);
+        self.put(id, Stub { request, until, sending: None, run, done: Vec::new() });
     }
 
     pub(super) fn leave_message(
@@ -79,11 +80,11 @@ impl Stubs {
     ) {
         let request = Text::clone(request);
         let sending = Some(sending);
-        self.put(message, Stub { request, until, sending, run: None, done: None });
+        self.put(message, Stub { request, until, sending, run: None, done: Vec::new() });
     }
 
     fn put(&mut self, token: Text, stub: Stub) {
-        let until = stub.until;
+        let mut until = stub.until;
         match self.requests.get_mut(&token) {
             None => drop(self.requests.insert(Text::clone(&token), stub)),
             Some(old) => {
@@ -92,7 +93,12 @@ impl Stubs {
                 let is_of_run = old.run.is_some() && stub.run.is_none();
                 let request = if is_of_run { Text::clone(&old.request) } else { stub.request };
                 let sending = stub.sending.or(old.sending.take());
-                let (run, done) = (stub.run.or(old.run), stub.done);
+                let (run, mut done) = (stub.run.or(old.run), std::mem::take(&mut old.done));
+                done.extend(stub.done);
+                done.sort_unstable();
+                done.dedup_by_key(|done| done.by);
+                // What one waits for for long is not forgotten because another waits less.
+                until = until.max(old.until);
                 *old = Stub { request, until, sending, run, done };
             }
         }
@@ -109,9 +115,9 @@ impl Stubs {
         self.requests.get(message)?.sending.as_ref()
     }
 
-    /// Who did what a message of a final request asked for.
-    pub(super) fn done(&self, message: &str) -> Option<Done> {
-        self.requests.get(message)?.done
+    /// Who did what a message of final requests asked for.
+    pub(super) fn done(&self, message: &str) -> &[Done] {
+        self.requests.get(message).map_or(&[], |stub| &stub.done)
     }
 
     pub(super) fn expire(&mut self, age: Age) {

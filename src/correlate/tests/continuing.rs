@@ -114,6 +114,11 @@ fn taken(n: u8, from: i64, queue: &str) -> Told {
     span("fulfil", [n, 1, 0], from, from + 100).received("m1", queue)
 }
 
+fn of(function: &str, told: Told) -> Told {
+    let function = Some(Text::from(function));
+    Told { resource: Resource { function, ..told.resource }, ..told }
+}
+
 fn dead_letter() -> Told {
     span("drain", [9, 1, 0], HOUR, HOUR + 100).received("m1", "orders-dlq").facts(|facts| {
         facts.received[0].dead_letter_source = Some("orders".into());
@@ -148,10 +153,6 @@ fn another_delivery_continues_the_one_that_failed() {
 #[test]
 fn a_delivery_after_a_good_one_continues_it_and_is_told_as_a_repeat() {
     let sender = span("checkout", [1, 1, 0], 0, 100).sent("m1", "orders");
-    let of = |function: &str, told: Told| Told {
-        resource: Resource { function: Some(Text::from(function)), ..told.resource },
-        ..told
-    };
     for first in [vec![taken(2, 200, "orders")], vec![sender, taken(2, 200, "orders")]] {
         let own = if first.len() > 1 { "checkout@0" } else { "fulfil@200" };
         let again = format!("fulfil@3600000 continues {own}");
@@ -168,9 +169,32 @@ fn a_delivery_after_a_good_one_continues_it_and_is_told_as_a_repeat() {
     }
     // For as long as tombstones last.
     let mut world = World::new(Config::default());
-    world.hear(&[taken(2, 200, "orders")]).wait_for_the_end().wait(9_000);
+    world.hear(&[taken(2, 200, "orders")]).wait_for_the_end().wait(10_000);
     world.hear(&[taken(3, HOUR, "orders")]).wait(20);
     assert_eq!(continued(&world), ["fulfil@200", "fulfil@3600000"]);
+}
+
+#[test]
+fn a_message_that_one_did_and_another_failed_is_waited_for_as_long_as_any_that_failed() {
+    let sender = span("checkout", [1, 1, 0], 0, 100).sent("m1", "orders");
+    let failed = of("audit", taken(4, 300, "orders").failed("boom"));
+    let mut world = World::new(Config::default());
+    world.hear(&[sender, taken(2, 200, "orders"), failed]).wait_for_the_end().wait(4 * 3_600);
+    world.hear(&[dead_letter()]).wait(20);
+    let continued = continued(&world);
+    assert!(continued.contains(&"drain@3600000 continues checkout@0".to_owned()), "{continued:?}");
+}
+
+#[test]
+fn each_delivery_after_a_good_one_is_told_as_a_repeat() {
+    let mut world = World::new(Config::default());
+    world.hear(&[taken(2, 200, "orders")]).wait_for_the_end();
+    for (n, n_before) in [(3, 1), (4, 2)] {
+        let again = taken(n, i64::from(n_before) * HOUR, "orders").count(n_before + 1);
+        world.hear(&[again]).wait_for_the_end();
+    }
+    let repeats = world.deliveries.values().filter(|delivery| delivery.duplicate);
+    assert_eq!((repeats.count(), world.deliveries.len()), (2, 3));
 }
 
 fn asked() -> Told {
