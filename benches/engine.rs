@@ -3,6 +3,7 @@
 //! - Facts a CPU second in a steady flow: intake, deriving, settling, measuring.
 //! - Bytes by which memory grows for each request that is over, of 4 hops, 28 spans, 12 records and 4
 //!   reports, and of one hop; and what the engine weighs it at.
+//! - CPU time of a second in which a hundred spans come to a trace that everything else carries too.
 //! - CPU time of a late span in a request of 5,000 hops, and of saving and restoring the engine.
 //!
 //! `ENGINE_RATES` is the list of requests a second: fourteen times as many are open. Nothing here fails for being slow.
@@ -54,6 +55,7 @@ fn main() {
         }
     }
     late();
+    [10_000, 30_000, 100_000].into_iter().for_each(constant);
     snapshot();
 }
 
@@ -413,6 +415,44 @@ fn late() {
     }
     let took = (world.intake + world.ticks).as_secs_f64() * 1e3 / LATE as f64;
     println!("a late span in a request of {HOPS} hops: {took:.3} ms, intake and tick");
+}
+
+/// Every invocation in one trace: so many are held, and a hundred more come each second.
+fn constant(n_held: u64) {
+    const A_SECOND: u64 = 100;
+    const SECS: u64 = 60;
+    let span = |n: u64| {
+        let start = begin().saturating_add(ms(n));
+        SignalKind::Span(Box::new(Span {
+            trace_id: TraceId([7; 16]),
+            span_id: SpanId((n + 1).to_be_bytes()),
+            parent_id: None,
+            kind: SpanKind::Server,
+            name: Text::from("operation"),
+            start,
+            end: start.saturating_add(ms(20)),
+            failed: false,
+            links: Vec::new(),
+            facts: Facts::default(),
+            attributes: Attributes::default(),
+        }))
+    };
+    let mut world = World::new(Config::default().allowed_lateness);
+    let come = |world: &mut World, from: u64, to: u64| {
+        let mut stage = Stage::new(Shape::OneHop, world.now);
+        (from..to).for_each(|n| stage.push(0, None, span(n)));
+        world.hear(&stage.finish());
+        let before = world.ticks;
+        world.tick(Duration::from_secs(1));
+        world.ticks.saturating_sub(before).as_secs_f64() * 1e3
+    };
+    come(&mut world, 0, n_held);
+    let each: Vec<f64> = (0..SECS)
+        .map(|n| come(&mut world, n_held + n * A_SECOND, n_held + (n + 1) * A_SECOND))
+        .collect();
+    let mean = each.iter().sum::<f64>() / SECS as f64;
+    let worst = each.iter().copied().fold(0.0, f64::max);
+    println!("a constant trace of {n_held} spans: {mean:.1} ms a tick, the longest {worst:.0} ms");
 }
 
 fn snapshot() {

@@ -24,6 +24,8 @@ pub(super) struct Stop<'a> {
     pub(super) cause: Option<usize>,
     /// The attempt before it, of the same piece of work.
     pub(super) earlier: Option<usize>,
+    /// It read from a dead-letter queue what that attempt left.
+    pub(super) is_fallen: bool,
     /// Its cause waited for it.
     pub(super) is_waited: bool,
     pub(super) calls: &'a [Call],
@@ -109,7 +111,7 @@ impl Walk<'_> {
             let above = stop.earlier.or(stop.cause);
             let Some(above) = above.and_then(|idx| Some((idx, stops.get(idx)?))) else { return };
             if stop.earlier.is_some() {
-                self.give(stop.id, Part::RetryWait, above.1.end);
+                self.give(stop.id, waiting(stop), above.1.end);
             } else if let Some(sent) = stop.sent {
                 self.give(stop.id, Part::QueueWait, sent);
             }
@@ -178,6 +180,7 @@ impl Walk<'_> {
 
 fn waiting(stop: &Stop<'_>) -> Part {
     match (stop.earlier, stop.sent) {
+        (Some(_), _) if stop.is_fallen => Part::QueueWait,
         (Some(_), _) => Part::RetryWait,
         (None, Some(_)) => Part::QueueWait,
         (None, None) => Part::Gap,

@@ -42,8 +42,9 @@ pub(super) struct Placed {
     pub(super) sent: Option<Timestamp>,
     /// The hop that caused it, by id.
     pub(super) cause: Option<Text>,
-    /// The attempt before it, by id.
+    /// The attempt before it, by id; of a dead letter the last before it fell.
     pub(super) earlier: Option<Text>,
+    pub(super) is_fallen: bool,
     pub(super) tries: Vec<Try>,
     /// A message of it ends in a dead-letter queue.
     pub(super) is_dead_lettered: bool,
@@ -139,6 +140,7 @@ pub(super) fn place(
         sent,
         cause: primary_cause(ground, &causes, first.map(|taken| &taken.message.id)),
         earlier: earlier(known, first),
+        is_fallen: is_fallen(first),
         tries: tries(known, &taken, own),
         is_dead_lettered: taken.iter().any(|taken| taken.life.ends_dead_lettered()),
         last_end: known.end.unwrap_or(known.last),
@@ -200,12 +202,20 @@ fn primary_cause(ground: Ground<'_>, causes: &[&Edge], message: Option<&Text>) -
 }
 
 fn earlier(known: &Known, first: Option<&Taken<'_>>) -> Option<Text> {
-    if let Some(taken) = first {
-        let before = taken.life.takings.iter().take(taken.idx).rev();
-        let mut same = before.filter(|t| t.function == known.function && t.dead_letter.is_none());
-        return same.next().map(|taking| Text::clone(&taking.id));
+    match first {
+        Some(taken) => taken.life.before(taken.idx).next().map(|taking| Text::clone(&taking.id)),
+        None => known.earlier.clone(),
     }
-    known.earlier.clone()
+}
+
+/// Whether it read from a dead-letter queue what had been tried before.
+fn is_fallen(first: Option<&Taken<'_>>) -> bool {
+    first.is_some_and(|taken| {
+        let own = taken.life.takings.get(taken.idx);
+        let before = taken.life.before(taken.idx).next();
+        own.is_some_and(|own| own.dead_letter.is_some())
+            && before.is_some_and(|before| before.dead_letter.is_none())
+    })
 }
 
 fn tries(known: &Known, taken: &[Taken<'_>], own: Outcome) -> Vec<Try> {

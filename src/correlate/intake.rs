@@ -174,11 +174,11 @@ impl Engine {
             (_, None) => return,
         };
         let Some(old) = old else { return };
+        let before = u64::from(old.mark().bytes);
         let (cell, fact) =
             if new.canonical() < old.canonical() { (cell, new) } else { (place, old) };
-        let weighed = |mark: &Mark| u64::from(mark.bytes);
-        self.held.bytes += weighed(fact.mark());
-        self.held.bytes = self.held.bytes.saturating_sub(weighed(&mark));
+        self.held.bytes += u64::from(fact.mark().bytes);
+        self.held.bytes = self.held.bytes.saturating_sub(before);
         if let Some(identity) = mark.identity {
             self.held.memory.hold(identity, fact.mark().hash, cell.clone());
         }

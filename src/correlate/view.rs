@@ -144,6 +144,7 @@ fn stops<'a>(ground: Ground<'a>, placed: &'a [Placed]) -> Vec<Stop<'a>> {
         sent: placed.sent.map(|sent: Timestamp| sent.min(placed.hop.start)),
         cause: position(&placed.cause),
         earlier: position(&placed.earlier),
+        is_fallen: placed.is_fallen,
         is_waited: placed.sent.is_none()
             && placed.hop.evidence == Some(Evidence::Trace)
             && matches!(placed.hop.via, Via::Http | Via::Invoke | Via::Unknown),

@@ -262,6 +262,7 @@ proptest! {
         let first = outcome_of(&[told, spans.clone()].concat(), &[1000]);
         let second = outcome_of(&[spans, other].concat(), &sizes);
         compare(&first, &second);
+        prop_assert_eq!((first.engine.held.bytes, second.engine.held.bytes), (0, 0));
     }
 
     #[test]

@@ -93,6 +93,28 @@ fn the_critical_path_shows_waits_for_retries_and_clock_skew_as_gaps() {
     ]));
 }
 
+#[test]
+fn a_dead_letter_waits_since_the_last_try_of_its_message() {
+    let dead = span("drain", [4, 1, 0], 5_000, 5_100).received("m1", "orders-dlq");
+    let dead = dead.facts(|facts| facts.received[0].dead_letter_source = Some("orders".into()));
+    expect![[r#"
+        checkout#1 run 100
+        fulfil#1 queue_wait 100
+        fulfil#1 run 200
+        fulfil#2 retry_wait 1200
+        fulfil#2 run 100
+        drain#1 queue_wait 3300
+        drain#1 run 100
+    "#]]
+    .assert_eq(&path(&[
+        span("checkout", [1, 1, 0], 0, 500),
+        span("checkout", [1, 2, 1], 100, 101).kind(SpanKind::Producer).sent("m1", "orders"),
+        span("fulfil", [2, 1, 0], 200, 400).received("m1", "orders").failed("KeyError"),
+        span("fulfil", [3, 1, 0], 1600, 1700).received("m1", "orders").failed("KeyError"),
+        dead,
+    ]));
+}
+
 fn told_checkout() -> Invocation {
     let function = FunctionConfig {
         name: "checkout".into(),
