@@ -98,7 +98,7 @@ impl Progress {
             end: until,
             samples_max,
             windows: None,
-            only_newest: false,
+            looks: None,
         })?;
         let mut outgoing = Outgoing {
             requests: Vec::new(),

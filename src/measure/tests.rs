@@ -137,7 +137,7 @@ fn read(series: &Series) -> Vec<RawSeries> {
         end: i64::MAX,
         samples_max: usize::MAX,
         windows: None,
-        only_newest: false,
+        looks: None,
     };
     series.select(&selection).unwrap()
 }

@@ -222,7 +222,11 @@ impl<'q> Evaluator<'q> {
             }),
         };
         let mut wanted = Vec::new();
-        let scope = Scope { times: (range.start, range.end), reads: Reads::Everything };
+        let scope = Scope {
+            times: (range.start, range.end),
+            step: Some(range.step),
+            reads: Reads::Everything,
+        };
         evaluator.collect(query.expr(), scope, &mut wanted)?;
         for selector in wanted {
             evaluator.fetch(&selector, select)?;

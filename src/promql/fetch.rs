@@ -12,6 +12,7 @@ use super::evaluate::{Evaluator, is_stale};
 use super::stats::Reads;
 use super::value::Series;
 use super::{EvalError, Select};
+use crate::series::looks::Looks;
 use crate::series::windows::Windows;
 use crate::series::{Matcher, RawSeries, Selection};
 
@@ -26,8 +27,8 @@ pub(super) struct Wanted<'q> {
     reads: Reads,
     /// Where only the ends of windows matter.
     windows: Option<Windows>,
-    /// Where a selector is looked at once.
-    only_newest: bool,
+    /// When an instant selector is looked at.
+    looks: Option<Looks>,
 }
 
 /// What selectors below an expression are wanted for.
@@ -35,6 +36,8 @@ pub(super) struct Wanted<'q> {
 pub(super) struct Scope {
     /// First and last time of evaluation.
     pub(super) times: (i64, i64),
+    /// Milliseconds between them; None within a subquery, which has times of its own.
+    pub(super) step: Option<i64>,
     pub(super) reads: Reads,
 }
 
@@ -51,7 +54,7 @@ impl<'q> Evaluator<'q> {
             Kind::Binary(_) => return self.collect_chain(expr, scope, wanted),
             _ => None,
         };
-        let Scope { times, reads } = scope;
+        let Scope { times, step, reads } = scope;
         if let Some((selector, mut back, is_window)) = selector_of {
             let mut end = self.shifted(&selector.shift, times.1)?;
             if selector.edges == Edges::Smoothed {
@@ -60,13 +63,17 @@ impl<'q> Evaluator<'q> {
             if is_window && selector.edges != Edges::Within {
                 back = back.saturating_add(self.lookback);
             }
-            let start = self.shifted(&selector.shift, times.0)?.saturating_sub(back);
+            let first = self.shifted(&selector.shift, times.0)?;
+            let start = first.saturating_sub(back);
             let matchers = Cow::Borrowed(selector.matchers.as_slice());
             let drops_stale = is_window || selector.edges == Edges::Smoothed;
-            // Looked at once, at `end`.
-            let only_newest = !is_window
-                && selector.edges == Edges::Within
-                && end.checked_sub(start) == Some(back);
+            // Whether a histogram's counter was reset is seen beside the sample before.
+            let step = step.filter(|_| reads == Reads::Everything);
+            let looks = match (is_window, selector.edges) {
+                (false, Edges::Within) if first == end => Some(Looks::once(end)),
+                (false, Edges::Within) => step.map(|step| Looks { first, last: end, step }),
+                _ => None,
+            };
             wanted.push(Wanted {
                 id: expr.id,
                 matchers,
@@ -75,7 +82,7 @@ impl<'q> Evaluator<'q> {
                 drops_stale,
                 reads,
                 windows: None,
-                only_newest,
+                looks,
             });
             return Ok(());
         }
@@ -93,7 +100,7 @@ impl<'q> Evaluator<'q> {
                 drops_stale: false,
                 reads: Reads::Everything,
                 windows: None,
-                only_newest: false,
+                looks: None,
             });
             return args.first().map_or(Ok(()), |arg| self.collect(arg, scope, wanted));
         }
@@ -102,12 +109,13 @@ impl<'q> Evaluator<'q> {
             let range = self.positive(range)?;
             let start = self.shifted(shift, times.0)?.saturating_sub(range);
             within.times = (start, self.shifted(shift, times.1)?);
+            within.step = None;
         }
         for child in expr.children() {
             self.collect(child, within, wanted)?;
         }
         if let Some(window) = rising_window(expr)
-            && times == (self.range.start, self.range.end)
+            && step.is_some()
             && let Some(last) = wanted.last_mut()
             && let Kind::Window { range, .. } = &window.kind
         {
@@ -149,7 +157,7 @@ impl<'q> Evaluator<'q> {
             end: wanted.end,
             samples_max: own.min(room),
             windows: wanted.windows.as_ref(),
-            only_newest: wanted.only_newest,
+            looks: wanted.looks,
         };
         let found = select(&selection)
             .map_err(|error| if room < own { EvalError::Crowded } else { error.into() })?;

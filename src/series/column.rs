@@ -49,48 +49,64 @@ pub(crate) fn encode(points: &[Point]) -> Vec<u8> {
 #[derive(Debug, Default)]
 pub(crate) struct Decoded {
     pub(crate) times: Vec<i64>,
-    pub(crate) values: Vec<f64>,
+    /// Each value as [`Decoded::value`] takes it, which is not asked of what nobody looks at.
+    pub(crate) kept: Vec<i64>,
+    /// Of decimals.
+    scale: Option<f64>,
 }
 
 impl Decoded {
     /// Replaces what was there by the samples of these bytes.
     pub(crate) fn read(&mut self, bytes: &[u8]) -> Option<()> {
         self.times.clear();
-        self.values.clear();
+        self.kept.clear();
         let mut rest = bytes;
         let n = usize::try_from(take(&mut rest)?).ok().filter(|n| *n <= bytes.len())?;
         let (mut t, mut delta) = (0_i64, 0_i64);
-        self.times.reserve(n);
-        take_all(&mut rest, n, |change| {
-            delta = delta.wrapping_add(change);
+        self.times.resize(n, 0);
+        take_all(&mut rest, &mut self.times)?;
+        for slot in &mut self.times {
+            delta = delta.wrapping_add(*slot);
             t = t.wrapping_add(delta);
-            self.times.push(t);
-        })?;
+            *slot = t;
+        }
         let (kind, mut rest) = rest.split_first()?;
-        self.values.reserve(n);
+        self.scale = decimal::scale(*kind);
         if *kind == XORED {
             return self.read_xored(rest, n);
         }
-        let scale = decimal::scale(*kind)?;
+        self.scale?;
+        self.kept.resize(n, 0);
+        take_all(&mut rest, &mut self.kept)?;
         let mut number = 0_i64;
-        take_all(&mut rest, n, |change| {
-            number = number.wrapping_add(change);
-            self.values.push(decimal::of_number(number, scale));
-        })?;
+        for slot in &mut self.kept {
+            number = number.wrapping_add(*slot);
+            *slot = number;
+        }
         rest.is_empty().then_some(())
     }
 
     fn read_xored(&mut self, planes: &[u8], n: usize) -> Option<()> {
         let mut bits = 0;
+        self.kept.reserve(n);
         for i in 0..n {
             let mut xor = [0; 8];
             for (plane, byte) in xor.iter_mut().enumerate() {
                 *byte = *planes.get(plane * n + i)?;
             }
             bits ^= u64::from_be_bytes(xor);
-            self.values.push(f64::from_bits(bits));
+            self.kept.push(bits.cast_signed());
         }
         (planes.len() == 8 * n).then_some(())
+    }
+
+    /// What the value is that is kept so.
+    #[inline]
+    pub(crate) fn value(&self, kept: i64) -> f64 {
+        match self.scale {
+            Some(scale) => decimal::of_number(kept, scale),
+            None => f64::from_bits(kept.cast_unsigned()),
+        }
     }
 }
 
@@ -101,20 +117,23 @@ fn put(bytes: Vec<u8>, number: i64) -> Vec<u8> {
 /// Set in each byte that is not the last of its number.
 const GOES_ON: u64 = u64::from_ne_bytes([0x80; 8]);
 
-/// Shows the next `n` numbers. Nearly all take a byte, so eight are read at once where eight do.
-fn take_all(bytes: &mut &[u8], n: usize, mut show: impl FnMut(i64)) -> Option<()> {
-    let mut left = n;
-    while left > 0 {
-        if left >= 8
-            && let Some((eight, rest)) = bytes.split_first_chunk::<8>()
+/// Reads as many numbers as there are places. Nearly all take a byte, so eight are read at once where
+/// eight do, and added up only after that.
+fn take_all(bytes: &mut &[u8], places: &mut [i64]) -> Option<()> {
+    let mut at = 0;
+    while at < places.len() {
+        if let Some((eight, rest)) = bytes.split_first_chunk::<8>()
             && u64::from_ne_bytes(*eight) & GOES_ON == 0
+            && let Some(places) = places.get_mut(at..at + 8)
         {
-            eight.iter().for_each(|byte| show(signed(u64::from(*byte))));
+            for (place, byte) in places.iter_mut().zip(eight) {
+                *place = signed(u64::from(*byte));
+            }
             *bytes = rest;
-            left -= 8;
-        } else {
-            show(take(bytes)?);
-            left -= 1;
+            at += 8;
+        } else if let Some(place) = places.get_mut(at) {
+            *place = take(bytes)?;
+            at += 1;
         }
     }
     Some(())
@@ -160,9 +179,9 @@ mod tests {
         let mut decoded = Decoded::default();
         decoded.read(&[1, 2, 3]);
         decoded.read(bytes)?;
-        assert_eq!(decoded.times.len(), decoded.values.len());
-        let points = decoded.times.iter().zip(&decoded.values);
-        Some(points.map(|(t, value)| Point { t: *t, value: *value }).collect())
+        assert_eq!(decoded.times.len(), decoded.kept.len());
+        let points = decoded.times.iter().zip(&decoded.kept);
+        Some(points.map(|(t, kept)| Point { t: *t, value: decoded.value(*kept) }).collect())
     }
 
     fn bits(points: &[Point]) -> Vec<(i64, u64)> {

@@ -56,7 +56,7 @@ fn read(series: &Series, start: i64, end: i64) -> Vec<RawSeries> {
         end,
         samples_max: usize::MAX,
         windows: None,
-        only_newest: false,
+        looks: None,
     };
     series.select(&selection).unwrap()
 }

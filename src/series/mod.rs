@@ -24,6 +24,7 @@ mod erase;
 mod exemplar;
 pub mod findings;
 mod lateness;
+pub mod looks;
 mod natives;
 mod payload;
 mod plain;

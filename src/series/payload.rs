@@ -11,6 +11,7 @@ use super::block::{Payload, Row, Span};
 use super::chunk::Point;
 use super::column::{self, Decoded};
 use super::distribution::Counts;
+use super::looks::{Gathered, Part};
 use super::slots::{Delta, Slot, pack, unpack};
 use super::{Histogram, Sample, SampleValue};
 
@@ -109,11 +110,11 @@ pub(crate) fn merged_samples(payloads: &[Vec<u8>]) -> Option<Payload> {
         let bytes = postcard::to_stdvec(&(columns, histograms)).ok()?;
         return Some(Payload { span, sum: 0, rises: false, bytes });
     }
-    let mut merged = Vec::new();
+    let mut merged = Gathered::default();
     for payload in payloads {
-        samples(payload, (i64::MIN, i64::MAX), &mut merged)?;
+        samples(payload, Part::EVERYTHING, &mut merged)?;
     }
-    of_samples(&latest(merged))
+    of_samples(&latest(merged.samples))
 }
 
 /// Samples in ascending order, of those at one time the last.
@@ -127,24 +128,22 @@ pub(crate) fn latest(mut samples: Vec<Sample>) -> Vec<Sample> {
     samples
 }
 
-/// Appends the samples in `[start, end]`, ascending.
-pub(crate) fn samples(
-    bytes: &[u8],
-    (start, end): (i64, i64),
-    into: &mut Vec<Sample>,
-) -> Option<()> {
+/// Appends the samples that are wanted, ascending.
+pub(crate) fn samples(bytes: &[u8], part: Part, into: &mut Gathered) -> Option<()> {
     let (columns, histograms): Parts<'_> = postcard::from_bytes(bytes).ok()?;
-    let before = into.len();
+    let Part { start, end, .. } = part;
+    let before = into.samples.len();
     let mut decoded = Decoded::default();
     for column in columns.iter().filter(|column| column.first <= end && column.last >= start) {
         decoded.read(column.bytes)?;
-        let Decoded { times, values } = &decoded;
+        let Decoded { times, kept, .. } = &decoded;
         let from = times.partition_point(|t| *t < start);
         let to = times.partition_point(|t| *t <= end).max(from);
         let times = times.get(from..to)?.iter();
-        let within = times.zip(values.get(from..to)?);
-        into.extend(within.map(|(t, x)| Sample { t: *t, value: SampleValue::Float(*x) }));
+        let within = times.zip(kept.get(from..to)?);
+        part.gather(within.map(|(t, kept)| (*t, *kept)), |kept| decoded.value(kept), into);
     }
+    let into = &mut into.samples;
     let n_floats = into.len();
     into.extend(
         histograms

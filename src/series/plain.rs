@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::chunk::{Chunk, OpenChunk, Point, SAMPLES_MAX};
+use super::looks::{Gathered, Part};
 use super::natives::Natives;
 use super::{Sample, SampleValue};
 
@@ -127,16 +128,19 @@ impl Plain {
 
     /// The samples in `[start, end]`, ascending.
     pub(crate) fn samples(&self, start: i64, end: i64) -> Vec<Sample> {
-        let mut samples = Vec::new();
-        self.append_to(&mut samples, start, end);
-        samples
+        let mut gathered = Gathered::default();
+        self.append_to(&mut gathered, Part { start, end, looks: None });
+        gathered.samples
     }
 
-    pub(crate) fn append_to(&self, samples: &mut Vec<Sample>, start: i64, end: i64) {
-        let before = samples.len();
-        let float = |point: Point| Sample { t: point.t, value: SampleValue::Float(point.value) };
-        samples.extend(self.floats(start, end).map(float));
+    /// Appends the samples that are wanted, ascending.
+    pub(crate) fn append_to(&self, gathered: &mut Gathered, part: Part) {
+        let Part { start, end, .. } = part;
+        let before = gathered.samples.len();
+        let floats = self.floats(start, end).map(|point| (point.t, point.value));
+        part.gather(floats, |value| value, gathered);
         let Some(natives) = self.natives() else { return };
+        let samples = &mut gathered.samples;
         let within = natives.within(start, end);
         let has_any = !within.is_empty();
         samples.extend(

@@ -5,6 +5,7 @@ use std::path::Path;
 use proptest::prelude::*;
 
 use super::catalog::{QUEUE_LAG, REQUESTS};
+use super::looks::{Looks, Part};
 use super::*;
 use crate::number::{f64_from_i64, i64_from_f64};
 use crate::signal::{Labels, METRIC_NAME, Timestamp};
@@ -58,12 +59,12 @@ fn read(series: &Series, start: i64, end: i64) -> Result<Vec<RawSeries>, SelectE
         end,
         samples_max: usize::MAX,
         windows: None,
-        only_newest: false,
+        looks: None,
     })
 }
 
 /// The last sample of each series.
-fn newest(series: &Series, start: i64, end: i64, only_newest: bool) -> Vec<(Labels, Sample)> {
+fn newest(series: &Series, start: i64, end: i64, looks: Option<Looks>) -> Vec<(Labels, Sample)> {
     let matchers = [Matcher::new(METRIC_NAME, MatchOp::Regex, ".+").unwrap()];
     let selection = Selection {
         matchers: &matchers,
@@ -71,7 +72,7 @@ fn newest(series: &Series, start: i64, end: i64, only_newest: bool) -> Vec<(Labe
         end,
         samples_max: usize::MAX,
         windows: None,
-        only_newest,
+        looks,
     };
     let selected = series.select(&selection).unwrap().into_iter();
     selected.map(|mut held| (held.labels, held.samples.pop().unwrap())).collect()
@@ -114,7 +115,7 @@ proptest! {
         }
         for (start, end) in [(0, i64::MAX), (range.0 * 1000, (range.0 + range.1) * 1000)] {
             prop_assert_eq!(read(&sealed, start, end), read(&whole, start, end));
-            prop_assert_eq!(newest(&sealed, start, end, true), newest(&whole, start, end, false));
+            prop_assert_eq!(newest(&sealed, start, end, Some(Looks::once(end))), newest(&whole, start, end, None));
         }
         for series in [&mut sealed, &mut whole] {
             settle(series, 300_000 + age);
@@ -282,7 +283,7 @@ fn a_block_that_was_merged_away_while_it_was_read_is_no_damage() {
         end: 7_000_000,
         samples_max: usize::MAX,
         windows: None,
-        only_newest: false,
+        looks: None,
     };
     let mut seen = taken::Seen::default();
     sealed.take(&[0, 1, 2, 3], &read::Conditions::new(&matchers), &selection, &mut seen);
@@ -290,7 +291,7 @@ fn a_block_that_was_merged_away_while_it_was_read_is_no_damage() {
     settle(&mut sealed, 300_000);
     assert!(before.iter().any(|path| !path.exists()), "{before:?}");
     let disk = std::sync::Arc::new(blocks::Disk::elsewhere(folder.path()));
-    let damaged = seen.taken[0].sealed_samples(&disk, (0, 7_000_000)).unwrap_err();
+    let damaged = seen.taken[0].sealed_samples(&disk, Part::EVERYTHING).unwrap_err();
     assert!(before.iter().any(|path| path.ends_with(&damaged.name)));
     let held = sealed.block_files().remove(0).0;
     let shared = std::sync::RwLock::new(sealed);
@@ -335,7 +336,7 @@ fn a_store_that_is_looked_at_briefly_gives_what_one_that_is_held_gives() {
             end: 29_100_000,
             samples_max: usize::MAX,
             windows: None,
-            only_newest: false,
+            looks: None,
         };
         let held = shared.read().unwrap().select(&selection).unwrap();
         assert!(

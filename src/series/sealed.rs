@@ -2,13 +2,14 @@
 //! names that their age gives them, though a block is only written anew, and coarser, when it is merged:
 //! a range that begins or ends within a slot gets the same from a block as from memory.
 
+use super::SelectError;
 use super::blocks::{Damaged, Disk};
 use super::distribution::{Counts, Distribution};
+use super::looks::{Gathered, Part};
 use super::payload;
 use super::read::SAMPLE_SPACING_MS;
 use super::slots::{Slot, Zones, joined};
 use super::taken::Taken;
-use super::{Sample, SelectError};
 use crate::number::{u64_from_i64, usize_from_u64};
 
 /// Samples of one series that room is made for before they are read.
@@ -31,31 +32,28 @@ pub(super) enum Detail {
 }
 
 impl Taken {
-    /// Samples of blocks in `[start, end]` (milliseconds); of two at one time the later holds.
-    pub(super) fn sealed_samples(
-        &self,
-        disk: &Disk,
-        (start, end): (i64, i64),
-    ) -> Result<Vec<Sample>, Damaged> {
-        let mut samples = Vec::new();
+    /// Samples of blocks that are wanted; of two at one time the later holds.
+    pub(super) fn sealed_samples(&self, disk: &Disk, part: Part) -> Result<Gathered, Damaged> {
+        let Part { start, end, looks } = part;
+        let mut gathered = Gathered::default();
         let Some(span) = self.sealed.filter(|span| span.last >= start && span.first <= end) else {
-            return Ok(samples);
+            return Ok(gathered);
         };
         // About as many as there are, so that few are moved as they become more.
         let stretch = span.last.min(end).saturating_sub(span.first.max(start));
-        let n = usize_from_u64(u64_from_i64(stretch / SAMPLE_SPACING_MS)).min(SAMPLES_AT_ONCE);
-        samples.reserve(n);
+        let spacing = looks.map_or(SAMPLE_SPACING_MS, |looks| looks.step.max(SAMPLE_SPACING_MS));
+        let n = usize_from_u64(u64_from_i64(stretch / spacing)).min(SAMPLES_AT_ONCE);
+        gathered.samples.reserve(n);
         for block in &*self.blocks {
             disk.read::<Damaged>(block, self.id, &mut |found| {
                 let span = found.row.span;
                 if span.last >= start && span.first <= end {
-                    found
-                        .payload(|_, bytes| payload::samples(bytes, (start, end), &mut samples))?;
+                    found.payload(|_, bytes| payload::samples(bytes, part, &mut gathered))?;
                 }
                 Ok(())
             })?;
         }
-        Ok(samples)
+        Ok(gathered)
     }
 
     /// Slots of a counter's blocks, not in order.

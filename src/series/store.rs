@@ -11,6 +11,7 @@ use super::bounds::Bounds;
 use super::catalog::METRICS;
 use super::counter::to_parts;
 use super::lateness::{Lateness, Latenesses};
+use super::looks::Looks;
 use super::remarks::Remarks;
 use super::seal::Sealing;
 use super::slots::Zones;
@@ -63,9 +64,9 @@ pub struct Selection<'a> {
     pub samples_max: usize,
     /// Only the ends of these windows are looked at, and only of counters.
     pub windows: Option<&'a Windows>,
-    /// Only the newest sample of each series is looked at: of those that are kept as they are, others need
-    /// not be given.
-    pub only_newest: bool,
+    /// Only what is the newest sample at one of these times is looked at, the last of which is `end`: of
+    /// floats that are kept as they are, others need not be given.
+    pub looks: Option<Looks>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

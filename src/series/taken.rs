@@ -13,6 +13,7 @@ use super::blocks::{Block, SHARD};
 use super::bounds::le;
 use super::counter::Counter;
 use super::distribution::Distribution;
+use super::looks::Looks;
 use super::plain::Plain;
 use super::read::{Conditions, View};
 use super::slots::Zones;
@@ -153,7 +154,7 @@ impl Series {
         let end = selection.end.div_euclid(1000).saturating_add(1);
         let mut blocks: HashMap<(u64, bool), Arc<[Block]>> = HashMap::new();
         for entry in ids.iter().filter_map(|id| self.table.get(*id)) {
-            if selection.only_newest
+            if selection.looks.is_some_and(Looks::is_one)
                 && let Some(sample) = newest(entry, selection)
             {
                 if self.is_wanted(entry, wanted, &mut forms) {

@@ -62,14 +62,8 @@ fn show(value: &SampleValue) -> String {
 }
 
 fn select(series: &Series, matchers: &[Matcher], start: i64, end: i64) -> String {
-    let selection = Selection {
-        matchers,
-        start,
-        end,
-        samples_max: 1_000_000,
-        windows: None,
-        only_newest: false,
-    };
+    let selection =
+        Selection { matchers, start, end, samples_max: 1_000_000, windows: None, looks: None };
     let mut text = String::new();
     for found in series.select(&selection).unwrap() {
         text += &found.labels.to_string();
@@ -228,7 +222,7 @@ fn a_staleness_marker_keeps_its_bits() {
         end: 9,
         samples_max: 9,
         windows: None,
-        only_newest: false,
+        looks: None,
     };
     let read = series.select(&selection).unwrap();
     let SampleValue::Float(value) = read[0].samples[0].value else { panic!("a float") };
@@ -334,7 +328,7 @@ fn a_query_reads_no_more_than_it_may() {
         end: i64::MAX,
         samples_max: 900,
         windows: None,
-        only_newest: false,
+        looks: None,
     };
     assert_eq!(series.select(&selection), Err(SelectError::TooManySamples { max: 900 }));
 }
@@ -350,7 +344,7 @@ fn a_month_is_read_in_about_eleven_thousand_samples() {
         end: i64::MAX,
         samples_max: 50_000,
         windows: None,
-        only_newest: false,
+        looks: None,
     };
     let read = series.select(&selection).unwrap();
     let n = read[0].samples.len();

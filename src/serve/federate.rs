@@ -13,6 +13,7 @@ use super::metrics::{TEXT_TYPE, text};
 use super::params::Params;
 use super::prometheus_api::{Failure, NeedsMatch, Selected, selected};
 use super::{Views, select_from};
+use crate::series::looks::Looks;
 use crate::series::{SampleValue, Selection};
 use crate::signal::Labels;
 
@@ -36,7 +37,7 @@ pub(super) async fn federate(
                 end: now,
                 samples_max: asking.options.samples_max,
                 windows: None,
-                only_newest: true,
+                looks: Some(Looks::once(now)),
             };
             let selected = select_from(&asking.views.series)(&selection);
             for one in selected.map_err(crate::promql::EvalError::from)? {

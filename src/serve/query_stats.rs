@@ -120,7 +120,7 @@ mod tests {
             end: 1,
             samples_max: 10,
             windows: None,
-            only_newest: false,
+            looks: None,
         };
         for _ in 0..2 {
             assert_eq!(watched.select(&select, &selection).map(|found| found.len()), Ok(2));

@@ -142,7 +142,7 @@ pub(crate) fn read_back(series: &Series, names: &str) -> Vec<RawSeries> {
         end: i64::MAX,
         samples_max: usize::MAX,
         windows: None,
-        only_newest: false,
+        looks: None,
     };
     series.select(&selection).expect("nothing is on disk")
 }

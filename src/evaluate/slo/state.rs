@@ -232,7 +232,7 @@ fn read(counter: &Counter, (start, end): (i64, i64), select: &Select<'_>) -> Vec
         end,
         samples_max: SAMPLES_MAX,
         windows: None,
-        only_newest: false,
+        looks: None,
     };
     select(&selection).unwrap_or_default()
 }
