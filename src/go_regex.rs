@@ -9,10 +9,37 @@ use std::fmt::Write as _;
 use std::iter::Peekable;
 use std::str::Chars;
 
-use regex::{Captures, Regex};
+use regex::{Captures, Regex, RegexBuilder};
 
 /// The most repeats that Go takes.
 const REPEATS_MAX: u32 = 1000;
+
+/// Groups within groups: the crate takes no more, and takes long to say so.
+const NESTED_MAX: usize = 250;
+/// Bytes that an expression may take once compiled: it counts as the first of these that holds it.
+const SIZES: [usize; 4] = [SMALL, 64 << 10, 1 << 20, 10 << 20];
+/// Bytes of what people mostly write, compiled.
+pub const SMALL: usize = 4 << 10;
+/// Bytes of all expressions of one request: three of the largest, or eight thousand of the smallest. A page
+/// of text can hold a thousand of the largest.
+const ROOM: usize = 32 << 20;
+
+/// What the expressions of one request may still take.
+#[derive(Debug)]
+pub struct Room(usize);
+
+impl Default for Room {
+    fn default() -> Self {
+        Self(ROOM)
+    }
+}
+
+/// An expression, and about how many bytes it takes.
+#[derive(Clone, Debug)]
+pub struct Compiled {
+    pub regex: Regex,
+    pub n_bytes: usize,
+}
 
 /// Why a text is no regular expression.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -25,6 +52,32 @@ pub struct Error(String);
 /// Where Go would not take it, or where it would be too large once compiled.
 pub fn whole(text: &str) -> Result<Regex, Error> {
     Regex::new(&format!("^(?s:{})$", translated(text)?)).map_err(error)
+}
+
+/// Compiles what must fit a whole text and takes its place in the room of a request.
+///
+/// # Errors
+/// As for [`whole`], and where there is too little room left.
+pub fn whole_within(text: &str, room: &mut Room) -> Result<Compiled, Error> {
+    let translated = format!("^(?s:{})$", translated(text)?);
+    for n_bytes in SIZES.into_iter().take_while(|size| *size <= room.0) {
+        match RegexBuilder::new(&translated).size_limit(n_bytes).build() {
+            Ok(regex) => {
+                room.0 -= n_bytes;
+                return Ok(Compiled { regex, n_bytes });
+            }
+            Err(regex::Error::CompiledTooBig(_)) => {}
+            Err(other) => return Err(error(other)),
+        }
+    }
+    Err(Error(
+        if room.0 < ROOM {
+            "the regular expressions of the query are too large together"
+        } else {
+            "expression too large"
+        }
+        .to_owned(),
+    ))
 }
 
 /// Compiles what is looked for anywhere in a text.
@@ -119,6 +172,11 @@ impl Reader<'_> {
                 '[' => self.class()?,
                 '(' => {
                     n_open += 1;
+                    if n_open > NESTED_MAX {
+                        return Err(Error(format!(
+                            "expression nests too deeply: more than {NESTED_MAX} groups"
+                        )));
+                    }
                     self.group()?;
                 }
                 ')' => {

@@ -411,7 +411,8 @@ impl std::fmt::Display for Times {
 
 fn times(series: &RwLock<Series>, asked: &Asked, end: i64) -> Times {
     let query = Query::parse(asked.text).expect("a query");
-    let select = |selection: &Selection<'_>| throughline::series::select_shared(series, selection);
+    let select =
+        |selection: &Selection<'_>| throughline::series::select_shared(series, selection, &|| true);
     let range = Range {
         start: (end - 1 - asked.back) * 1000,
         end: (end - 1) * 1000,

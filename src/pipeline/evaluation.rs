@@ -28,15 +28,17 @@ impl State {
         let read = || self.series.read().unwrap_or_else(PoisonError::into_inner);
         let evaluator = || self.evaluator.write().unwrap_or_else(PoisonError::into_inner);
         let round = evaluator().begin(now, &|metric| read().lateness(metric));
-        let finished = round.evaluate(&|selection| select_shared(&self.series, selection), elapsed);
+        let finished =
+            round.evaluate(&|selection| select_shared(&self.series, selection, &|| true), elapsed);
         evaluator().finish(finished)
     }
 
     /// Gives transitions a real request and figures.
     pub(super) fn gather_evidence(&self, transitions: &mut [Transition], external_url: &str) {
         let (engine, evaluator) = (&self.engine, &self.evaluator);
-        let select =
-            |selection: &crate::series::Selection<'_>| select_shared(&self.series, selection);
+        let select = |selection: &crate::series::Selection<'_>| {
+            select_shared(&self.series, selection, &|| true)
+        };
         let sources = evidence::Sources {
             requests: &|find| find(&engine.read().unwrap_or_else(PoisonError::into_inner)),
             select: &select,

@@ -19,8 +19,7 @@ use crate::forward::progress::{Outgoing, Packed, Progress};
 use crate::forward::send::{self, Outcome};
 use crate::internal_telemetry::Metrics;
 use crate::internal_telemetry::happening::{ForwardSkipped, ForwardStarted, SamplesForwarded};
-use crate::series::Series;
-use crate::serve::select_from;
+use crate::series::{Series, select_shared};
 
 /// How often it is looked whether an interval is over.
 const POLL: Duration = Duration::from_secs(1);
@@ -110,7 +109,7 @@ impl One {
         let (progress, endpoint) = (self.progress.clone(), self.endpoint.clone());
         let (series, now) = (Arc::clone(&world.series), world.clock.now());
         let reading = tokio::task::spawn_blocking(move || {
-            progress.next(now, &endpoint, &select_from(&series))
+            progress.next(now, &endpoint, &|selection| select_shared(&series, selection, &|| true))
         });
         match reading.await {
             Ok(Ok(outgoing)) => outgoing,

@@ -9,6 +9,7 @@ use super::ast::Kind;
 use super::histogram::{add, compact, subtract};
 use super::parser::{TEXT_MAX, parse};
 use super::text::{duration_millis, number};
+use crate::go_regex::Room;
 use crate::series::{CounterReset, Histogram, MatchOp, STALE_NAN_BITS, SampleValue};
 use crate::signal::Labels;
 
@@ -103,7 +104,7 @@ pub fn parse_series_labels(text: &str) -> Result<Labels, ParseError> {
     }
     // A number in words can name a metric here, since no expression may stand here.
     let braced = if trimmed.contains('{') { trimmed.to_owned() } else { format!("{trimmed}{{}}") };
-    let expr = parse(&braced).or_else(|problem| {
+    let expr = parse(&braced, &mut Room::default()).or_else(|problem| {
         // Empty label values make a selector that a query must not have, but a series may.
         parse_with_name(&braced).ok_or(problem)
     })?;
@@ -117,7 +118,8 @@ pub fn parse_series_labels(text: &str) -> Result<Labels, ParseError> {
 }
 
 fn parse_with_name(braced: &str) -> Option<super::ast::Expr> {
-    let mut parser = super::parser::Parser::new(braced).ok()?;
+    let mut patterns = Room::default();
+    let mut parser = super::parser::Parser::new(braced, &mut patterns).ok()?;
     parser.any_selector().ok()
 }
 

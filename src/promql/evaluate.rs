@@ -20,7 +20,7 @@ use super::subquery::Memo;
 use super::tally::Tally;
 use super::value::{Element, Frame, IDENTITY, Series, Value, Window};
 use super::{Answer, EvalError, Options, Output, Query, Range, Select};
-use crate::go_regex;
+use crate::go_regex::{self, Room};
 use crate::number::{f64_from_i64, i64_from_f64};
 use crate::series::windows::within;
 use crate::series::{RawSeries, STALE_NAN_BITS, Sample, SampleValue, SelectError};
@@ -52,6 +52,7 @@ pub(super) struct Evaluator<'q> {
     pub(super) derived: Derived,
     /// Compiled patterns of `label_replace`, as many as the query has.
     patterns: RefCell<BTreeMap<String, Regex>>,
+    pattern_room: RefCell<Room>,
     pub(super) delayed_name_removal: bool,
     pub(super) tally: Option<Tally>,
     /// Subqueries that are being evaluated, each within the one before; one that is the whole query does
@@ -214,6 +215,7 @@ impl<'q> Evaluator<'q> {
             memo: RefCell::default(),
             derived: Derived::default(),
             patterns: RefCell::default(),
+            pattern_room: RefCell::default(),
             delayed_name_removal: options.delayed_name_removal,
             tally: options.tally.clone(),
             within_subqueries: Cell::new(match query.expr().unwrapped().kind {
@@ -313,7 +315,7 @@ impl<'q> Evaluator<'q> {
         if let Some(regex) = self.patterns.borrow().get(pattern) {
             return Ok(regex.clone());
         }
-        let regex = go_regex::whole(pattern)?;
+        let regex = go_regex::whole_within(pattern, &mut self.pattern_room.borrow_mut())?.regex;
         self.patterns.borrow_mut().insert(pattern.to_owned(), regex.clone());
         Ok(regex)
     }

@@ -159,8 +159,11 @@ impl<'q> Evaluator<'q> {
             windows: wanted.windows.as_ref(),
             looks: wanted.looks,
         };
-        let found = select(&selection)
-            .map_err(|error| if room < own { EvalError::Crowded } else { error.into() })?;
+        let found = select(&selection);
+        // Why it is not whole, where it was ended from outside.
+        self.interrupt.check()?;
+        let found =
+            found.map_err(|error| if room < own { EvalError::Crowded } else { error.into() })?;
         let left = self.series_left.get().checked_sub(found.len());
         self.series_left.set(left.ok_or(EvalError::TooManySeries { max: self.series_max })?);
         let mut fetched = Vec::with_capacity(found.len());

@@ -121,6 +121,34 @@ fn a_query_makes_no_endless_label_values() {
     assert!(said.contains("would read more than"), "{said}");
 }
 
+/// A page of text can hold a thousand expressions that are large once they are compiled.
+#[test]
+fn many_regular_expressions_are_too_large_together() {
+    let large = "a=~\"\\\\pL{100}\",".repeat(1000);
+    for text in [format!("{{{large}}}"), format!("sum({{{large}}}) + 1")] {
+        let error = Query::parse(&text).unwrap_err();
+        let said =
+            "error parsing regexp: the regular expressions of the query are too large together";
+        assert_eq!(error.message, said);
+    }
+    let replaced =
+        |i: usize| format!("label_replace(a{{i=\"1\"}} @ 0, 'x', '', 'i', '(\\\\pL{{100}}|{i})')");
+    let many: Vec<String> = (0..20).map(replaced).collect();
+    let said = asked(&many.join(" or "), HOUR, &bounded()).error.unwrap().to_string();
+    assert!(said.contains("invalid regular expression in label_replace()"), "{said}");
+    // What people write is small.
+    let small = "a=~\"job-.+|web[0-9]{1,3}\",".repeat(1000);
+    assert_eq!(Query::parse(&format!("{{{small}}}")).err(), None);
+}
+
+/// The crate takes a minute to refuse these.
+#[test]
+fn deep_groups_are_refused_before_they_are_read() {
+    let deep = format!("{{a=~\"{}b{}\"}}", "(".repeat(100_000), ")".repeat(100_000));
+    let error = Query::parse(&deep).unwrap_err();
+    assert!(error.message.contains("nests too deeply"), "{}", error.message);
+}
+
 #[test]
 fn evil_patterns_are_matched_in_linear_time() {
     let evil = format!("a{{i=~\"(x+x+)+y|{}\"}}", "(a|aa)+".repeat(20));

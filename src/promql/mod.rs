@@ -57,6 +57,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
+use crate::go_regex::Room;
 use crate::series::{MatchOp, Matcher, RawSeries, SelectError, Selection};
 use crate::signal::{METRIC_NAME, Timestamp};
 
@@ -183,7 +184,7 @@ pub type Select<'a> = dyn Fn(&Selection<'_>) -> Result<Vec<RawSeries>, SelectErr
 
 impl Query {
     pub fn parse(text: &str) -> Result<Self, ParseError> {
-        let expr = parser::parse(text)?;
+        let expr = parser::parse(text, &mut Room::default())?;
         Ok(Self { text: text.to_owned(), expr })
     }
 
@@ -257,9 +258,10 @@ impl fmt::Display for Query {
     }
 }
 
-/// Parses label matchers of a series selector: `match[]` of the HTTP API.
-pub fn parse_matchers(text: &str) -> Result<Vec<Matcher>, ParseError> {
-    let expr = parser::parse(text)?;
+/// Parses label matchers of a series selector, one of those that share the room for their regular
+/// expressions: `match[]` of the HTTP API.
+pub fn parse_matchers(text: &str, patterns: &mut Room) -> Result<Vec<Matcher>, ParseError> {
+    let expr = parser::parse(text, patterns)?;
     match expr.kind {
         Kind::Selector(selector)
             if selector.shift == ast::Shift::default() && selector.edges == ast::Edges::Within =>

@@ -10,6 +10,7 @@ use super::ast::{
 use super::check::check;
 use super::lexer::{Token, tokens};
 use super::signature::Function;
+use crate::go_regex::Room;
 use crate::signal::Text;
 
 /// Nesting of expressions. What people write stays below 20; 10,000 parentheses are an error and
@@ -23,15 +24,17 @@ const NESTED_COST: usize = 10;
 /// Bytes of a query. A longer one is a mistake; the bound keeps trees small.
 pub(super) const TEXT_MAX: usize = 1 << 20;
 
-pub(super) struct Parser {
+pub(super) struct Parser<'r> {
     tokens: Vec<(Token, Span)>,
     pub(super) at: usize,
     pub(super) depth: usize,
     n_nodes: usize,
+    /// For the regular expressions of all its selectors.
+    pub(super) patterns: &'r mut Room,
 }
 
-pub(super) fn parse(text: &str) -> Result<Expr, ParseError> {
-    let mut parser = Parser::new(text)?;
+pub(super) fn parse(text: &str, patterns: &mut Room) -> Result<Expr, ParseError> {
+    let mut parser = Parser::new(text, patterns)?;
     if parser.peek() == &Token::End {
         return Err(parser.error_here("no expression found in input"));
     }
@@ -43,13 +46,13 @@ pub(super) fn parse(text: &str) -> Result<Expr, ParseError> {
     Ok(expr)
 }
 
-impl Parser {
-    pub(super) fn new(text: &str) -> Result<Self, ParseError> {
+impl<'r> Parser<'r> {
+    pub(super) fn new(text: &str, patterns: &'r mut Room) -> Result<Self, ParseError> {
         if text.len() > TEXT_MAX {
             let message = format!("the query is longer than {TEXT_MAX} bytes");
             return Err(ParseError { at: TEXT_MAX, end: text.len(), message });
         }
-        Ok(Self { tokens: tokens(text)?, at: 0, depth: 0, n_nodes: 0 })
+        Ok(Self { tokens: tokens(text)?, at: 0, depth: 0, n_nodes: 0, patterns })
     }
 
     // Tokens.

@@ -9,7 +9,7 @@ use crate::number::i64_from_f64;
 use crate::series::{MatchOp, Matcher};
 use crate::signal::METRIC_NAME;
 
-impl Parser {
+impl Parser<'_> {
     pub(super) fn selector(&mut self, name: Option<String>) -> Result<Expr, ParseError> {
         let (expr, has_condition) = self.matchers(name)?;
         if !has_condition {
@@ -91,8 +91,8 @@ impl Parser {
             return Err(self.unexpected("string", "label matching"));
         };
         self.at += 1;
-        Matcher::new(&name, op, &value)
-            .map_err(|error| error_at(value_span, format!("error parsing regexp: {error}")))
+        Matcher::within(&name, op, &value, self.patterns)
+            .map_err(|error| error_at(value_span, error.to_string()))
     }
 
     /// What may follow an operand, in any number and order.

@@ -122,7 +122,7 @@ fn errors_point_at_what_is_wrong() {
         "foo{a=~\"(\"}",
         &expect![[r#"
             foo{a=~"("}
-                   ^^^ error parsing regexp: error parsing regexp: missing closing )"#]],
+                   ^^^ error parsing regexp: missing closing )"#]],
     );
     check_error(
         "nope(foo)",

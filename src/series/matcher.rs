@@ -2,9 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use regex::Regex;
-
-use crate::go_regex;
+use crate::go_regex::{self, Compiled, Room};
 use crate::signal::{Labels, Text};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,13 +26,14 @@ pub struct Matcher {
 /// prefixes, which are ten times as fast to match as what they are written as.
 #[derive(Clone, Debug)]
 enum Pattern {
+    /// Ascending: there may be as many as a query has room for.
     OneOf(Vec<String>),
     Prefix(String),
-    Regex(Regex),
+    Regex(Compiled),
 }
 
 impl Pattern {
-    fn new(text: &str) -> Result<Self, go_regex::Error> {
+    fn new(text: &str, room: &mut Room) -> Result<Self, go_regex::Error> {
         let is_plain = |text: &str| !text.contains(|c| r"\.+*?()|[]{}^$".contains(c));
         if let Some(prefix) = text.strip_suffix(".*").filter(|prefix| is_plain(prefix)) {
             return Ok(Self::Prefix(prefix.to_owned()));
@@ -42,16 +41,17 @@ impl Pattern {
         let inner = text.strip_prefix('(').and_then(|rest| rest.strip_suffix(')')).unwrap_or(text);
         let values: Vec<&str> = inner.split('|').collect();
         if values.iter().all(|value| is_plain(value)) {
+            let values: BTreeSet<&str> = values.into_iter().collect();
             return Ok(Self::OneOf(values.into_iter().map(str::to_owned).collect()));
         }
-        go_regex::whole(text).map(Self::Regex)
+        go_regex::whole_within(text, room).map(Self::Regex)
     }
 
     fn matches(&self, value: &str) -> bool {
         match self {
-            Self::OneOf(values) => values.iter().any(|one| one == value),
+            Self::OneOf(values) => values.binary_search_by(|one| one.as_str().cmp(value)).is_ok(),
             Self::Prefix(prefix) => value.starts_with(prefix),
-            Self::Regex(regex) => regex.is_match(value),
+            Self::Regex(compiled) => compiled.regex.is_match(value),
         }
     }
 }
@@ -65,8 +65,18 @@ impl PartialEq for Matcher {
 impl Matcher {
     /// Regular expressions match the whole value; a bad one is the error.
     pub fn new(name: &str, op: MatchOp, value: &str) -> Result<Self, go_regex::Error> {
+        Self::within(name, op, value, &mut Room::default())
+    }
+
+    /// The same, as one of many that a request holds at once.
+    pub fn within(
+        name: &str,
+        op: MatchOp,
+        value: &str,
+        room: &mut Room,
+    ) -> Result<Self, go_regex::Error> {
         let pattern = match op {
-            MatchOp::Regex | MatchOp::NotRegex => Some(Pattern::new(value)?),
+            MatchOp::Regex | MatchOp::NotRegex => Some(Pattern::new(value, room)?),
             MatchOp::Equal | MatchOp::NotEqual => None,
         };
         Ok(Self { name: name.into(), op, value: value.into(), pattern })
@@ -83,6 +93,14 @@ impl Matcher {
             MatchOp::NotEqual => *self.value != *value,
             MatchOp::Regex => by_pattern(),
             MatchOp::NotRegex => !by_pattern(),
+        }
+    }
+
+    /// How large what it compares with is, which bounds how long that takes: bytes of a compiled expression.
+    pub(crate) fn n_bytes(&self) -> usize {
+        match &self.pattern {
+            Some(Pattern::Regex(compiled)) => compiled.n_bytes,
+            _ => 0,
         }
     }
 

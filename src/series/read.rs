@@ -19,10 +19,11 @@ use super::sealed::{Detail, Reach};
 use super::slots::{Delta, GRID_MAX, Slot, last_of};
 use super::store::second;
 use super::table::{Data, Entry, Table};
-use super::taken::{Access, Head, Seen, Taken};
+use super::taken::{Access, Head, LOOK, Seen, Taken};
 use super::{
     Histogram, MatchOp, Matcher, RawSeries, Sample, SampleValue, SelectError, Selection, Series,
 };
+use crate::go_regex::SMALL;
 use crate::number::{u64_from_i64, usize_from_u64};
 use crate::signal::{Exemplar, Labels, METRIC_NAME};
 
@@ -89,6 +90,13 @@ impl<'a> Conditions<'a> {
         sorted
     }
 
+    /// Series of one look: few where it takes long to compare them with what is asked for.
+    pub(super) fn look(&self) -> usize {
+        let all = self.name.iter().chain(&self.le).chain(&self.others);
+        let n_bytes: usize = all.map(|matcher| matcher.n_bytes()).sum();
+        (LOOK * SMALL / n_bytes.max(SMALL)).max(1)
+    }
+
     /// The one name that can match, if there is only one.
     pub(super) fn exact_name(&self) -> Option<&'a str> {
         self.name.iter().find(|m| m.op == MatchOp::Equal).map(|m| &*m.value)
@@ -137,7 +145,7 @@ impl Narrow<'_> {
 impl Series {
     /// All series that match, with their samples in the selection, in the order of their labels.
     pub fn select(&self, selection: &Selection<'_>) -> Result<Vec<RawSeries>, SelectError> {
-        select(Access::Held(self), selection)
+        select(Access::Held(self), selection, &|| true)
     }
 
     /// Label sets of all series that match and have a sample in `[start, end]` (milliseconds).
@@ -166,15 +174,17 @@ impl Series {
 }
 
 /// As [`Series::select`], of a store that others write to: its lock is held only for short looks at a few
-/// series each, which are of one moment; what was taken is decoded without it.
+/// series each, which are of one moment; what was taken is decoded without it. It is not brought to its end
+/// where `goes_on` says no.
 pub fn select_shared(
     series: &RwLock<Series>,
     selection: &Selection<'_>,
+    goes_on: &dyn Fn() -> bool,
 ) -> Result<Vec<RawSeries>, SelectError> {
     let access = Access::Shared(series);
     let mut tries = 0;
     loop {
-        let selected = select(access, selection);
+        let selected = select(access, selection, goes_on);
         match &selected {
             Err(error) if tries < TRIES_MAX && was_merged_away(access, error) => tries += 1,
             _ => return selected,
@@ -187,7 +197,7 @@ pub fn select_shared(
 pub(super) fn was_merged_away(access: Access<'_>, error: &SelectError) -> bool {
     match error {
         SelectError::Damaged { name } => !access.look(|series| series.blocks.lists(name)),
-        SelectError::TooManySamples { .. } => false,
+        SelectError::TooManySamples { .. } | SelectError::Ended => false,
     }
 }
 
@@ -209,10 +219,7 @@ fn label_sets(
 ) -> Vec<Labels> {
     let wanted = Conditions::new(matchers);
     let mut sets = Vec::new();
-    access.each(&access.candidates(&wanted), |series, ids| {
-        if !goes_on() {
-            return;
-        }
+    access.each(&access.candidates(&wanted, goes_on), &wanted, goes_on, |series, ids| {
         let mut forms = series.forms(&wanted, "");
         for entry in ids.iter().filter_map(|id| series.table.get(*id)) {
             let views = series.views(entry, &wanted, &mut forms);
@@ -225,9 +232,16 @@ fn label_sets(
     sets
 }
 
-fn select(access: Access<'_>, selection: &Selection<'_>) -> Result<Vec<RawSeries>, SelectError> {
+fn select(
+    access: Access<'_>,
+    selection: &Selection<'_>,
+    goes_on: &dyn Fn() -> bool,
+) -> Result<Vec<RawSeries>, SelectError> {
     let wanted = Conditions::new(selection.matchers);
-    let ids = access.candidates(&wanted);
+    let ids = access.candidates(&wanted, goes_on);
+    if !goes_on() {
+        return Err(SelectError::Ended);
+    }
     let (bounds, disk) =
         access.look(|series| (series.bounds.clone(), Arc::clone(series.blocks.disk())));
     let n_read = AtomicUsize::new(0);
@@ -235,7 +249,12 @@ fn select(access: Access<'_>, selection: &Selection<'_>) -> Result<Vec<RawSeries
     let mut selected = Vec::new();
     for ids in ids.chunks(TAKEN_AT_ONCE) {
         let mut seen = Seen::default();
-        access.each(ids, |series, ids| series.take(ids, &wanted, selection, &mut seen));
+        access.each(ids, &wanted, goes_on, |series, ids| {
+            series.take(ids, &wanted, selection, &mut seen);
+        });
+        if !goes_on() {
+            return Err(SelectError::Ended);
+        }
         reading.spend(seen.newest.len())?;
         selected.append(&mut seen.newest);
         selected.extend(reading.all(&seen.taken)?);

@@ -299,7 +299,7 @@ fn a_block_that_was_merged_away_while_it_was_read_is_no_damage() {
         |error: SelectError| read::was_merged_away(taken::Access::Shared(&shared), &error);
     assert!(is_gone(damaged.into()), "it is asked again");
     assert!(!is_gone(SelectError::Damaged { name: held }), "this one is damaged");
-    assert_eq!(select_shared(&shared, &selection), good);
+    assert_eq!(select_shared(&shared, &selection, &|| true), good);
     let mut sealed = shared.into_inner().unwrap();
     tick(&mut sealed, 300_010);
     assert_eq!((sealed.dropped().blocks, sealed.damaged_blocks().len()), (0, 0));
@@ -343,7 +343,11 @@ fn a_store_that_is_looked_at_briefly_gives_what_one_that_is_held_gives() {
             !held.is_empty() && held.is_sorted_by(|a, b| a.labels < b.labels),
             "{name} {value}"
         );
-        assert_eq!(select_shared(&shared, &selection), Ok(held.clone()), "{name} {value}");
+        assert_eq!(
+            select_shared(&shared, &selection, &|| true),
+            Ok(held.clone()),
+            "{name} {value}"
+        );
         let sets = label_sets_shared(&shared, &matchers, (27_900_001, 29_100_000), &|| true);
         let labels: Vec<Labels> = held.into_iter().map(|one| one.labels).collect();
         assert_eq!(sets, labels, "{name} {value}");
@@ -361,4 +365,40 @@ fn a_store_that_is_looked_at_briefly_gives_what_one_that_is_held_gives() {
             assert!(values.iter().map(|value| &**value).eq(all), "{label}: {values:?}");
         }
     }
+}
+
+#[test]
+fn a_selection_ends_when_it_is_told_to_and_looks_at_fewer_where_comparing_takes_long() {
+    let mut series = Series::new(Config::default());
+    for i in 0..200 {
+        let labels = Labels::of(&[(METRIC_NAME, "a"), ("i", &i.to_string())]);
+        series.append(&labels, Sample { t: 1000, value: SampleValue::Float(1.0) });
+    }
+    let shared = std::sync::RwLock::new(series);
+    // Looks: two to find the series, then those that take them.
+    let looks = |pattern: &str, n_max: usize| {
+        let matchers = [Matcher::new("i", MatchOp::Regex, pattern).unwrap()];
+        let selection = Selection {
+            matchers: &matchers,
+            start: 0,
+            end: 2000,
+            samples_max: usize::MAX,
+            windows: None,
+            looks: None,
+        };
+        let n = std::cell::Cell::new(0);
+        let goes_on = || {
+            n.set(n.get() + 1);
+            n.get() <= n_max
+        };
+        let found = select_shared(&shared, &selection, &goes_on).map(|found| found.len());
+        (found, n.get())
+    };
+    let (found, small) = looks("[0-9]+", usize::MAX);
+    assert_eq!(found, Ok(200));
+    let (found, large) = looks(r"\pL{60}|[0-9]+", usize::MAX);
+    assert_eq!(found, Ok(200));
+    assert!(large > small + 150, "{large} looks, {small} with a small expression");
+    assert_eq!(looks("[0-9]+", small - 1).0, Err(SelectError::Ended));
+    assert_eq!(looks("[0-9]+", 0).0, Err(SelectError::Ended));
 }

@@ -75,6 +75,8 @@ pub enum SelectError {
     Damaged { name: String },
     #[error("the query would read more than {max} samples; narrow its selectors or its range")]
     TooManySamples { max: usize },
+    #[error("the selection was ended before it was whole")]
+    Ended,
 }
 
 /// Rough cost of what arrives between two exact counts.

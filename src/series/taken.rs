@@ -23,7 +23,7 @@ use crate::signal::{Labels, METRIC_NAME, Text};
 
 /// Series of one look: a millisecond or two. Each look waits for its turn with those who add, so many
 /// small ones would make a large query slow on a busy store.
-const LOOK: usize = if cfg!(test) { 64 } else { 2048 };
+pub(super) const LOOK: usize = if cfg!(test) { 64 } else { 2048 };
 
 /// A way to the store.
 #[derive(Clone, Copy)]
@@ -42,15 +42,25 @@ impl Access<'_> {
         }
     }
 
-    /// Shows these series, those that are still there, a few at a look.
-    pub(super) fn each(self, ids: &[SeriesId], mut show: impl FnMut(&Series, &[SeriesId])) {
-        for ids in ids.chunks(LOOK) {
+    /// Shows these series, those that are still there, a few at a look, as long as it goes on.
+    pub(super) fn each(
+        self,
+        ids: &[SeriesId],
+        wanted: &Conditions<'_>,
+        goes_on: &dyn Fn() -> bool,
+        mut show: impl FnMut(&Series, &[SeriesId]),
+    ) {
+        for ids in ids.chunks(wanted.look()).take_while(|_| goes_on()) {
             self.look(|series| show(series, ids));
         }
     }
 
     /// Ids of the series that may meet the conditions: those of the names, or of the narrowest label.
-    pub(super) fn candidates(self, wanted: &Conditions<'_>) -> Vec<SeriesId> {
+    pub(super) fn candidates(
+        self,
+        wanted: &Conditions<'_>,
+        goes_on: &dyn Fn() -> bool,
+    ) -> Vec<SeriesId> {
         let by_few = self.look(|series| {
             let narrowest = wanted.narrowest(&series.table);
             if let Some(name) = wanted.exact_name() {
@@ -76,11 +86,11 @@ impl Access<'_> {
             }
             narrowest.map(|narrow| narrow.entries(&series.table).map(|entry| entry.id).collect())
         });
-        by_few.unwrap_or_else(|| self.by_names(wanted))
+        by_few.unwrap_or_else(|| self.by_names(wanted, goes_on))
     }
 
     /// The same where nothing but their names tells series apart; names are matched outside of a look.
-    fn by_names(self, wanted: &Conditions<'_>) -> Vec<SeriesId> {
+    fn by_names(self, wanted: &Conditions<'_>, goes_on: &dyn Fn() -> bool) -> Vec<SeriesId> {
         let names: Vec<Text> = self.look(|series| series.table.names().cloned().collect());
         let histograms: Vec<Text> =
             self.look(|series| series.table.histogram_names().cloned().collect());
@@ -92,7 +102,8 @@ impl Access<'_> {
             };
             wanted.accept_name(name) || (histograms.binary_search(name).is_ok() && views())
         };
-        let names: Vec<Text> = names.iter().filter(may_match).cloned().collect();
+        let names = names.iter().take_while(|_| goes_on());
+        let names: Vec<Text> = names.filter(may_match).cloned().collect();
         let mut ids = Vec::new();
         for names in names.chunks(LOOK) {
             self.look(|series| {

@@ -9,10 +9,10 @@ use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 
+use super::Views;
 use super::metrics::{TEXT_TYPE, text};
 use super::params::Params;
-use super::prometheus_api::{Failure, NeedsMatch, Selected, selected};
-use super::{Views, select_from};
+use super::prometheus_api::{Failure, NeedsMatch, selected};
 use crate::series::looks::Looks;
 use crate::series::{SampleValue, Selection};
 use crate::signal::Labels;
@@ -24,12 +24,12 @@ pub(super) async fn federate(
     State(views): State<Views>,
     params: Params,
 ) -> Result<Response, Failure> {
-    let Selected { selectors, .. } = selected(&params, NeedsMatch::Yes)?;
+    let selected = selected(&params, NeedsMatch::Yes)?;
     let now = views.clock.now().as_millis();
     let found = views.ask(None, move |asking| {
         let mut newest = Newest::new();
         let lookback = i64::try_from(asking.options.lookback.as_millis()).unwrap_or(i64::MAX);
-        for matchers in &selectors {
+        for matchers in &selected.in_turn()? {
             asking.goes_on()?;
             let selection = Selection {
                 matchers,
@@ -39,7 +39,7 @@ pub(super) async fn federate(
                 windows: None,
                 looks: Some(Looks::once(now)),
             };
-            let selected = select_from(&asking.views.series)(&selection);
+            let selected = asking.select()(&selection);
             for one in selected.map_err(crate::promql::EvalError::from)? {
                 let Some(sample) = one.samples.last() else { continue };
                 if let SampleValue::Float(value) = &sample.value

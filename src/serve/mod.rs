@@ -222,15 +222,6 @@ fn packed() -> CompressionLayer {
     CompressionLayer::new().gzip(true).quality(CompressionLevel::Fastest)
 }
 
-/// Reads the series of one selection from the store; holds the lock only for short looks.
-pub(crate) fn select_from(
-    series: &RwLock<Series>,
-) -> impl Fn(&crate::series::Selection<'_>) -> Result<Vec<RawSeries>, crate::series::SelectError>
-+ Sync
-+ '_ {
-    |selection| crate::series::select_shared(series, selection)
-}
-
 /// A query that failed, by whose fault.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum QueryError {
@@ -336,19 +327,29 @@ impl Asking<'_> {
         Ok(self.options.interrupt.check()?)
     }
 
+    /// Reads the series of one selection from the store, until the query is interrupted; holds the lock only
+    /// for short looks.
+    pub(crate) fn select(
+        &self,
+    ) -> impl Fn(&crate::series::Selection<'_>) -> Result<Vec<RawSeries>, crate::series::SelectError>
+    + Sync
+    + '_ {
+        |selection| {
+            let goes_on = || self.goes_on().is_ok();
+            crate::series::select_shared(&self.views.series, selection, &goes_on)
+        }
+    }
+
     /// The series of a query at one time; none where it fails or meets a bound, which is counted.
     pub(crate) fn instant(&self, query: &str, at: Timestamp) -> Vec<RawSeries> {
-        let asked = |query: &promql::Query| {
-            query.instant(at.as_millis(), self.options, &select_from(&self.views.series))
-        };
+        let asked =
+            |query: &promql::Query| query.instant(at.as_millis(), self.options, &self.select());
         self.answered(query, asked)
     }
 
     /// The same over a range.
     pub(crate) fn range(&self, query: &str, range: promql::Range) -> Vec<RawSeries> {
-        let asked = |query: &promql::Query| {
-            query.range(range, self.options, &select_from(&self.views.series))
-        };
+        let asked = |query: &promql::Query| query.range(range, self.options, &self.select());
         self.answered(query, asked)
     }
 

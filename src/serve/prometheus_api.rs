@@ -13,8 +13,9 @@ use serde_json::{Value, json};
 
 use super::params::Params;
 use super::query_stats::{Spent, Waiting};
-use super::{Asking, QueryError, Views, select_from};
+use super::{Asking, QueryError, Views};
 use crate::evaluate::RuleFilter;
+use crate::go_regex::Room;
 use crate::number::u64_from_i64;
 use crate::promql::limits::Stop;
 use crate::promql::{self, EvalError, Output, Query, Range};
@@ -162,6 +163,21 @@ fn parse(params: &Params) -> Result<Query, Failure> {
     Query::parse(text).map_err(|error| unreadable("query", text, &error))
 }
 
+/// A query that can be read. While it waits for its turn it is text: its regular expressions, compiled, may
+/// take a thousand times as much, and many may wait.
+struct Readable(String);
+
+impl Readable {
+    fn new(params: &Params) -> Result<Self, Failure> {
+        parse(params)?;
+        Ok(Self(params.get("query").unwrap_or_default().to_owned()))
+    }
+
+    fn read(&self) -> Result<Query, EvalError> {
+        Query::parse(&self.0).map_err(|error| EvalError::Invalid(error.to_string()))
+    }
+}
+
 fn unreadable(parameter: &str, text: &str, error: &promql::ParseError) -> Failure {
     let (line, column) = position(text, error.at);
     Failure::bad(format!(
@@ -192,7 +208,7 @@ async fn watched(
     let counts = wants_stats(params);
     let asked = move |asking: &Asking<'_>| {
         let watched = waiting.has_turn();
-        let select = select_from(&asking.views.series);
+        let select = asking.select();
         let tally = counts.then(|| watched.tally());
         let options = promql::Options { tally, ..asking.options.clone() };
         let answer = run(&options, &|selection| watched.select(&select, selection))?;
@@ -203,11 +219,11 @@ async fn watched(
 
 async fn query(State(views): State<Views>, params: Params) -> Result<Json<Value>, Failure> {
     let at = params.millis("time").map_err(Failure::bad)?;
-    let query = parse(&params)?;
+    let query = Readable::new(&params)?;
     let at = at.unwrap_or_else(|| views.clock.now().as_millis());
     let lookback = lookback(&params)?;
     let asked = move |options: &promql::Options, select: &promql::Select<'_>| {
-        query.instant(at, &looking_back(options, lookback), select)
+        query.read()?.instant(at, &looking_back(options, lookback), select)
     };
     answered(watched(&views, &params, asked).await?, &params)
 }
@@ -225,10 +241,10 @@ async fn query_range(State(views): State<Views>, params: Params) -> Result<Json<
             "exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution (?step=XX)",
         ));
     }
-    let query = parse(&params)?;
+    let query = Readable::new(&params)?;
     let lookback = lookback(&params)?;
     let asked = move |options: &promql::Options, select: &promql::Select<'_>| {
-        query.range(Range { start, end, step }, &looking_back(options, lookback), select)
+        query.read()?.range(Range { start, end, step }, &looking_back(options, lookback), select)
     };
     answered(watched(&views, &params, asked).await?, &params)
 }
@@ -247,10 +263,10 @@ async fn query_exemplars(
     let start = params.millis("start").map_err(Failure::bad)?.unwrap_or(0);
     let end = params.millis("end").map_err(Failure::bad)?.unwrap_or(i64::MAX);
     in_order(start, end)?;
-    let query = parse(&params)?;
+    let query = Readable::new(&params)?;
     let look = move |asking: &Asking<'_>| {
         let mut found: BTreeMap<Labels, Vec<Exemplar>> = BTreeMap::new();
-        for matchers in query.selectors() {
+        for matchers in query.read()?.selectors() {
             asking.goes_on()?;
             // A look for each: what is added waits for one selector, however many there are.
             let store = &asking.views.series;
@@ -273,30 +289,44 @@ fn exemplar_json(exemplar: &Exemplar) -> Value {
     json!({"labels": labels, "value": exemplar.value.to_string(), "timestamp": seconds})
 }
 
-/// What `match[]`, `start` and `end` select.
+/// What `match[]`, `start` and `end` select; text while it waits, as [`Readable`].
 pub(super) struct Selected {
-    pub(super) selectors: Vec<Vec<Matcher>>,
+    texts: Vec<String>,
     /// Milliseconds since the epoch.
     range: (i64, i64),
 }
 
-/// Reads `match[]`, `start` and `end`; without a `match[]`, everything.
+impl Selected {
+    /// Without a `match[]`, everything.
+    pub(super) fn selectors(&self) -> Result<Vec<Vec<Matcher>>, Failure> {
+        let mut patterns = Room::default();
+        let mut read = |text: &String| {
+            promql::parse_matchers(text, &mut patterns)
+                .map_err(|error| unreadable("match[]", text, &error))
+        };
+        let selectors: Vec<Vec<Matcher>> =
+            self.texts.iter().map(&mut read).collect::<Result<_, _>>()?;
+        Ok(if selectors.is_empty() { vec![Vec::new()] } else { selectors })
+    }
+
+    /// The same once it has its turn.
+    pub(super) fn in_turn(&self) -> Result<Vec<Vec<Matcher>>, QueryError> {
+        let read = self.selectors();
+        read.map_err(|failure| EvalError::Invalid(failure.message).into())
+    }
+}
+
+/// Reads `match[]`, `start` and `end`.
 pub(super) fn selected(params: &Params, needs_match: NeedsMatch) -> Result<Selected, Failure> {
     let start = params.millis("start").map_err(Failure::bad)?.unwrap_or(i64::MIN);
     let end = params.millis("end").map_err(Failure::bad)?.unwrap_or(i64::MAX);
-    let mut selectors = Vec::new();
-    for text in params.all("match[]") {
-        let matchers =
-            promql::parse_matchers(text).map_err(|error| unreadable("match[]", text, &error))?;
-        selectors.push(matchers);
+    let texts: Vec<String> = params.all("match[]").map(str::to_owned).collect();
+    if texts.is_empty() && needs_match == NeedsMatch::Yes {
+        return Err(Failure::bad("no match[] parameter provided"));
     }
-    if selectors.is_empty() {
-        match needs_match {
-            NeedsMatch::Yes => return Err(Failure::bad("no match[] parameter provided")),
-            NeedsMatch::No => selectors.push(Vec::new()),
-        }
-    }
-    Ok(Selected { selectors, range: (start, end) })
+    let selected = Selected { texts, range: (start, end) };
+    selected.selectors()?;
+    Ok(selected)
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -318,10 +348,10 @@ fn limited<T: serde::Serialize>(mut list: Vec<T>, params: &Params) -> Result<Jso
 }
 
 async fn labels(State(views): State<Views>, params: Params) -> Result<Json<Value>, Failure> {
-    let Selected { selectors, range } = selected(&params, NeedsMatch::No)?;
+    let selected = selected(&params, NeedsMatch::No)?;
     let found = views.ask(None, move |asking| {
-        united(asking, &selectors, |matchers, goes_on| {
-            series::label_names_shared(&asking.views.series, matchers, range, goes_on)
+        united(asking, &selected, |matchers, goes_on| {
+            series::label_names_shared(&asking.views.series, matchers, selected.range, goes_on)
         })
     });
     limited(found.await?, &params)
@@ -333,10 +363,11 @@ async fn label_values(
     params: Params,
 ) -> Result<Json<Value>, Failure> {
     let name = unescape(&name);
-    let Selected { selectors, range } = selected(&params, NeedsMatch::No)?;
+    let selected = selected(&params, NeedsMatch::No)?;
     let found = views.ask(None, move |asking| {
-        united(asking, &selectors, |matchers, goes_on| {
-            series::label_values_shared(&asking.views.series, &name, matchers, range, goes_on)
+        united(asking, &selected, |matchers, goes_on| {
+            let (store, range) = (&asking.views.series, selected.range);
+            series::label_values_shared(store, &name, matchers, range, goes_on)
         })
     });
     limited(found.await?, &params)
@@ -346,12 +377,12 @@ async fn label_values(
 /// all was found.
 fn united<T: Ord>(
     asking: &Asking<'_>,
-    selectors: &[Vec<Matcher>],
+    selected: &Selected,
     of_one: impl Fn(&[Matcher], &dyn Fn() -> bool) -> Vec<T>,
 ) -> Result<Vec<T>, QueryError> {
     let mut found = BTreeSet::new();
-    for matchers in selectors {
-        found.extend(of_one(matchers, &|| asking.goes_on().is_ok()));
+    for matchers in selected.in_turn()? {
+        found.extend(of_one(&matchers, &|| asking.goes_on().is_ok()));
         asking.goes_on()?;
     }
     Ok(found.into_iter().collect())
@@ -379,10 +410,10 @@ fn unescape(name: &str) -> String {
 }
 
 async fn all_series(State(views): State<Views>, params: Params) -> Result<Json<Value>, Failure> {
-    let Selected { selectors, range } = selected(&params, NeedsMatch::Yes)?;
+    let selected = selected(&params, NeedsMatch::Yes)?;
     let found = views.ask(None, move |asking| {
-        united(asking, &selectors, |matchers, goes_on| {
-            series::label_sets_shared(&asking.views.series, matchers, range, goes_on)
+        united(asking, &selected, |matchers, goes_on| {
+            series::label_sets_shared(&asking.views.series, matchers, selected.range, goes_on)
         })
     });
     limited(found.await?, &params)
@@ -419,7 +450,7 @@ async fn rules(State(views): State<Views>, params: Params) -> Result<Json<Value>
         groups: texts("rule_group[]"),
         files: texts("file[]"),
         exclude_alerts: params.flag("exclude_alerts", false).map_err(Failure::bad)?,
-        selectors: selected(&params, NeedsMatch::No)?.selectors,
+        selectors: selected(&params, NeedsMatch::No)?.selectors()?,
     };
     let mut shown = views
         .evaluator

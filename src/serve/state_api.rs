@@ -9,7 +9,7 @@ use axum::routing::get;
 use axum::{Json, Router};
 use serde_json::{Value, json};
 
-use super::{Asking, Views, answer, select_from};
+use super::{Asking, Views, answer};
 use crate::evaluate::ActiveAlert;
 use crate::series::{RawSeries, SampleValue};
 use crate::signal::{Labels, Timestamp};
@@ -48,7 +48,7 @@ pub(crate) fn slos_json(asking: &Asking<'_>) -> Value {
         let evaluator = views.evaluator.read().unwrap_or_else(std::sync::PoisonError::into_inner);
         evaluator.slos()
     };
-    let (now, select) = (views.settled(), select_from(&views.series));
+    let (now, select) = (views.settled(), asking.select());
     let slos: Vec<Value> = slos.iter().map(|slo| slo.state_json(now, &select)).collect();
     json!({ "slos": slos })
 }
