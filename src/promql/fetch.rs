@@ -89,19 +89,7 @@ impl<'q> Evaluator<'q> {
         if let Kind::Call { function, args } = &expr.kind
             && function.name == "info"
         {
-            let matchers = Cow::Owned(super::info_join::info_matchers(args));
-            let start = self.info_time(args, times.0)?.saturating_sub(self.lookback);
-            let end = self.info_time(args, times.1)?;
-            wanted.push(Wanted {
-                id: expr.id,
-                matchers,
-                start,
-                end,
-                drops_stale: false,
-                reads: Reads::Everything,
-                windows: None,
-                looks: None,
-            });
+            wanted.push(self.infos(expr.id, args, times)?);
             return args.first().map_or(Ok(()), |arg| self.collect(arg, scope, wanted));
         }
         let mut within = Scope { reads: super::stats::reads(expr, reads), ..scope };
@@ -124,6 +112,25 @@ impl<'q> Evaluator<'q> {
             last.windows = Some(Windows::new(ends, self.range.step, width));
         }
         Ok(())
+    }
+
+    /// The info series that a call of `info` joins.
+    fn infos(
+        &self,
+        id: usize,
+        args: &'q [Expr],
+        times: (i64, i64),
+    ) -> Result<Wanted<'q>, EvalError> {
+        Ok(Wanted {
+            id,
+            matchers: Cow::Owned(super::info_join::info_matchers(args)),
+            start: self.info_time(args, times.0)?.saturating_sub(self.lookback),
+            end: self.info_time(args, times.1)?,
+            drops_stale: false,
+            reads: Reads::Everything,
+            windows: None,
+            looks: None,
+        })
     }
 
     /// Of a chain of operators, which may be long.
