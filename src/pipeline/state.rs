@@ -21,6 +21,7 @@ use crate::number::f64_from_u64;
 use crate::receive::room::{Room, Told};
 use crate::series::catalog::REQUESTS_OPEN;
 use crate::series::export::HighWater;
+use crate::series::looks::Looks;
 use crate::series::{Matcher, STALE_NAN_BITS, Sample, SampleValue, Selection, Series};
 use crate::signal::{Batch, Labels, METRIC_NAME, SignalKind, Text, Timestamp, source_queues};
 
@@ -351,7 +352,7 @@ pub(super) fn show_open(series: &mut Series, open: &[(Text, u64)], t: i64) {
         end: t,
         samples_max: usize::MAX,
         windows: None,
-        only_newest: true,
+        looks: Some(Looks::once(t)),
     };
     // A block that cannot be read is told where it is queried.
     let shown = series.select(&before).unwrap_or_default();

@@ -184,7 +184,7 @@ fn a_flow_that_is_no_longer_told_of_has_no_open_requests() {
             end: t,
             samples_max: usize::MAX,
             windows: None,
-            only_newest: false,
+            looks: None,
         };
         let all = series.select(&at).unwrap();
         let line = |one: &RawSeries| {
