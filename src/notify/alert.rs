@@ -41,22 +41,22 @@ pub struct PostedAlert {
     pub generator_url: Text,
 }
 
-/// Of labels and annotations.
-fn text_bytes(labels: &Labels, annotations: &BTreeMap<Text, Text>) -> usize {
+/// Of all that an alert says.
+fn text_bytes(labels: &Labels, annotations: &BTreeMap<Text, Text>, url: &str) -> usize {
     let labels: usize = labels.iter().map(|(name, value)| name.len() + value.len()).sum();
     let said = annotations.iter().map(|(name, text)| name.len() + text.len());
-    labels + said.sum::<usize>()
+    labels + said.sum::<usize>() + url.len()
 }
 
 impl PostedAlert {
     pub(super) fn text_bytes(&self) -> usize {
-        text_bytes(&self.labels, &self.annotations)
+        text_bytes(&self.labels, &self.annotations, &self.generator_url)
     }
 }
 
 impl TrackedAlert {
     pub(crate) fn text_bytes(&self) -> usize {
-        text_bytes(&self.labels, &self.annotations)
+        text_bytes(&self.labels, &self.annotations, &self.generator_url)
     }
 
     pub(super) fn is_firing(&self) -> bool {

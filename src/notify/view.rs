@@ -143,6 +143,7 @@ impl Dispatcher {
             if let Some(held) = held.filter(|held| is_full && one.text_bytes() > held.text_bytes())
             {
                 one.annotations.clone_from(&held.annotations);
+                one.generator_url = Text::clone(&held.generator_url);
             }
             if held.is_some() || one.ends_at.is_some_and(|end| end <= now) {
                 return Some(one);

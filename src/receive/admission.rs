@@ -157,6 +157,12 @@ impl Admission {
         Self { in_flight: Arc::default(), bytes_max }
     }
 
+    /// The most that a sender may ever hold of a body while it comes.
+    pub(super) fn share(&self, sender: &Sender) -> usize {
+        let parts = sender.shares().into_iter().flatten();
+        parts.map(|(_, part)| self.bytes_max.div_ceil(part)).min().unwrap_or(self.bytes_max)
+    }
+
     /// A body that comes, nothing of which is held yet.
     pub(super) fn begin(&self, sender: &Sender) -> Coming {
         Coming::new(self.clone(), sender.clone())

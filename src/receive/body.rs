@@ -52,6 +52,11 @@ impl Place<'_> {
         Failure::Refused(self.desk.shared.room.refused(Refusal::Overloaded))
     }
 
+    /// No body is longer than what its sender may hold of one: it would be refused for ever.
+    fn body_bytes_max(self) -> usize {
+        self.desk.limits.body_bytes_max.min(self.desk.admission.share(self.sender))
+    }
+
     /// The bytes of what a body became, beside those that are admitted for it (`held`), until the engine has
     /// it: many small signals take more than they came as.
     pub(super) fn admit_made(self, bytes: usize, held: usize) -> Result<Weight, Failure> {
@@ -78,8 +83,7 @@ pub(super) async fn read(
     body: Body,
     unsaid: Packing,
 ) -> Result<Held, Failure> {
-    let limits = place.desk.limits;
-    let max = limits.body_bytes_max;
+    let max = place.body_bytes_max();
     let announced = headers
         .get(header::CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
@@ -184,7 +188,7 @@ async fn stream(
     mut body: Body,
     announced: usize,
 ) -> Result<(Bytes, Admitted), Failure> {
-    let max = place.desk.limits.body_bytes_max;
+    let max = place.body_bytes_max();
     let mut coming = place.desk.admission.begin(place.sender);
     if !coming.may_hold(announced) {
         return Err(place.overloaded());

@@ -30,7 +30,9 @@ fn ends_and_repeats_of_alerts_that_are_held_are_taken_where_there_is_no_room_for
     assert_eq!(taken, [posted(many, "")], "what has no room is not acknowledged");
     dispatcher.command(&Command::PostAlerts(taken), at(1));
     assert!(dispatcher.with_room(vec![posted(many + 1, "")], at(2)).is_empty());
-    let longer = posted(7, "it broke, and much is said of it");
+    let url: Text = "http://one.that.is.long".into();
+    let longer =
+        PostedAlert { generator_url: url, ..posted(7, "it broke, and much is said of it") };
     assert_eq!(dispatcher.with_room(vec![longer], at(2)), [posted(7, "it broke")]);
     let end = |n| PostedAlert { ends_at: Some(at(2)), ..posted(n, "it broke") };
     let ends = vec![end(7), end(many + 9)];

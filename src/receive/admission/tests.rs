@@ -193,3 +193,14 @@ fn what_is_proven_is_held_in_its_own_name() {
     drop((body, rest));
     nothing_is_left(&admission);
 }
+
+#[test]
+fn a_body_that_comes_may_have_what_its_sender_may_hold_and_no_more() {
+    let admission = Admission::new(4000);
+    let senders = [NOBODY, named("a"), Sender::Anyone(Some(at(1))), Sender::Unproven(None)];
+    assert_eq!(senders.map(|sender| admission.share(&sender)), [4000, 2000, 2000, 2000]);
+    let unproven = Sender::Unproven(Some(at(1)));
+    assert_eq!(admission.share(&unproven), 1000);
+    let coming = admission.begin(&unproven);
+    assert!(coming.may_hold(1000) && !coming.may_hold(1001), "nor where nobody else is");
+}

@@ -78,7 +78,7 @@ async fn a_message_is_admitted_as_it_comes_and_before_it_is_unpacked() {
     let desk = desk(Ok(()), &[], limits).await;
     // A gRPC message is refused while it comes, not once it is there.
     let (status, _) = call(&desk, "trace.v1.TraceService", None, &vec![0; 20_000]).await;
-    assert_eq!(status.as_deref(), Some("14 with details"), "UNAVAILABLE with RetryInfo");
+    assert_eq!(status.as_deref(), Some("8"), "RESOURCE_EXHAUSTED: there is never room for it");
     let (status, _) = call(&desk, "trace.v1.TraceService", None, &traces(1)).await;
     assert_eq!(status, None, "room comes back");
     // Nor is one that is packed unpacked before there is room for what it becomes.
