@@ -70,6 +70,7 @@ pub(super) fn assemble(mut parts: Parts<'_>, naming: Naming) -> Known {
         trigger: all_facts(&parts).find_map(|facts| facts.trigger),
         workflow: all_facts(&parts).find_map(|facts| facts.workflow.clone()),
         received: received(&parts, &told.places),
+        failures: failures(&parts),
         envelopes: envelopes(&parts, &told.places),
         sent: sent(&parts, &told.places),
         roots: roots(&parts, &pointers),
@@ -274,6 +275,21 @@ fn received(parts: &Parts<'_>, places: &[Place]) -> Vec<MessageRef> {
         facts.received.iter().for_each(|message| add(message, facts.error.is_some()));
     }
     messages.into_values().collect()
+}
+
+/// What failed spans and error records that name one message say, by the message: of several the first.
+fn failures(parts: &Parts<'_>) -> Vec<(Text, Text)> {
+    let is_head =
+        |member: &Member<'_>| parts.heads.iter().any(|head| std::ptr::eq(*head, member.span));
+    let spans = parts.spans.iter().filter(|member| member.span.failed && !is_head(member));
+    let spans = spans.map(|member| member.span.facts());
+    let mut found = BTreeMap::new();
+    for facts in spans.chain(parts.logs.iter().map(|record| record.log.facts())) {
+        if let ([message], Some(error)) = (facts.received.as_slice(), &facts.error) {
+            found.entry(Text::clone(&message.id)).or_insert_with(|| Text::clone(&error.message));
+        }
+    }
+    found.into_iter().collect()
 }
 
 /// Depth of what holds no other message.

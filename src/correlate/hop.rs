@@ -126,7 +126,7 @@ pub(super) fn place(
         cold_start: node.cold_start(),
         init: init.map(|(from, to)| to.since(from)),
         outcome,
-        error: known.verdict.text.clone().filter(|_| outcome != Outcome::Ok),
+        error: error(known, &taken).filter(|_| outcome != Outcome::Ok),
         message_ids: taken.iter().map(|taken| Text::clone(&taken.message.id)).collect(),
         shared: node.owners.len() > 1,
         spans: known.n_spans,
@@ -146,6 +146,13 @@ pub(super) fn place(
         last_end: known.end.unwrap_or(known.last),
         hop,
     })
+}
+
+/// Why it failed, or a message of it in this request.
+fn error(known: &Known, taken: &[Taken<'_>]) -> Option<Text> {
+    let failed = taken.iter().filter(|taken| taken.life.outcome(taken.idx) != Outcome::Ok);
+    let of_message = || failed.filter_map(|taken| known.failure(&taken.message.id)).min();
+    known.verdict.text.as_ref().or_else(of_message).cloned()
 }
 
 /// Whether a message is only part of the record of what became of an invocation that had it.

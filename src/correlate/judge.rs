@@ -84,13 +84,15 @@ fn log_errors<'p>(parts: &'p Parts<'_>) -> impl Iterator<Item = &'p ErrorFact> {
     parts.logs.iter().filter_map(|record| record.log.facts().error.as_ref())
 }
 
-/// Errors of failed heads, then of the failed spans below them, the last first.
+/// Errors of failed heads; where these tell none, of the failed spans below them, the last first. What a call
+/// met is no reason where the function names another: it may have been tried again.
 fn span_errors<'p>(parts: &'p Parts<'_>) -> impl Iterator<Item = &'p ErrorFact> {
     let heads = parts.heads.iter().filter(|head| head.failed);
+    let mut heads = heads.filter_map(|head| head.facts().error.as_ref()).peekable();
     let members = parts.spans.iter().rev().map(|member| member.span).filter(|span| span.failed);
-    heads
-        .filter_map(|head| head.facts().error.as_ref())
-        .chain(members.filter_map(|span| span.facts().error.as_ref()))
+    let members = members.filter(|_| heads.peek().is_none());
+    let members: Vec<&ErrorFact> = members.filter_map(|span| span.facts().error.as_ref()).collect();
+    heads.chain(members)
 }
 
 fn platform_errors<'p>(parts: &'p Parts<'_>) -> impl Iterator<Item = &'p Text> {

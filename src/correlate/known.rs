@@ -43,6 +43,8 @@ pub(super) struct Known {
     pub(super) workflow: Option<Workflow>,
     /// Sorted by id, each once.
     pub(super) received: Vec<MessageRef>,
+    /// Why messages of it failed, by their ids; sorted.
+    pub(super) failures: Vec<(Text, Text)>,
     /// Messages that came inside of others, each with the outermost: one delivery is all of them. Sorted.
     pub(super) envelopes: Vec<(Text, Text)>,
     /// Sorted by id, each once.
@@ -171,6 +173,12 @@ impl Known {
         let inside = self.envelopes.iter().filter(move |(_, own)| own == outer);
         let all = [outer].into_iter().chain(inside.map(|(inner, _)| inner));
         all.filter(move |other| *other != message)
+    }
+
+    /// Why a message failed, where its own span or record tells.
+    pub(super) fn failure(&self, message: &str) -> Option<&Text> {
+        let idx = self.failures.binary_search_by(|(id, _)| (**id).cmp(message)).ok()?;
+        self.failures.get(idx).map(|(_, text)| text)
     }
 
     pub(super) fn is_enveloped(&self, message: &str) -> bool {

@@ -139,12 +139,14 @@ fn fell(runs: &[Run<'_>], at: usize, id: &str) -> bool {
 }
 
 /// A run's place in one request: what it took up of it, the first of that, and when that was sent; its
-/// causes there, and the run that it came after: the try before it, else its cause.
+/// causes there, and the run that it came after: the try before it, or of a dead letter the last before it
+/// fell, else its cause.
 struct Place<'a> {
     ours: Vec<&'a str>,
     sent: Option<Timestamp>,
     causes: Vec<Edge<'a>>,
     earlier: Option<usize>,
+    is_fallen: bool,
     cause: Option<usize>,
 }
 
@@ -162,15 +164,22 @@ fn place<'a>(runs: &[Run<'a>], held: &Held<'a>, at: usize) -> Place<'a> {
     let is_in = |e: &&Edge<'_>| is_held(e.0) && e.1.is_none_or(has);
     let causes: Vec<Edge<'a>> = run.causes.iter().filter(is_in).copied().collect();
     let cause = causes.iter().max_by_key(|edge| (first.is_some() && edge.1 == first, edge.0));
-    let is_before = |other: &Run<'_>| match first {
-        Some(id) => {
-            other.name.0 == run.name.0 && other.received.get(id).is_some_and(|own| !own.is_dead)
-        }
-        None => other.name == run.name,
+    let last = |of: &dyn Fn(&Run<'_>, Option<&Taken>) -> bool| {
+        let taken = |other: &Run<'_>| of(other, first.and_then(|id| other.received.get(id)));
+        runs[..at].iter().rposition(taken)
     };
-    let earlier = runs[..at].iter().rposition(is_before).filter(|at| is_held(*at));
+    let is_dead = first.is_some_and(|id| run.received[id].is_dead);
+    let own = last(&|other, taken| match first {
+        Some(_) => other.name.0 == run.name.0 && taken.is_some_and(|one| one.is_dead == is_dead),
+        None => other.name == run.name,
+    });
+    let is_fallen = is_dead && own.is_none();
+    let failed = || last(&|_, taken| taken.is_some_and(|one| !one.is_dead && !one.is_good));
+    let any = || last(&|_, taken| taken.is_some_and(|one| !one.is_dead));
+    let fell = || failed().or_else(any).filter(|_| is_fallen);
+    let earlier = own.or_else(fell).filter(|at| is_held(*at));
     let cause = cause.map(|edge| edge.0);
-    Place { sent: first.and_then(sent_at), ours, causes, earlier, cause }
+    Place { sent: first.and_then(sent_at), ours, causes, earlier, is_fallen, cause }
 }
 
 /// Which try of its piece of work a run is: of each message, of its step, of its request id.
@@ -197,13 +206,17 @@ fn waits(runs: &[Run<'_>], held: &Held<'_>, last: usize, from: Timestamp) -> (Du
     let mut now = Timestamp::MAX;
     while seen.insert(at) {
         let (place, start) = (place(runs, held, at), runs[at].times.0);
-        let kind = if place.earlier.is_some() { 1 } else { usize::from(place.sent.is_none()) * 2 };
+        let is_tried = place.earlier.is_some();
+        let kind = match place.sent {
+            _ if is_tried => usize::from(!place.is_fallen),
+            sent => usize::from(sent.is_none()) * 2,
+        };
         let (init, ready) = runs[at].init.unwrap_or((start, start));
         now = now.min(start);
         waits[kind] += now.since(ready.max(from));
         now = now.min(init);
         let Some(above) = place.earlier.or(place.cause) else { break };
-        let since = if kind == 1 { runs[above].times.1 } else { place.sent.unwrap_or(init) };
+        let since = if is_tried { runs[above].times.1 } else { place.sent.unwrap_or(init) };
         waits[kind] += now.since(since.max(from));
         now = now.min(since).min(runs[above].times.1);
         at = above;

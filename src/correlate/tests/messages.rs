@@ -107,7 +107,7 @@ fn one_message_of_a_batch_fails_alone() {
     expect![[r#"
         checkout: error finished 0+800
           checkout#1 ok 0+100
-          fulfil#1 error 500+300 <- checkout#1 queue by MessageId orders wait=500 [m1] shared
+          fulfil#1 error 500+300 <- checkout#1 queue by MessageId orders wait=500 [m1] shared (KeyError)
         checkout: ok finished 1+799
           checkout#1 ok 1+100
           fulfil#1 ok 500+300 <- checkout#1 queue by MessageId orders wait=499 [m2] shared

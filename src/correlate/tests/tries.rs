@@ -68,11 +68,11 @@ fn of_a_batch_only_what_is_tried_again_goes_on() {
         ],
         &expect![[r#"
             fulfil: ok finished 0+2100
-              fulfil#1 error 0+100 [m1,m2,m3]
+              fulfil#1 error 0+100 [m1,m2,m3] (KeyError)
               fulfil#1 ok 2000+100 <- fulfil#1 queue by MessageId [m2] shared
               stock#1 ok 2010+10 <- fulfil#1 unknown by Trace shared
             fulfil: ok finished 2000+2100
-              fulfil#1 error 2000+100 [m8,m9] shared
+              fulfil#1 error 2000+100 [m8,m9] shared (KeyError)
               stock#1 ok 2010+10 <- fulfil#1 unknown by Trace shared
               fulfil#2 ok 4000+100 <- fulfil#1 queue by MessageId [m9]
         "#]],
