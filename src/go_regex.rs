@@ -13,6 +13,8 @@ use regex::{Captures, Regex, RegexBuilder};
 
 /// The most repeats that Go takes.
 const REPEATS_MAX: u32 = 1000;
+/// Characters that are looked through for the end of a count or of a class: more than any has.
+const AHEAD_MAX: usize = 32;
 
 /// Groups within groups: the crate takes no more, and takes long to say so.
 const NESTED_MAX: usize = 250;
@@ -209,8 +211,9 @@ impl Reader<'_> {
 
     /// `{2}`, `{2,}` or `{2,3}` behind its brace; nothing is read where it is none.
     fn count(&mut self) -> Result<Option<String>, Error> {
-        let ahead: String = self.rest.clone().take_while(|c| *c != '}').collect();
-        let is_closed = self.rest.clone().nth(ahead.chars().count()).is_some();
+        let ahead = self.rest.clone().take(AHEAD_MAX).take_while(|c| *c != '}');
+        let ahead: String = ahead.collect();
+        let is_closed = self.rest.clone().nth(ahead.chars().count()) == Some('}');
         let (least, most) = ahead.split_once(',').unwrap_or((&ahead, &ahead));
         let is_number = |text: &str| {
             !text.is_empty()
@@ -337,7 +340,7 @@ impl Reader<'_> {
 
     /// `[:alpha:]` in a class, behind its bracket; nothing is read where it has no end.
     fn named(&mut self) -> Option<String> {
-        let ahead: String = self.rest.clone().collect();
+        let ahead: String = self.rest.clone().take(AHEAD_MAX).collect();
         let (name, _) = ahead.split_once(":]")?;
         self.rest.by_ref().take(name.chars().count() + 2).for_each(|_read| {});
         Some(format!("[{name}:]"))
@@ -419,6 +422,14 @@ impl Reader<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Each brace and bracket is looked behind; not to the end of the text.
+    #[test]
+    fn what_never_closes_is_read_once() {
+        let braces = "{".repeat(1 << 20);
+        assert!(translated(&braces).is_ok_and(|text| text.len() > 1 << 20));
+        assert!(translated(&format!("[{}", "[:".repeat(1 << 19))).is_err());
+    }
 
     #[track_caller]
     fn fits(pattern: &str, good: &[&str], bad: &[&str]) {

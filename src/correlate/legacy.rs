@@ -112,7 +112,7 @@ impl Tokens {
         tokens.again.sort_unstable();
         tokens.again.dedup();
         tokens.done.sort_unstable();
-        tokens.done.dedup_by(|later, first| later.0 == first.0 && later.1.by == first.1.by);
+        tokens.done.dedup();
         tokens.runs.sort_unstable();
         tokens.runs.dedup();
         tokens.executions.sort_unstable();
@@ -131,12 +131,13 @@ impl Tokens {
         if life.is_superseded(idx) {
             return;
         }
-        let id = Text::clone(&message.id);
-        if life.outcome(idx) != Outcome::Ok || life.attempt(idx) > 1 {
-            self.again.push(id);
-        } else if message.via != Via::Invoke && life.takings.len() <= TRIES_MAX {
+        let is_good = life.outcome(idx) == Outcome::Ok;
+        if !is_good || life.attempt(idx) > 1 {
+            self.again.push(Text::clone(&message.id));
+        }
+        if is_good && message.via != Via::Invoke && life.takings.len() <= TRIES_MAX {
             let by = Class::of(Some(&known.function), None, None);
-            self.done.push((id, Done { by, at: known.start }));
+            self.done.push((Text::clone(&message.id), Done { by, at: known.start }));
         }
     }
 }

@@ -17,6 +17,9 @@ use crate::signal::{MessageRef, Text, Timestamp, Via};
 /// Stubs held; beyond it the next to expire goes first.
 const STUBS_MAX: usize = 200_000;
 
+/// Times that a message was done that are remembered: what is done more often is a constant.
+const DONE_MAX: usize = 64;
+
 /// When, where to and how a message was sent.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) struct Sending {
@@ -33,7 +36,7 @@ struct Stub {
     sending: Option<Sending>,
     /// Of a run under a request id: whose it was.
     run: Option<Class>,
-    /// Of a message that was taken up, and went well: once for each function, sorted.
+    /// Of a message that was taken up, and went well: the newest, in order of time.
     done: Vec<Done>,
 }
 
@@ -95,8 +98,9 @@ impl Stubs {
                 let sending = stub.sending.or(old.sending.take());
                 let (run, mut done) = (stub.run.or(old.run), std::mem::take(&mut old.done));
                 done.extend(stub.done);
-                done.sort_unstable();
-                done.dedup_by_key(|done| done.by);
+                done.sort_unstable_by_key(|done| (done.at, done.by));
+                done.dedup();
+                done.drain(..done.len().saturating_sub(DONE_MAX));
                 // What one waits for for long is not forgotten because another waits less.
                 until = until.max(old.until);
                 *old = Stub { request, until, sending, run, done };

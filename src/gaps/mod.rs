@@ -289,7 +289,10 @@ fn told(signal: &Signal) -> Vec<(&str, Kind)> {
 /// gone is good news.
 fn is_of_failure(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
-    ["error", "exception", "stack"].iter().any(|word| name.contains(word))
+    let mut words = name.split(|c: char| !c.is_ascii_alphanumeric());
+    let is_one =
+        |word: &str| ["error", "exception", "stacktrace"].iter().any(|w| word.starts_with(w));
+    words.any(is_one) || name.contains("stack_trace")
 }
 
 /// What requests are joined by.

@@ -3,6 +3,7 @@
 //! The same [`State::apply`] runs live, right after a record is on disk, and at recovery. It does no
 //! I/O but for the archive, which replay makes anew.
 
+use std::collections::BTreeSet;
 use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError,
 };
@@ -22,7 +23,7 @@ use crate::receive::room::{Room, Told};
 use crate::series::catalog::REQUESTS_OPEN;
 use crate::series::export::HighWater;
 use crate::series::looks::Looks;
-use crate::series::{Matcher, STALE_NAN_BITS, Sample, SampleValue, Selection, Series};
+use crate::series::{Matcher, RawSeries, STALE_NAN_BITS, Sample, SampleValue, Selection, Series};
 use crate::signal::{Batch, Labels, METRIC_NAME, SignalKind, Text, Timestamp, source_queues};
 
 /// As long as queries look back: what was shown longer ago is no longer seen.
@@ -356,8 +357,13 @@ pub(super) fn show_open(series: &mut Series, open: &[(Text, u64)], t: i64) {
     };
     // A block that cannot be read is told where it is queried.
     let shown = series.select(&before).unwrap_or_default();
-    let is_told = |flow: &str| open.iter().any(|(told, _)| **told == *flow);
-    for one in shown.iter().filter(|one| !one.labels.get("flow").is_some_and(is_told)) {
+    let told: BTreeSet<&str> = open.iter().map(|(flow, _)| &**flow).collect();
+    // One with other labels was pushed here, by a daemon of this name elsewhere.
+    let is_over = |one: &&RawSeries| {
+        let flow = one.labels.get("flow").filter(|_| one.labels.iter().count() == 2);
+        flow.is_some_and(|flow| !told.contains(flow))
+    };
+    for one in shown.iter().filter(is_over) {
         let newest = one.samples.last().map(|sample| &sample.value);
         if matches!(newest, Some(SampleValue::Float(n)) if n.to_bits() != STALE_NAN_BITS) {
             let value = SampleValue::Float(f64::from_bits(STALE_NAN_BITS));

@@ -174,6 +174,20 @@ proptest! {
 }
 
 #[test]
+fn open_requests_that_another_daemon_pushed_here_do_not_end() {
+    let mut series = Series::new(series::Config::default());
+    let name = (METRIC_NAME, "throughline_requests_open");
+    let pushed = Labels::of(&[name, ("flow", "elsewhere"), ("job", "another")]);
+    series.append(&pushed, series::Sample { t: 900, value: SampleValue::Float(7.0) });
+    show_open(&mut series, &[], 1_000);
+    let matchers = [Matcher::equal("job", "another")];
+    let (start, end, samples_max) = (0, 2_000, usize::MAX);
+    let all =
+        Selection { matchers: &matchers, start, end, samples_max, windows: None, looks: None };
+    assert_eq!(series.select(&all).unwrap()[0].samples.len(), 1);
+}
+
+#[test]
 fn a_flow_that_is_no_longer_told_of_has_no_open_requests() {
     let mut series = Series::new(series::Config::default());
     let seen = |series: &Series, t: i64| {

@@ -30,38 +30,35 @@ pub(crate) struct Page {
 }
 
 async fn list(State(views): State<Views>, params: Params) -> Response {
-    if let Some(key) = params.get("key") {
-        let filter = match filter(&params) {
-            Ok(filter) => filter,
-            Err(message) => {
-                return answer::error(StatusCode::BAD_REQUEST, "bad_parameter", &message);
-            }
-        };
-        let mut requests = match find(&views, key) {
-            Ok(Lookup::None) => Vec::new(),
-            Ok(Lookup::One(request)) => vec![*request],
-            Ok(Lookup::Several(requests)) => requests,
-            Err(response) => return *response,
-        };
-        requests.retain(|request| is_wanted(request, &filter));
-        requests.sort_by(|a, b| (b.start, &b.id).cmp(&(a.start, &a.id)));
-        requests.truncate(filter.limit);
-        return Json(json!({"requests": requests, "next": null})).into_response();
-    }
-    match page(&views, &params) {
+    let found = params.get("key").map(|key| find(&views, key));
+    let page = match found {
+        Some(Ok(found)) => page_of(found, &params),
+        Some(Err(response)) => return *response,
+        None => page(&views, &params),
+    };
+    match page {
         Ok(page) => Json(json!({"requests": page.requests, "next": page.next})).into_response(),
         Err(message) => answer::error(StatusCode::BAD_REQUEST, "bad_parameter", &message),
     }
+}
+
+/// Of what a key led to, that which else was asked for.
+fn page_of(found: Lookup, params: &Params) -> Result<Page, String> {
+    let (filter, after) = (filter(params)?, cursor(params)?);
+    let mut requests = match found {
+        Lookup::None => Vec::new(),
+        Lookup::One(request) => vec![*request],
+        Lookup::Several(requests) => requests,
+    };
+    requests.retain(|request| is_wanted(request, &filter));
+    Ok(cut(requests, after.as_ref(), filter.limit))
 }
 
 /// One page of the newest requests that the parameters select.
 pub(crate) fn page(views: &Views, params: &Params) -> Result<Page, String> {
     let mut filter = filter(params)?;
     let limit = filter.limit;
-    let after = params
-        .get("cursor")
-        .map(|cursor| parse_cursor(cursor).ok_or("invalid parameter \"cursor\""))
-        .transpose()?;
+    let after = cursor(params)?;
     if let Some((start, _)) = &after {
         filter.end = Some(filter.end.map_or(*start, |end| end.min(*start)));
     }
@@ -73,8 +70,13 @@ pub(crate) fn page(views: &Views, params: &Params) -> Result<Page, String> {
     // The engine's version comes first: it is at least as new as the archive's.
     let mut seen = std::collections::HashSet::new();
     requests.retain(|request| seen.insert(Text::clone(&request.id)));
+    Ok(cut(requests, after.as_ref(), limit))
+}
+
+/// The newest that come after a cursor.
+fn cut(mut requests: Vec<Request>, after: Option<&(Timestamp, String)>, limit: usize) -> Page {
     requests.sort_by(|a, b| (b.start, &b.id).cmp(&(a.start, &a.id)));
-    if let Some((start, id)) = &after {
+    if let Some((start, id)) = after {
         requests.retain(|request| (request.start, &*request.id) < (*start, id.as_str()));
     }
     let more = requests.len() > limit;
@@ -83,7 +85,12 @@ pub(crate) fn page(views: &Views, params: &Params) -> Result<Page, String> {
         .last()
         .filter(|_| more)
         .map(|last| format!("{}-{}", last.start.as_nanos(), last.id));
-    Ok(Page { requests, next })
+    Page { requests, next }
+}
+
+fn cursor(params: &Params) -> Result<Option<(Timestamp, String)>, &'static str> {
+    let cursor = params.get("cursor").map(parse_cursor);
+    cursor.map(|cursor| cursor.ok_or("invalid parameter \"cursor\"")).transpose()
 }
 
 fn parse_cursor(text: &str) -> Option<(Timestamp, String)> {
