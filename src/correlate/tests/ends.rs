@@ -205,6 +205,30 @@ fn a_timeout_and_a_throttle_have_names_of_their_own() {
 }
 
 #[test]
+fn what_a_call_met_names_no_failure_that_the_function_names_otherwise() {
+    let call = || {
+        let call = span("checkout", [1, 2, 1], 10, 20).kind(SpanKind::Client);
+        call.failed("TooManyRequestsException: Rate Exceeded")
+    };
+    let head = span("checkout", [1, 1, 0], 0, 100);
+    check(
+        &[head.clone().failed("PaymentFailedException: declined"), call()],
+        &expect![[r#"
+        checkout: error finished 0+100
+          checkout#1 error 0+100 (PaymentFailedException: declined)
+    "#]],
+    );
+    let silent = head.span(|span| span.failed = true);
+    check(
+        &[silent, call()],
+        &expect![[r#"
+        checkout: throttled finished 0+100
+          checkout#1 throttled 0+100 (TooManyRequestsException: Rate Exceeded)
+    "#]],
+    );
+}
+
+#[test]
 fn nothing_continues_by_a_trace_that_is_quarantined() {
     let continued = |joins_max: usize| {
         let mut world = World::new(Config { joins_max, ..Config::default() });
