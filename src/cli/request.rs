@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use super::remote::Remote;
 use super::waterfall::{self, Ink};
+use crate::correlate::request::are_one;
 use crate::correlate::{Outcome, Request};
 use crate::event_test;
 use crate::signal::Timestamp;
@@ -125,9 +126,8 @@ struct Candidate {
 fn parts(answer: &Answer) -> Vec<String> {
     let requests = serde_json::from_str(&answer.body).map(|found: Candidates| found.requests);
     let requests = requests.unwrap_or_default();
-    let is_among = |id: &String| requests.iter().any(|other| other.id == *id);
-    let later = requests.iter().filter(|one| one.continues.as_ref().is_some_and(is_among)).count();
-    if answer.status != 300 || later + 1 != requests.len() {
+    let continues = requests.iter().map(|one| (&*one.id, one.continues.as_deref()));
+    if answer.status != 300 || !are_one(&continues.collect::<Vec<_>>()) {
         return Vec::new();
     }
     requests.into_iter().map(|one| one.id).collect()

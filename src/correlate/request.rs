@@ -7,6 +7,14 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::number::{f64_from_u64, u64_from_f64};
 use crate::signal::{ErrorKind, Text, Timestamp, Via};
 
+/// Whether requests, each with the one that it continues, are one that went on after it was final: each but the
+/// first continues another of them.
+pub fn are_one(each: &[(&str, Option<&str>)]) -> bool {
+    let is_among = |id: &str| each.iter().any(|(other, _)| *other == id);
+    let later = each.iter().filter(|(_, continues)| continues.is_some_and(is_among)).count();
+    each.len() > 1 && later + 1 == each.len()
+}
+
 /// A whole request: an entry invocation and all that it caused. Serializes as `/api/requests/{key}`
 /// shows it; values that the telemetry does not tell are null.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -150,14 +150,6 @@ pub(crate) fn find(views: &Views, key: &str) -> Result<Lookup, Box<Response>> {
     Ok(held.or_also(kept, key))
 }
 
-/// Whether several requests are one that went on after it was final: each but the first continues another of
-/// them.
-pub(crate) fn are_one(requests: &[Request]) -> bool {
-    let is_among = |id: &Text| requests.iter().any(|other| other.id == *id);
-    let later = requests.iter().filter(|r| r.continues.as_ref().is_some_and(is_among)).count();
-    requests.len() > 1 && later + 1 == requests.len()
-}
-
 async fn one(State(views): State<Views>, Path(key): Path<String>) -> Response {
     match find(&views, &key) {
         Ok(Lookup::One(request)) => Json(*request).into_response(),

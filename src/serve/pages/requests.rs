@@ -2,9 +2,10 @@
 
 use super::html::{Html, encode};
 use super::{dollars, duration_of};
+use crate::correlate::request::are_one;
 use crate::correlate::{Outcome, Request, State};
 use crate::serve::params::Params;
-use crate::serve::requests_api::{Page, are_one};
+use crate::serve::requests_api::Page;
 
 pub(super) fn main(page: &Page, params: &Params) -> Html {
     let mut html = Html::new();
@@ -25,7 +26,8 @@ pub(super) fn main(page: &Page, params: &Params) -> Html {
 /// A key that belongs to several requests. One that went on after it was final is shown with what came then.
 pub(super) fn several(key: &str, requests: &[Request]) -> Html {
     let mut html = Html::new();
-    if are_one(requests) {
+    let continues = requests.iter().map(|request| (&*request.id, request.continues.as_deref()));
+    if are_one(&continues.collect::<Vec<_>>()) {
         for request in requests {
             html.add(&super::request::main(request));
         }
