@@ -40,6 +40,14 @@ struct Stub {
     done: Vec<Done>,
 }
 
+impl Stub {
+    /// Of a token that tells no more than its request.
+    fn of(request: &Text, until: Age) -> Self {
+        let request = Text::clone(request);
+        Self { request, until, sending: None, run: None, done: Vec::new() }
+    }
+}
+
 /// Whose function did what a message asked for, and since when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) struct Done {
@@ -57,21 +65,17 @@ pub(super) struct Stubs {
 
 impl Stubs {
     pub(super) fn leave(&mut self, token: Text, request: &Text, until: Age) {
-        let request = Text::clone(request);
-        self.put(token, Stub { request, until, sending: None, run: None, done: Vec::new() });
+        self.put(token, Stub::of(request, until));
     }
 
     /// By a message that is done: whoever takes it up once more does so for nothing.
     pub(super) fn leave_done(&mut self, message: Text, done: Done, request: &Text, until: Age) {
-        let request = Text::clone(request);
-        self.put(message, Stub { request, until, sending: None, run: None, done: vec![done] });
+        self.put(message, Stub { done: vec![done], ..Stub::of(request, until) });
     }
 
     /// By its request id.
     pub(super) fn leave_run(&mut self, id: Text, class: Class, request: &Text, until: Age) {
-        let request = Text::clone(request);
-        let run = Some(class);
-        self.put(id, Stub { request, until, sending: None, run, done: Vec::new() });
+        self.put(id, Stub { run: Some(class), ..Stub::of(request, until) });
     }
 
     pub(super) fn leave_message(
@@ -81,9 +85,7 @@ impl Stubs {
         request: &Text,
         until: Age,
     ) {
-        let request = Text::clone(request);
-        let sending = Some(sending);
-        self.put(message, Stub { request, until, sending, run: None, done: Vec::new() });
+        self.put(message, Stub { sending: Some(sending), ..Stub::of(request, until) });
     }
 
     fn put(&mut self, token: Text, stub: Stub) {
