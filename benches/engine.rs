@@ -364,6 +364,23 @@ fn steady(shape: Shape, rate: u64, allowed_lateness: Duration) {
     );
 }
 
+/// The n-th span of a trace, which nothing called and which says nothing more.
+fn bare(trace_id: TraceId, n: u64, start: Timestamp) -> Span {
+    Span {
+        trace_id,
+        span_id: SpanId((n + 1).to_be_bytes()),
+        parent_id: None,
+        kind: SpanKind::Server,
+        name: Text::from("operation"),
+        start,
+        end: start.saturating_add(ms(20)),
+        failed: false,
+        links: Vec::new(),
+        facts: Facts::default(),
+        attributes: Attributes::default(),
+    }
+}
+
 /// A request that sends 5,000 messages, each taken up by an invocation; then one more span of one.
 fn late() {
     const HOPS: u64 = 5_000;
@@ -376,19 +393,11 @@ fn late() {
     };
     let span = |of: u64, n: u64, change: &dyn Fn(&mut Span)| {
         let start = begin().saturating_add(ms(of / 10 + n));
-        let mut span = Span {
-            trace_id: trace(of),
-            span_id: SpanId((n + 1).to_be_bytes()),
-            parent_id: (n > 0).then(|| SpanId(1_u64.to_be_bytes())),
-            kind: if n == 0 { SpanKind::Server } else { SpanKind::Internal },
-            name: Text::from("operation"),
-            start,
-            end: start.saturating_add(ms(20)),
-            failed: false,
-            links: Vec::new(),
-            facts: Facts::default(),
-            attributes: Attributes::default(),
-        };
+        let mut span = bare(trace(of), n, start);
+        if n > 0 {
+            span.parent_id = Some(SpanId(1_u64.to_be_bytes()));
+            span.kind = SpanKind::Internal;
+        }
         change(&mut span);
         SignalKind::Span(Box::new(span))
     };
@@ -423,19 +432,7 @@ fn constant(n_held: u64) {
     const SECS: u64 = 60;
     let span = |n: u64| {
         let start = begin().saturating_add(ms(n));
-        SignalKind::Span(Box::new(Span {
-            trace_id: TraceId([7; 16]),
-            span_id: SpanId((n + 1).to_be_bytes()),
-            parent_id: None,
-            kind: SpanKind::Server,
-            name: Text::from("operation"),
-            start,
-            end: start.saturating_add(ms(20)),
-            failed: false,
-            links: Vec::new(),
-            facts: Facts::default(),
-            attributes: Attributes::default(),
-        }))
+        SignalKind::Span(Box::new(bare(TraceId([7; 16]), n, start)))
     };
     let mut world = World::new(Config::default().allowed_lateness);
     let come = |world: &mut World, from: u64, to: u64| {
