@@ -8,6 +8,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use super::class::Class;
+use super::fact::{Age, LogFact};
 use super::judge::judge;
 use super::known::{Ending, Init, Known, Origin, Place, Pointer, Sent};
 use super::request::{Call, Evidence};
@@ -84,6 +85,7 @@ pub(super) fn assemble(mut parts: Parts<'_>, naming: Naming) -> Known {
         stands_for: stands_for(&parts),
         n_spans: u32_from_usize(parts.spans.len()),
         n_logs: u32_from_usize(parts.logs.len()),
+        came: came(&parts),
         news: news(&parts),
     }
 }
@@ -182,7 +184,7 @@ struct LogExtent {
 
 fn log_extent(parts: &Parts<'_>) -> LogExtent {
     let logs = || parts.logs.iter().map(|record| record.log);
-    let began = |log: &super::fact::LogFact| {
+    let began = |log: &LogFact| {
         log.time.saturating_sub(log.facts().duration.unwrap_or(Duration::ZERO))
     };
     let timed = logs().filter(|log| log.facts().duration.is_some());
@@ -196,7 +198,21 @@ fn last_time(parts: &Parts<'_>) -> Timestamp {
     platform.chain(spans).chain(logs).max().unwrap_or_default()
 }
 
-fn news(parts: &Parts<'_>) -> Duration {
+/// Where nothing leads anywhere, zero: then nothing asks.
+fn came(parts: &Parts<'_>) -> Age {
+    let platform = parts.platform.iter().filter(|fact| fact.event.trace.is_some());
+    let platform = platform.map(|fact| fact.mark.age);
+    let spans = parts.spans.iter().map(|member| member.span.mark.age);
+    let leads = |log: &LogFact| {
+        let facts = log.facts();
+        log.trace.is_some() || !facts.received.is_empty() || facts.workflow.is_some()
+    };
+    let logs = parts.logs.iter().map(|record| record.log).filter(|log| leads(log));
+    let logs = logs.map(|log| log.mark.age);
+    platform.chain(spans).chain(logs).min().unwrap_or_default()
+}
+
+fn news(parts: &Parts<'_>) -> Age {
     let platform = parts.platform.iter().map(|fact| fact.mark.age);
     let spans = parts.spans.iter().map(|member| member.span.mark.age);
     let logs = parts.logs.iter().map(|record| record.log.mark.age);

@@ -66,6 +66,8 @@ pub(super) struct Known {
     pub(super) stands_for: u32,
     pub(super) n_spans: u32,
     pub(super) n_logs: u32,
+    /// When the first fact came by which it may be joined to others: a message, a trace, a workflow.
+    pub(super) came: Age,
     /// When its last fact came.
     pub(super) news: Age,
 }

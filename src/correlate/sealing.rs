@@ -12,6 +12,7 @@ use super::known::Known;
 use super::legacy::{InvocationLegacy, Tokens};
 use super::request::{Change, Request, State};
 use super::runs::SAME_START;
+use super::stubs::Former;
 use super::weak::WeakKey;
 use crate::signal::Text;
 
@@ -47,32 +48,33 @@ impl Engine {
     /// among the living means nothing later.
     pub(super) fn leave_tokens(&mut self, tokens: &Tokens, request: &Text) {
         let age = self.held.age;
+        let former = Former { request: Text::clone(request), since: age };
         let pending = age.saturating_add(self.rules.config.pending_max);
         let (graph, stubs) = (&self.held.graph, &mut self.held.stubs);
         let tells = |key: &WeakKey| !graph.quarantined.contains_key(key);
         for (message, sending) in &tokens.messages {
-            stubs.leave_message(Text::clone(message), sending.clone(), request, pending);
+            stubs.leave_message(Text::clone(message), sending.clone(), &former, pending);
         }
         for message in &tokens.again {
-            stubs.leave(Text::clone(message), request, pending);
+            stubs.leave(Text::clone(message), &former, pending);
         }
         let a_while = age.saturating_add(REMEMBERED);
         // As long as a repeat that was taken up until then can come and be corrected.
         let done_until = a_while.saturating_add(self.rules.config.allowed_lateness);
         for (message, done) in &tokens.done {
-            stubs.leave_done(Text::clone(message), *done, request, done_until);
+            stubs.leave_done(Text::clone(message), *done, &former, done_until);
         }
         for (id, class) in &tokens.runs {
-            stubs.leave_run(Text::clone(id), *class, request, pending);
+            stubs.leave_run(Text::clone(id), *class, &former, pending);
         }
         for execution in &tokens.executions {
             if tells(&WeakKey::Execution(Text::clone(execution))) {
-                stubs.leave(Text::clone(execution), request, pending);
+                stubs.leave(Text::clone(execution), &former, pending);
             }
         }
         for trace in tokens.traces.iter().filter(|trace| tells(&WeakKey::Trace(**trace))) {
             let token = trace.text();
-            stubs.leave(token, request, a_while);
+            stubs.leave(token, &former, a_while);
         }
     }
 

@@ -28,9 +28,22 @@ pub(super) struct Sending {
     pub(super) via: Via,
 }
 
+/// Requests that left the same token and are remembered beside the newest: who came between two of them goes on
+/// with the earlier.
+const EARLIER_MAX: usize = 8;
+
+/// A request that is final, and since when.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Former {
+    pub(super) request: Text,
+    pub(super) since: Age,
+}
+
 #[derive(Debug, Serialize, Deserialize)]
 struct Stub {
-    request: Text,
+    newest: Former,
+    /// In order of time.
+    earlier: Vec<Former>,
     until: Age,
     /// Of a message.
     sending: Option<Sending>,
@@ -42,9 +55,35 @@ struct Stub {
 
 impl Stub {
     /// Of a token that tells no more than its request.
-    fn of(request: &Text, until: Age) -> Self {
-        let request = Text::clone(request);
-        Self { request, until, sending: None, run: None, done: Vec::new() }
+    fn of(former: &Former, until: Age) -> Self {
+        let (newest, earlier) = (former.clone(), Vec::new());
+        Self { newest, earlier, until, sending: None, run: None, done: Vec::new() }
+    }
+
+    /// Adds what was left before.
+    fn join(&mut self, old: Self) {
+        // Who had a run, or sent a message, stays known whoever else named it.
+        if old.run.is_some() && self.run.is_none() {
+            (self.newest, self.earlier) = (old.newest, old.earlier);
+        } else if old.newest.request != self.newest.request {
+            self.earlier = old.earlier;
+            self.earlier.push(old.newest);
+            self.earlier.drain(..self.earlier.len().saturating_sub(EARLIER_MAX));
+        }
+        self.sending = self.sending.take().or(old.sending);
+        self.run = self.run.or(old.run);
+        self.done.extend(old.done);
+        self.done.sort_unstable_by_key(|done| (done.at, done.by));
+        self.done.dedup();
+        self.done.drain(..self.done.len().saturating_sub(DONE_MAX));
+        // What one waits for for long is not forgotten because another waits less.
+        self.until = self.until.max(old.until);
+    }
+
+    /// The last request that was final when something came.
+    fn before(&self, came: Age) -> Option<&Text> {
+        let mut formers = [&self.newest].into_iter().chain(self.earlier.iter().rev());
+        formers.find(|former| former.since <= came).map(|former| &former.request)
     }
 }
 
@@ -64,51 +103,37 @@ pub(super) struct Stubs {
 }
 
 impl Stubs {
-    pub(super) fn leave(&mut self, token: Text, request: &Text, until: Age) {
-        self.put(token, Stub::of(request, until));
+    pub(super) fn leave(&mut self, token: Text, former: &Former, until: Age) {
+        self.put(token, Stub::of(former, until));
     }
 
     /// By a message that is done: whoever takes it up once more does so for nothing.
-    pub(super) fn leave_done(&mut self, message: Text, done: Done, request: &Text, until: Age) {
-        self.put(message, Stub { done: vec![done], ..Stub::of(request, until) });
+    pub(super) fn leave_done(&mut self, message: Text, done: Done, former: &Former, until: Age) {
+        self.put(message, Stub { done: vec![done], ..Stub::of(former, until) });
     }
 
     /// By its request id.
-    pub(super) fn leave_run(&mut self, id: Text, class: Class, request: &Text, until: Age) {
-        self.put(id, Stub { run: Some(class), ..Stub::of(request, until) });
+    pub(super) fn leave_run(&mut self, id: Text, class: Class, former: &Former, until: Age) {
+        self.put(id, Stub { run: Some(class), ..Stub::of(former, until) });
     }
 
     pub(super) fn leave_message(
         &mut self,
         message: Text,
         sending: Sending,
-        request: &Text,
+        former: &Former,
         until: Age,
     ) {
-        self.put(message, Stub { sending: Some(sending), ..Stub::of(request, until) });
+        self.put(message, Stub { sending: Some(sending), ..Stub::of(former, until) });
     }
 
-    fn put(&mut self, token: Text, stub: Stub) {
-        let mut until = stub.until;
-        match self.requests.get_mut(&token) {
-            None => drop(self.requests.insert(Text::clone(&token), stub)),
-            Some(old) => {
-                self.expiry.remove(&(old.until, Text::clone(&token)));
-                // Who had a run, or sent a message, stays known whoever else named it.
-                let is_of_run = old.run.is_some() && stub.run.is_none();
-                let request = if is_of_run { Text::clone(&old.request) } else { stub.request };
-                let sending = stub.sending.or(old.sending.take());
-                let (run, mut done) = (stub.run.or(old.run), std::mem::take(&mut old.done));
-                done.extend(stub.done);
-                done.sort_unstable_by_key(|done| (done.at, done.by));
-                done.dedup();
-                done.drain(..done.len().saturating_sub(DONE_MAX));
-                // What one waits for for long is not forgotten because another waits less.
-                until = until.max(old.until);
-                *old = Stub { request, until, sending, run, done };
-            }
+    fn put(&mut self, token: Text, mut stub: Stub) {
+        if let Some(old) = self.requests.remove(&token) {
+            self.expiry.remove(&(old.until, Text::clone(&token)));
+            stub.join(old);
         }
-        self.expiry.insert((until, token));
+        self.expiry.insert((stub.until, Text::clone(&token)));
+        self.requests.insert(token, stub);
     }
 
     /// Whose a run under this request id was that is final and may be tried again.
@@ -141,15 +166,19 @@ impl Stubs {
 
     /// Forgets the stubs, by token and request, that are meant.
     pub(super) fn forget(&mut self, is_meant: impl Fn(&Text, &Text) -> bool) {
-        self.requests.retain(|token, stub| !is_meant(token, &stub.request));
+        self.requests.retain(|token, stub| {
+            stub.earlier.retain(|former| !is_meant(token, &former.request));
+            !is_meant(token, &stub.newest.request)
+        });
         let requests = &self.requests;
         self.expiry.retain(|(_, token)| requests.contains_key(token));
     }
 
-    /// The final request that an entry continues.
+    /// The final request that an entry continues: one that was final before the entry was told of. What was
+    /// there at the same time and is not joined by its facts goes on with nothing.
     pub(super) fn continued_by(&self, known: &Known) -> Option<Text> {
-        let request = |token: &str| Some(Text::clone(&self.requests.get(token)?.request));
-        let messages = known.received.iter().find_map(|message| self.sent(message));
+        let request = |token: &str| self.requests.get(token)?.before(known.came);
+        let messages = known.received.iter().find_map(|message| self.sent(message, known.came));
         let run = || known.invocation_id.as_ref().and_then(|id| self.invoked(id, known.class));
         let workflow = || known.workflow.as_ref().and_then(|w| request(&w.execution_id));
         // What began a trace continues nothing in it.
@@ -158,12 +187,12 @@ impl Stubs {
         let continued = messages.or_else(run).or_else(workflow);
         let continued =
             continued.or_else(|| traces.map(ToString::to_string).find_map(|t| request(&t)));
-        continued.filter(|id| *id != known.id)
+        continued.filter(|id| **id != known.id).cloned()
     }
 
     /// Who sent a message, or had it last. A record of an invocation continues the run of the function that
     /// it names.
-    fn sent(&self, message: &MessageRef) -> Option<Text> {
+    fn sent(&self, message: &MessageRef, came: Age) -> Option<&Text> {
         let stub = self.requests.get(&message.id)?;
         let is_its = match stub.run {
             Some(run) => {
@@ -172,18 +201,18 @@ impl Stubs {
             }
             None => true,
         };
-        is_its.then(|| Text::clone(&stub.request))
+        stub.before(came).filter(|_| is_its)
     }
 
     /// Who had the run before this one of the same function, account and region, or was told its request id
-    /// when it invoked it.
-    fn invoked(&self, id: &str, class: Class) -> Option<Text> {
+    /// when it invoked it. Nobody leaves a run that another came after.
+    fn invoked(&self, id: &str, class: Class) -> Option<&Text> {
         let stub = self.requests.get(id)?;
         let is_its = match (&stub.sending, stub.run) {
             (_, Some(run)) => run.agrees(class),
             (Some(sending), None) => sending.via == Via::Invoke,
             (None, None) => false,
         };
-        is_its.then(|| Text::clone(&stub.request))
+        is_its.then_some(&stub.newest.request)
     }
 }

@@ -18,7 +18,7 @@ use crate::series::export::HighWater;
 
 // A layout that changes gets another number; between releases, and a reader of the one before.
 const TERMS: &str = "terms.1";
-const ENGINE: &str = "engine.10";
+const ENGINE: &str = "engine.11";
 const MEASURE: &str = "measure.4";
 const SERIES: &str = "series.1";
 const EXPORTED: &str = "exported.1";

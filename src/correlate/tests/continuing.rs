@@ -175,6 +175,31 @@ fn a_delivery_after_a_good_one_continues_it_and_is_told_as_a_repeat() {
 }
 
 #[test]
+fn who_was_there_before_a_request_was_final_goes_on_with_nothing_of_it() {
+    // News of it, when the other is final, changes nothing of that: nor that it is frozen meanwhile.
+    for settle in [1, 20] {
+        let mut world = World::new(Config::default());
+        world.hear(&[taken(2, 0, "orders")]).wait(850);
+        world.hear(&[of("audit", taken(3, HOUR, "orders"))]).wait(settle).wait(100);
+        assert_eq!(world.n_finals, 1);
+        world.hear(&[of("audit", span("audit", [3, 2, 1], HOUR, HOUR + 50))]).wait(20);
+        assert_eq!(continued(&world), ["fulfil@0", "audit@3600000"]);
+    }
+}
+
+#[test]
+fn who_comes_between_two_final_requests_goes_on_with_the_first() {
+    let mut world = World::new(Config::default());
+    world.hear(&[taken(2, 0, "orders")]).wait(850);
+    world.hear(&[of("audit", taken(3, HOUR, "orders"))]).wait(100);
+    world.hear(&[of("bill", taken(4, 2 * HOUR, "orders"))]).wait(850);
+    assert_eq!(world.n_finals, 2);
+    world.hear(&[of("bill", span("bill", [4, 2, 1], 2 * HOUR, 2 * HOUR + 50))]).wait(20);
+    let expect = ["fulfil@0", "audit@3600000", "bill@7200000 continues fulfil@0"];
+    assert_eq!(continued(&world), expect);
+}
+
+#[test]
 fn a_message_that_one_did_and_another_failed_is_waited_for_as_long_as_any_that_failed() {
     let sender = span("checkout", [1, 1, 0], 0, 100).sent("m1", "orders");
     let failed = of("audit", taken(4, 300, "orders").failed("boom"));
