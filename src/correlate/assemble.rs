@@ -184,9 +184,8 @@ struct LogExtent {
 
 fn log_extent(parts: &Parts<'_>) -> LogExtent {
     let logs = || parts.logs.iter().map(|record| record.log);
-    let began = |log: &LogFact| {
-        log.time.saturating_sub(log.facts().duration.unwrap_or(Duration::ZERO))
-    };
+    let began =
+        |log: &LogFact| log.time.saturating_sub(log.facts().duration.unwrap_or(Duration::ZERO));
     let timed = logs().filter(|log| log.facts().duration.is_some());
     LogExtent { start: logs().map(began).min(), told_end: timed.map(|log| log.time).max() }
 }

@@ -20,12 +20,15 @@ pub mod tls;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::http::{HeaderMap, header};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use tokio::net::{TcpListener, TcpStream};
@@ -148,11 +151,26 @@ fn remedy(error: &std::io::Error) -> &'static str {
     }
 }
 
-/// The token that a request shows. The scheme's name is as it likes (RFC 9110, section 11.1).
+/// The token that a request shows as a bearer, or as the password of any user (RFC 7617): browsers ask a person
+/// for that, and agents know it as `basic_auth`.
+pub fn token(headers: &HeaderMap) -> Option<Cow<'_, str>> {
+    let password = || {
+        let packed = credential(headers, "basic")?;
+        let text = String::from_utf8(STANDARD.decode(packed).ok()?).ok()?;
+        text.split_once(':').map(|(_, password)| Cow::Owned(password.to_owned()))
+    };
+    bearer(headers).map(Cow::Borrowed).or_else(password)
+}
+
 pub fn bearer(headers: &HeaderMap) -> Option<&str> {
+    credential(headers, "bearer")
+}
+
+/// What is sent under a scheme, whose name is as one likes (RFC 9110, section 11.1).
+fn credential<'a>(headers: &'a HeaderMap, scheme: &str) -> Option<&'a str> {
     let text = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
-    let (scheme, token) = text.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim_start())
+    let (own, credential) = text.split_once(' ')?;
+    own.eq_ignore_ascii_case(scheme).then(|| credential.trim_start())
 }
 
 /// A listener and the task that accepts on it.

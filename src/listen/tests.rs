@@ -365,14 +365,29 @@ async fn ask(address: SocketAddr, authority: &Authority, client: Option<&Pair>) 
 
 #[test]
 fn a_scheme_may_be_written_as_one_likes() {
-    let bearer = |text: &str| {
-        let headers = [("authorization".parse().expect("a name"), text.parse().expect("a value"))];
-        super::bearer(&headers.into_iter().collect()).map(ToOwned::to_owned)
-    };
     for text in ["Bearer t", "bearer t", "BEARER  t"] {
-        assert_eq!(bearer(text).as_deref(), Some("t"), "{text}");
+        assert_eq!(token_of(text).as_deref(), Some("t"), "{text}");
     }
-    assert_eq!(["Basic t", "Bearert", "Bearer"].map(bearer), [None, None, None]);
+    assert_eq!(["Digest t", "Bearert", "Bearer"].map(token_of), [None, None, None]);
+}
+
+#[test]
+fn a_token_may_come_as_the_password_of_any_user() {
+    // Of `any:t`, `:t:u` and `t`.
+    for text in ["Basic YW55OnQ=", "basic  YW55OnQ="] {
+        assert_eq!(token_of(text).as_deref(), Some("t"), "{text}");
+    }
+    assert_eq!(token_of("Basic OnQ6dQ==").as_deref(), Some("t:u"));
+    assert_eq!(
+        ["Basic dA==", "Basic YW55OnQ", "Basic _w==", "Basic"].map(token_of),
+        [const { None }; 4]
+    );
+}
+
+/// The token in an `Authorization` header.
+fn token_of(text: &str) -> Option<String> {
+    let headers = [("authorization".parse().expect("a name"), text.parse().expect("a value"))];
+    super::token(&headers.into_iter().collect()).map(std::borrow::Cow::into_owned)
 }
 
 #[tokio::test]

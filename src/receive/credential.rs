@@ -4,6 +4,7 @@
 //! Never is a body read for somebody whose headers prove nothing; a signature, which needs the body, is
 //! checked before anything is made of it.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use axum::http::request::Parts;
@@ -16,7 +17,7 @@ use super::pubsub_oidc::Denied;
 use super::reach::Reach;
 use super::signature::{self, Scheme, Signed, Signer};
 use super::{Access, Token};
-use crate::listen::{Client, Peer, bearer};
+use crate::listen::{Client, Peer, bearer, token};
 use crate::signal::{Receiver, SecretHash, Text, Timestamp};
 
 /// Who sends: the name of a token, a signer or a client's certificate, or nobody in particular.
@@ -141,10 +142,11 @@ impl Access {
         }
         let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
         let secret = match endpoint {
-            Endpoint::Firehose => text("x-amz-firehose-access-key").or_else(|| bearer(headers)),
-            _ => bearer(headers),
+            Endpoint::Firehose => text("x-amz-firehose-access-key").map(Cow::Borrowed),
+            _ => None,
         };
-        self.known(secret, endpoint.receiver(), &parts.extensions).map(Claim::Known)
+        let secret = secret.or_else(|| token(headers));
+        self.known(secret.as_deref(), endpoint.receiver(), &parts.extensions).map(Claim::Known)
     }
 
     /// The service account in whose name Pub/Sub pushes, where its token says so.

@@ -19,7 +19,7 @@ use super::body::{Held, Packing, Place, gather};
 use super::credential::Principal;
 use super::decode::{Decoded, Endpoint, decode};
 use super::{Desk, declared, http};
-use crate::listen::bearer;
+use crate::listen::token;
 use crate::normalize::Origin;
 use crate::normalize::otlp::{Encoding, OtlpSignal};
 use crate::number::{u32_from_usize, usize_from_u32};
@@ -59,8 +59,8 @@ fn failed(status: tonic::Status) -> Response {
 async fn export(desk: Arc<Desk>, signal: OtlpSignal, request: Request) -> Response {
     let access = desk.shared.access.load_full();
     let (parts, body) = request.into_parts();
-    let secret = bearer(&parts.headers);
-    let principal = match access.known(secret, Receiver::OtlpGrpc, &parts.extensions) {
+    let secret = token(&parts.headers);
+    let principal = match access.known(secret.as_deref(), Receiver::OtlpGrpc, &parts.extensions) {
         Ok(principal) => principal,
         Err(failure) => return failed(told(&desk, &failure)),
     };

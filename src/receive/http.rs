@@ -17,7 +17,7 @@ use super::body::Packing;
 use super::decode::{Decoded, Endpoint, decode};
 use super::pubsub_oidc::Denied;
 use super::{Desk, Refusal, body, declared, remote_write};
-use crate::listen::bearer;
+use crate::listen::token;
 use crate::normalize::otlp::{Encoding, OtlpSignal};
 use crate::normalize::remote_write::{Version, Written};
 use crate::normalize::{Origin, Rejection};
@@ -61,7 +61,8 @@ async fn wrong_method(State(desk): State<Arc<Desk>>, request: Request) -> Respon
 /// What is answered to who has no credential where one is needed, before anything else is told.
 fn to_stranger(desk: &Desk, endpoint: Endpoint, request: &Request) -> Option<Response> {
     let access = desk.shared.access.load();
-    let known = access.known(bearer(request.headers()), endpoint.receiver(), request.extensions());
+    let secret = token(request.headers());
+    let known = access.known(secret.as_deref(), endpoint.receiver(), request.extensions());
     let failure = known.err().filter(|failure| *failure == Failure::Unauthorized)?;
     Some(failed(desk, &failure, endpoint, ""))
 }

@@ -43,7 +43,7 @@ use crate::gaps::Gaps;
 use crate::internal_telemetry::Metrics;
 use crate::internal_telemetry::happening::QueryLimited;
 use crate::listen::origin::Hosts;
-use crate::listen::{Client, bearer};
+use crate::listen::{Client, token};
 use crate::notify::{Command, Dispatcher};
 use crate::promql;
 use crate::promql::limits::{Interrupt, Stop};
@@ -147,7 +147,7 @@ const BODY_TIMEOUT: Duration = Duration::from_mins(1);
 impl Access {
     /// Every token is compared, so that timing tells nothing.
     fn judge(&self, request: &Request, writes: bool) -> Judged {
-        let given = bearer(request.headers()).map(SecretHash::of);
+        let given = token(request.headers()).map(|secret| SecretHash::of(&secret));
         let by_token = given.map_or(Judged::Unknown, |given| {
             self.tokens.iter().fold(Judged::Unknown, |found, token| {
                 let is_it = token.hash.is(&given);

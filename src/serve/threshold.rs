@@ -45,22 +45,25 @@ pub(super) async fn authorize(
         );
     }
     let judged = if access.required { access.judge(&request, writes) } else { Judged::Allowed };
-    // RFC 6750, section 3.1.
-    let (mut response, challenge) = match judged {
+    // RFC 6750, section 3.1; RFC 7617, section 2, at which a browser asks for a password.
+    let (mut response, challenges) = match judged {
         Judged::Allowed => return next.run(request).await,
         Judged::Elsewhere => {
             let scope = if writes { "write" } else { "read" };
             let message = format!("the credential is known and has no scope `{scope}`");
             let refused = answer::error_at(path, StatusCode::FORBIDDEN, "forbidden", &message);
-            (refused, "Bearer error=\"insufficient_scope\"")
+            (refused, &["Bearer error=\"insufficient_scope\""][..])
         }
         Judged::Unknown => {
-            let message = "send `Authorization: Bearer TOKEN` with a token that may do this";
+            let message = "send `Authorization: Bearer TOKEN` with a token that may do this, or it as a password";
             let refused = answer::error_at(path, StatusCode::UNAUTHORIZED, "unauthorized", message);
-            (refused, "Bearer")
+            (refused, &["Bearer", "Basic realm=\"Throughline\", charset=\"UTF-8\""][..])
         }
     };
-    response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+    for challenge in challenges {
+        let challenge = HeaderValue::from_static(challenge);
+        response.headers_mut().append(header::WWW_AUTHENTICATE, challenge);
+    }
     response
 }
 

@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, SanType};
+use reqwest::header::HeaderValue;
 use throughline::clock::Clock;
 use throughline::config::Config;
 use throughline::pipeline::{Pipeline, Settings, Stopped};
@@ -93,6 +94,14 @@ async fn tokens_and_certificates_let_in_and_change_while_it_runs() {
     assert_eq!(statuses(&pipeline, &nobody, Some("first")).await, [200, 403, 403]);
     assert_eq!(statuses(&pipeline, &nobody, Some("second")).await, [200, 403, 403]);
     assert_eq!(statuses(&pipeline, &nobody, Some("str3am")).await, [403, 403, 403]);
+    // A browser asks its user for a password where it is told to.
+    let page = format!("https://{}/", pipeline.addresses().web);
+    let asked = nobody.get(&page).send().await.expect("an answer");
+    let challenges = asked.headers().get_all("www-authenticate");
+    let challenges: Vec<&[u8]> = challenges.iter().map(HeaderValue::as_bytes).collect();
+    assert_eq!(challenges, [&b"Bearer"[..], br#"Basic realm="Throughline", charset="UTF-8""#]);
+    let asked = nobody.get(&page).basic_auth("anybody", Some("adm1n"));
+    assert_eq!(asked.send().await.expect("an answer").status(), 200);
     let firehose = format!("https://{}/ingest/aws/firehose", pipeline.addresses().ingest);
     let delivery = r#"{"requestId":"1","timestamp":1,"records":[]}"#;
     let asked = nobody.post(&firehose).header("x-amz-firehose-access-key", "str3am").body(delivery);

@@ -42,3 +42,9 @@ with Daemon("correlate.settle_after=1s") as daemon:
     for name, path in {"overview": "/", "requests": "/requests", "request": f"/requests/{one}", "request-hostile": f"/requests/{bad}", "slos": "/slos", "queues": "/queues", "alerts": "/alerts"}.items():
         shot(base + path, name)
     shot(base + "/", "overview-dark", "--force-dark-mode", "--blink-settings=preferredColorScheme=0")
+
+# Where a token is needed, a browser sends it as the password that it asks for.
+token = work.parent / "token"
+token.write_text("s3cret")
+with Daemon(f"auth.tokens=[{{name: people, token_file: {token}, scope: [read]}}]") as daemon:
+    shot(f"http://anybody:s3cret@127.0.0.1:{daemon.web}/requests", "behind-a-token")
