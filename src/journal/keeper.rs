@@ -11,7 +11,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::disk::{Disk, FileId, LOCK};
-use super::mark;
 use super::snapshot::{self, Packed, Point, Snapshot};
 use super::{Status, segment};
 use crate::number::u64_from_usize;
@@ -105,20 +104,17 @@ pub(super) struct Keeper<D> {
     status: Arc<Status>,
     spares: Spares,
     reserve_bytes: usize,
-    /// The files that are written to under these names. Every start writes the mark before this one begins.
-    ours: Vec<(&'static str, FileId)>,
+    /// The lock that this process holds. It stays open, so file systems that make up numbers keep its own.
+    lock: Option<FileId>,
 }
 
 impl<D: Disk> Keeper<D> {
     pub(super) fn new(mut disk: D, status: Arc<Status>, spares: Spares) -> Self {
-        let mut ours = Vec::new();
-        for name in [mark::FILE, LOCK] {
-            match disk.identity(name) {
-                Ok(found) => ours.extend(found.map(|id| (name, id))),
-                Err(error) => tracing::debug!(%error, name, "it will not be missed"),
-            }
-        }
-        Self { disk, status, spares, reserve_bytes: 0, ours }
+        let lock = disk.identity(LOCK).unwrap_or_else(|error| {
+            tracing::debug!(%error, "the lock will not be missed");
+            None
+        });
+        Self { disk, status, spares, reserve_bytes: 0, lock }
     }
 
     pub(super) fn with_reserve(self, reserve_bytes: usize) -> Self {
@@ -152,13 +148,14 @@ impl<D: Disk> Keeper<D> {
     /// find what was written. Without the lock's name a second daemon may start here. Nothing more may be
     /// acknowledged.
     pub(super) fn look_for_the_log(&mut self) {
-        for (name, id) in &self.ours {
-            // A folder that cannot be looked at now is a matter of the next sync.
-            let Ok(found) = self.disk.identity(name) else { continue };
-            if found != Some(*id) && !self.status.poisoned.swap(true, Ordering::AcqRel) {
-                let path = self.disk.path(name);
-                tracing::error!(event = "journal.folder.failed", path = %path.display(), "the log's folder was removed or another put in its place; stopping");
-            }
+        // A folder that cannot be looked at now is a matter of the next sync.
+        let Ok(found) = self.disk.identity(LOCK) else { return };
+        if self.lock.is_some()
+            && found != self.lock
+            && !self.status.poisoned.swap(true, Ordering::AcqRel)
+        {
+            let path = self.disk.path(LOCK);
+            tracing::error!(event = "journal.folder.failed", path = %path.display(), "the log's folder was removed or another put in its place; stopping");
         }
     }
 

@@ -547,9 +547,7 @@ fn a_log_whose_folder_is_gone_or_another_acknowledges_nothing_more() {
         let folder = tempfile::tempdir().expect("a folder");
         let dir = folder.path().join("journal");
         std::fs::create_dir(&dir).expect("a folder");
-        for name in [mark::FILE, LOCK] {
-            std::fs::write(dir.join(name), "x").expect("a file");
-        }
+        std::fs::write(dir.join(LOCK), "x").expect("a file");
         let status = Arc::<Status>::default();
         let disk = RealDisk::at(&dir);
         let mut keeper = Keeper::new(disk, Arc::clone(&status), keeper::Spares::default());
@@ -561,22 +559,14 @@ fn a_log_whose_folder_is_gone_or_another_acknowledges_nothing_more() {
         change(&dir);
         look()
     };
-    let write = |dir: &Path, name: &str| std::fs::write(dir.join(name), "y").expect("a file");
-    let remove = |dir: &Path, name: &str| std::fs::remove_file(dir.join(name)).expect("removed");
-    assert!(!is_stopped_by(&|dir| write(dir, mark::FILE)), "it is written all the time");
+    assert!(!is_stopped_by(&|dir| std::fs::write(dir.join("other"), "y").expect("a file")));
     assert!(is_stopped_by(&|dir| std::fs::remove_dir_all(dir).expect("removed")));
     // A copy in its place, as a restore beside a running daemon puts one there.
     assert!(is_stopped_by(&|dir| {
         std::fs::rename(dir, dir.with_extension("old")).expect("renamed");
         std::fs::create_dir(dir).expect("a folder");
-        for name in [mark::FILE, LOCK] {
-            let from = dir.with_extension("old").join(name);
-            std::fs::copy(from, dir.join(name)).expect("copied");
-        }
+        std::fs::copy(dir.with_extension("old").join(LOCK), dir.join(LOCK)).expect("copied");
     }));
-    assert!(is_stopped_by(&|dir| {
-        std::fs::write(dir.join("new"), "x").expect("a file");
-        std::fs::rename(dir.join("new"), dir.join(mark::FILE)).expect("renamed");
-    }));
-    assert!(is_stopped_by(&|dir| remove(dir, LOCK)), "another daemon may start here");
+    let remove = |dir: &Path| std::fs::remove_file(dir.join(LOCK)).expect("removed");
+    assert!(is_stopped_by(&remove), "another daemon may start here");
 }
