@@ -94,9 +94,11 @@ pub fn export_shared(series: &RwLock<Series>) -> Vec<ExportSeries> {
 fn export(access: Access<'_>) -> Vec<ExportSeries> {
     let mut exported = Vec::new();
     let (everything, goes_on) = (Conditions::new(&[]), || true);
-    access.each(&access.candidates(&everything, &goes_on), &everything, &goes_on, |series, ids| {
+    let ids = access.candidates(&everything, &goes_on);
+    access.each(&ids, everything.look(), &goes_on, |series, ids| {
         let entries = ids.iter().filter_map(|id| series.table.get(*id));
         exported.extend(entries.filter_map(|entry| series.export_one(entry)));
+        ids.len()
     });
     exported.sort_by(|a: &ExportSeries, b| a.labels.cmp(&b.labels));
     exported

@@ -56,4 +56,5 @@ pub use sample::{
 };
 pub use snapshot::{SnapshotError, is_whole_block};
 pub use store::{Address, Config, Dropped, Observation, SelectError, Selection, Series};
+pub use taken::GoesOn;
 pub use values::{label_names_shared, label_values_shared};

@@ -19,7 +19,7 @@ use super::sealed::{Detail, Reach};
 use super::slots::{Delta, GRID_MAX, Slot, last_of};
 use super::store::second;
 use super::table::{Data, Entry, Table};
-use super::taken::{Access, Head, LOOK, Seen, Taken};
+use super::taken::{Access, Candidates, GoesOn, Head, LOOK, Seen, Taken};
 use super::{
     Histogram, MatchOp, Matcher, RawSeries, Sample, SampleValue, SelectError, Selection, Series,
 };
@@ -115,6 +115,11 @@ impl<'a> Conditions<'a> {
         self.name.iter().all(|matcher| matcher.matches(name))
     }
 
+    /// Whether a view of histograms of this name may be wanted.
+    pub(super) fn accept_views(&self, name: &str) -> bool {
+        ["_bucket", "_sum", "_count"].iter().any(|end| self.accept_name(&format!("{name}{end}")))
+    }
+
     pub(super) fn accept_le(&self, value: &str) -> bool {
         self.le.iter().all(|matcher| matcher.matches(value))
     }
@@ -179,7 +184,7 @@ impl Series {
 pub fn select_shared(
     series: &RwLock<Series>,
     selection: &Selection<'_>,
-    goes_on: &dyn Fn() -> bool,
+    goes_on: GoesOn<'_>,
 ) -> Result<Vec<RawSeries>, SelectError> {
     let access = Access::Shared(series);
     let mut tries = 0;
@@ -206,7 +211,7 @@ pub fn label_sets_shared(
     series: &RwLock<Series>,
     matchers: &[Matcher],
     range: (i64, i64),
-    goes_on: &dyn Fn() -> bool,
+    goes_on: GoesOn<'_>,
 ) -> Vec<Labels> {
     label_sets(Access::Shared(series), matchers, range, goes_on)
 }
@@ -215,11 +220,12 @@ fn label_sets(
     access: Access<'_>,
     matchers: &[Matcher],
     (start, end): (i64, i64),
-    goes_on: &dyn Fn() -> bool,
+    goes_on: GoesOn<'_>,
 ) -> Vec<Labels> {
     let wanted = Conditions::new(matchers);
     let mut sets = Vec::new();
-    access.each(&access.candidates(&wanted, goes_on), &wanted, goes_on, |series, ids| {
+    let ids = access.candidates(&wanted, goes_on);
+    access.each(&ids, wanted.look(), goes_on, |series, ids| {
         let mut forms = series.forms(&wanted, "");
         for entry in ids.iter().filter_map(|id| series.table.get(*id)) {
             let views = series.views(entry, &wanted, &mut forms);
@@ -227,6 +233,7 @@ fn label_sets(
                 sets.extend(views.into_iter().map(|(labels, _)| labels));
             }
         }
+        ids.len()
     });
     sets.sort();
     sets
@@ -235,22 +242,20 @@ fn label_sets(
 fn select(
     access: Access<'_>,
     selection: &Selection<'_>,
-    goes_on: &dyn Fn() -> bool,
+    goes_on: GoesOn<'_>,
 ) -> Result<Vec<RawSeries>, SelectError> {
     let wanted = Conditions::new(selection.matchers);
-    let ids = access.candidates(&wanted, goes_on);
-    if !goes_on() {
-        return Err(SelectError::Ended);
-    }
-    let (bounds, disk) =
-        access.look(|series| (series.bounds.clone(), Arc::clone(series.blocks.disk())));
+    let Begun { candidates, n_taken, mut seen, bounds, disk } = begin(access, &wanted, selection);
+    let ids = access.resolved(candidates, &wanted, goes_on);
     let n_read = AtomicUsize::new(0);
-    let reading = Reading { selection, bounds: &bounds, disk: &disk, n_read: &n_read };
+    let reading = Reading { selection, bounds: &bounds, disk: &disk, n_read: &n_read, goes_on };
     let mut selected = Vec::new();
-    for ids in ids.chunks(TAKEN_AT_ONCE) {
-        let mut seen = Seen::default();
-        access.each(ids, &wanted, goes_on, |series, ids| {
-            series.take(ids, &wanted, selection, &mut seen);
+    let mut rest = ids.get(n_taken..).unwrap_or_default();
+    loop {
+        let n = rest.len().min(TAKEN_AT_ONCE - seen.taken.len());
+        let (ids, others) = rest.split_at_checked(n).unwrap_or((rest, &[]));
+        access.each(ids, wanted.look(), goes_on, |series, ids| {
+            series.take(ids, &wanted, selection, &mut seen)
         });
         if !goes_on() {
             return Err(SelectError::Ended);
@@ -258,9 +263,35 @@ fn select(
         reading.spend(seen.newest.len())?;
         selected.append(&mut seen.newest);
         selected.extend(reading.all(&seen.taken)?);
+        seen.taken.clear();
+        rest = others;
+        if rest.is_empty() {
+            break;
+        }
     }
     put_in_order(&mut selected);
     Ok(selected)
+}
+
+/// What the first look at a store gives: of a selection of few series all that is needed.
+struct Begun {
+    candidates: Candidates,
+    /// Of the candidates the first so many are looked at already.
+    n_taken: usize,
+    seen: Seen,
+    bounds: Bounds,
+    disk: Arc<Disk>,
+}
+
+fn begin(access: Access<'_>, wanted: &Conditions<'_>, selection: &Selection<'_>) -> Begun {
+    access.look(|series| {
+        let candidates = series.candidates(wanted);
+        let (ids, mut seen) = (candidates.ids(), Seen::default());
+        let first = ids.get(..wanted.look()).unwrap_or(ids);
+        series.take(first, wanted, selection, &mut seen);
+        let (n_taken, bounds) = (first.len(), series.bounds.clone());
+        Begun { candidates, n_taken, seen, bounds, disk: Arc::clone(series.blocks.disk()) }
+    })
 }
 
 /// In the order of their labels. Candidates come name by name, so nearly all there is to do is within
@@ -282,6 +313,7 @@ struct Reading<'a> {
     bounds: &'a Bounds,
     disk: &'a Disk,
     n_read: &'a AtomicUsize,
+    goes_on: GoesOn<'a>,
 }
 
 impl Reading<'_> {
@@ -322,6 +354,10 @@ impl Reading<'_> {
         let mut reader = Reader { shared: self, grids: BTreeMap::new(), kept: BTreeMap::new() };
         let mut selected = Vec::with_capacity(taken.len());
         for taken in taken {
+            // A series may be a month of blocks.
+            if !(self.goes_on)() {
+                return Err(SelectError::Ended);
+            }
             reader.read(taken, &mut selected)?;
         }
         Ok(selected)

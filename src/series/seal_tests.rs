@@ -1,6 +1,7 @@
 //! What sealing promises: reads are what they were, nothing counts twice, damage is found.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use proptest::prelude::*;
 
@@ -375,7 +376,7 @@ fn a_selection_ends_when_it_is_told_to_and_looks_at_fewer_where_comparing_takes_
         series.append(&labels, Sample { t: 1000, value: SampleValue::Float(1.0) });
     }
     let shared = std::sync::RwLock::new(series);
-    // Looks: two to find the series, then those that take them.
+    // Asked before each name and each look, and before each series that is read.
     let looks = |pattern: &str, n_max: usize| {
         let matchers = [Matcher::new("i", MatchOp::Regex, pattern).unwrap()];
         let selection = Selection {
@@ -386,13 +387,10 @@ fn a_selection_ends_when_it_is_told_to_and_looks_at_fewer_where_comparing_takes_
             windows: None,
             looks: None,
         };
-        let n = std::cell::Cell::new(0);
-        let goes_on = || {
-            n.set(n.get() + 1);
-            n.get() <= n_max
-        };
+        let n = AtomicUsize::new(0);
+        let goes_on = || n.fetch_add(1, Ordering::Relaxed) < n_max;
         let found = select_shared(&shared, &selection, &goes_on).map(|found| found.len());
-        (found, n.get())
+        (found, n.into_inner())
     };
     let (found, small) = looks("[0-9]+", usize::MAX);
     assert_eq!(found, Ok(200));
@@ -401,4 +399,28 @@ fn a_selection_ends_when_it_is_told_to_and_looks_at_fewer_where_comparing_takes_
     assert!(large > small + 150, "{large} looks, {small} with a small expression");
     assert_eq!(looks("[0-9]+", small - 1).0, Err(SelectError::Ended));
     assert_eq!(looks("[0-9]+", 0).0, Err(SelectError::Ended));
+}
+
+#[test]
+fn names_are_matched_within_a_look_or_without_alike() {
+    let mut series = Series::new(Config::default());
+    for i in 0..40 {
+        let labels = Labels::of(&[(METRIC_NAME, &format!("metric_{i}"))]);
+        series.append(&labels, Sample { t: 1000, value: SampleValue::Float(1.0) });
+    }
+    let lag = Labels::of(&[(METRIC_NAME, QUEUE_LAG), ("queue", "a")]);
+    series.observe(&lag, Timestamp::from_millis(1000), 1.5, 1);
+    series.tick(Timestamp::from_millis(2000));
+    let shared = std::sync::RwLock::new(series);
+    let names = |pattern: &str| -> Vec<String> {
+        let matchers = [Matcher::new(METRIC_NAME, MatchOp::Regex, pattern).unwrap()];
+        let sets = label_sets_shared(&shared, &matchers, (0, 5000), &|| true);
+        sets.iter().map(|labels| labels.name().to_owned()).collect()
+    };
+    for pattern in ["metric_[0-9]*7", "[a-z_]+_(sum|count)", "[a-z]+_[0-9a-z_]+"] {
+        let found = names(pattern);
+        assert!(!found.is_empty());
+        // So large that few series are looked at at once.
+        assert_eq!(names(&format!("{pattern}|\\pL{{60}}")), found, "{pattern}");
+    }
 }

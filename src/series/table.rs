@@ -292,7 +292,7 @@ impl Table {
         self.histograms.contains(name)
     }
 
-    pub(crate) fn names(&self) -> impl Iterator<Item = &Text> {
+    pub(crate) fn names(&self) -> impl ExactSizeIterator<Item = &Text> {
         self.by_name.keys()
     }
 

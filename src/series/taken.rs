@@ -23,7 +23,13 @@ use crate::signal::{Labels, METRIC_NAME, Text};
 
 /// Series of one look: a millisecond or two. Each look waits for its turn with those who add, so many
 /// small ones would make a large query slow on a busy store.
-pub(super) const LOOK: usize = if cfg!(test) { 64 } else { 2048 };
+pub(super) const LOOK: usize = if cfg!(test) { 64 } else { 4096 };
+/// So many series of which only the newest sample is taken, or names that are looked up, are as much work as
+/// one that is taken with what it holds.
+const LIGHT: usize = 8;
+
+/// Asked now and then by what takes long: whether anybody still waits for it.
+pub type GoesOn<'a> = &'a (dyn Fn() -> bool + Sync);
 
 /// A way to the store.
 #[derive(Clone, Copy)]
@@ -42,75 +48,84 @@ impl Access<'_> {
         }
     }
 
-    /// Shows these series, those that are still there, a few at a look, as long as it goes on.
-    pub(super) fn each(
+    /// Shows these, at each look as many as are as much work as `look` series, as long as it goes on. What
+    /// shows some tells as how many they count.
+    pub(super) fn each<T>(
         self,
-        ids: &[SeriesId],
-        wanted: &Conditions<'_>,
-        goes_on: &dyn Fn() -> bool,
-        mut show: impl FnMut(&Series, &[SeriesId]),
+        all: &[T],
+        look: usize,
+        goes_on: GoesOn<'_>,
+        mut show: impl FnMut(&Series, &[T]) -> usize,
     ) {
-        for ids in ids.chunks(wanted.look()).take_while(|_| goes_on()) {
-            self.look(|series| show(series, ids));
+        let mut groups = all.chunks((look / LIGHT).max(1)).peekable();
+        while groups.peek().is_some() && goes_on() {
+            self.look(|series| {
+                let mut n_shown = 0;
+                for group in groups.by_ref() {
+                    n_shown += show(series, group);
+                    if n_shown >= look {
+                        break;
+                    }
+                }
+            });
         }
     }
 
     /// Ids of the series that may meet the conditions: those of the names, or of the narrowest label.
-    pub(super) fn candidates(
-        self,
-        wanted: &Conditions<'_>,
-        goes_on: &dyn Fn() -> bool,
-    ) -> Vec<SeriesId> {
-        let by_few = self.look(|series| {
-            let narrowest = wanted.narrowest(&series.table);
-            if let Some(name) = wanted.exact_name() {
-                let bases = ["", "_bucket", "_sum", "_count"].iter().filter_map(|end| {
-                    let base = name.strip_suffix(end)?;
-                    (end.is_empty() || series.table.has_histograms(base)).then_some(base)
-                });
-                return Some(
-                    bases
-                        .flat_map(|base| match &narrowest {
-                            Some(narrow) if narrow.n_series < series.table.n_named(base) => {
-                                let of_base = |entry: &&Entry| entry.labels.name() == base;
-                                narrow
-                                    .entries(&series.table)
-                                    .filter(of_base)
-                                    .map(|entry| entry.id)
-                                    .collect()
-                            }
-                            _ => series.table.ids_named(base).to_vec(),
-                        })
-                        .collect(),
-                );
-            }
-            narrowest.map(|narrow| narrow.entries(&series.table).map(|entry| entry.id).collect())
-        });
-        by_few.unwrap_or_else(|| self.by_names(wanted, goes_on))
+    pub(super) fn candidates(self, wanted: &Conditions<'_>, goes_on: GoesOn<'_>) -> Vec<SeriesId> {
+        let candidates = self.look(|series| series.candidates(wanted));
+        self.resolved(candidates, wanted, goes_on)
     }
 
-    /// The same where nothing but their names tells series apart; names are matched outside of a look.
-    fn by_names(self, wanted: &Conditions<'_>, goes_on: &dyn Fn() -> bool) -> Vec<SeriesId> {
-        let names: Vec<Text> = self.look(|series| series.table.names().cloned().collect());
-        let histograms: Vec<Text> =
-            self.look(|series| series.table.histogram_names().cloned().collect());
-        let may_match = |name: &&Text| {
-            let views = || {
-                ["_bucket", "_sum", "_count"]
-                    .iter()
-                    .any(|end| wanted.accept_name(&format!("{name}{end}")))
-            };
-            wanted.accept_name(name) || (histograms.binary_search(name).is_ok() && views())
+    /// The same of what a first look gave; names are matched outside of a look.
+    pub(super) fn resolved(
+        self,
+        candidates: Candidates,
+        wanted: &Conditions<'_>,
+        goes_on: GoesOn<'_>,
+    ) -> Vec<SeriesId> {
+        let Candidates::Names { names, histograms } = candidates else {
+            return candidates.into_ids();
         };
-        let names = names.iter().take_while(|_| goes_on());
-        let names: Vec<Text> = names.filter(may_match).cloned().collect();
+        let may_match = |name: &Text| {
+            let is_histogram = || histograms.binary_search(name).is_ok();
+            wanted.accept_name(name) || (is_histogram() && wanted.accept_views(name))
+        };
+        let names = names.into_iter().take_while(|_| goes_on());
+        let names: Vec<Text> = names.filter(may_match).collect();
         let mut ids = Vec::new();
-        for names in names.chunks(LOOK) {
-            self.look(|series| {
-                ids.extend(names.iter().flat_map(|name| series.table.ids_named(name)));
-            });
-        }
+        self.each(&names, LOOK, goes_on, |series, names| {
+            ids.extend(names.iter().flat_map(|name| series.table.ids_named(name)));
+            names.len().div_ceil(LIGHT)
+        });
         ids
+    }
+}
+
+/// What a first look at a store tells of the series that may meet some conditions.
+pub(super) enum Candidates {
+    Ids(Vec<SeriesId>),
+    /// Nothing but their names tells them apart, and to compare these would make the look long: all there
+    /// are, and those of histograms, ascending.
+    Names {
+        names: Vec<Text>,
+        histograms: Vec<Text>,
+    },
+}
+
+impl Candidates {
+    pub(super) fn ids(&self) -> &[SeriesId] {
+        match self {
+            Self::Ids(ids) => ids,
+            Self::Names { .. } => &[],
+        }
+    }
+
+    fn into_ids(self) -> Vec<SeriesId> {
+        match self {
+            Self::Ids(ids) => ids,
+            Self::Names { .. } => Vec::new(),
+        }
     }
 }
 
@@ -151,14 +166,55 @@ pub(super) struct Forms {
 }
 
 impl Series {
-    /// Takes of these series those that are wanted.
+    pub(super) fn candidates(&self, wanted: &Conditions<'_>) -> Candidates {
+        let narrowest = wanted.narrowest(&self.table);
+        let Some(name) = wanted.exact_name() else {
+            return match narrowest {
+                Some(narrow) => {
+                    Candidates::Ids(narrow.entries(&self.table).map(|entry| entry.id).collect())
+                }
+                None => self.candidates_by_name(wanted),
+            };
+        };
+        let bases = ["", "_bucket", "_sum", "_count"].iter().filter_map(|end| {
+            let base = name.strip_suffix(end)?;
+            (end.is_empty() || self.table.has_histograms(base)).then_some(base)
+        });
+        let of_base = |base| match &narrowest {
+            Some(narrow) if narrow.n_series < self.table.n_named(base) => {
+                let entries = narrow.entries(&self.table);
+                let named = entries.filter(|entry| entry.labels.name() == base);
+                named.map(|entry| entry.id).collect()
+            }
+            _ => self.table.ids_named(base).to_vec(),
+        };
+        Candidates::Ids(bases.flat_map(of_base).collect())
+    }
+
+    fn candidates_by_name(&self, wanted: &Conditions<'_>) -> Candidates {
+        if self.table.names().len() > wanted.look() * LIGHT {
+            return Candidates::Names {
+                names: self.table.names().cloned().collect(),
+                histograms: self.table.histogram_names().cloned().collect(),
+            };
+        }
+        let may_match = |name: &&Text| {
+            let is_histogram = || self.table.has_histograms(name);
+            wanted.accept_name(name) || (is_histogram() && wanted.accept_views(name))
+        };
+        let names = self.table.names().filter(may_match);
+        Candidates::Ids(names.flat_map(|name| self.table.ids_named(name)).copied().collect())
+    }
+
+    /// Takes of these series those that are wanted; as how many that counts, see [`Access::each`].
     pub(super) fn take(
         &self,
         ids: &[SeriesId],
         wanted: &Conditions<'_>,
         selection: &Selection<'_>,
         seen: &mut Seen,
-    ) {
+    ) -> usize {
+        let mut n_light = 0;
         let mut forms = self.forms(wanted, "");
         // From what is needed of slots on: what is later adds up.
         let first = selection.start.div_euclid(1000);
@@ -171,6 +227,7 @@ impl Series {
                 if self.is_wanted(entry, wanted, &mut forms) {
                     seen.newest.push(RawSeries::new(entry.labels.clone(), vec![sample]));
                 }
+                n_light += 1;
                 continue;
             }
             let views = self.views(entry, wanted, &mut forms);
@@ -198,6 +255,7 @@ impl Series {
                 blocks: Arc::clone(blocks.entry((shard, is_plain)).or_insert_with(of_shard)),
             });
         }
+        ids.len() - n_light + n_light.div_ceil(LIGHT)
     }
 
     /// Whether a series is wanted under its own labels.

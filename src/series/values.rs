@@ -10,7 +10,7 @@ use std::sync::RwLock;
 
 use super::read::{LE, label_sets_shared};
 use super::table::SeriesId;
-use super::taken::Access;
+use super::taken::{Access, GoesOn};
 use super::{Matcher, Series};
 use crate::signal::{METRIC_NAME, Text};
 
@@ -23,7 +23,7 @@ pub fn label_values_shared(
     label: &str,
     matchers: &[Matcher],
     range: (i64, i64),
-    goes_on: &dyn Fn() -> bool,
+    goes_on: GoesOn<'_>,
 ) -> Vec<Text> {
     if !matchers.is_empty() || label == METRIC_NAME || label == LE {
         let sets = label_sets_shared(series, matchers, range, goes_on);
@@ -52,7 +52,7 @@ pub fn label_names_shared(
     series: &RwLock<Series>,
     matchers: &[Matcher],
     range: (i64, i64),
-    goes_on: &dyn Fn() -> bool,
+    goes_on: GoesOn<'_>,
 ) -> Vec<Text> {
     let mut names: BTreeSet<Text> = BTreeSet::new();
     if matchers.is_empty() {

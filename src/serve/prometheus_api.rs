@@ -378,7 +378,7 @@ async fn label_values(
 fn united<T: Ord>(
     asking: &Asking<'_>,
     selected: &Selected,
-    of_one: impl Fn(&[Matcher], &dyn Fn() -> bool) -> Vec<T>,
+    of_one: impl Fn(&[Matcher], series::GoesOn<'_>) -> Vec<T>,
 ) -> Result<Vec<T>, QueryError> {
     let mut found = BTreeSet::new();
     for matchers in selected.in_turn()? {
