@@ -18,13 +18,42 @@ const AHEAD_MAX: usize = 32;
 
 /// Groups within groups: the crate takes no more, and takes long to say so.
 const NESTED_MAX: usize = 250;
-/// Bytes that an expression may take once compiled: it counts as the first of these that holds it.
-const SIZES: [usize; 4] = [SMALL, 64 << 10, 1 << 20, 10 << 20];
+/// How large an expression may be: it counts as the first of these that holds it.
+const SIZES: [Size; 4] = [
+    Size { compiled: SMALL, states: 16 << 10 },
+    Size { compiled: 64 << 10, states: 128 << 10 },
+    Size { compiled: 1 << 20, states: 1 << 20 },
+    Size { compiled: 10 << 20, states: 2 << 20 },
+];
 /// Bytes of what people mostly write, compiled.
 pub const SMALL: usize = 4 << 10;
-/// Bytes of all expressions of one request: three of the largest, or eight thousand of the smallest. A page
+/// The most that the crate takes for matching with groups in one pass, which it does only where that fits.
+const ONE_PASS_MAX: usize = 1 << 20;
+/// Bytes of all expressions of one request: one of the largest, or thirteen hundred of the smallest. A page
 /// of text can hold a thousand of the largest.
-const ROOM: usize = 32 << 20;
+const ROOM: usize = 64 << 20;
+
+/// Bytes of an expression.
+#[derive(Clone, Copy, Debug)]
+struct Size {
+    /// Once it is compiled.
+    compiled: usize,
+    /// Of the states that are made of it while it is matched, in each direction.
+    states: usize,
+}
+
+impl Size {
+    /// What it takes at the most, matched by one thread: itself forward and backward, its states, and where
+    /// these become too many, two lists of places in the text for each of its parts, a pair for each group
+    /// and for the whole.
+    fn taken(self, n_groups: usize) -> usize {
+        let Self { compiled, states } = self;
+        let places = compiled.saturating_mul(2 * (n_groups + 1));
+        // At worst each part has a row of its own, of 256 bytes' next states.
+        let one_pass = if n_groups > 0 { (64 * compiled).min(ONE_PASS_MAX) } else { 0 };
+        (2 * (compiled + states) + one_pass).saturating_add(places)
+    }
+}
 
 /// What the expressions of one request may still take.
 #[derive(Debug)]
@@ -56,17 +85,34 @@ pub fn whole(text: &str) -> Result<Regex, Error> {
     Regex::new(&format!("^(?s:{})$", translated(text)?)).map_err(error)
 }
 
-/// Compiles what must fit a whole text and takes its place in the room of a request.
+/// Compiles what must fit a whole text and takes its place in the room of a request. It can tell whether a
+/// text fits, not what its groups hold, unless they have names.
 ///
 /// # Errors
 /// As for [`whole`], and where there is too little room left.
 pub fn whole_within(text: &str, room: &mut Room) -> Result<Compiled, Error> {
-    let translated = format!("^(?s:{})$", translated(text)?);
-    for n_bytes in SIZES.into_iter().take_while(|size| *size <= room.0) {
-        match RegexBuilder::new(&translated).size_limit(n_bytes).build() {
+    compiled(&Translated::new(text, Unnamed::Forgotten)?, room)
+}
+
+/// The same, with all groups.
+///
+/// # Errors
+/// As for [`whole_within`].
+pub fn captures_within(text: &str, room: &mut Room) -> Result<Regex, Error> {
+    Ok(compiled(&Translated::new(text, Unnamed::Kept)?, room)?.regex)
+}
+
+fn compiled(translated: &Translated, room: &mut Room) -> Result<Compiled, Error> {
+    let text = format!("^(?s:{})$", translated.text);
+    for (size, taken) in SIZES.map(|size| (size, size.taken(translated.n_groups))) {
+        if taken > room.0 {
+            break;
+        }
+        let mut builder = RegexBuilder::new(&text);
+        match builder.size_limit(size.compiled).dfa_size_limit(size.states).build() {
             Ok(regex) => {
-                room.0 -= n_bytes;
-                return Ok(Compiled { regex, n_bytes });
+                room.0 -= taken;
+                return Ok(Compiled { regex, n_bytes: size.compiled });
             }
             Err(regex::Error::CompiledTooBig(_)) => {}
             Err(other) => return Err(error(other)),
@@ -141,17 +187,38 @@ fn error(error: regex::Error) -> Error {
     })
 }
 
+/// Whether it matters what groups without a name hold: each takes memory while it is matched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Unnamed {
+    Kept,
+    Forgotten,
+}
+
 /// The same expression in the crate's syntax.
+struct Translated {
+    text: String,
+    /// That are not forgotten.
+    n_groups: usize,
+}
+
+impl Translated {
+    fn new(text: &str, unnamed: Unnamed) -> Result<Self, Error> {
+        let out = String::with_capacity(text.len());
+        let mut reader = Reader { rest: text.chars().peekable(), out, unnamed, n_groups: 0 };
+        reader.expression()?;
+        Ok(Self { text: reader.out, n_groups: reader.n_groups })
+    }
+}
+
 fn translated(text: &str) -> Result<String, Error> {
-    let mut reader =
-        Reader { rest: text.chars().peekable(), out: String::with_capacity(text.len()) };
-    reader.expression()?;
-    Ok(reader.out)
+    Ok(Translated::new(text, Unnamed::Kept)?.text)
 }
 
 struct Reader<'a> {
     rest: Peekable<Chars<'a>>,
     out: String,
+    unnamed: Unnamed,
+    n_groups: usize,
 }
 
 /// What stands in a class: one character, or the inside of a class of its own.
@@ -239,7 +306,14 @@ impl Reader<'_> {
         self.out.push('(');
         let flags: String =
             self.rest.clone().take_while(|c| !matches!(c, ':' | ')' | '<')).collect();
-        let Some(flags) = flags.strip_prefix('?') else { return Ok(()) };
+        let Some(flags) = flags.strip_prefix('?') else {
+            match self.unnamed {
+                Unnamed::Kept => self.n_groups += 1,
+                Unnamed::Forgotten => self.out.push_str("?:"),
+            }
+            return Ok(());
+        };
+        self.n_groups += usize::from(self.rest.clone().nth(flags.len() + 1) == Some('<'));
         if let Some(other) = flags.chars().find(|c| !matches!(c, 'i' | 'm' | 's' | 'U' | '-' | 'P'))
         {
             return Err(Error(format!("invalid or unsupported Perl syntax: `(?{other}`")));
@@ -420,133 +494,4 @@ impl Reader<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Each brace and bracket is looked behind; not to the end of the text.
-    #[test]
-    fn what_never_closes_is_read_once() {
-        let braces = "{".repeat(1 << 20);
-        assert!(translated(&braces).is_ok_and(|text| text.len() > 1 << 20));
-        assert!(translated(&format!("[{}", "[:".repeat(1 << 19))).is_err());
-    }
-
-    #[track_caller]
-    fn fits(pattern: &str, good: &[&str], bad: &[&str]) {
-        let regex = whole(pattern).unwrap();
-        for text in good {
-            assert!(regex.is_match(text), "{pattern} on {text:?}");
-        }
-        for text in bad {
-            assert!(!regex.is_match(text), "{pattern} on {text:?}");
-        }
-    }
-
-    #[test]
-    fn short_classes_are_ascii() {
-        fits(r"\w+", &["az_9"], &["ü", "aé"]);
-        fits(r"\d", &["7"], &["\u{663}"]);
-        fits(r"\s", &[" ", "\t"], &["\u{a0}", "\u{b}"]);
-        fits(r"\W\D\S", &["üüü"], &["aüü"]);
-        fits(r"[\d\W]+", &["1ü-"], &["a"]);
-        fits(r"a\b.*", &["a", "a b", "aü"], &["ab"]);
-    }
-
-    #[test]
-    fn a_class_holds_characters_and_no_classes() {
-        fits("[[a]]", &["a]", "[]"], &["a"]);
-        fits("[a&&b]+", &["a&b"], &["c"]);
-        fits("[a~~b]+", &["~ab"], &[]);
-        fits("[+--]", &["+", ",", "-"], &["."]);
-        fits("[]a]+", &["]a"], &[]);
-        fits("[^]a]", &["b"], &["]", "a"]);
-        fits("[a-]", &["a", "-"], &["b"]);
-        fits("[[:digit:]x]+", &["1x"], &["y"]);
-        fits(r"[\x41-\x{43}\n]+", &["ABC\n"], &["D"]);
-        fits(r"[\pL]", &["ü"], &["1"]);
-    }
-
-    #[test]
-    fn what_only_looks_like_an_operator_is_literal() {
-        fits("a{", &["a{"], &[]);
-        fits("{", &["{"], &[]);
-        fits("a{,2}", &["a{,2}"], &["aa"]);
-        fits(r"\<a\>", &["<a>"], &["a"]);
-        fits(r"\Qa.b\E+", &["a.b", "a.bb"], &["axb"]);
-        fits(r"\Qa.b", &["a.b"], &["axb"]);
-        fits(r"\101\0", &["A\0"], &[]);
-        fits("a{2,3}?", &["aa", "aaa"], &["a"]);
-        fits(r"\b{", &[], &["{"]);
-    }
-
-    #[test]
-    fn what_go_refuses_is_refused() {
-        let refused = [
-            "a**",
-            "a*+",
-            "a{2}{3}",
-            "(?x)a",
-            "(?=a)",
-            r"\u0061",
-            "a{1001}",
-            "a{3,2}",
-            "[a",
-            "a)|(b",
-            r"\1",
-            r"\h",
-            r"a\",
-            r"[z-a]",
-            r"[a-\d]",
-            "*a",
-            r"\x{110000}",
-            r"\pX",
-            r"\b{start}*{2}",
-        ];
-        for pattern in refused {
-            assert!(whole(pattern).is_err(), "{pattern}");
-        }
-        let error = anywhere("a**").unwrap_err().to_string();
-        assert_eq!(error, "error parsing regexp: invalid nested repetition operator: `**`");
-        assert!(whole("((a{100}){100}){100}").is_err());
-    }
-
-    #[test]
-    fn the_rest_is_read_as_it_is() {
-        fits("(?i:warn|ERROR)", &["WARN", "error"], &["info"]);
-        fits("(?P<name>a+)-(?:b|c)*?", &["aa-bcb"], &["-b"]);
-        fits("a.c", &["a\nc"], &[]);
-        fits("(?-s:a.c)", &["abc"], &["a\nc"]);
-        fits("^a$|^b$", &["a", "b"], &["ab"]);
-        fits("", &[""], &["a"]);
-        assert_eq!(anywhere("(b+)").unwrap().find("abba").unwrap().as_str(), "bb");
-    }
-
-    #[test]
-    fn references_are_as_long_as_letters_go() {
-        let regex = anywhere("(?P<word>[a-z]+)-([0-9]+)").unwrap();
-        let found = regex.captures("order-42").unwrap();
-        for (template, expected) in [
-            ("$1:$2", "order:42"),
-            ("${1}x $1x", "orderx "),
-            ("$word/${word}s/$words", "order/orders/"),
-            ("$0$$$", "order-42$$"),
-            ("$1é|$01|$9|${", "|||${"),
-            ("$-", "$-"),
-        ] {
-            assert_eq!(expanded(&found, template), expected, "{template}");
-        }
-    }
-
-    proptest::proptest! {
-        #[test]
-        fn any_text_is_an_expression_or_an_error(text in r"[\\\[\]{}()*+?^$|.:\-&~<>QEadswpx0-9,=PiU#]{0,24}") {
-            let _ = whole(&text);
-        }
-
-        #[test]
-        fn quoted_text_fits_itself(text in r"[^\\]{0,24}") {
-            let quoted = format!(r"\Q{text}\E");
-            proptest::prop_assert!(whole(&quoted).unwrap().is_match(&text));
-        }
-    }
-}
+mod tests;

@@ -247,9 +247,13 @@ impl<'q> Evaluator<'q> {
     /// Whether the query may hold so many more.
     pub(super) fn room_for_samples(&self, n: usize) -> Result<(), EvalError> {
         if n > self.samples_left.get() {
-            return Err(SelectError::TooManySamples { max: self.samples_max }.into());
+            return Err(self.too_many_samples());
         }
         Ok(())
+    }
+
+    pub(super) fn too_many_samples(&self) -> EvalError {
+        SelectError::TooManySamples { max: self.samples_max }.into()
     }
 
     // Times.
@@ -315,7 +319,7 @@ impl<'q> Evaluator<'q> {
         if let Some(regex) = self.patterns.borrow().get(pattern) {
             return Ok(regex.clone());
         }
-        let regex = go_regex::whole_within(pattern, &mut self.pattern_room.borrow_mut())?.regex;
+        let regex = go_regex::captures_within(pattern, &mut self.pattern_room.borrow_mut())?;
         self.patterns.borrow_mut().insert(pattern.to_owned(), regex.clone());
         Ok(regex)
     }

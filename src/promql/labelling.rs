@@ -54,6 +54,8 @@ impl<'q> Evaluator<'q> {
         check_target(target, "label_replace")?;
         let mut made = 0;
         for element in &mut elements {
+            // An expression may be as large as a value is long.
+            self.interrupt.check()?;
             let value = element.labels.get(source).unwrap_or_default();
             let Some(captures) = regex.captures(value) else { continue };
             // Each reference brings the whole value at the most.

@@ -39,10 +39,10 @@ impl Pattern {
             return Ok(Self::Prefix(prefix.to_owned()));
         }
         let inner = text.strip_prefix('(').and_then(|rest| rest.strip_suffix(')')).unwrap_or(text);
-        let values: Vec<&str> = inner.split('|').collect();
-        if values.iter().all(|value| is_plain(value)) {
-            let values: BTreeSet<&str> = values.into_iter().collect();
-            return Ok(Self::OneOf(values.into_iter().map(str::to_owned).collect()));
+        if let Some(mut values) = listed(inner) {
+            values.sort_unstable();
+            values.dedup();
+            return Ok(Self::OneOf(values));
         }
         go_regex::whole_within(text, room).map(Self::Regex)
     }
@@ -54,6 +54,22 @@ impl Pattern {
             Self::Regex(compiled) => compiled.regex.is_match(value),
         }
     }
+}
+
+/// The values of a list like `a|10\.0\.0\.1`, which is what dashboards write for those that are chosen.
+fn listed(text: &str) -> Option<Vec<String>> {
+    let mut values = vec![String::new()];
+    let mut rest = text.chars();
+    while let Some(c) = rest.next() {
+        let value = values.last_mut()?;
+        match c {
+            '|' => values.push(String::new()),
+            '\\' => value.push(rest.next().filter(char::is_ascii_punctuation)?),
+            '.' | '+' | '*' | '?' | '(' | ')' | '[' | ']' | '{' | '}' | '^' | '$' => return None,
+            c => value.push(c),
+        }
+    }
+    Some(values)
 }
 
 impl PartialEq for Matcher {
@@ -129,11 +145,36 @@ mod tests {
     #[test]
     fn the_short_ways_match_what_the_regular_expression_matches() {
         let patterns = [
-            "", ".*", ".+", "a", "a|b", "(a|bc)", "a|", "a.*", "a.+", "a.", "(a)(b)", "(a|b)c",
-            "a)|(b", "a\\.*", "[ab]", "A|é", "é.*", "a|b.*", "()", "a b",
+            "",
+            ".*",
+            ".+",
+            "a",
+            "a|b",
+            "(a|bc)",
+            "a|",
+            "a.*",
+            "a.+",
+            "a.",
+            "(a)(b)",
+            "(a|b)c",
+            "a)|(b",
+            "a\\.*",
+            "[ab]",
+            "A|é",
+            "é.*",
+            "a|b.*",
+            "()",
+            "a b",
+            r"a\.|b",
+            r"(a\||\\)",
+            r"a\",
+            r"a\d",
+            r"\_|\-",
         ];
-        let values =
-            ["", "a", "b", "bc", "ab", "abc", "a.", "a\n", "A", "é", "éa", "ac", "a b", "b.*"];
+        let values = [
+            "", "a", "b", "bc", "ab", "abc", "a.", "a\n", "A", "é", "éa", "ac", "a b", "b.*", "a|",
+            "\\", "-", "_",
+        ];
         for pattern in patterns {
             let Ok(whole) = go_regex::whole(pattern) else {
                 assert!(Matcher::new("l", MatchOp::Regex, pattern).is_err(), "{pattern}");
