@@ -14,6 +14,7 @@ use super::aggregate::{group_labels, larger, smaller};
 use super::ast::{Aggregate, AggregateOp, Edges, Expr, Kind, Selector};
 use super::evaluate::Evaluator;
 use super::kahan::{Mean, Sum};
+use super::limits::Interrupt;
 use super::sliding::{ABSENT, Ends, Seen, Slide, is_present, slide};
 use super::value::{Element, Series};
 use crate::number::{u64_from_i64, usize_from_u64};
@@ -256,8 +257,8 @@ impl<'q> Evaluator<'q> {
         let mut values = vec![ABSENT; at_once.min(all.len()) * n_steps];
         let mut first = 0;
         for part in all.chunks(at_once) {
+            let seen = slide_all(source, part, (&mut values, &self.interrupt));
             self.interrupt.check()?;
-            let seen = slide_all(source, part, &mut values);
             for (i, row) in values.chunks(n_steps).take(part.len()).enumerate() {
                 show(first + i, row);
             }
@@ -275,11 +276,15 @@ impl<'q> Evaluator<'q> {
 }
 
 /// Fills `values`, `n` of each series one after the other, on as many threads as pay.
-fn slide_all(source: &Source<'_>, series: &[Series], values: &mut [f64]) -> Vec<Seen> {
+fn slide_all(
+    source: &Source<'_>,
+    series: &[Series],
+    (values, interrupt): (&mut [f64], &Interrupt),
+) -> Vec<Seen> {
     let (slide_of, ends) = (source.slide, source.ends);
     let one = |series: &[Series], values: &mut [f64], seen: &mut [Seen]| {
         for ((series, row), seen) in series.iter().zip(values.chunks_mut(ends.n)).zip(seen) {
-            *seen = slide(slide_of, series, &ends, row);
+            *seen = slide(slide_of, series, &ends, (row, interrupt));
         }
     };
     let mut seen = vec![Seen::Nothing; series.len()];

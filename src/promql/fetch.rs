@@ -14,7 +14,7 @@ use super::value::Series;
 use super::{EvalError, Select};
 use crate::series::looks::Looks;
 use crate::series::windows::Windows;
-use crate::series::{Matcher, RawSeries, Selection};
+use crate::series::{Matcher, RawSeries, SelectError, Selection};
 
 /// A selector that waits for its series: matchers, and the times that it will look at.
 pub(super) struct Wanted<'q> {
@@ -169,8 +169,11 @@ impl<'q> Evaluator<'q> {
         let found = select(&selection);
         // Why it is not whole, where it was ended from outside.
         self.interrupt.check()?;
-        let found =
-            found.map_err(|error| if room < own { EvalError::Crowded } else { error.into() })?;
+        let found = found.map_err(|error| match error {
+            SelectError::TooManySamples { .. } if room < own => EvalError::Crowded,
+            SelectError::TooManySamples { .. } => self.too_many_samples(),
+            other => other.into(),
+        })?;
         let left = self.series_left.get().checked_sub(found.len());
         self.series_left.set(left.ok_or(EvalError::TooManySeries { max: self.series_max })?);
         let mut fetched = Vec::with_capacity(found.len());

@@ -7,11 +7,15 @@
 
 use super::aggregate::{larger, smaller};
 use super::kahan::{Mean, Sum, Variance};
+use super::limits::Interrupt;
 use super::rate::{Change, Span, changes, extrapolation, resets};
 use super::starts::Starts;
 use super::value::Series;
 use crate::number::f64_from_usize;
 use crate::series::{STALE_NAN_BITS, Sample, SampleValue};
+
+/// Samples of windows between two looks at whether anybody still waits: a millisecond or less.
+const AT_ONCE: usize = 1 << 17;
 
 /// No value: the mark that ends a series, which no function gives.
 pub(super) const ABSENT: f64 = f64::from_bits(STALE_NAN_BITS);
@@ -88,14 +92,20 @@ pub(super) enum Seen {
     Something,
 }
 
-/// Writes the value of each window to `out`, which has `ends.n` places.
-pub(super) fn slide(what: Slide, series: &Series, ends: &Ends, out: &mut [f64]) -> Seen {
+/// Writes the value of each window to `out`, which has `ends.n` places; not all of them once the query is
+/// ended.
+pub(super) fn slide(
+    what: Slide,
+    series: &Series,
+    ends: &Ends,
+    (out, interrupt): (&mut [f64], &Interrupt),
+) -> Seen {
     let samples = series.samples.as_slice();
     let mut seen = Seen::Nothing;
     let (mut from, mut to) = (Mark::default(), Mark::default());
     let (mut from_second, mut to_second) = (Mark::default(), Mark::default());
     let falls = if matches!(what, Slide::Moved(_)) { falls(samples) } else { Vec::new() };
-    let mut end = ends.first;
+    let (mut end, mut n_since) = (ends.first, 0);
     for slot in out.iter_mut().take(ends.n) {
         let start = end.saturating_sub(ends.width);
         let after = |sample: &Sample, t: i64| sample.t > t;
@@ -103,6 +113,13 @@ pub(super) fn slide(what: Slide, series: &Series, ends: &Ends, out: &mut [f64]) 
         to.advance(samples, |sample| after(sample, end));
         let window = samples.get(from.at..to.at).unwrap_or_default();
         *slot = ABSENT;
+        n_since += window.len();
+        if n_since > AT_ONCE {
+            n_since = 0;
+            if interrupt.check().is_err() {
+                return seen;
+            }
+        }
         if !window.is_empty() {
             seen = Seen::Something;
             let n_samples = series.seconds.as_deref().map_or(window.len(), |seconds| {
@@ -213,5 +230,37 @@ impl Within<'_> {
     fn last_move(&self, change: Change) -> Option<f64> {
         let [.., before, now] = self.window else { return None };
         super::rate::last_move(change, (before.t, float(before)), (now.t, float(now)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::limits::Stop;
+    use super::*;
+    use crate::signal::Labels;
+
+    /// Each of ten thousand windows of a day would be looked through: seconds.
+    #[test]
+    fn a_query_that_was_ended_slides_no_further_than_some_windows() {
+        let sample = |t: i64| Sample { t: t * 10_000, value: SampleValue::Float(1.0) };
+        let samples: Vec<Sample> = (1..=8640 + 1000).map(sample).collect();
+        let labels = Arc::new(Labels::default());
+        let series = Series { labels, samples, starts: Vec::new(), seconds: None };
+        let ends = Ends { first: 86_400_000, step: 1000, width: 86_400_000, n: 10_000 };
+        let n_written = |interrupt: &Interrupt| {
+            let mut out = vec![ABSENT; ends.n];
+            let seen = slide(Slide::Stddev, &series, &ends, (&mut out, interrupt));
+            assert_eq!(seen, Seen::Something);
+            out.iter().filter(|x| is_present(**x)).count()
+        };
+        let interrupt = Interrupt::default();
+        interrupt.set(Stop::TimedOut);
+        assert!(n_written(&interrupt) * 8640 <= AT_ONCE);
+        let short = Ends { n: 20, ..ends };
+        let mut out = vec![ABSENT; short.n];
+        slide(Slide::Stddev, &series, &short, (&mut out, &Interrupt::default()));
+        assert!(out.iter().all(|x| is_present(*x)));
     }
 }

@@ -335,6 +335,20 @@ fn queries_have_limits() {
         query.instant(10, &options, &select),
         Err(EvalError::Select(SelectError::TooManySamples { max: 2 }))
     );
+    // What is told is the bound, not what the first selector left of it.
+    let options = Options { samples_max: 4, ..Options::default() };
+    let select = |selection: &Selection<'_>| {
+        let sample = |t| Sample { t, value: SampleValue::Float(1.0) };
+        match selection.samples_max {
+            4 => Ok(vec![RawSeries::new(Labels::default(), (0..3).map(sample).collect())]),
+            max => Err(SelectError::TooManySamples { max }),
+        }
+    };
+    let query = Query::parse("sum_over_time(x[5m]) + sum_over_time(y[5m])").unwrap();
+    assert_eq!(
+        query.instant(10, &options, &select),
+        Err(EvalError::Select(SelectError::TooManySamples { max: 4 }))
+    );
 }
 
 #[test]
