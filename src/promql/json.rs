@@ -3,28 +3,42 @@
 
 use serde_json::{Value, json};
 
+use super::Output;
 use super::histogram::{Bucket, buckets, is_custom};
 use super::text::json_number;
-use super::{Answer, Output};
 use crate::number::f64_from_i64;
 use crate::series::{Histogram, RawSeries, Sample, SampleValue};
 
-/// `{"resultType":…,"result":…}`. Times are seconds with up to three decimals.
-pub fn answer_json(answer: &Answer) -> Value {
-    match &answer.output {
-        Output::Scalar(t, x) => {
-            json!({"resultType": "scalar", "result": [seconds(*t), json_number(*x)]})
-        }
-        Output::String(t, text) => json!({"resultType": "string", "result": [seconds(*t), text]}),
+/// Text that is made as it is asked for.
+pub type Parts = Box<dyn Iterator<Item = String> + Send>;
+
+/// `{"result":…,"resultType":…`, without the brace that ends it, so that more can stand in it. Times are
+/// seconds with up to three decimals. Each part is of one series and made when its turn comes: as a tree, or
+/// whole as text, an answer takes several times the memory of its samples.
+pub fn answer_parts(output: Output) -> Parts {
+    let (kind, result): (_, Parts) = match output {
+        Output::Scalar(t, x) => ("scalar", one(&json!([seconds(t), json_number(x)]))),
+        Output::String(t, text) => ("string", one(&json!([seconds(t), text]))),
         Output::Vector(series) => {
-            let result: Vec<Value> = series.iter().filter_map(instant_json).collect();
-            json!({"resultType": "vector", "result": result})
+            let parts = series.into_iter().filter_map(|series| instant_json(&series));
+            ("vector", listed(parts.map(|part| part.to_string())))
         }
         Output::Matrix(series) => {
-            let result: Vec<Value> = series.iter().map(range_json).collect();
-            json!({"resultType": "matrix", "result": result})
+            ("matrix", listed(series.into_iter().map(|series| range_json(&series).to_string())))
         }
-    }
+    };
+    let begun = std::iter::once("{\"result\":".to_owned());
+    Box::new(begun.chain(result).chain([format!(",\"resultType\":\"{kind}\"")]))
+}
+
+fn one(value: &Value) -> Parts {
+    Box::new(std::iter::once(value.to_string()))
+}
+
+fn listed(parts: impl Iterator<Item = String> + Send + 'static) -> Parts {
+    let before = std::iter::once("").chain(std::iter::repeat(","));
+    let listed = before.zip(parts).map(|(before, part)| format!("{before}{part}"));
+    Box::new(std::iter::once("[".to_owned()).chain(listed).chain(["]".to_owned()]))
 }
 
 /// Whole seconds stay whole, as Prometheus writes them.
@@ -96,8 +110,7 @@ mod tests {
     use crate::promql::parse_series_description;
 
     fn check(output: Output, expect: &Expect) {
-        let answer = Answer { output, warnings: Vec::new(), infos: Vec::new() };
-        expect.assert_eq(&answer_json(&answer).to_string());
+        expect.assert_eq(&format!("{}}}", answer_parts(output).collect::<String>()));
     }
 
     fn series(description: &str) -> RawSeries {
@@ -121,6 +134,27 @@ mod tests {
                 r#"{"result":[{"metric":{"__name__":"up","a":"b"},"values":[[0,"1"],[1.5,"NaN"]]}],"resultType":"matrix"}"#
             ]],
         );
+    }
+
+    #[test]
+    fn a_part_is_of_one_series() {
+        check(Output::Vector(Vec::new()), &expect![[r#"{"result":[],"resultType":"vector"}"#]]);
+        check(
+            Output::String(0, "a\"b".to_owned()),
+            &expect![[r#"{"result":[0,"a\"b"],"resultType":"string"}"#]],
+        );
+        let three = ["a 1", "b 2", "c 3"].map(series);
+        let parts: Vec<String> = answer_parts(Output::Matrix(three.to_vec())).collect();
+        expect![[r#"
+            {"result":
+            [
+            {"metric":{"__name__":"a"},"values":[[0,"1"]]}
+            ,{"metric":{"__name__":"b"},"values":[[0,"2"]]}
+            ,{"metric":{"__name__":"c"},"values":[[0,"3"]]}
+            ]
+            ,"resultType":"matrix"
+        "#]]
+        .assert_eq(&format!("{}\n", parts.join("\n")));
     }
 
     #[test]

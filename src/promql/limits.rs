@@ -88,15 +88,25 @@ impl Pool {
         Self(Arc::new(AtomicUsize::new(samples)))
     }
 
+    /// Takes room for samples that are held beyond the query that found them.
+    ///
+    /// # Errors
+    /// Where there is not enough at the moment.
+    pub fn hold(&self, n: usize) -> Result<Held, EvalError> {
+        let held = Held::new(self.clone());
+        held.take(n)?;
+        Ok(held)
+    }
+
     /// How many are free at the moment.
     pub(super) fn room(&self) -> usize {
         self.0.load(Ordering::Relaxed)
     }
 }
 
-/// What one query holds of a pool; given back when the query ends.
+/// What one query holds of a pool; given back when this goes.
 #[derive(Debug)]
-pub(super) struct Held {
+pub struct Held {
     pool: Pool,
     n: std::cell::Cell<usize>,
 }

@@ -129,6 +129,17 @@ pub enum Output {
     Matrix(Vec<RawSeries>),
 }
 
+impl Output {
+    pub fn n_samples(&self) -> usize {
+        match self {
+            Self::Scalar(..) | Self::String(..) => 1,
+            Self::Vector(series) | Self::Matrix(series) => {
+                series.iter().map(|series| series.samples.len()).sum()
+            }
+        }
+    }
+}
+
 /// A result and what to tell about it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Answer {

@@ -12,6 +12,7 @@ mod federate;
 mod health;
 pub mod metrics;
 mod params;
+mod parts;
 mod prometheus_api;
 mod query_stats;
 mod requests_api;

@@ -2,10 +2,11 @@
 //! `docs/querying/api.md`).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
@@ -88,30 +89,39 @@ pub(super) fn success(data: Value) -> Json<Value> {
     Json(json!({"status": "success", "data": data}))
 }
 
+/// An answer, what it took, and its place among what all queries hold, until it is sent.
+struct Answered {
+    answer: promql::Answer,
+    spent: Spent,
+    held: promql::limits::Held,
+}
+
 /// An answer with its notes, cut at `limit` series as Prometheus does it.
-fn answered(
-    (mut answer, spent): (promql::Answer, Spent),
-    params: &Params,
-) -> Result<Json<Value>, Failure> {
+fn answered(answered: Answered, params: &Params) -> Result<Response, Failure> {
     let limit = limit(params)?;
-    if let Output::Vector(series) | Output::Matrix(series) = &mut answer.output
+    let Answered { answer, spent, held } = answered;
+    let promql::Answer { mut output, mut warnings, infos } = answer;
+    if let Output::Vector(series) | Output::Matrix(series) = &mut output
         && series.len() > limit
     {
         series.truncate(limit);
-        answer.warnings.push(TRUNCATED.to_owned());
+        warnings.push(TRUNCATED.to_owned());
     }
-    let mut body = json!({"status": "success", "data": promql::json::answer_json(&answer)});
+    let mut rest = String::new();
     if wants_stats(params) {
-        body["data"]["stats"] = spent.json();
+        let _ = write!(rest, ",\"stats\":{}", spent.json());
     }
-    for (name, kind, texts) in
-        [("warnings", "warning", answer.warnings), ("infos", "info", answer.infos)]
-    {
-        if !texts.is_empty() {
-            body[name] = json!(first(kind, texts));
-        }
-    }
-    Ok(Json(body))
+    rest.push('}');
+    let told = |name: &str, kind: &str, texts: Vec<String>| {
+        let notes = first(kind, texts);
+        if notes.is_empty() { String::new() } else { format!(",\"{name}\":{}", json!(notes)) }
+    };
+    let (infos, warnings) = (told("infos", "info", infos), told("warnings", "warning", warnings));
+    let _ = write!(rest, "{infos},\"status\":\"success\"{warnings}}}");
+    let parts = std::iter::once("{\"data\":".to_owned());
+    let parts = parts.chain(promql::json::answer_parts(output)).chain([rest]);
+    let kind = [(header::CONTENT_TYPE, "application/json")];
+    Ok((kind, super::parts::body(parts, held)).into_response())
 }
 
 /// The first notes of a kind, and how many there are beside them.
@@ -203,7 +213,7 @@ async fn watched(
     run: impl FnOnce(&promql::Options, &promql::Select<'_>) -> Result<promql::Answer, EvalError>
     + Send
     + 'static,
-) -> Result<(promql::Answer, Spent), Failure> {
+) -> Result<Answered, Failure> {
     let waiting = Waiting::begin();
     let counts = wants_stats(params);
     let asked = move |asking: &Asking<'_>| {
@@ -212,12 +222,13 @@ async fn watched(
         let tally = counts.then(|| watched.tally());
         let options = promql::Options { tally, ..asking.options.clone() };
         let answer = run(&options, &|selection| watched.select(&select, selection))?;
-        Ok((answer, watched.end()))
+        let held = options.pool.hold(answer.output.n_samples())?;
+        Ok(Answered { answer, spent: watched.end(), held })
     };
     Ok(views.ask(timeout(params)?, asked).await?)
 }
 
-async fn query(State(views): State<Views>, params: Params) -> Result<Json<Value>, Failure> {
+async fn query(State(views): State<Views>, params: Params) -> Result<Response, Failure> {
     let at = params.millis("time").map_err(Failure::bad)?;
     let query = Readable::new(&params)?;
     let at = at.unwrap_or_else(|| views.clock.now().as_millis());
@@ -228,7 +239,7 @@ async fn query(State(views): State<Views>, params: Params) -> Result<Json<Value>
     answered(watched(&views, &params, asked).await?, &params)
 }
 
-async fn query_range(State(views): State<Views>, params: Params) -> Result<Json<Value>, Failure> {
+async fn query_range(State(views): State<Views>, params: Params) -> Result<Response, Failure> {
     let needed = |name: &str, value: Option<i64>| {
         value.ok_or_else(|| Failure::bad(format!("invalid parameter \"{name}\": it is missing")))
     };
