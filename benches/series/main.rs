@@ -5,9 +5,9 @@
 //! hundred series each, then metrics of nine, so that 100,000 series have 10,100 names. Beside them a
 //! month of an objective's counters and a day of a queue's lag, every 15 s. Figures: appends a second,
 //! bytes a sample in memory and on disk, and p50 and p99 of dashboard queries, alone and while samples
-//! are appended. With `SERIES_PEERS` set to
+//! are appended; then how long queries go on once their time is over. With `SERIES_PEERS` set to
 //! `name=URL` pairs (`prometheus=http://127.0.0.1:9090`), the same samples go to these peers by remote
-//! write (at `/api/v1/write`), and the same queries are asked there; what is derived here reaches them as
+//! write (at `/api/v1/write`), and the same queries are asked there, alone and while it goes on being written to; what is derived here reaches them as
 //! the counters and native histograms that a client library would have shown at those times.
 //! Nothing here fails for being slow.
 
@@ -23,6 +23,7 @@
     reason = "a program that measures and prints, outside the daemon"
 )]
 
+mod ended;
 mod peers;
 
 use std::path::Path;
@@ -342,6 +343,7 @@ fn main() {
     println!("\nappends a second while queries run: {rate:.2} M");
     let waited = waited.load(Ordering::Relaxed) as f64 / 1e3;
     println!("longest wait of the one that appends, for a query: {waited:.2} ms");
+    ended::show(&series, end);
     for peer in std::env::var("SERIES_PEERS").unwrap_or_default().split_whitespace() {
         if let Some((name, url)) = peer.split_once('=') {
             peers::compare(name, url, (n, step), start..end);

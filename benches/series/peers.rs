@@ -1,12 +1,13 @@
 //! The same samples to other stores, by remote write, and the same queries.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use prost::Message as _;
 use throughline::signal::Labels;
 
-use super::{Counted, LABEL, QUERIES, Scraped, Times, asked};
+use super::{Asked, Counted, LABEL, QUERIES, Scraped, Times, asked};
 
 /// Samples of one request: half an hour of them, since Prometheus refuses what is an hour older than
 /// its newest.
@@ -132,9 +133,41 @@ impl Peer<'_> {
             runtime.block_on(self.answer(request()));
         }))
     }
+
+    /// Asks all of these and prints a table.
+    fn asked<'q>(
+        &self,
+        runtime: &tokio::runtime::Runtime,
+        who: &str,
+        queries: impl Iterator<Item = &'q Asked>,
+        end: i64,
+    ) {
+        println!("\n| query | {who} p50 ms | p99 ms |\n|---|---|---|");
+        for asked in queries {
+            let query = [
+                ("query", asked.text.to_owned()),
+                ("start", (end - 1 - asked.back).to_string()),
+                ("end", (end - 1).to_string()),
+                ("step", asked.step.max(1).to_string()),
+                // VictoriaMetrics would answer from its cache.
+                ("nocache", "1".to_owned()),
+            ];
+            let form: Vec<String> =
+                query.iter().map(|(k, v)| format!("{k}={}", escaped(v))).collect();
+            let request = || {
+                let post = self.client.post(format!("{}/api/v1/query_range", self.url));
+                post.header("Content-Type", "application/x-www-form-urlencoded")
+                    .body(form.join("&"))
+            };
+            match self.times(runtime, &request, "\"values\"") {
+                Some(times) => println!("| {} | {times} |", asked.what),
+                None => println!("| {} | no answer | |", asked.what),
+            }
+        }
+    }
 }
 
-/// Writes the same samples to a peer, then asks it the same queries.
+/// Writes the same samples to a peer, then asks it the same queries, alone and while it is written to.
 pub(super) fn compare(
     name: &str,
     url: &str,
@@ -142,8 +175,7 @@ pub(super) fn compare(
     seconds: std::ops::Range<i64>,
 ) {
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let runtime = runtime_of_one();
     let peer = Peer { name, url, client: reqwest::Client::new() };
     let mut clients = Clients::new();
     let mut counted = Counted::times(&seconds).peekable();
@@ -173,31 +205,35 @@ pub(super) fn compare(
         "\n{name}: samples a second by remote write: {:.2} M",
         n_samples / sending.as_secs_f64() / 1e6
     );
-    println!("\n| query | {name} p50 ms | p99 ms |\n|---|---|---|");
     let floor = asked("(the way there and back: `1`)", "1", 0, 0);
-    for asked in QUERIES.iter().chain([&floor]) {
-        let query = [
-            ("query", asked.text.to_owned()),
-            ("start", (end - 1 - asked.back).to_string()),
-            ("end", (end - 1).to_string()),
-            ("step", asked.step.max(1).to_string()),
-            // VictoriaMetrics would answer from its cache.
-            ("nocache", "1".to_owned()),
-        ];
-        let form: Vec<String> = query.iter().map(|(k, v)| format!("{k}={}", escaped(v))).collect();
-        let request = || {
-            let post = peer.client.post(format!("{url}/api/v1/query_range"));
-            post.header("Content-Type", "application/x-www-form-urlencoded").body(form.join("&"))
-        };
-        match peer.times(&runtime, &request, "\"values\"") {
-            Some(times) => println!("| {} | {times} |", asked.what),
-            None => println!("| {} | no answer | |", asked.what),
-        }
-    }
+    peer.asked(&runtime, name, QUERIES.iter().chain([&floor]), end);
     let range = format!("start={}&end={end}&nocache=1", end - 86_400);
     let request = || peer.client.get(format!("{url}/api/v1/label/{LABEL}/values?{range}"));
     let times = peer.times(&runtime, &request, "10.0.0.1:9100").expect("a hundred instances");
     println!("| label values, 24 h | {times} |");
+    let (is_over, n_written, begun) = (AtomicBool::new(false), AtomicU64::new(0), Instant::now());
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let runtime = runtime_of_one();
+            for second in (end..).step_by(step as usize) {
+                for request in requests(&mut scraped, &[second]) {
+                    if is_over.load(Ordering::Relaxed) {
+                        return;
+                    }
+                    runtime.block_on(peer.write(request));
+                    n_written.fetch_add(n.min(SERIES_AT_ONCE) as u64, Ordering::Relaxed);
+                }
+            }
+        });
+        peer.asked(&runtime, &format!("{name} while samples are written,"), QUERIES.iter(), end);
+        is_over.store(true, Ordering::Relaxed);
+    });
+    let rate = n_written.load(Ordering::Relaxed) as f64 / begun.elapsed().as_secs_f64() / 1e6;
+    println!("\n{name}: samples a second by remote write while queries run: {rate:.2} M");
+}
+
+fn runtime_of_one() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime")
 }
 
 /// What a client library would show of what is counted.
