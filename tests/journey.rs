@@ -13,6 +13,8 @@ use throughline::pipeline::{Pipeline, Settings, Stopped};
 mod doors;
 #[path = "journey/grafana.rs"]
 mod grafana;
+#[path = "journey/posted_alerts.rs"]
+mod posted_alerts;
 
 /// Waiting for what a tick brings: long enough for a busy machine, never slept through when it comes.
 const PATIENCE: Duration = Duration::from_mins(1);

@@ -150,10 +150,6 @@ impl Dispatcher {
     fn post(&mut self, posted: &super::PostedAlert, now: Timestamp) {
         let id = posted.labels.fingerprint();
         let before = self.held.alerts.get(&id);
-        if before.is_none() && self.held.alerts.len() >= ALERTS_MAX {
-            self.held.refused += 1;
-            return;
-        }
         let alert = TrackedAlert::posted(posted, before, self.config.resolve_timeout, now);
         if !alert.is_firing() && !before.is_some_and(TrackedAlert::is_firing) {
             // An end without a beginning: nobody was told, nobody needs to be.

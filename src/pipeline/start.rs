@@ -35,6 +35,7 @@ use crate::journal::{Committed, Refused};
 use crate::listen::{BindError, Listening, descriptors};
 use crate::receive::room::{Claim, Promise};
 use crate::receive::{self, Delivery, Receivers, Refusal, Way};
+use crate::serve::commands::{Commands, Written};
 use crate::serve::{self, Views};
 use crate::signal::{Batch, Diagnostic};
 
@@ -426,12 +427,16 @@ struct Seen {
 }
 
 /// The way of commands into the journal.
-fn commands(log: Arc<OnceLock<Log>>) -> serve::Commands {
-    Arc::new(move |command| {
+fn commands(log: Arc<OnceLock<Log>>) -> Commands {
+    Commands::new(Arc::new(move |command, turn| {
         let log = log.get().cloned();
-        let written: serve::Written = Box::pin(async move {
+        let written: Written = Box::pin(async move {
             let log = log.ok_or("the journal is still replayed; try again later")?;
-            let write = move || log.write_and_wait(Entry::Command(command));
+            let write = move || {
+                // Until it is applied, whether anybody still waits for it or not.
+                let _turn = turn;
+                log.write_and_wait(Entry::Command(command))
+            };
             let written = tokio::task::spawn_blocking(write).await;
             written
                 .ok()
@@ -439,7 +444,7 @@ fn commands(log: Arc<OnceLock<Log>>) -> serve::Commands {
                 .ok_or_else(|| "the journal takes nothing now".to_owned())
         });
         written
-    })
+    }))
 }
 
 fn views(config: &Config, state: &State, seen: Seen) -> Views {

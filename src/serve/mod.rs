@@ -8,6 +8,7 @@
 mod alertmanager;
 mod answer;
 mod blame;
+pub mod commands;
 mod federate;
 mod health;
 pub mod metrics;
@@ -24,7 +25,6 @@ mod tempo;
 mod threshold;
 pub mod pages;
 
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
@@ -45,11 +45,12 @@ use crate::internal_telemetry::Metrics;
 use crate::internal_telemetry::happening::QueryLimited;
 use crate::listen::origin::Hosts;
 use crate::listen::{Client, token};
-use crate::notify::{Command, Dispatcher};
+use crate::notify::Dispatcher;
 use crate::promql;
 use crate::promql::limits::{Interrupt, Stop};
 use crate::series::{RawSeries, Sample, SampleValue, Series};
 use crate::signal::{Diagnostic, Labels, SecretHash, Timestamp};
+use commands::Commands;
 
 /// The bounds of queries, and the turns that they wait for. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -89,12 +90,6 @@ impl Drop for CancelOnDrop {
     }
 }
 
-/// The way of a command into the journal.
-pub type Commands = Arc<dyn Fn(Command) -> Written + Send + Sync>;
-
-/// Resolves when a command is on disk and applied, or says why not now.
-pub type Written = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
-
 /// Everything that can be seen. Cheap to clone.
 #[derive(Clone)]
 pub struct Views {
@@ -116,7 +111,7 @@ pub struct Views {
     pub setup: Arc<ArcSwap<setup::Setup>>,
     /// Reads the configuration again; a bad one is refused and the old one stays. Gives what takes a restart.
     pub reload: Arc<dyn Fn() -> Result<Vec<String>, Vec<Diagnostic>> + Send + Sync>,
-    /// Puts a command into the journal; resolves when it is on disk and applied, or says why not now.
+    /// The way of what a client changes into the journal.
     pub commands: Commands,
     pub started_at: Timestamp,
     pub queries: Queries,
@@ -251,11 +246,6 @@ impl QueryError {
 }
 
 impl Views {
-    /// Changes something by way of the journal; the error is for people.
-    pub(crate) async fn command(&self, command: Command) -> Result<(), String> {
-        (self.commands)(command).await
-    }
-
     /// The newest whole second that a tick has closed: at it, an increase is a count and needs no
     /// extrapolation.
     pub(crate) fn settled(&self) -> Timestamp {

@@ -197,13 +197,14 @@ pub(super) async fn post(State(views): State<Views>, body: Bytes) -> Response {
         }
     }
     let n_posted = posted.len();
+    let turn = views.commands.turn().await;
     let posted = {
         let dispatcher = views.dispatcher.read().unwrap_or_else(PoisonError::into_inner);
         dispatcher.with_room(posted, now)
     };
     let n_refused = n_posted - posted.len();
     if !posted.is_empty()
-        && let Err(message) = views.command(Command::PostAlerts(posted)).await
+        && let Err(message) = turn.command(Command::PostAlerts(posted)).await
     {
         return failed(StatusCode::SERVICE_UNAVAILABLE, &message);
     }

@@ -135,6 +135,7 @@ pub(super) async fn expire(State(views): State<Views>, Path(id): Path<String>) -
 
 /// Ends one; it stays to be seen.
 pub(in crate::serve) async fn end(views: &Views, id: &str) -> Result<(), Refused> {
+    let turn = views.commands.turn().await;
     let now = views.clock.now();
     let found = {
         let dispatcher = views.dispatcher.read().unwrap_or_else(PoisonError::into_inner);
@@ -144,12 +145,13 @@ pub(in crate::serve) async fn end(views: &Views, id: &str) -> Result<(), Refused
     if silence.state(now) == SilenceState::Expired {
         return Err(Refused::Expired(silence.id));
     }
-    views.command(Command::ExpireSilence(silence.id)).await.map_err(Refused::NotNow)
+    turn.command(Command::ExpireSilence(silence.id)).await.map_err(Refused::NotNow)
 }
 
 /// Makes a silence, or changes one. What cannot be changed in place is ended and made anew, as in
 /// Alertmanager: history says what was silent when. Gives the id.
 pub(in crate::serve) async fn make(views: &Views, wish: Wish) -> Result<Text, Refused> {
+    let turn = views.commands.turn().await;
     let now = views.clock.now();
     let dispatcher = || views.dispatcher.read().unwrap_or_else(PoisonError::into_inner);
     let before =
@@ -174,10 +176,10 @@ pub(in crate::serve) async fn make(views: &Views, wish: Wish) -> Result<Text, Re
         return Err(SilenceError::Full.into());
     }
     if let Some(before) = ended {
-        views.command(Command::ExpireSilence(before.id)).await.map_err(Refused::NotNow)?;
+        turn.command(Command::ExpireSilence(before.id)).await.map_err(Refused::NotNow)?;
     }
     let id = Text::clone(&silence.id);
-    views.command(Command::SetSilence(silence)).await.map_err(Refused::NotNow)?;
+    turn.command(Command::SetSilence(silence)).await.map_err(Refused::NotNow)?;
     Ok(id)
 }
 
