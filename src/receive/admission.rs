@@ -3,9 +3,11 @@
 //!
 //! Who asks for room, and for how much, comes in; the right to hold it goes out, or nothing. Never does a
 //! body that does not go on hold what others need: where there is no room, half-sent bodies that stopped
-//! growing give way, who stopped first goes first.
+//! growing give way, who stopped first goes first. What a body becomes while it is decoded has its room here too,
+//! and waits for it only where another is decoded, so there is always one that goes on.
 
 mod coming;
+mod making;
 #[cfg(test)]
 mod tests;
 
@@ -19,6 +21,7 @@ use tokio::time::Instant;
 
 use crate::signal::Text;
 pub(super) use coming::Coming;
+pub(super) use making::Making;
 
 /// A half-sent body that did not grow this long gives way where room is needed. It is told to come again, and
 /// a body that is on its way takes no longer between two pieces.
@@ -67,11 +70,15 @@ impl Sender {
 pub(super) struct Admission {
     in_flight: Arc<Mutex<InFlight>>,
     bytes_max: usize,
+    /// A body is decoded, and what it became has its room or is gone.
+    made: Arc<Notify>,
 }
 
 #[derive(Debug, Default)]
 struct InFlight {
     all: Held,
+    /// Promised to bodies that are decoded now. Beside all, in nobody's share.
+    making: usize,
     /// Only of those who hold some.
     shares: BTreeMap<Share, Held>,
     /// By the number of each.
@@ -108,8 +115,6 @@ struct HalfSent {
 struct Wish<'a> {
     sender: &'a Sender,
     bytes: usize,
-    /// What the body holds already, where it may go on alone; else 0.
-    own: usize,
     /// The half-sent body that asks.
     body: Option<u64>,
 }
@@ -133,10 +138,10 @@ impl Admitted {
             return Some(self);
         }
         let admission = self.admission.clone();
-        let (bytes, own) = (self.bytes, 0);
+        let bytes = self.bytes;
         // For a moment nobody holds it; so it needs no room twice.
         drop(self);
-        let is_admitted = admission.admit(Wish { sender, bytes, own, body: None });
+        let is_admitted = admission.admit(Wish { sender, bytes, body: None });
         is_admitted.then(|| Self { admission, bytes, sender: sender.clone() })
     }
 }
@@ -154,10 +159,10 @@ fn lock(in_flight: &Mutex<InFlight>) -> MutexGuard<'_, InFlight> {
 
 impl Admission {
     pub(super) fn new(bytes_max: usize) -> Self {
-        Self { in_flight: Arc::default(), bytes_max }
+        Self { in_flight: Arc::default(), bytes_max, made: Arc::default() }
     }
 
-    /// The most that a sender may ever hold of a body while it comes.
+    /// The most that a sender may ever hold: of a body as it comes, and of one with all that it becomes.
     pub(super) fn share(&self, sender: &Sender) -> usize {
         let parts = sender.shares().into_iter().flatten();
         parts.map(|(_, part)| self.bytes_max.div_ceil(part)).min().unwrap_or(self.bytes_max)
@@ -168,11 +173,9 @@ impl Admission {
         Coming::new(self.clone(), sender.clone())
     }
 
-    /// Room for more of a body that holds `own` bytes already, at once or not at all: a client that is refused
-    /// comes again later. One that alone takes more than there is goes on where nobody else holds anything: it
-    /// would be refused for ever.
-    pub(super) fn admit_more(&self, sender: &Sender, bytes: usize, own: usize) -> Option<Admitted> {
-        self.admit(Wish { sender, bytes, own, body: None }).then(|| Admitted {
+    /// Room for so much, at once or not at all: a client that is refused comes again later.
+    pub(super) fn admit_more(&self, sender: &Sender, bytes: usize) -> Option<Admitted> {
+        self.admit(Wish { sender, bytes, body: None }).then(|| Admitted {
             admission: self.clone(),
             bytes,
             sender: sender.clone(),
@@ -182,7 +185,7 @@ impl Admission {
     /// Whether so much could be held, were what is half sent gone; nothing is taken and nobody goes.
     fn may_hold(&self, sender: &Sender, bytes: usize) -> bool {
         let in_flight = lock(&self.in_flight);
-        let wish = Wish { sender, bytes, own: 0, body: None };
+        let wish = Wish { sender, bytes, body: None };
         let mut shares = sender.shares().into_iter().flatten();
         in_flight.may_hold(None, self.bytes_max, wish)
             && shares.all(|(share, part)| {
@@ -223,20 +226,23 @@ impl InFlight {
 
     /// Whether a wish would fit into a share, were what others have half sent gone.
     fn may_hold(&self, share: Option<&Share>, max: usize, wish: Wish<'_>) -> bool {
-        let Some(held) = self.held(share) else { return wish.own > 0 || wish.bytes <= max };
+        let Some(held) = self.held(share) else { return wish.bytes <= max };
         let own = wish.body.and_then(|id| self.half_sent.get(&id)).map_or(0, |body| body.bytes);
-        let firm = |held: &Held| held.bytes - held.half_sent + own;
-        let is_alone = wish.own > 0 && firm(&self.all) <= wish.own;
-        is_alone || firm(held).checked_add(wish.bytes).is_some_and(|all| all <= max)
+        let firm = held.bytes - held.half_sent + own + self.making_in(share);
+        firm.checked_add(wish.bytes).is_some_and(|all| all <= max)
+    }
+
+    /// What is decoded now takes of all, and of nobody's share.
+    fn making_in(&self, share: Option<&Share>) -> usize {
+        if share.is_none() { self.making } else { 0 }
     }
 
     /// True where a wish fits into a share (`None`: into all), if need be because bodies that stalled in it
     /// were sent away.
     fn make_room(&mut self, share: Option<&Share>, max: usize, wish: Wish<'_>) -> bool {
         loop {
-            let is_alone = wish.own > 0 && self.all.bytes <= wish.own;
-            let Some(held) = self.held(share) else { return is_alone || wish.bytes <= max };
-            if is_alone || held.fits(wish.bytes, max) {
+            let Some(held) = self.held(share) else { return wish.bytes <= max };
+            if held.fits(wish.bytes, max.saturating_sub(self.making_in(share))) {
                 return true;
             }
             let oldest = held.line.iter().find(|(_, id)| Some(*id) != wish.body);

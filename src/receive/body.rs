@@ -57,10 +57,16 @@ impl Place<'_> {
         self.desk.limits.body_bytes_max.min(self.desk.admission.share(self.sender))
     }
 
-    /// The bytes of what a body became, beside those that are admitted for it (`held`), until the engine has
-    /// it: many small signals take more than they came as.
-    pub(super) fn admit_made(self, bytes: usize, held: usize) -> Result<Weight, Failure> {
-        let admitted = self.desk.admission.admit_more(self.sender, bytes, held);
+    /// What a body may become beside the bytes that are held for it: with them it is never more than its sender
+    /// may hold, whatever others hold. So what can never go on is told so at once.
+    pub(super) fn made_bytes_max(self, held: usize) -> usize {
+        self.desk.admission.share(self.sender).saturating_sub(held)
+    }
+
+    /// The bytes of what a body became, beside those that are admitted for it, until the engine has it: many small
+    /// signals take more than they came as.
+    pub(super) fn admit_made(self, bytes: usize) -> Result<Weight, Failure> {
+        let admitted = self.desk.admission.admit_more(self.sender, bytes);
         let admitted = admitted.ok_or_else(|| self.overloaded())?;
         Ok(Weight { admitted: Some(admitted) })
     }
@@ -153,13 +159,13 @@ impl Held {
             // A block says before how long it becomes, and grows a twentyfold at the most.
             Packing::Plain | Packing::Snappy => max,
         };
+        // Room is asked for one byte more, which tells what is too long.
+        let max = max.min(place.made_bytes_max(self.admitted()).saturating_sub(1));
         let (admission, sender) = (place.desk.admission.clone(), place.sender.clone());
-        let mut own = self.admitted();
         let unpacking = tokio::task::spawn_blocking(move || {
             let mut admitted = Vec::new();
             let mut room = |bytes: usize| {
-                own += bytes;
-                let more = admission.admit_more(&sender, bytes, own - bytes);
+                let more = admission.admit_more(&sender, bytes);
                 more.map(|more| admitted.push(more)).is_some()
             };
             let bytes = unpack(&raw, packing, &mut Growth { max, room: &mut room })?;

@@ -4,8 +4,9 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 
+use super::admission::{Admission, Making};
 use super::answer::Failure;
 use super::{Desk, Refusal, hash};
 use crate::normalize::allowance::Allowance;
@@ -15,7 +16,6 @@ use crate::normalize::{
     self, Normalized, Origin, Undecodable, azure_records, cloudflare, firehose, json_log,
     lambda_telemetry, pubsub, vercel, xray,
 };
-use crate::number::u32_from_usize;
 use crate::signal::{Fnv128, Receiver};
 
 /// Bodies from here on are decoded off the async threads.
@@ -23,39 +23,38 @@ const INLINE_BYTES_MAX: usize = 64 * 1024;
 
 /// What such a small one may become; one that becomes more is decoded anew as a large one.
 const INLINE_MADE_MAX: usize = 4 << 20;
-/// A large body may become so many times as long at once: records of 300 bytes take a kilobyte. More is decoded
-/// when nothing else is.
+/// A large body may become so many times as long at once: records of 300 bytes take a kilobyte.
 const GROWTH_USUAL: usize = 6;
 
-/// Room for what large bodies become until it is admitted.
+/// Where large bodies are decoded, off the async threads.
 #[derive(Debug)]
 pub(super) struct Workshop {
     /// As many as there are processors: more are no sooner done.
     places: Arc<Semaphore>,
-    /// In KiB.
-    room: Arc<Semaphore>,
-    bytes_max: usize,
+    /// Who has a place and waits for room: one at a time, so that small ones do not pass a large one for ever.
+    next: Mutex<()>,
 }
 
-impl Workshop {
-    /// No body becomes more than all that may be in flight.
-    pub(super) fn new(bytes_max: usize) -> Self {
-        let places = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
-        let room = Arc::new(Semaphore::new(bytes_max >> 10));
-        Self { places: Arc::new(Semaphore::new(places)), room, bytes_max }
-    }
+/// A place at work, and room for what comes of it.
+type Right = (Option<OwnedSemaphorePermit>, Making);
 
-    /// What a body may become before all others have to be done.
-    fn usual(&self, length: usize) -> usize {
-        length.saturating_mul(GROWTH_USUAL).saturating_add(INLINE_MADE_MAX).min(self.bytes_max)
+impl Workshop {
+    pub(super) fn new() -> Self {
+        let places = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+        Self { places: Arc::new(Semaphore::new(places)), next: Mutex::default() }
     }
 
     /// The right to work and to make so much, in this order: who has room is at work, and soon done.
-    async fn begin(&self, bytes: usize) -> [Option<OwnedSemaphorePermit>; 2] {
+    async fn begin(&self, admission: &Admission, bytes: usize) -> Right {
         let place = Arc::clone(&self.places).acquire_owned().await.ok();
-        let room = Arc::clone(&self.room).acquire_many_owned(u32_from_usize(bytes >> 10));
-        [place, room.await.ok()]
+        let _next = self.next.lock().await;
+        (place, admission.make(bytes).await)
     }
+}
+
+/// What a body of this length may become at first; one that becomes more is decoded anew.
+fn usual(length: usize) -> usize {
+    length.saturating_mul(GROWTH_USUAL).saturating_add(INLINE_MADE_MAX)
 }
 
 /// What a body is.
@@ -103,27 +102,27 @@ pub(super) struct Decoded {
 }
 
 /// Decodes; a panic inside is our fault, so the client is asked to come again. What it becomes has a bound
-/// while it is made, small where others are decoded beside it.
+/// while it is made, and is `made_max` bytes at the most.
 pub(super) async fn decode(
     desk: &Arc<Desk>,
     endpoint: Endpoint,
     bytes: Bytes,
     origin: Origin,
+    made_max: usize,
 ) -> Result<Decoded, Failure> {
     let work = Work { desk: Arc::clone(desk), endpoint, bytes, origin };
     // (Trials while memory is short were decoded elsewhere, to keep these threads free for refusals: on two
     // processors a refusal took as long as before.)
     if work.bytes.len() <= INLINE_BYTES_MAX {
-        let allowance = Allowance::of(INLINE_MADE_MAX);
+        let allowance = Allowance::of(INLINE_MADE_MAX.min(made_max));
         let outcome = work.run(&allowance);
         if !(outcome.is_err() && allowance.is_used_up()) {
             return outcome;
         }
     }
-    let workshop = &desk.workshop;
-    let mut bytes_max = workshop.usual(work.bytes.len());
+    let mut bytes_max = usual(work.bytes.len()).min(made_max);
     loop {
-        let right = workshop.begin(bytes_max).await;
+        let right = desk.workshop.begin(&desk.admission, bytes_max).await;
         let (allowance, work) = (Allowance::of(bytes_max), work.clone());
         let made = {
             let allowance = allowance.clone();
@@ -137,11 +136,11 @@ pub(super) async fn decode(
         if !(outcome.is_err() && allowance.is_used_up()) {
             return outcome;
         }
-        if bytes_max == workshop.bytes_max {
-            let message = "what is in the body takes more than a quarter of `memory_max`";
+        if bytes_max == made_max {
+            let message = "what is in the body takes more than its sender may hold of a quarter of `memory_max`";
             return Err(Failure::Oversized(message));
         }
-        bytes_max = workshop.bytes_max;
+        bytes_max = made_max;
     }
 }
 

@@ -116,10 +116,11 @@ async fn take(desk: &Arc<Desk>, call: &Call, body: Body) -> Result<Bytes, Failur
     let held = desk.booked(receiver, &raw.bytes, raw.unpack(place).await).await?;
     let endpoint = Endpoint::Otlp { signal: call.signal, encoding: Encoding::Protobuf, receiver };
     let origin = Origin { arrived: desk.shared.clock.now(), ..Origin::default() };
-    let outcome = decode(desk, endpoint, held.bytes.clone(), origin).await;
+    let made_max = place.made_bytes_max(raw.admitted_with(&held));
+    let outcome = decode(desk, endpoint, held.bytes.clone(), origin, made_max).await;
     let Decoded { normalized, weight, .. } = desk.booked(receiver, &held.bytes, outcome).await?;
     let mut batch = normalized.batch;
-    let weight = place.admit_made(weight, raw.admitted_with(&held))?;
+    let weight = place.admit_made(weight)?;
     let id = http::id_in(&call.headers, http::IDEMPOTENCY_KEY);
     batch.declared_id = id.map(|id| declared(&call.principal, receiver, &id));
     desk.deliver(batch, weight).await?;

@@ -231,7 +231,8 @@ async fn delivered(
     let receiver = endpoint.receiver();
     let held = desk.booked(receiver, &raw.bytes, raw.unpack(place).await).await?;
     let origin = origin(desk.shared.clock.now(), endpoint, headers);
-    let outcome = decode(desk, endpoint, held.bytes.clone(), origin).await;
+    let made_max = place.made_bytes_max(raw.admitted_with(&held));
+    let outcome = decode(desk, endpoint, held.bytes.clone(), origin, made_max).await;
     let decoded = desk.booked(receiver, &held.bytes, outcome).await?;
     let Decoded { normalized, request_id, written, weight } = decoded;
     let mut batch = normalized.batch;
@@ -240,7 +241,7 @@ async fn delivered(
         .or_else(|| delivery_id(endpoint, headers, request_id.as_deref()));
     batch.declared_id = id.map(|id| declared(&principal, receiver, &id));
     let accepted = batch.signals.len();
-    let weight = place.admit_made(weight, raw.admitted_with(&held))?;
+    let weight = place.admit_made(weight)?;
     desk.deliver(batch, weight).await?;
     Ok(Delivered { accepted, rejections: normalized.rejections, request_id, written })
 }

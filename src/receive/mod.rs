@@ -217,7 +217,7 @@ impl Receivers {
             shared,
             limits,
             admission: Admission::new(limits.in_flight_bytes_max),
-            workshop: Workshop::new(limits.in_flight_bytes_max),
+            workshop: Workshop::new(),
         });
         let ours = |router: Router| {
             router.layer(middleware::from_fn_with_state(Arc::clone(&desk), refuse_foreign))

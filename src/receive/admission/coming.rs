@@ -45,7 +45,7 @@ impl Coming {
     /// Room for more of it; false: there is none.
     pub(in crate::receive) fn admit(&mut self, bytes: usize) -> bool {
         let body = self.waiting.as_ref().map(|waiting| waiting.id);
-        let is_admitted = self.admission.admit(Wish { sender: &self.sender, bytes, own: 0, body });
+        let is_admitted = self.admission.admit(Wish { sender: &self.sender, bytes, body });
         if is_admitted {
             self.bytes += bytes;
         }

@@ -9,7 +9,7 @@ fn named(name: &str) -> Sender {
 const NOBODY: Sender = Sender::Anyone(None);
 
 fn admit(admission: &Admission, sender: &Sender, bytes: usize) -> Option<Admitted> {
-    admission.admit_more(sender, bytes, 0)
+    admission.admit_more(sender, bytes)
 }
 
 fn at(n: u8) -> IpAddr {
@@ -36,7 +36,7 @@ fn age(admission: &Admission, by: Duration) {
 
 fn nothing_is_left(admission: &Admission) {
     let in_flight = lock(&admission.in_flight);
-    assert_eq!((in_flight.all.bytes, in_flight.all.half_sent), (0, 0));
+    assert_eq!((in_flight.all.bytes, in_flight.all.half_sent, in_flight.making), (0, 0, 0));
     assert!(in_flight.shares.is_empty(), "who holds nothing is not held");
     assert!(in_flight.half_sent.is_empty() && in_flight.all.line.is_empty());
 }
@@ -53,21 +53,29 @@ fn bytes_come_back_when_their_body_is_done() {
     nothing_is_left(&admission);
 }
 
-#[test]
-fn a_body_that_takes_more_than_there_is_goes_alone() {
+#[tokio::test]
+async fn what_bodies_become_has_room_beside_what_is_in_flight_and_one_always_goes_on() {
     let admission = Admission::new(4000);
-    for sender in [NOBODY, named("a"), Sender::Anyone(Some(at(1)))] {
-        let body = admit(&admission, &sender, 1500);
-        assert!(body.is_some());
-        let other = admit(&admission, &named("b"), 1);
-        assert!(admission.admit_more(&sender, 9000, 1500).is_none(), "another is there");
-        drop(other);
-        let more = admission.admit_more(&sender, 9000, 1500);
-        assert!(more.is_some());
-        assert!(admit(&admission, &named("b"), 1).is_none(), "nobody comes beside it");
-        drop((body, more));
-    }
-    assert!(admit(&admission, &NOBODY, 4001).is_none(), "none begins beyond it");
+    let bodies = admit(&admission, &NOBODY, 3000);
+    let first = admission.make(800).await;
+    assert!(admit(&admission, &named("a"), 201).is_none(), "it is promised to what is made");
+    assert!(!admission.begin(&named("a")).may_hold(201));
+    assert!(admit(&admission, &named("a"), 200).is_some());
+    let wait = Duration::from_millis(10);
+    assert!(tokio::time::timeout(wait, admission.make(201)).await.is_err(), "another is made");
+    let second = admission.make(200).await;
+    drop(second);
+    let (third, ()) = tokio::join!(admission.make(3000), async {
+        tokio::time::sleep(wait).await;
+        drop(first);
+    });
+    assert!(
+        admit(&admission, &NOBODY, 1).is_none(),
+        "it went on alone, and nobody comes beside it"
+    );
+    drop(bodies);
+    assert!(admit(&admission, &NOBODY, 1000).is_some());
+    drop(third);
     nothing_is_left(&admission);
 }
 
