@@ -18,7 +18,7 @@ FAULTS = {
     "power cut": (power_cut, ["no_dirsync"]),
     "restarts": (restarts, ["tail_left_out_at_a_start"]),
     "restart storm": (storm, ["pending_begins_anew"]),
-    "upgrades": (upgrades, []),
+    "upgrades": (upgrades, ["journal_of_before_is_refused"]),
     "reloads": (reloads, ["reload_begins_alerts_anew"]),
     "alerts over kills": (alerts, ["notify_before_durable", "silences_not_in_the_snapshot", "keep_firing_forgotten"]),
     "messages over kills": (messages, ["receipt_forgotten", "message_made_anew", "notify_before_durable"]),
