@@ -72,10 +72,20 @@ pub struct Compiled {
     pub n_bytes: usize,
 }
 
-/// Why a text is no regular expression.
+/// Why a text is no regular expression, or one that is not taken.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("error parsing regexp: {0}")]
 pub struct Error(String);
+
+const TOO_LARGE: &str = "expression too large";
+const TOO_LARGE_TOGETHER: &str = "the regular expressions of the query are too large together";
+
+impl Error {
+    /// It can be read, and would take more than it may.
+    pub fn is_too_large(&self) -> bool {
+        self.0 == TOO_LARGE || self.0 == TOO_LARGE_TOGETHER
+    }
+}
 
 /// Compiles what must fit a whole text, line ends included.
 ///
@@ -118,14 +128,7 @@ fn compiled(translated: &Translated, room: &mut Room) -> Result<Compiled, Error>
             Err(other) => return Err(error(other)),
         }
     }
-    Err(Error(
-        if room.0 < ROOM {
-            "the regular expressions of the query are too large together"
-        } else {
-            "expression too large"
-        }
-        .to_owned(),
-    ))
+    Err(Error(if room.0 < ROOM { TOO_LARGE_TOGETHER } else { TOO_LARGE }.to_owned()))
 }
 
 /// Compiles what is looked for anywhere in a text.
@@ -177,7 +180,7 @@ fn named<'t>(found: &Captures<'t>, name: &str) -> Option<&'t str> {
 
 fn error(error: regex::Error) -> Error {
     Error(match error {
-        regex::Error::CompiledTooBig(_) => "expression too large".to_owned(),
+        regex::Error::CompiledTooBig(_) => TOO_LARGE.to_owned(),
         // The crate points at the place in several lines; the last one says what is wrong.
         error => {
             let text = error.to_string();

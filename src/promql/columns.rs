@@ -284,6 +284,9 @@ fn slide_all(
     let (slide_of, ends) = (source.slide, source.ends);
     let one = |series: &[Series], values: &mut [f64], seen: &mut [Seen]| {
         for ((series, row), seen) in series.iter().zip(values.chunks_mut(ends.n)).zip(seen) {
+            if interrupt.check().is_err() {
+                return;
+            }
             *seen = slide(slide_of, series, &ends, (row, interrupt));
         }
     };

@@ -46,10 +46,9 @@ impl<'q> Evaluator<'q> {
         let mut elements = self.first_vector(args, t)?;
         let text = |at: usize| args.get(at).map_or("", text_of);
         let (target, replacement, source, pattern) = (text(1), text(2), text(3), text(4));
-        let regex = self.pattern(pattern).map_err(|_| {
-            EvalError::Execution(format!(
-                "invalid regular expression in label_replace(): {pattern}"
-            ))
+        let regex = self.pattern(pattern).map_err(|error| {
+            let told: &dyn std::fmt::Display = if error.is_too_large() { &error } else { &pattern };
+            EvalError::Execution(format!("invalid regular expression in label_replace(): {told}"))
         })?;
         check_target(target, "label_replace")?;
         let mut made = 0;

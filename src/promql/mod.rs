@@ -173,7 +173,7 @@ pub enum EvalError {
     Execution(String),
     #[error(transparent)]
     Select(#[from] SelectError),
-    #[error("the query selects more than {max} series; narrow its selectors")]
+    #[error("the query selects more than {max} series (query.series_max); narrow its selectors")]
     TooManySeries { max: usize },
     #[error(
         "the subqueries of the query would take more than {max} steps, counted with the samples at each; widen their steps or narrow their ranges"

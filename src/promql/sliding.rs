@@ -15,7 +15,7 @@ use crate::number::f64_from_usize;
 use crate::series::{STALE_NAN_BITS, Sample, SampleValue};
 
 /// Samples of windows between two looks at whether anybody still waits: a millisecond or less.
-const AT_ONCE: usize = 1 << 17;
+const AT_ONCE: usize = 1 << 15;
 
 /// No value: the mark that ends a series, which no function gives.
 pub(super) const ABSENT: f64 = f64::from_bits(STALE_NAN_BITS);

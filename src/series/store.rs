@@ -73,7 +73,9 @@ pub struct Selection<'a> {
 pub enum SelectError {
     #[error("the series block {name} is damaged; it is set aside, ask again")]
     Damaged { name: String },
-    #[error("the query would read more than {max} samples; narrow its selectors or its range")]
+    #[error(
+        "the query would read more than {max} samples (query.samples_max); narrow its selectors or its range"
+    )]
     TooManySamples { max: usize },
     #[error("the selection was ended before it was whole")]
     Ended,

@@ -223,7 +223,9 @@ fn packed() -> CompressionLayer {
 pub(crate) enum QueryError {
     #[error(transparent)]
     Execution(#[from] promql::EvalError),
-    #[error("query timed out in the queue; {concurrent_max} others compute")]
+    #[error(
+        "query timed out in the queue; others compute, as many as may: {concurrent_max} (query.concurrent_max)"
+    )]
     QueueTimeout { concurrent_max: usize },
     #[error("the server stopped")]
     Stopped,

@@ -271,8 +271,8 @@ async fn a_query_that_asks_for_too_much_is_told_so_and_ends() {
             "GET /api/v1/query?query=jobs_total&time=BASE&limit=0",
         ],
         expect![[r#"
-            422 {"error":"the query would read more than 1000 samples; narrow its selectors or its range","errorType":"execution","status":"error"}
-            422 {"error":"the query selects more than 2 series; narrow its selectors","errorType":"execution","status":"error"}
+            422 {"error":"the query would read more than 1000 samples (query.samples_max); narrow its selectors or its range","errorType":"execution","status":"error"}
+            422 {"error":"the query selects more than 2 series (query.series_max); narrow its selectors","errorType":"execution","status":"error"}
             200 {"data":{"result":[{"metric":{"__name__":"jobs_total","cloud.region":"a","job":"shop"},"value":[BASE,"9"]},{"metric":{"__name__":"jobs_total","cloud.region":"b","job":"shop"},"value":[BASE,"9"]}],"resultType":"vector"},"status":"success"}
         "#]],
     )
