@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
+use super::Config;
 use super::class::Class;
 use super::fact::{Age, Mark, SignalId};
 use super::graph::Cell;
@@ -21,7 +22,7 @@ use crate::signal::{Batch, Receiver, SignalKind, SpanId, Timestamp, TraceId};
 pub(super) const REMEMBERED: Duration = Duration::from_mins(150);
 /// How long a byte-identical body without an id counts as a repeat.
 const BODY_REMEMBERED: Duration = Duration::from_mins(15);
-/// Identities and tombstones that are no longer held by an open request: about 64 MB.
+/// Identities and tombstones that are no longer held by an open request: about 150 MB.
 const PASSED_MAX: usize = 1_000_000;
 /// Functions, accounts and regions with final invocations of one request id, beside the first.
 const NAMESAKES_MAX: usize = 64;
@@ -238,10 +239,12 @@ impl Memory {
     }
 
     /// Forgets what is old enough, and the oldest where a bound is met.
-    pub(super) fn expire(&mut self, age: Age) {
+    pub(super) fn expire(&mut self, age: Age, config: &Config) {
+        let passed_max = config.remembered(PASSED_MAX);
+        let deliveries_max = config.remembered(DELIVERIES_MAX);
         while let Some(&(at, what)) = self.passing.front() {
             let is_old = age.saturating_sub(at) >= REMEMBERED;
-            if !is_old && self.passing.len() <= PASSED_MAX {
+            if !is_old && self.passing.len() <= passed_max {
                 break;
             }
             self.passing.pop_front();
@@ -256,7 +259,7 @@ impl Memory {
         }
         while let Some(&(at, id)) = self.declared_order.front() {
             let is_old = age.saturating_sub(at) >= REMEMBERED;
-            if !is_old && self.declared_order.len() <= DELIVERIES_MAX {
+            if !is_old && self.declared_order.len() <= deliveries_max {
                 break;
             }
             self.declared_order.pop_front();
@@ -265,7 +268,7 @@ impl Memory {
         }
         while let Some(&(at, key)) = self.bodies_order.front() {
             let is_old = age.saturating_sub(at) >= BODY_REMEMBERED;
-            if !is_old && self.bodies_order.len() <= DELIVERIES_MAX {
+            if !is_old && self.bodies_order.len() <= deliveries_max {
                 break;
             }
             self.bodies_order.pop_front();

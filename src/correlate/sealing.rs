@@ -18,6 +18,8 @@ use crate::signal::Text;
 
 /// Blocks of frozen requests that come back together to make room.
 const RELIEVED_AT_ONCE: usize = 64;
+/// Final invocations that still count under a key: about 50 MB where each has a key of its own.
+const RETIRED_MAX: usize = 100_000;
 
 impl Engine {
     /// Makes requests final, and the invocations that nobody else holds.
@@ -256,17 +258,20 @@ impl Engine {
             }
         }
         self.bury(gone, changes);
-        self.held.memory.expire(age);
-        self.held.stubs.expire(age);
+        self.held.memory.expire(age, &self.rules.config);
+        self.held.stubs.expire(age, &self.rules.config);
         self.forget_rings();
         self.held.cells.expire();
         let config = &self.rules.config;
         let kept = config.allowed_lateness.saturating_add(config.incomplete_after);
         self.held.environments.expire(age, kept);
+        let retired_max = config.remembered(RETIRED_MAX);
         while let Some((at, key)) = self.held.retired.front() {
-            if age.saturating_sub(*at) < REMEMBERED {
+            let is_old = age.saturating_sub(*at) >= REMEMBERED;
+            if !is_old && self.held.retired.len() <= retired_max {
                 break;
             }
+            self.held.memory.forgotten += u64::from(!is_old);
             self.held.graph.forget_retired(key);
             self.held.retired.pop_front();
         }

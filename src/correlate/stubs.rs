@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use super::Config;
 use super::class::Class;
 use super::fact::Age;
 use super::known::Known;
@@ -151,10 +152,11 @@ impl Stubs {
         self.requests.get(message).map_or(&[], |stub| &stub.done)
     }
 
-    pub(super) fn expire(&mut self, age: Age) {
+    pub(super) fn expire(&mut self, age: Age, config: &Config) {
+        let stubs_max = config.remembered(STUBS_MAX);
         while let Some((until, _)) = self.expiry.first() {
             let is_old = *until <= age;
-            if !is_old && self.expiry.len() <= STUBS_MAX {
+            if !is_old && self.expiry.len() <= stubs_max {
                 break;
             }
             self.forgotten += u64::from(!is_old);

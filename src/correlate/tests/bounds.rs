@@ -19,6 +19,23 @@ fn that_ids_were_forgotten_early_is_told() {
     assert_eq!(kinds(&many), ["forgotten_ids"]);
 }
 
+/// Each names an id of its own, and none comes again.
+#[test]
+fn what_is_remembered_of_ids_has_a_bound_by_memory() {
+    let remembered = |memory_max_bytes: u64| {
+        let mut world = World::new(Config { memory_max_bytes, ..Config::default() });
+        for part in 0..6 {
+            let named = |n| log("f", n).correlation(&format!("c-{n}")).run(&format!("r-{n}"));
+            let told: Vec<Told> = (part * 50..(part + 1) * 50).map(named).collect();
+            world.hear(&told).wait_for_the_end();
+        }
+        let is_told = world.engine.own_findings().iter().any(|one| one.kind == "forgotten_ids");
+        (world.engine.held.retired.len(), world.engine.held.graph.weak.len(), is_told)
+    };
+    assert_eq!(remembered(256 << 20), (300, 300, false));
+    assert_eq!(remembered(400_000), (190, 190, true));
+}
+
 #[test]
 fn that_no_further_queue_is_learned_is_told() {
     let reads = |n: i64| {
