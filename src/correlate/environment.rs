@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::blocks::Start;
-use super::fact::{Age, Source};
+use super::fact::Age;
 use super::graph::{Graph, NodeId, Touched};
 use super::known::{Init, Known};
 use super::table::Table;
@@ -115,13 +115,20 @@ impl Environments {
         can_follow_init(known).then_some(Start { place, time: known.start })
     }
 
-    /// Frozen invocations come back: they take their places anew, which may be others now.
-    pub(super) fn wake(&mut self, source: &Source, ids: &BTreeSet<Text>) {
-        let Some(name) = source.name() else { return };
-        let place = (Text::clone(name), source.instance.clone());
-        if let Some(environment) = self.places.get_mut(&place) {
-            environment.starts.retain(|(_, id, _)| !ids.contains(id));
+    /// A frozen invocation comes back: it takes its place anew, which may be another now.
+    pub(super) fn wake(&mut self, run: &Run) {
+        let own = self.frozen(run);
+        if let (Some(id), Some(environment)) = (own, self.places.get_mut(&run.place())) {
+            environment.starts.remove(&(run.start, Text::clone(&run.id), id));
         }
+    }
+
+    /// Under which number a frozen invocation still has its place.
+    fn frozen(&self, run: &Run) -> Option<NodeId> {
+        let environment = self.places.get(&run.place())?;
+        let from = (run.start, Text::clone(&run.id), NodeId::default());
+        let (start, id, node) = environment.starts.range(from..).next()?;
+        (*start == run.start && *id == run.id).then_some(*node)
     }
 
     pub(super) fn leave(&mut self, id: NodeId, run: &Run) {
@@ -145,13 +152,7 @@ impl Environments {
 
     /// A frozen invocation is final; it may still have its place.
     pub(super) fn seal_frozen(&mut self, run: &Run, has_init: bool) {
-        let Some(environment) = self.places.get(&run.place()) else { return };
-        let from = (run.start, Text::clone(&run.id), NodeId::default());
-        let is_own =
-            |(start, id, _): &&(Timestamp, Text, NodeId)| *start == run.start && *id == run.id;
-        let Some(&(_, _, id)) = environment.starts.range(from..).next().filter(is_own) else {
-            return;
-        };
+        let Some(id) = self.frozen(run) else { return };
         if has_init {
             self.seal(id, run);
         } else {

@@ -329,14 +329,7 @@ impl Engine {
     }
 
     fn take_back(&mut self, contents: Contents) {
-        let ids = contents.invocations.iter().map(|(id, _)| Text::clone(id)).collect();
-        let mut last: Option<&Arc<Source>> = None;
-        for source in contents.cells.iter().flat_map(CellFacts::sources) {
-            if last.is_none_or(|last| !Arc::ptr_eq(last, source)) {
-                self.held.environments.wake(source, &ids);
-            }
-            last = Some(source);
-        }
+        contents.frozen.iter().for_each(|own| self.held.environments.wake(own.run()));
         for cell in contents.cells {
             let key = cell.cell.clone();
             let (n_sealed, gone) = (cell.n_sealed, cell.gone.clone());

@@ -44,6 +44,7 @@ pub(super) struct Placed {
     pub(super) cause: Option<Text>,
     /// The attempt before it, by id; of a dead letter the last before it fell.
     pub(super) earlier: Option<Text>,
+    /// It read from a dead-letter queue what had been tried before.
     pub(super) is_fallen: bool,
     pub(super) tries: Vec<Try>,
     /// A message of it ends in a dead-letter queue.
@@ -105,6 +106,8 @@ pub(super) fn place(
     let outcome = taken.iter().map(|taken| taken.life.outcome(taken.idx)).max().unwrap_or(own);
     let outcome = outcome.max(if taken.is_empty() { own } else { Outcome::Ok });
     let attempt = taken.iter().map(|taken| taken.life.attempt(taken.idx)).max();
+    let before = first.and_then(|taken| taken.life.before(taken.idx).next());
+    let is_letter = first_taking.is_some_and(|taking| taking.dead_letter.is_some());
     let init = init_of(node);
     let strongest = causes.iter().min_by_key(|edge| (edge.evidence, edge.via));
     let sent = first_taking.and_then(|taking| taking.sent);
@@ -139,8 +142,11 @@ pub(super) fn place(
         init,
         sent,
         cause: primary_cause(ground, &causes, first.map(|taken| &taken.message.id)),
-        earlier: earlier(known, first),
-        is_fallen: is_fallen(first),
+        earlier: match first {
+            Some(_) => before.map(|try_before| Text::clone(&try_before.id)),
+            None => known.earlier.clone(),
+        },
+        is_fallen: is_letter && before.is_some_and(|before| before.dead_letter.is_none()),
         tries: tries(known, &taken, own),
         is_dead_lettered: taken.iter().any(|taken| taken.life.ends_dead_lettered()),
         last_end: known.end.unwrap_or(known.last),
@@ -206,23 +212,6 @@ fn primary_cause(ground: Ground<'_>, causes: &[&Edge], message: Option<&Text>) -
         Some((message.is_some() && edge.message.as_ref() == message, cause.order(), &cause.id))
     });
     ranked.max().map(|(_, _, id)| Text::clone(id))
-}
-
-fn earlier(known: &Known, first: Option<&Taken<'_>>) -> Option<Text> {
-    match first {
-        Some(taken) => taken.life.before(taken.idx).next().map(|taking| Text::clone(&taking.id)),
-        None => known.earlier.clone(),
-    }
-}
-
-/// Whether it read from a dead-letter queue what had been tried before.
-fn is_fallen(first: Option<&Taken<'_>>) -> bool {
-    first.is_some_and(|taken| {
-        let own = taken.life.takings.get(taken.idx);
-        let before = taken.life.before(taken.idx).next();
-        own.is_some_and(|own| own.dead_letter.is_some())
-            && before.is_some_and(|before| before.dead_letter.is_none())
-    })
 }
 
 fn tries(known: &Known, taken: &[Taken<'_>], own: Outcome) -> Vec<Try> {

@@ -180,6 +180,10 @@ impl FrozenInvocation {
         }
     }
 
+    pub(super) const fn run(&self) -> &Run {
+        &self.run
+    }
+
     /// Its id stands beside what was said of it, its instance is that of one of the block's sources.
     pub(super) fn write<'a>(
         &self,

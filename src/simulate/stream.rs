@@ -23,20 +23,24 @@ const READ_FAILS: f64 = 0.4;
 #[derive(Debug)]
 pub(super) struct Shard {
     number: usize,
+    /// Of which workload: a stream gives no sequence number twice.
+    workload: u64,
     n_put: u64,
     records: std::collections::VecDeque<Message>,
     is_planned: bool,
 }
 
 impl Shard {
-    pub(super) fn new(number: usize) -> Self {
-        Self { number, n_put: 0, records: std::collections::VecDeque::new(), is_planned: false }
+    pub(super) fn new(number: usize, workload: u64) -> Self {
+        let records = std::collections::VecDeque::new();
+        Self { number, workload, n_put: 0, records, is_planned: false }
     }
 
     /// The id of the next record: shard and sequence number.
     pub(super) fn next_id(&mut self) -> String {
         self.n_put += 1;
-        format!("shardId-{:012}:4959033827149025660855969253836{:025}", self.number, self.n_put)
+        let Self { number, workload, n_put, .. } = self;
+        format!("shardId-{number:012}:49590338271{workload:020}{n_put:025}")
     }
 
     /// When the oldest record was put; None where all are read.
@@ -159,5 +163,30 @@ impl World {
                 shard.records.push_front(message);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::signal::Timestamp;
+    use crate::simulate::{Simulation, SimulationConfig};
+
+    use super::*;
+
+    fn message_ids(seed: u64, start: &str) -> BTreeSet<String> {
+        let start = Timestamp::parse_rfc3339(start).unwrap();
+        let mut simulation = Simulation::new(&SimulationConfig::new(seed, start, 40));
+        simulation.by_ref().for_each(drop);
+        let hops = simulation.take_truth().into_iter().flat_map(|request| request.hops);
+        let clicks = hops.filter(|hop| hop.function == "analytics");
+        clicks.flat_map(|hop| hop.message_ids).collect()
+    }
+
+    #[test]
+    fn workloads_of_other_seeds_or_starts_share_no_sequence_number() {
+        let first = message_ids(1, "2026-11-25T10:00:00Z");
+        assert!(!first.is_empty());
+        assert!(first.is_disjoint(&message_ids(2, "2026-11-25T10:00:00Z")));
+        assert!(first.is_disjoint(&message_ids(1, "2026-11-25T11:00:00Z")));
     }
 }

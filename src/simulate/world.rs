@@ -93,6 +93,7 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn new(config: &SimulationConfig) -> Self {
+        let workload = Random::new(config.seed, 4).draw() ^ config.start.as_nanos();
         let mut world = Self {
             style: config.style,
             faults: Faults::new(&config.faults),
@@ -102,7 +103,7 @@ impl World {
             exporter: Exporter::new(config.seed, config.style),
             orders: Queue::new(Self::orders_consumer(config.style)),
             dead_letters: Queue::new(Consumer { batch_max: 10, window: Duration::from_mins(1) }),
-            shards: (0..N_SHARDS).map(Shard::new).collect(),
+            shards: (0..N_SHARDS).map(|number| Shard::new(number, workload)).collect(),
             minute: Minute::default(),
             branches: config.branches.clamp(1, BRANCHES_MAX),
             importer: TraceId(Random::new(config.seed, 3).bytes()),

@@ -25,21 +25,21 @@ const BATCH_MAX: u64 = 12;
 
 /// A signal and who speaks.
 #[derive(Clone)]
-struct Told {
-    resource: Resource,
-    signal: Signal,
+pub(crate) struct Told {
+    pub(crate) resource: Resource,
+    pub(crate) signal: Signal,
 }
 
 impl Told {
     /// Whether a second one is known to be a repeat.
-    fn is_known(&self) -> bool {
+    pub(crate) fn is_known(&self) -> bool {
         self.signal.identity.is_some() || matches!(self.signal.kind, SignalKind::Span(_))
     }
 }
 
 /// Everything that a workload tells of requests, once, in order of arrival. Metric points are gauges,
 /// which the laws leave out.
-fn told(seed: u64) -> Vec<Told> {
+pub(crate) fn told(seed: u64) -> Vec<Told> {
     let mut config = workload(seed);
     config.delivery.repeats = 0;
     let emissions: Vec<Emission> = Simulation::new(&config).collect();
@@ -54,7 +54,7 @@ fn told(seed: u64) -> Vec<Told> {
     signals.filter(|told| !matches!(told.signal.kind, SignalKind::Metric(_))).collect()
 }
 
-fn shuffled<T>(mut items: Vec<T>, seed: u64) -> Vec<T> {
+pub(crate) fn shuffled<T>(mut items: Vec<T>, seed: u64) -> Vec<T> {
     for last in (1..items.len()).rev() {
         let n = u64::try_from(last).expect("small");
         let other = dice(seed, 1_000 + n, n + 1);
@@ -63,7 +63,7 @@ fn shuffled<T>(mut items: Vec<T>, seed: u64) -> Vec<T> {
     items
 }
 
-fn batch(told: &[&Told], arrived: Timestamp) -> Batch {
+pub(crate) fn batch(told: &[&Told], arrived: Timestamp) -> Batch {
     let mut batch = Batch::new(Receiver::OtlpHttp, arrived);
     for (place, one) in told.iter().enumerate() {
         batch.resources.push(one.resource.clone());
@@ -107,7 +107,7 @@ fn hear(told: &[Told], seed: u64, n_repeats: usize) -> Known {
 
 /// Every derived counter and histogram, bucket by bucket: what it had come to by the end of each slot of event
 /// time in which it grew. Gauges and exemplars say what was known when; the laws leave them out.
-fn slots(known: &Known) -> BTreeMap<String, Vec<(i64, f64)>> {
+pub(crate) fn slots(known: &Known) -> BTreeMap<String, Vec<(i64, f64)>> {
     let exported = known.series.export().into_iter();
     let is_sum = |value: &ExportValue| !matches!(value, ExportValue::Gauge(_));
     let summed = exported.filter(|one| is_sum(&one.value));

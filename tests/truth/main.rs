@@ -2,6 +2,7 @@
 //! engine puts requests together, and they must be the ones that were staged.
 
 mod against_oracle;
+mod asleep;
 mod batches;
 mod laws;
 mod measured;

@@ -75,21 +75,27 @@ pub(crate) struct Known {
 /// An engine with its series, and the log time that it has come to.
 pub(crate) struct Daemon {
     pub(crate) engine: Engine,
+    config: Config,
     measure: Measure,
     pub(crate) now: Timestamp,
-    known: Known,
+    pub(crate) known: Known,
+}
+
+pub(crate) fn config() -> Config {
+    let (queues, functions) = (scenario::queues(), scenario::functions());
+    Config { queues, functions, ..Config::default() }
 }
 
 impl Daemon {
     pub(crate) fn new(now: Timestamp) -> Self {
-        let engine = Engine::new(Config {
-            queues: scenario::queues(),
-            functions: scenario::functions(),
-            ..Config::default()
-        });
+        Self::of(config(), now)
+    }
+
+    pub(crate) fn of(config: Config, now: Timestamp) -> Self {
+        let engine = Engine::new(config.clone());
         let series = Series::new(throughline::series::Config::default());
         let known = Known { requests: BTreeMap::new(), series };
-        Self { engine, measure: Measure::new(), now, known }
+        Self { engine, config, measure: Measure::new(), now, known }
     }
 
     pub(crate) fn tick(&mut self) {
@@ -113,9 +119,22 @@ impl Daemon {
         self.engine.apply(batch, batch.arrived.max(self.now));
     }
 
-    /// What is known when everything that is missing has been given up.
-    pub(crate) fn finish(mut self) -> Known {
+    /// Saves what it holds, and goes on with what was saved. Series are as they were.
+    pub(crate) fn restart(&mut self) {
+        let saved = self.engine.save().concat();
+        self.engine = Engine::restore(self.config.clone(), &saved).expect("its own bytes");
+        let saved = self.measure.save().expect("memory");
+        self.measure = Measure::restore(&saved).expect("its own bytes");
+    }
+
+    /// Waits until everything that is missing has been given up.
+    pub(crate) fn give_up(&mut self) {
         (0..GIVEN_UP_AFTER_SECS).for_each(|_| self.tick());
+    }
+
+    /// What is known then.
+    pub(crate) fn finish(mut self) -> Known {
+        self.give_up();
         self.known
     }
 }

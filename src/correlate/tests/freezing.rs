@@ -262,6 +262,20 @@ fn a_late_run_that_began_first_takes_the_init_of_a_frozen_one() {
 }
 
 #[test]
+fn a_run_that_comes_back_keeps_its_init_whoever_named_its_function() {
+    let mut told = span("shop", [1, 1, 0], 0, 100).run("r1");
+    (told.resource.service, told.resource.function) = (told.resource.function.take(), None);
+    let run = of_instance(told.facts(|facts| facts.function = Some(Text::from("checkout"))));
+    let mut world = World::new(Config::default());
+    world.hear(&[init(), run]).wait(20);
+    let cold =
+        |world: &World| world.invocations.values().map(|one| one.cold_start).collect::<Vec<_>>();
+    assert_eq!((n_frozen(&world), cold(&world)), (1, vec![true]));
+    world.hear(&[log("checkout", 50).run("r1")]).wait(20);
+    assert_eq!((n_frozen(&world), cold(&world)), (1, vec![true]));
+}
+
+#[test]
 fn a_snapshot_holds_what_is_frozen() {
     let mut world = World::new(Config::default());
     world.hear(&calls()).wait(20);
