@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use throughline::promql::limits::{Interrupt, Stop};
-use throughline::promql::{Options, Query, Range};
+use throughline::promql::{Options, Query};
 use throughline::series::{Selection, Series};
 
 use super::{Asked, asked};
@@ -58,11 +58,7 @@ fn goes_on(
         let goes_on = || !is_over.load(Ordering::Relaxed);
         throughline::series::select_shared(series, selection, &goes_on)
     };
-    let range = Range {
-        start: (end - 1 - asked.back) * 1000,
-        end: (end - 1) * 1000,
-        step: asked.step.max(1) * 1000,
-    };
+    let range = asked.range(end);
     let (begun, has_answer) = (Instant::now(), AtomicBool::new(false));
     let ended = std::thread::scope(|scope| {
         scope.spawn(|| {

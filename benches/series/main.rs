@@ -55,6 +55,17 @@ struct Asked {
     step: i64,
 }
 
+impl Asked {
+    /// Its times, where the samples end at `end` seconds.
+    fn range(&self, end: i64) -> Range {
+        Range {
+            start: (end - 1 - self.back) * 1000,
+            end: (end - 1) * 1000,
+            step: self.step.max(1) * 1000,
+        }
+    }
+}
+
 const fn asked(what: &'static str, text: &'static str, back: i64, step: i64) -> Asked {
     Asked { what, text, back, step }
 }
@@ -415,11 +426,7 @@ fn times(series: &RwLock<Series>, asked: &Asked, end: i64) -> Times {
     let query = Query::parse(asked.text).expect("a query");
     let select =
         |selection: &Selection<'_>| throughline::series::select_shared(series, selection, &|| true);
-    let range = Range {
-        start: (end - 1 - asked.back) * 1000,
-        end: (end - 1) * 1000,
-        step: asked.step.max(1) * 1000,
-    };
+    let range = asked.range(end);
     Times::of(|| {
         let answer = query.range(range, &Options::default(), &select);
         assert!(answer.is_ok(), "{}: {:?}", asked.text, answer.err());

@@ -115,9 +115,11 @@ impl<'a> Conditions<'a> {
         self.name.iter().all(|matcher| matcher.matches(name))
     }
 
-    /// Whether a view of histograms of this name may be wanted.
-    pub(super) fn accept_views(&self, name: &str) -> bool {
-        ["_bucket", "_sum", "_count"].iter().any(|end| self.accept_name(&format!("{name}{end}")))
+    /// Whether series of this name may be wanted: by their own, or by a view of histograms.
+    pub(super) fn may_accept(&self, name: &str, is_histogram: impl FnOnce() -> bool) -> bool {
+        let ends = || ["_bucket", "_sum", "_count"].into_iter();
+        let is_view = || ends().any(|end| self.accept_name(&format!("{name}{end}")));
+        self.accept_name(name) || (is_histogram() && is_view())
     }
 
     pub(super) fn accept_le(&self, value: &str) -> bool {

@@ -84,13 +84,12 @@ impl Access<'_> {
         wanted: &Conditions<'_>,
         goes_on: GoesOn<'_>,
     ) -> Vec<SeriesId> {
-        let Candidates::Names { names, histograms } = candidates else {
-            return candidates.into_ids();
+        let (names, histograms) = match candidates {
+            Candidates::Ids(ids) => return ids,
+            Candidates::Names { names, histograms } => (names, histograms),
         };
-        let may_match = |name: &Text| {
-            let is_histogram = || histograms.binary_search(name).is_ok();
-            wanted.accept_name(name) || (is_histogram() && wanted.accept_views(name))
-        };
+        let may_match =
+            |name: &Text| wanted.may_accept(name, || histograms.binary_search(name).is_ok());
         let names = names.into_iter().take_while(|_| goes_on());
         let names: Vec<Text> = names.filter(may_match).collect();
         let mut ids = Vec::new();
@@ -118,13 +117,6 @@ impl Candidates {
         match self {
             Self::Ids(ids) => ids,
             Self::Names { .. } => &[],
-        }
-    }
-
-    fn into_ids(self) -> Vec<SeriesId> {
-        match self {
-            Self::Ids(ids) => ids,
-            Self::Names { .. } => Vec::new(),
         }
     }
 }
@@ -198,10 +190,7 @@ impl Series {
                 histograms: self.table.histogram_names().cloned().collect(),
             };
         }
-        let may_match = |name: &&Text| {
-            let is_histogram = || self.table.has_histograms(name);
-            wanted.accept_name(name) || (is_histogram() && wanted.accept_views(name))
-        };
+        let may_match = |name: &&Text| wanted.may_accept(name, || self.table.has_histograms(name));
         let names = self.table.names().filter(may_match);
         Candidates::Ids(names.flat_map(|name| self.table.ids_named(name)).copied().collect())
     }
