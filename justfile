@@ -22,6 +22,13 @@ golden:
 mutants *NAMES:
     tests/mutants/run {{NAMES}}
 
+# Try the laws on other cases than those that every build tries: so many seeds, each with a share of its own.
+soak SEEDS="20" FILTER="":
+    for n in $(seq {{SEEDS}}); do \
+        seed=$RANDOM$n; echo "PROPTEST_RNG_SEED=$seed"; \
+        PROPTEST_RNG_SEED=$seed cargo test --locked --lib {{FILTER}} || exit 1; \
+    done
+
 # Stage faults against the daemon: the small share; `--all` the whole with its mutants; a name one of them; `--peers` Prometheus.
 faults *NAMES:
     tests/faults/run {{NAMES}}

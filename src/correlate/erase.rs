@@ -98,6 +98,7 @@ impl Engine {
     /// Takes out what final requests leave behind by name.
     fn forget_names(&mut self, ids: &BTreeSet<Text>, gone: &BTreeSet<Text>) {
         self.held.stubs.forget(|token, request| ids.contains(token) || gone.contains(request));
+        self.held.graph.messages.values_mut().for_each(|point| point.forget(gone));
         let text = |key: &WeakKey| match key {
             WeakKey::Correlation(id) | WeakKey::Execution(id) => Text::clone(id),
             WeakKey::Trace(trace) => trace.text(),

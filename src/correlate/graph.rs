@@ -9,10 +9,11 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::edges;
+use super::fact::Age;
 use super::few::FewMap;
 use super::known::{Init, Known, Sent};
 use super::node_set::NodeSet;
-use super::points::{MessagePoint, Nodes, TAKINGS_MAX, TracePoint, by_trace, touch_message};
+use super::points::{Left, MessagePoint, Nodes, TAKINGS_MAX, TracePoint, by_trace, touch_message};
 use super::reach::Owner;
 use super::request::Evidence;
 use super::rules::Rules;
@@ -215,7 +216,7 @@ impl Graph {
         if self.nodes.get(&id).is_none_or(|node| node.known == known) {
             return false;
         }
-        self.unindex(id, Some(touched));
+        let left = self.unindex(id, Some(touched));
         self.leave_weak(id, touched, rules);
         if let Some(node) = self.nodes.get_mut(&id) {
             // Where it lies among others depends on its edges and on its entry's start.
@@ -228,6 +229,11 @@ impl Graph {
             touched.told.extend(node.effects.iter());
         }
         self.index(id, touched);
+        for (message, left) in left {
+            if let Some(point) = self.messages.get_mut(&message) {
+                point.left = Some(left);
+            }
+        }
         true
     }
 
@@ -255,11 +261,17 @@ impl Graph {
         Some(node)
     }
 
-    /// Takes a node out because it is final: what it caused keeps its edges.
-    pub(super) fn seal(&mut self, id: NodeId) -> Option<Box<Node>> {
+    /// Takes a node out because it is final: what it caused keeps its edges, and others that have a message of
+    /// it what it told of that.
+    pub(super) fn seal(&mut self, id: NodeId, age: Age) -> Option<Box<Node>> {
         self.unindex(id, None);
         self.retire(id);
         let node = self.nodes.remove(&id)?;
+        for message in node.known.messages() {
+            if let Some(point) = self.messages.get_mut(message) {
+                point.leave(message, &node.known, age, &self.nodes);
+            }
+        }
         for effect in node.effects.iter() {
             if let Some(effect) = self.nodes.get_mut(&effect) {
                 let own = |edge: &&mut Edge| edge.cause == id;
@@ -292,12 +304,14 @@ impl Graph {
     }
 
     /// Adds the invocations that a change of this one may change, but for those of its cells. None where
-    /// it is joined to too many to tell.
+    /// it is joined to too many to tell, or to some that are final.
     pub(super) fn near(&self, node: &Node, rules: &Rules, near: &mut Vec<NodeId>) -> Option<()> {
         let known = &node.known;
-        let messages = known.sent.iter().map(|sent| &sent.id);
-        for id in messages.chain(known.received.iter().map(|message| &message.id)) {
+        for id in known.messages() {
             let point = self.messages.get(id).filter(|point| point.is_telling())?;
+            if point.left.is_some() {
+                return None;
+            }
             near.extend(point.senders.iter().chain(point.receivers.iter()));
         }
         near.extend(self.told_of(known));
@@ -422,9 +436,10 @@ impl Graph {
         touched.rewire.insert(id);
     }
 
-    /// Without `touched` nobody is to look again.
-    fn unindex(&mut self, id: NodeId, mut touched: Option<&mut Touched>) {
-        let Some(node) = self.nodes.get(&id) else { return };
+    /// Without `touched` nobody is to look again. Gives what final requests left of messages that nobody else has.
+    fn unindex(&mut self, id: NodeId, mut touched: Option<&mut Touched>) -> Vec<(Text, Box<Left>)> {
+        let mut left = Vec::new();
+        let Some(node) = self.nodes.get(&id) else { return left };
         let known = &node.known;
         for (trace, places) in by_trace(&known.places) {
             let Some(point) = self.traces.get_mut(&trace.half()) else { continue };
@@ -443,8 +458,7 @@ impl Graph {
                 self.traces.remove(&pointer.trace.half());
             }
         }
-        let sent = node.known.sent.iter().map(|sent| &sent.id);
-        for message in sent.chain(node.known.received.iter().map(|message| &message.id)) {
+        for message in known.messages() {
             let Some(point) = self.messages.get_mut(message) else { continue };
             point.senders.remove(id);
             point.receivers.remove(id);
@@ -453,7 +467,8 @@ impl Graph {
                 touch_message(point, &self.nodes, touched);
             }
             if point.senders.is_empty() && point.receivers.is_empty() {
-                self.messages.remove(message);
+                let point = self.messages.remove(message);
+                left.extend(point.and_then(|p| Some((Text::clone(message), p.left?))));
             }
         }
         if let Some(touched) = touched {
@@ -468,6 +483,7 @@ impl Graph {
                 }
             }
         }
+        left
     }
 
     /// Works out the causes of all nodes that were touched.

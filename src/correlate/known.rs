@@ -177,6 +177,13 @@ impl Known {
         all.filter(move |other| *other != message)
     }
 
+    /// The ids of its messages, each once.
+    pub(super) fn messages(&self) -> impl Iterator<Item = &Text> {
+        let sent = self.sent.iter().map(|sent| &sent.id);
+        let received = self.received.iter().map(|message| &message.id);
+        sent.filter(|id| self.received(id).is_none()).chain(received)
+    }
+
     /// Why a message failed, where its own span or record tells.
     pub(super) fn failure(&self, message: &str) -> Option<&Text> {
         let idx = self.failures.binary_search_by(|(id, _)| (**id).cmp(message)).ok()?;

@@ -8,18 +8,21 @@ use std::time::Duration;
 use super::class::Class;
 use super::dedup::REMEMBERED;
 use super::graph::{Graph, NodeId};
+use super::known::Known;
+use super::points::LeftTaking;
 use super::request::{DeadLetter, Outcome};
 use super::rules::Rules;
 use super::settle::Ground;
 use super::stubs::{Done, Sending};
-use crate::signal::{Text, Timestamp, Via};
+use crate::signal::{MessageRef, Text, Timestamp, Via};
 
 const NANOS_A_SECOND: u64 = 1_000_000_000;
 
 /// One invocation that took the message up.
 #[derive(Clone, Debug)]
 pub(super) struct Taking {
-    pub(super) node: NodeId,
+    /// None where it is final.
+    pub(super) node: Option<NodeId>,
     pub(super) id: Text,
     pub(super) function: Text,
     pub(super) start: Timestamp,
@@ -30,6 +33,37 @@ pub(super) struct Taking {
     /// By the invocation, and by what names the message.
     own: Outcome,
     is_incomplete: bool,
+}
+
+/// What a taking is made of: an invocation that is held, or what one that is final left.
+struct Told<'a> {
+    node: Option<NodeId>,
+    id: &'a Text,
+    function: &'a Text,
+    start: Timestamp,
+    message: &'a MessageRef,
+    verdict: Outcome,
+    is_ended: bool,
+}
+
+impl<'a> Told<'a> {
+    fn by(node: NodeId, known: &'a Known, message: &str) -> Option<Self> {
+        Some(Self {
+            node: Some(node),
+            id: &known.id,
+            function: &known.function,
+            start: known.start,
+            message: known.received(message)?,
+            verdict: known.verdict.outcome,
+            is_ended: known.end.is_some(),
+        })
+    }
+
+    const fn left(taking: &'a LeftTaking) -> Self {
+        let LeftTaking { since: _, id, function, start, message, verdict, is_ended } = taking;
+        let (start, verdict, is_ended) = (*start, *verdict, *is_ended);
+        Self { node: None, id, function, start, message, verdict, is_ended }
+    }
 }
 
 /// When a message was sent, as it says itself. Of whole seconds (EventBridge's `time`) the sender's clock knows
@@ -72,27 +106,31 @@ impl Life {
             sent.filter(|sent| sent.via != Via::Invoke)
         };
         let left = left.filter(|left| left.via != Via::Invoke && point.senders.is_empty());
-        let sent_queue = sent().filter_map(|sent| sent.queue.as_ref()).min();
+        let gone = || point.left.iter().flat_map(|left| &left.sendings).map(|(_, sent)| sent);
+        let queues = sent().map(|sent| &sent.queue).chain(gone().map(|sent| &sent.queue));
+        let sent_queue = queues.flatten().min();
         let sent_queue = sent_queue.or(left.and_then(|left| left.queue.as_ref())).cloned();
-        let sent_at = sent().map(|sent| sent.at).min().or(left.map(|left| left.at));
-        let mut takings: Vec<Taking> = Vec::new();
-        for id in point.receivers.iter() {
-            let Some(known) = graph.nodes.get(&id).map(|node| &node.known) else { continue };
-            let Some(own) = known.received(message) else { continue };
-            let verdict = known.verdict.outcome;
-            takings.push(Taking {
-                node: id,
-                id: Text::clone(&known.id),
-                function: Text::clone(&known.function),
-                start: known.start,
+        let times = sent().map(|sent| sent.at).chain(gone().map(|sent| sent.at));
+        let sent_at = times.min().or(left.map(|left| left.at));
+        let nodes = point.receivers.iter().filter_map(|id| Some((id, graph.nodes.get(&id)?)));
+        let held = nodes.filter_map(|(id, node)| Told::by(id, &node.known, message));
+        let left = point.left.iter().flat_map(|left| &left.takings).map(Told::left);
+        let takings = held.chain(left).map(|told| {
+            let (own, verdict) = (told.message, told.verdict);
+            Taking {
+                node: told.node,
+                id: Text::clone(told.id),
+                function: Text::clone(told.function),
+                start: told.start,
                 queue: own.queue.clone().or_else(|| sent_queue.clone()),
                 sent: exact(own.sent, sent_at),
                 receive_count: own.receive_count,
                 dead_letter: rules.dead_letter(own),
                 own: if verdict == Outcome::Ok && own.failed { Outcome::Error } else { verdict },
-                is_incomplete: known.end.is_none(),
-            });
-        }
+                is_incomplete: !told.is_ended,
+            }
+        });
+        let mut takings: Vec<Taking> = takings.collect();
         takings.sort_by(|a, b| (a.start, &a.id).cmp(&(b.start, &b.id)));
         Self { takings, done: Vec::new() }
     }

@@ -5,11 +5,15 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use super::fact::Age;
 use super::graph::{Node, NodeId, Touched};
-use super::known::Place;
+use super::known::{Known, Place};
 use super::node_set::NodeSet;
+use super::request::Outcome;
+use super::stubs::Sending;
 use super::table::Table;
-use crate::signal::{SpanId, TraceId};
+use super::tries::TRIES_MAX;
+use crate::signal::{MessageRef, SpanId, Text, Timestamp, TraceId, Via};
 
 /// All invocations.
 pub(super) type Nodes = Table<NodeId, Box<Node>>;
@@ -121,12 +125,74 @@ pub(super) fn by_trace(places: &[Place]) -> impl Iterator<Item = (TraceId, &[Pla
 pub(super) struct MessagePoint {
     pub(super) senders: NodeSet,
     pub(super) receivers: NodeSet,
+    /// Of requests that are final, as long as others have it.
+    pub(super) left: Option<Box<Left>>,
+}
+
+/// What is known of a message by invocations that are final: requests that go on with it, or have it in one of
+/// their batches, look the same whichever of them was final first.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct Left {
+    pub(super) takings: Vec<LeftTaking>,
+    pub(super) sendings: Vec<(Age, Sending)>,
+}
+
+/// An invocation that took it up.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct LeftTaking {
+    pub(super) since: Age,
+    pub(super) id: Text,
+    pub(super) function: Text,
+    pub(super) start: Timestamp,
+    pub(super) message: MessageRef,
+    pub(super) verdict: Outcome,
+    pub(super) is_ended: bool,
 }
 
 impl MessagePoint {
     /// Whether it still names one message.
     pub(super) fn is_telling(&self) -> bool {
         self.senders.len() <= TAKINGS_MAX && self.receivers.len() <= TAKINGS_MAX
+    }
+
+    /// An invocation that had the message is final. What is left of earlier ones stays while somebody is held
+    /// who came before they were final; of a constant nothing does.
+    pub(super) fn leave(&mut self, message: &Text, known: &Known, age: Age, nodes: &Nodes) {
+        let holders = self.senders.iter().chain(self.receivers.iter());
+        let came = holders.filter_map(|id| Some(nodes.get(&id)?.known.came)).min();
+        let (Some(came), true) = (came, self.receivers.len() <= TRIES_MAX) else {
+            self.left = None;
+            return;
+        };
+        let left = self.left.get_or_insert_default();
+        left.takings.retain(|taking| taking.since >= came);
+        left.sendings.retain(|(since, _)| *since >= came);
+        if left.takings.len() + left.sendings.len() >= TRIES_MAX {
+            return;
+        }
+        left.takings.extend(known.received(message).map(|own| LeftTaking {
+            since: age,
+            id: Text::clone(&known.id),
+            function: Text::clone(&known.function),
+            start: known.start,
+            message: own.clone(),
+            verdict: known.verdict.outcome,
+            is_ended: known.end.is_some(),
+        }));
+        // A record of an invocation was not sent when that was asked for.
+        let sent = known.sent(message).filter(|sent| sent.via != Via::Invoke);
+        left.sendings.extend(
+            sent.map(|sent| {
+                (age, Sending { at: sent.at, queue: sent.queue.clone(), via: sent.via })
+            }),
+        );
+    }
+
+    /// Forgets what was left by invocations with these ids.
+    pub(super) fn forget(&mut self, ids: &BTreeSet<Text>) {
+        if let Some(left) = &mut self.left {
+            left.takings.retain(|taking| !ids.contains(&taking.id));
+        }
     }
 
     /// Whether what changes here can change anything: also when the bound is being crossed.

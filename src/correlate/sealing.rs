@@ -86,8 +86,8 @@ impl Engine {
         ids: impl IntoIterator<Item = NodeId>,
         changes: &mut Vec<Change>,
     ) {
-        let graph = &mut self.held.graph;
-        let sealed = ids.into_iter().filter_map(|id| Some((id, graph.seal(id)?)));
+        let (graph, age) = (&mut self.held.graph, self.held.age);
+        let sealed = ids.into_iter().filter_map(|id| Some((id, graph.seal(id, age)?)));
         let mut sealed: Vec<(NodeId, Box<Node>)> = sealed.collect();
         sealed.sort_by(|(_, a), (_, b)| a.cell.cmp(&b.cell));
         let gap = self.rules.config.settle_after;

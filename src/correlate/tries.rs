@@ -47,10 +47,10 @@ impl Graph {
                 continue;
             }
             let life = Life::told(self, rules, &message.id, None);
-            let Some(idx) = life.takings.iter().position(|taking| taking.node == id) else {
+            let Some(idx) = life.takings.iter().position(|taking| taking.node == Some(id)) else {
                 continue;
             };
-            let cause = life.before(idx).map(|taking| taking.node).find(|&cause| {
+            let cause = life.before(idx).filter_map(|taking| taking.node).find(|&cause| {
                 let told = others.entry(cause).or_insert_with(|| self.told_causes(cause, rules));
                 has(told, &message.id)
             });

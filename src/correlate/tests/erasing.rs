@@ -47,6 +47,12 @@ fn erase(world: &mut World, keys: &[&str]) -> usize {
     erased.requests.len()
 }
 
+/// All ids of the request that has this one.
+fn ids_of_the_request(world: &World, key: &str) -> BTreeSet<Text> {
+    let has_it = |request: &&Request| request.keys.iter().any(|own| *own.value == *key);
+    world.requests.values().find(has_it).unwrap().ids().cloned().collect()
+}
+
 /// By each id of one of them, open or frozen: it goes without a trace, the other stays as it is.
 #[test]
 fn what_an_id_leads_to_goes_and_nothing_else() {
@@ -118,6 +124,28 @@ fn a_batch_that_names_it_goes_whole_and_one_that_does_not_stays() {
     assert!(!stands(&world, "message-x") && !stands(&world, "message-y"));
 }
 
+/// A message of nobody was in a batch of a request that is final and in one of a request that is not.
+#[test]
+fn what_a_final_request_tells_of_a_message_that_others_have_goes() {
+    let mut world = World::new(Config::default());
+    let mut told = two();
+    told.truncate(2);
+    let batch = span("fulfil", [11, 1, 0], 500, 700).received("nobodys", "orders");
+    told.push(batch.received("message-ada", "orders"));
+    world.hear(&told).wait(800);
+    let again = span("fulfil", [12, 1, 0], 90_000, 90_100);
+    world.hear(&[again.received("nobodys", "orders")]).wait(150);
+    assert_eq!(world.engine.lookup("correlation-ada"), Lookup::None);
+    let gone = ids_of_the_request(&world, "correlation-ada");
+    let is_told = |world: &World| {
+        let point = &world.engine.held.graph.messages["nobodys"];
+        point.left.iter().flat_map(|left| &left.takings).any(|taking| gone.contains(&taking.id))
+    };
+    assert!(is_told(&world));
+    world.engine.erase(&ids(&["correlation-ada"]), &gone);
+    assert!(!is_told(&world));
+}
+
 /// What a request that is final and gone left behind is found by the ids that others remember of it.
 #[test]
 fn what_a_final_request_left_behind_goes_by_its_ids() {
@@ -126,11 +154,7 @@ fn what_a_final_request_left_behind_goes_by_its_ids() {
     told.push(span("checkout", [1, 4, 1], 20, 60).kind(SpanKind::Client).sent("message-lost", "q"));
     world.hear(&told).wait_for_the_end();
     assert!(stands(&world, "correlation-ada") && stands(&world, "message-lost"));
-    let request = world
-        .requests
-        .values()
-        .find(|request| request.keys.iter().any(|key| *key.value == *"correlation-ada"));
-    let gone: BTreeSet<Text> = request.unwrap().ids().cloned().collect();
+    let gone = ids_of_the_request(&world, "correlation-ada");
     let erased = world.engine.erase(&ids(&["run-ada"]), &gone);
     assert_eq!(erased.requests.len(), 0);
     assert!(!stands(&world, "correlation-ada") && !stands(&world, "message-lost"));

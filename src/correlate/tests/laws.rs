@@ -6,6 +6,9 @@ use proptest::prelude::*;
 
 use super::*;
 
+/// Fewer orders than this.
+const ORDERS_END: u8 = 6;
+
 /// One order of a small shop: a call, a queue with batches and retries, a fan-out, losses.
 #[derive(Clone, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a dice of its own")]
@@ -192,8 +195,43 @@ fn shuffled() -> impl Strategy<Value = (Vec<Told>, Vec<Told>, Vec<usize>)> {
     })
 }
 
+/// Each at a millisecond of its own: events of one request id, stage and time are one event.
 fn orders() -> impl Strategy<Value = Vec<Order>> {
-    proptest::collection::vec(order(), 1..6)
+    let orders = proptest::collection::vec(order(), 1..usize::from(ORDERS_END));
+    orders.prop_map(|mut orders| {
+        for (own, order) in (0..).zip(&mut orders) {
+            order.at += own - order.at % i64::from(ORDERS_END);
+        }
+        orders
+    })
+}
+
+/// The letter of a message that nobody is known to have sent, in a batch with one whose request is final first.
+#[test]
+fn how_a_try_went_does_not_change_when_another_request_is_final() {
+    let order = Order {
+        at: 0,
+        style: 0,
+        is_lost: false,
+        is_foreign: false,
+        n_failures: 1,
+        is_poisoned: false,
+        has_reports: false,
+        notifies: false,
+        shares_its_id: false,
+        account: None,
+    };
+    let foreign = Order { is_foreign: true, is_poisoned: true, n_failures: 2, ..order.clone() };
+    let told = workload(&[foreign, order]);
+    let at_once = outcome_of(&told, &[1000]);
+    let (early, late): (Vec<Told>, Vec<Told>) =
+        told.into_iter().partition(|told| told.signal.kind.event_time() < at(100_000));
+    let mut one_by_one = World::new(Config::default());
+    one_by_one.hear(&early);
+    one_by_one.wait(120);
+    one_by_one.hear(&late);
+    one_by_one.wait_for_the_end();
+    compare(&at_once, &one_by_one);
 }
 
 proptest! {

@@ -91,7 +91,8 @@ fn event(function: &str, run: &str, stage: PlatformStage, time: i64) -> Told {
     event.invocation_id = (!run.is_empty()).then(|| Text::from(run));
     let mut told = told(function, SignalKind::Platform(Box::new(event)));
     let hash = Fnv128::default().field(function.as_bytes()).field(run.as_bytes());
-    told.signal.identity = Some(hash.field(format!("{stage:?}").as_bytes()).finish());
+    let hash = hash.field(format!("{stage:?}").as_bytes()).field(&time.to_be_bytes());
+    told.signal.identity = Some(hash.finish());
     told
 }
 
