@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_saphyr::{Location, Spanned};
 
 use super::interpolate::interpolate;
+use super::memory_limit::{MemoryLimit, memory_limit};
 use super::raw::{
     RawAlertmanager, RawConfig, RawFields, RawFunction, RawQuery, RawQueue, RawRemoteWrite, Scalar,
     Section as _, Value, Values,
@@ -133,10 +134,22 @@ impl Reader<'_> {
         }
     }
 
+    /// Where nothing is said, what fits beside others where the kernel allows less than the default.
     fn memory_max(&mut self, value: &Value) -> u64 {
-        let chosen = self.bytes(value).unwrap_or(MEMORY_MAX);
-        if let Some(value) = value.as_ref().filter(|_| chosen < MEMORY_MIN) {
+        let told = self.bytes(value);
+        if let Some(value) = value.as_ref().filter(|_| told.is_some_and(|told| told < MEMORY_MIN)) {
             self.error(value, "memory_max must be 64MiB at least");
+        }
+        let limit = memory_limit(self.outside.read).filter(|_| !self.source.is_part);
+        let fitting = |limit: &MemoryLimit| (limit.bytes / 4 * 3).clamp(MEMORY_MIN, MEMORY_MAX);
+        let chosen = told.unwrap_or_else(|| limit.as_ref().map_or(MEMORY_MAX, fitting));
+        if let Some(limit) = limit.filter(|limit| limit.bytes < chosen) {
+            self.warn(format!(
+                "memory_max is {} MiB, but the kernel ends this process when it takes more than {} MiB ({})",
+                chosen >> 20,
+                limit.bytes >> 20,
+                limit.told_by.display()
+            ));
         }
         chosen
     }

@@ -8,6 +8,7 @@ mod check;
 mod check_auth;
 mod collected;
 mod interpolate;
+mod memory_limit;
 mod raw;
 pub mod reference;
 #[cfg(test)]

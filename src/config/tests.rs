@@ -136,6 +136,40 @@ fn a_token_that_can_be_guessed_is_warned_of() {
     assert_eq!(warnings("0123456789abcdef"), Vec::<String>::new());
 }
 
+/// In a control group of so many MiB, what is taken and what is warned of.
+fn memory_in(group_mib: u64, text: &str) -> (u64, Vec<String>) {
+    let outside = Outside {
+        env: &|_| None,
+        read: &|path| match path.to_str() {
+            Some("c.yaml") => Ok(text.to_owned()),
+            Some("/proc/self/cgroup") => Ok("0::/\n".to_owned()),
+            Some("/sys/fs/cgroup/memory.max") => Ok(format!("{}\n", group_mib << 20)),
+            _ => Err(std::io::ErrorKind::NotFound.into()),
+        },
+        glob: &|_| Ok(Vec::new()),
+    };
+    let config = Config::try_new(Some(Path::new("c.yaml")), &[], &outside).expect("a good one");
+    (config.memory_max_bytes >> 20, config.warnings)
+}
+
+#[test]
+fn memory_fits_into_the_control_group_and_more_is_warned_of() {
+    let quiet = |mib| (mib, Vec::new());
+    // Less by what a daemon takes that holds nothing.
+    assert_eq!(memory_in(2048, ""), quiet(512 - 40));
+    assert_eq!(memory_in(256, ""), quiet(192 - 40));
+    assert_eq!(memory_in(256, "memory_max: 200MiB"), quiet(200 - 40));
+    let (taken, warnings) = memory_in(256, "memory_max: 512MiB");
+    assert_eq!(taken, 512 - 40);
+    let [warning] = &warnings[..] else { panic!("{warnings:?}") };
+    assert_eq!(
+        warning,
+        "memory_max is 512 MiB, but the kernel ends this process when it takes more than 256 MiB (/sys/fs/cgroup/memory.max)"
+    );
+    // Where not even the least fits, that is said too.
+    assert_eq!(memory_in(32, "").1.len(), 1);
+}
+
 #[test]
 fn unknown_keys_are_all_named_and_hide_no_other_mistake() {
     check_errors(

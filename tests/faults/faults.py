@@ -5,7 +5,7 @@ import sys
 import time
 
 from disk_faults import corruption, corruption_in_process, failed_sync, failed_writeback, full_disk, power_cut, simulated_disk, simulated_whole, slow_disk
-from hostile_faults import cardinality, malformed, resets
+from hostile_faults import cardinality, malformed, overload, resets
 from network_faults import bombs, connections, half_open, partitions
 from oracle import SEED, WORK, Row
 from process_faults import alerts, clock_step, erasures, kill9, messages, reloads, restarts, storm, upgrades
@@ -36,6 +36,7 @@ FAULTS = {
     "bombs": (bombs, ["bombs_unpack"]),
     "malformed inputs": (malformed, ["bad_record_takes_its_neighbours"]),
     "reset streams": (resets, ["streams_reset_for_ever"]),
+    "overload": (overload, ["newcomers_before_open_requests", "newcomers_weigh_nothing"]),
     "series and ids": (cardinality, ["quarantine_off", "promises_forgotten", "newcomers_weigh_nothing"]),
 }
 

@@ -12,7 +12,7 @@ import urllib.error
 import uuid
 
 from daemon import Daemon, wait_for
-from oracle import SMALL, WORK, Load, acknowledged, dice, percentile, quiet, record, rss, times
+from oracle import SMALL, WORK, Load, Template, acknowledged, dice, percentile, quiet, record, rss, times
 
 # What the endpoints take that the simulator does not write.
 FURTHER = [
@@ -156,6 +156,70 @@ def resets(row):
         row.note = f"{ended} connections were closed, memory rose by {(after - before) >> 20} MiB"
         if after - before > 128 << 20:
             row.wrong.append("memory has no bound")
+
+
+class Confined(Daemon):
+    """A daemon in a control group that has so much memory, and no swap: who takes more is killed."""
+
+    memory = 512 << 20
+    # Version 2, and version 1.
+    trees = (("/sys/fs/cgroup", "memory.max", "memory.swap.max", "0"), ("/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.swappiness", "0"))
+
+    @classmethod
+    def lay_out(cls):
+        """The group's folder; None where the machine does not let us."""
+        for tree, limit, swap, none in cls.trees:
+            group = os.path.join(tree, "throughline-faults")
+            try:
+                os.makedirs(group, exist_ok=True)
+                write(os.path.join(group, limit), cls.memory)
+                if os.path.exists(os.path.join(group, swap)):
+                    write(os.path.join(group, swap), none)
+                cls.prefix = ("sh", "-c", f'echo $$ > {group}/cgroup.procs && exec "$@"', "sh")
+                return group
+            except OSError:
+                if os.path.isdir(group):
+                    os.rmdir(group)
+        return None
+
+
+def write(path, value):
+    # A control file is there already: one that is made is none.
+    with open(path, "r+") as file:
+        file.write(str(value))
+
+
+def overload(row):
+    """Many senders of nothing but new requests, who never wait, to a daemon that nobody told how little memory
+    it has: it refuses what it cannot hold, is not killed, and serves a lone sender at once when they are gone."""
+    group = Confined.lay_out()
+    if not group:
+        row.note = "left out: no control groups of memory"
+        return
+    try:
+        with Confined(*SMALL) as daemon:
+            load = Load(daemon, clients=32, body=Template(2_000), batch=2_000)
+            highest, until = 0, time.monotonic() + times(20, 300)
+            while time.monotonic() < until and daemon.process.poll() is None:
+                highest = max(highest, rss(daemon))
+                time.sleep(0.2)
+            if daemon.process.poll() is not None:
+                row.wrong.append(f"it was killed at {highest >> 20} MiB")
+                return
+            refused, row.runs = load.refused, load.acked // 2_000
+            load.end()
+            begun = time.monotonic()
+            lone = Load(daemon, clients=1)
+            acknowledged(lone, 0)
+            lone.end()
+            served = time.monotonic() - begun
+            # One book for both: numbers are never told twice.
+            load.acked, load.issued = load.acked + lone.acked, load.issued + lone.issued
+            row.judge(daemon, load)
+            row.vacuous += not refused
+            row.note = f"{row.runs} batches taken, {refused} refused; memory {highest >> 20} of {Confined.memory >> 20} MiB; a lone sender's first ten within {served:.1f} s"
+    finally:
+        os.rmdir(group)
 
 
 def numbered(n):
