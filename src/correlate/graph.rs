@@ -261,17 +261,11 @@ impl Graph {
         Some(node)
     }
 
-    /// Takes a node out because it is final: what it caused keeps its edges, and others that have a message of
-    /// it what it told of that.
-    pub(super) fn seal(&mut self, id: NodeId, age: Age) -> Option<Box<Node>> {
+    /// Takes a node out because it is final: what it caused keeps its edges.
+    pub(super) fn seal(&mut self, id: NodeId) -> Option<Box<Node>> {
         self.unindex(id, None);
         self.retire(id);
         let node = self.nodes.remove(&id)?;
-        for message in node.known.messages() {
-            if let Some(point) = self.messages.get_mut(message) {
-                point.leave(message, &node.known, age, &self.nodes);
-            }
-        }
         for effect in node.effects.iter() {
             if let Some(effect) = self.nodes.get_mut(&effect) {
                 let own = |edge: &&mut Edge| edge.cause == id;
@@ -434,6 +428,15 @@ impl Graph {
         touched.rewire.extend(self.told_of(known));
         touched.rewire.extend(self.called(known));
         touched.rewire.insert(id);
+    }
+
+    /// Leaves what an invocation that was taken out told of messages that others have.
+    pub(super) fn leave_messages(&mut self, known: &Known, age: Age) {
+        for message in known.messages() {
+            if let Some(point) = self.messages.get_mut(message) {
+                point.leave(message, known, age, &self.nodes);
+            }
+        }
     }
 
     /// Without `touched` nobody is to look again. Gives what final requests left of messages that nobody else has.

@@ -160,7 +160,8 @@ impl MessagePoint {
     pub(super) fn leave(&mut self, message: &Text, known: &Known, age: Age, nodes: &Nodes) {
         let holders = self.senders.iter().chain(self.receivers.iter());
         let came = holders.filter_map(|id| Some(nodes.get(&id)?.known.came)).min();
-        let (Some(came), true) = (came, self.receivers.len() <= TRIES_MAX) else {
+        let is_constant = self.receivers.len() > TRIES_MAX;
+        let Some(came) = came.filter(|_| !is_constant) else {
             self.left = None;
             return;
         };

@@ -87,8 +87,9 @@ impl Engine {
         changes: &mut Vec<Change>,
     ) {
         let (graph, age) = (&mut self.held.graph, self.held.age);
-        let sealed = ids.into_iter().filter_map(|id| Some((id, graph.seal(id, age)?)));
+        let sealed = ids.into_iter().filter_map(|id| Some((id, graph.seal(id)?)));
         let mut sealed: Vec<(NodeId, Box<Node>)> = sealed.collect();
+        sealed.iter().for_each(|(_, node)| graph.leave_messages(&node.known, age));
         sealed.sort_by(|(_, a), (_, b)| a.cell.cmp(&b.cell));
         let gap = self.rules.config.settle_after;
         let (mut remains, mut torn) = (Vec::with_capacity(sealed.len()), Vec::new());
