@@ -158,7 +158,15 @@ fn place<'a>(runs: &[Run<'a>], held: &Held<'a>, at: usize) -> Place<'a> {
         let sent = runs.iter().flat_map(Run::sent).filter(|(message, _)| *message.id == *id);
         sent.map(|(message, part)| message.sent.unwrap_or(part.said.times.0)).min()
     };
-    let sent_at = |id: &str| run.received[id].sent.or_else(|| by_sender(id));
+    // Of whole seconds, as buses tell them, the sender's clock knows which part.
+    let within = |told: Timestamp, sent: Timestamp| {
+        let is_whole = told.as_nanos().is_multiple_of(1_000_000_000);
+        is_whole && sent >= told && sent.since(told) < Duration::from_secs(1)
+    };
+    let sent_at = |id: &str| {
+        let (told, sent) = (run.received[id].sent, by_sender(id));
+        sent.filter(|sent| told.is_none_or(|told| within(told, *sent))).or(told)
+    };
     let first = ours.iter().min_by_key(|id| (sent_at(id).unwrap_or(Timestamp::MAX), **id)).copied();
     let is_held = |at: usize| held.iter().any(|piece| piece.0 == at);
     let is_in = |e: &&Edge<'_>| is_held(e.0) && e.1.is_none_or(has);
