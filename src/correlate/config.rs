@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::number::{u64_from_usize, usize_from_u64};
 use crate::signal::Text;
 
 /// Checked settings of the engine. `Default` is the contract's defaults.
@@ -54,23 +53,10 @@ impl Default for Config {
     }
 }
 
-/// With as much memory as this, all of what is gone is remembered that may be; with less, as much less.
-const MEMORY_FOR_ALL: u64 = 200 << 20;
-/// However little memory there is, so many of each kind are remembered.
-const REMEMBERED_MIN: usize = if cfg!(test) { 100 } else { 10_000 };
-
 /// A message that can be seen again is taken up by then: a consumer polls for 20 s at most.
 const POLLING_SLACK: Duration = Duration::from_secs(30);
 
 impl Config {
-    /// How many are remembered of a kind of what is gone, of which there are `most` where memory is plenty: what
-    /// is remembered is not weighed, and must not outgrow what is.
-    pub(super) fn remembered(&self, most: usize) -> usize {
-        let memory = self.memory_max_bytes.min(MEMORY_FOR_ALL);
-        let n = usize_from_u64(u64_from_usize(most).saturating_mul(memory) / MEMORY_FOR_ALL);
-        n.max(REMEMBERED_MIN.min(most))
-    }
-
     /// How long a failed receive from a queue waits for the next one.
     pub fn retry_after_of(&self, queue: Option<&QueueConfig>) -> Duration {
         let hidden = queue.and_then(|queue| queue.visibility_timeout);

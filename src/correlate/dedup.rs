@@ -10,11 +10,12 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
-use super::Config;
 use super::class::Class;
 use super::fact::{Age, Mark, SignalId};
 use super::graph::Cell;
+use super::remembered::take_old;
 use super::table::{self, Table};
+use crate::number::u64_from_usize;
 use crate::signal::{Batch, Receiver, SignalKind, SpanId, Timestamp, TraceId};
 
 /// How long ids of deliveries and tombstones are remembered: longer than Firehose's retry time of
@@ -22,12 +23,14 @@ use crate::signal::{Batch, Receiver, SignalKind, SpanId, Timestamp, TraceId};
 pub(super) const REMEMBERED: Duration = Duration::from_mins(150);
 /// How long a byte-identical body without an id counts as a repeat.
 const BODY_REMEMBERED: Duration = Duration::from_mins(15);
-/// Identities and tombstones that are no longer held by an open request: about 150 MB.
-const PASSED_MAX: usize = 1_000_000;
 /// Functions, accounts and regions with final invocations of one request id, beside the first.
 const NAMESAKES_MAX: usize = 64;
-/// Deliveries remembered by their declared id, and bodies remembered by their hash, each.
-const DELIVERIES_MAX: usize = 500_000;
+
+/// What each takes, about: its share of a table and its place in the order in which it goes.
+pub(super) const PASSED_BYTES: u64 = 150;
+const NAMESAKE_BYTES: u64 = 48;
+pub(super) const DELIVERY_BYTES: u64 = 120;
+const BODY_BYTES: u64 = 130;
 
 /// What is known of a signal or a delivery that comes in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,6 +92,7 @@ pub(super) struct Memory {
     tombstones: Table<SignalId, Tombstone>,
     /// Further ones under the same key, of other functions, accounts and regions.
     namesakes: Table<SignalId, Vec<Tombstone>>,
+    n_namesakes: usize,
     passing: VecDeque<(Age, Passing)>,
     declared: Table<u128, Delivery>,
     declared_order: VecDeque<(Age, u128)>,
@@ -103,6 +107,9 @@ impl Memory {
     pub(super) fn shrink(&mut self) {
         table::shrink(&mut self.identities);
         table::shrink(&mut self.tombstones);
+        table::shrink(&mut self.namesakes);
+        table::shrink(&mut self.declared);
+        table::shrink(&mut self.bodies);
     }
 
     /// Judges a whole delivery, and remembers it.
@@ -206,6 +213,7 @@ impl Memory {
             other.add(stone);
         } else if others.len() < NAMESAKES_MAX {
             others.push(stone);
+            self.n_namesakes += 1;
         } else {
             self.forgotten += 1;
         }
@@ -238,41 +246,64 @@ impl Memory {
         self.stones(key).any(|stone| time <= stone.until && stone.class.agrees(class()))
     }
 
-    /// Forgets what is old enough, and the oldest where a bound is met.
-    pub(super) fn expire(&mut self, age: Age, config: &Config) {
-        let passed_max = config.remembered(PASSED_MAX);
-        let deliveries_max = config.remembered(DELIVERIES_MAX);
-        while let Some(&(at, what)) = self.passing.front() {
-            let is_old = age.saturating_sub(at) >= REMEMBERED;
-            if !is_old && self.passing.len() <= passed_max {
-                break;
-            }
-            self.passing.pop_front();
-            self.forgotten += u64::from(!is_old);
-            match what {
-                Passing::Identity(id) => drop(self.identities.remove(&id)),
-                Passing::Tombstone(key) => {
-                    self.tombstones.remove(&key);
-                    self.namesakes.remove(&key);
-                }
-            }
+    /// Forgets what is old enough.
+    pub(super) fn expire(&mut self, age: Age) {
+        while let Some(what) = take_old(&mut self.passing, age, REMEMBERED) {
+            self.forget(what);
         }
-        while let Some(&(at, id)) = self.declared_order.front() {
-            let is_old = age.saturating_sub(at) >= REMEMBERED;
-            if !is_old && self.declared_order.len() <= deliveries_max {
-                break;
-            }
-            self.declared_order.pop_front();
-            self.forgotten += u64::from(!is_old);
+        while let Some(id) = take_old(&mut self.declared_order, age, REMEMBERED) {
             self.declared.remove(&id);
         }
-        while let Some(&(at, key)) = self.bodies_order.front() {
-            let is_old = age.saturating_sub(at) >= BODY_REMEMBERED;
-            if !is_old && self.bodies_order.len() <= deliveries_max {
-                break;
+        while let Some(key) = take_old(&mut self.bodies_order, age, BODY_REMEMBERED) {
+            self.bodies.remove(&key);
+        }
+    }
+
+    fn forget(&mut self, what: Passing) {
+        match what {
+            Passing::Identity(id) => drop(self.identities.remove(&id)),
+            Passing::Tombstone(key) => {
+                self.tombstones.remove(&key);
+                let others = self.namesakes.remove(&key);
+                self.n_namesakes -= others.map_or(0, |others| others.len());
             }
-            self.bodies_order.pop_front();
-            self.forgotten += u64::from(!is_old);
+        }
+    }
+
+    /// What signals that are no longer held and tombstones take.
+    pub(super) fn signals_bytes(&self) -> u64 {
+        u64_from_usize(self.passing.len()) * PASSED_BYTES
+            + u64_from_usize(self.n_namesakes) * NAMESAKE_BYTES
+    }
+
+    pub(super) fn deliveries_bytes(&self) -> u64 {
+        u64_from_usize(self.declared_order.len()) * DELIVERY_BYTES
+    }
+
+    pub(super) fn bodies_bytes(&self) -> u64 {
+        u64_from_usize(self.bodies_order.len()) * BODY_BYTES
+    }
+
+    /// Forgets the oldest signal or tombstone, though it is not old enough.
+    pub(super) fn forget_signal(&mut self) {
+        if let Some((_, what)) = self.passing.pop_front() {
+            self.forgotten += 1;
+            self.forget(what);
+        }
+    }
+
+    /// As [`Memory::forget_signal`], of the ids of deliveries.
+    pub(super) fn forget_delivery(&mut self) {
+        if let Some((_, id)) = self.declared_order.pop_front() {
+            self.forgotten += 1;
+            self.declared.remove(&id);
+        }
+    }
+
+    /// As [`Memory::forget_signal`], of bodies.
+    pub(super) fn forget_body(&mut self) {
+        if let Some((_, key)) = self.bodies_order.pop_front() {
+            self.forgotten += 1;
             self.bodies.remove(&key);
         }
     }

@@ -1,6 +1,6 @@
 //! The engine: the pure core that holds invocations, edges and requests.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,12 +19,12 @@ use super::hop::init_of;
 use super::known::Ending;
 use super::ledger::{Ledger, Verdict};
 use super::reach::{Above, Owner, entries_of, reach};
+use super::remembered::Retired;
 use super::request::{Change, Outcome, Request, State};
 use super::rings::Ring;
 use super::rules::{Learned, Rules};
 use super::settle::{Ground, Standing, standing};
 use super::stubs::Stubs;
-use super::weak::WeakKey;
 use super::{tell, view};
 use crate::number::u64_from_usize;
 use crate::signal::{Batch, Text, Timestamp};
@@ -73,7 +73,7 @@ pub(super) struct Held {
     /// Log records that name nothing to join by, by function and second.
     pub(super) uncorrelated: BTreeMap<(Text, u64), u64>,
     /// Keys that final invocations still count under, by when they stop.
-    pub(super) retired: VecDeque<(Age, WeakKey)>,
+    pub(super) retired: Retired,
     pub(super) bytes: u64,
     pub(super) notes: Notes,
 }
@@ -542,11 +542,13 @@ impl Engine {
         changes.extend(gone.into_keys().map(Change::DeliveryGone));
     }
 
-    /// Estimate of the memory that facts and what is worked out from them take.
+    /// Estimate of the memory that facts, what is worked out from them and what is remembered of what is over
+    /// take.
     pub fn bytes(&self) -> u64 {
         let invocations = u64_from_usize(self.held.graph.nodes.len()) * INVOCATION_BYTES;
         let requests = u64_from_usize(self.held.requests.len()) * REQUEST_BYTES;
-        self.held.bytes + self.held.frozen.bytes + invocations + requests
+        let held = self.held.bytes + self.held.frozen.bytes + invocations + requests;
+        held + self.remembered_bytes()
     }
 
     pub fn ledger(&self) -> &Ledger {
@@ -558,8 +560,8 @@ impl Engine {
         self.rules.config.memory_max_bytes
     }
 
-    /// Whether memory is short: right after a tick this means that open requests alone take three
-    /// quarters of it, and admission should refuse new work. The last quarter is for what arrives
+    /// Whether memory is short: right after a tick this means that open requests, beside the eighth that what
+    /// is over keeps, take three quarters of it, and admission should refuse new work. The last quarter is for what arrives
     /// between two ticks.
     pub fn is_crowded(&self) -> bool {
         self.bytes() >= self.rules.config.memory_max_bytes / 4 * 3

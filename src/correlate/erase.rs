@@ -107,9 +107,9 @@ impl Engine {
             let text = text(key);
             gone.contains(&text) && self.held.graph.named(&text).next().is_none()
         };
-        let retired = self.held.retired.iter().map(|(_, key)| key);
+        let retired = self.held.retired.keys();
         let keys: BTreeSet<WeakKey> = retired.filter(|key| is_gone(key)).cloned().collect();
-        self.held.retired.retain(|(_, key)| !keys.contains(key));
+        self.held.retired.retain(|key| !keys.contains(key));
         keys.iter().for_each(|key| self.held.graph.forget_retired(key));
         let within: Vec<&Text> = ids.iter().filter(|id| id.len() >= WITHIN_MIN).collect();
         self.held.frozen.names.blank(|name| within.iter().any(|id| name.contains(&***id)));

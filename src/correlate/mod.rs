@@ -52,6 +52,7 @@ mod settle;
 mod tick;
 mod stubs;
 mod sealing;
+mod remembered;
 mod burial;
 mod erase;
 mod saved;

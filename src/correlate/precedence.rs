@@ -5,6 +5,7 @@
 
 use std::collections::HashSet;
 
+use super::dedup::{DELIVERY_BYTES, PASSED_BYTES};
 use super::engine::{Engine, INVOCATION_BYTES, REQUEST_BYTES};
 use super::fact::{SpanFact, weight};
 use super::intake::HOLDING_BYTES;
@@ -19,9 +20,12 @@ const TURNS_MAX: u64 = 1_000;
 
 /// What holding a batch takes at the most, about, once it is worked out; where all of it is new.
 pub fn room_for(batch: &Batch) -> u64 {
-    let (mut facts, mut n_newcomers, mut last) = (0, 0, None);
+    let (mut facts, mut known, mut n_newcomers, mut last) = (0, DELIVERY_BYTES, 0, None);
     for signal in &batch.signals {
-        let Some(held) = weight_of(signal) else { continue };
+        let Some(held) = weight_of(signal) else {
+            known += signal.identity.map_or(0, |_| PASSED_BYTES);
+            continue;
+        };
         facts += u64_from_usize(held) + HOLDING_BYTES;
         // Signals of one invocation follow one another.
         let begun = begun_by(&signal.kind, last);
@@ -33,7 +37,8 @@ pub fn room_for(batch: &Batch) -> u64 {
     }
     // A span whose parent came before, or comes later, is of an invocation of its resource.
     let n_least = if facts == 0 { 0 } else { u64_from_usize(batch.resources.len()) };
-    facts.saturating_add(n_newcomers.max(n_least).saturating_mul(NEWCOMER_BYTES))
+    let held = facts.saturating_add(known);
+    held.saturating_add(n_newcomers.max(n_least).saturating_mul(NEWCOMER_BYTES))
 }
 
 /// Invocations that a batch begins at the most, each once.

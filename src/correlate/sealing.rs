@@ -18,8 +18,6 @@ use crate::signal::Text;
 
 /// Blocks of frozen requests that come back together to make room.
 const RELIEVED_AT_ONCE: usize = 64;
-/// Final invocations that still count under a key: about 50 MB where each has a key of its own.
-const RETIRED_MAX: usize = 100_000;
 
 impl Engine {
     /// Makes requests final, and the invocations that nobody else holds.
@@ -128,7 +126,7 @@ impl Engine {
     /// Says that an invocation is final; the keys that it counts under stop counting some time.
     pub(super) fn leave_behind(&mut self, legacy: InvocationLegacy, changes: &mut Vec<Change>) {
         let age = self.held.age;
-        self.held.retired.extend(legacy.keys.into_iter().map(|key| (age, key)));
+        legacy.keys.into_iter().for_each(|key| self.held.retired.add(age, key));
         if legacy.said.invocation.is_some() {
             changes.push(Change::InvocationFinal(legacy.run.id));
         }
@@ -149,8 +147,10 @@ impl Engine {
         }
     }
 
-    /// When memory is short, the oldest settled requests become final early.
+    /// When memory is short, the oldest of what is over is forgotten; where that is not enough, the oldest
+    /// settled requests become final early.
     pub(super) fn relieve(&mut self, changes: &mut Vec<Change>) {
+        self.forget_early();
         if !self.is_crowded() {
             let (age, lateness) = (self.held.age, self.rules.config.allowed_lateness);
             self.held.notes.early.take_if(|early| age.saturating_sub(early.last) > lateness);
@@ -226,6 +226,8 @@ impl Engine {
             changes.push(Change::Request(Box::new(request.clone())));
         }
         self.seal(vec![(entry, request)], changes);
+        // What it leaves behind gives way as well.
+        self.forget_early();
     }
 
     /// When the last fact of a request came.
@@ -259,22 +261,15 @@ impl Engine {
             }
         }
         self.bury(gone, changes);
-        self.held.memory.expire(age, &self.rules.config);
-        self.held.stubs.expire(age, &self.rules.config);
+        self.held.memory.expire(age);
+        self.held.stubs.expire(age);
         self.forget_rings();
         self.held.cells.expire();
         let config = &self.rules.config;
         let kept = config.allowed_lateness.saturating_add(config.incomplete_after);
         self.held.environments.expire(age, kept);
-        let retired_max = config.remembered(RETIRED_MAX);
-        while let Some((at, key)) = self.held.retired.front() {
-            let is_old = age.saturating_sub(*at) >= REMEMBERED;
-            if !is_old && self.held.retired.len() <= retired_max {
-                break;
-            }
-            self.held.memory.forgotten += u64::from(!is_old);
-            self.held.graph.forget_retired(key);
-            self.held.retired.pop_front();
+        while let Some(key) = self.held.retired.take_old(age) {
+            self.held.graph.forget_retired(&key);
         }
     }
 }

@@ -8,15 +8,18 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::Config;
 use super::class::Class;
 use super::fact::Age;
 use super::known::Known;
-use super::table::Table;
+use super::table::{self, Table};
+use crate::number::u64_from_usize;
 use crate::signal::{MessageRef, Text, Timestamp, Via};
 
-/// Stubs held; beyond it the next to expire goes first.
-const STUBS_MAX: usize = 200_000;
+/// What a stub takes beside its texts, about; what an earlier request beside its name takes, and what one that did
+/// what a message asked for.
+const STUB_BYTES: u64 = 360;
+const FORMER_BYTES: u64 = 100;
+const DONE_BYTES: u64 = 60;
 
 /// Times that a message was done that are remembered: what is done more often is a constant.
 const DONE_MAX: usize = 64;
@@ -81,6 +84,17 @@ impl Stub {
         self.until = self.until.max(old.until);
     }
 
+    /// What it takes under this token.
+    fn weight(&self, token: &str) -> u64 {
+        let queue = self.sending.as_ref().and_then(|sending| sending.queue.as_ref());
+        let texts = token.len() + self.newest.request.len() + queue.map_or(0, |queue| queue.len());
+        let earlier = self.earlier.iter().map(|former| former.request.len()).sum::<usize>();
+        STUB_BYTES
+            + u64_from_usize(texts + earlier)
+            + u64_from_usize(self.earlier.len()) * FORMER_BYTES
+            + u64_from_usize(self.done.len()) * DONE_BYTES
+    }
+
     /// The last request that was final when something came.
     fn before(&self, came: Age) -> Option<&Text> {
         let mut formers = [&self.newest].into_iter().chain(self.earlier.iter().rev());
@@ -99,7 +113,9 @@ pub(super) struct Done {
 pub(super) struct Stubs {
     requests: Table<Text, Stub>,
     expiry: BTreeSet<(Age, Text)>,
-    /// Stubs forgotten early because the bound was met.
+    /// What all of them take.
+    pub(super) bytes: u64,
+    /// Stubs forgotten early because memory was short.
     pub(super) forgotten: u64,
 }
 
@@ -129,12 +145,19 @@ impl Stubs {
     }
 
     fn put(&mut self, token: Text, mut stub: Stub) {
-        if let Some(old) = self.requests.remove(&token) {
+        if let Some(old) = self.take(&token) {
             self.expiry.remove(&(old.until, Text::clone(&token)));
             stub.join(old);
         }
+        self.bytes += stub.weight(&token);
         self.expiry.insert((stub.until, Text::clone(&token)));
         self.requests.insert(token, stub);
+    }
+
+    fn take(&mut self, token: &Text) -> Option<Stub> {
+        let stub = self.requests.remove(token)?;
+        self.bytes -= stub.weight(token);
+        Some(stub)
     }
 
     /// Whose a run under this request id was that is final and may be tried again.
@@ -152,17 +175,23 @@ impl Stubs {
         self.requests.get(message).map_or(&[], |stub| &stub.done)
     }
 
-    pub(super) fn expire(&mut self, age: Age, config: &Config) {
-        let stubs_max = config.remembered(STUBS_MAX);
-        while let Some((until, _)) = self.expiry.first() {
-            let is_old = *until <= age;
-            if !is_old && self.expiry.len() <= stubs_max {
-                break;
-            }
-            self.forgotten += u64::from(!is_old);
-            if let Some((_, token)) = self.expiry.pop_first() {
-                self.requests.remove(&token);
-            }
+    /// Forgets what is old enough.
+    pub(super) fn expire(&mut self, age: Age) {
+        while self.expiry.first().is_some_and(|(until, _)| *until <= age) {
+            self.pop();
+        }
+        table::shrink(&mut self.requests);
+    }
+
+    /// Forgets the next to expire, though it is not old enough.
+    pub(super) fn forget_next(&mut self) {
+        self.forgotten += u64::from(!self.expiry.is_empty());
+        self.pop();
+    }
+
+    fn pop(&mut self) {
+        if let Some((_, token)) = self.expiry.pop_first() {
+            self.take(&token);
         }
     }
 
@@ -174,6 +203,7 @@ impl Stubs {
         });
         let requests = &self.requests;
         self.expiry.retain(|(_, token)| requests.contains_key(token));
+        self.bytes = requests.iter().map(|(token, stub)| stub.weight(token)).sum();
     }
 
     /// The final request that an entry continues: one that was final before the entry was told of. What was

@@ -299,11 +299,11 @@ fn full_memory_makes_settled_requests_final_early_and_then_refuses_new_ones() {
     assert!(counts.dropped["memory"] > 0);
     assert!(counts.is_balanced());
     let kinds: Vec<_> = world.engine.findings().iter().map(|finding| finding.kind).collect();
-    assert_eq!(kinds, ["effective_lateness", "memory"]);
+    assert_eq!(kinds, ["effective_lateness", "memory", "forgotten_ids"]);
     // Once it has been well for as long as requests can be corrected, they are so as configured again.
     world.wait_for_the_end();
     let kinds: Vec<_> = world.engine.own_findings().iter().map(|finding| finding.kind).collect();
-    assert_eq!(kinds, ["memory"]);
+    assert_eq!(kinds, ["memory", "forgotten_ids"]);
 }
 
 #[test]
@@ -314,6 +314,10 @@ fn many_small_requests_weigh_what_they_take() {
     let each = world.engine.bytes() / 100;
     assert!((3_000..5_000).contains(&each), "{each} bytes");
     world.wait_for_the_end();
+    // Its span, and its trace as what may be continued and as a key.
+    let each = world.engine.bytes() / 100;
+    assert!((500..1_200).contains(&each), "{each} bytes");
+    world.wait(9_000);
     assert_eq!(world.engine.bytes(), 0);
 }
 
