@@ -162,6 +162,7 @@ pub fn token(headers: &HeaderMap) -> Option<Cow<'_, str>> {
     bearer(headers).map(Cow::Borrowed).or_else(password)
 }
 
+/// The token that a request shows as a bearer, and in no other way (RFC 6750).
 pub fn bearer(headers: &HeaderMap) -> Option<&str> {
     credential(headers, "bearer")
 }

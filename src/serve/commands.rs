@@ -7,7 +7,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use crate::notify::Command;
 
@@ -21,7 +21,7 @@ pub type Write = Arc<dyn Fn(Command, Held) -> Written + Send + Sync>;
 #[derive(Clone)]
 pub struct Commands {
     write: Write,
-    turns: Arc<Semaphore>,
+    turns: Arc<Mutex<()>>,
 }
 
 impl std::fmt::Debug for Commands {
@@ -34,7 +34,7 @@ impl std::fmt::Debug for Commands {
 #[derive(Clone, Debug)]
 pub struct Held {
     #[expect(dead_code, reason = "held for its drop")]
-    turn: Option<Arc<OwnedSemaphorePermit>>,
+    turn: Arc<OwnedMutexGuard<()>>,
 }
 
 /// One client's turn to look and to change something.
@@ -45,13 +45,12 @@ pub(crate) struct Turn {
 
 impl Commands {
     pub fn new(write: Write) -> Self {
-        Self { write, turns: Arc::new(Semaphore::new(1)) }
+        Self { write, turns: Arc::default() }
     }
 
     /// Waits for those before; they are as quick as the disk.
     pub(crate) async fn turn(&self) -> Turn {
-        // It is never closed.
-        let turn = Arc::clone(&self.turns).acquire_owned().await.ok().map(Arc::new);
+        let turn = Arc::new(Arc::clone(&self.turns).lock_owned().await);
         Turn { write: Arc::clone(&self.write), held: Held { turn } }
     }
 }
@@ -65,8 +64,6 @@ impl Turn {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
-
     use tokio::sync::oneshot;
 
     use super::*;
@@ -79,7 +76,7 @@ mod tests {
 
     /// What was written, and waits.
     #[derive(Clone, Default)]
-    struct Journal(Arc<Mutex<Vec<Waiting>>>);
+    struct Journal(Arc<std::sync::Mutex<Vec<Waiting>>>);
 
     impl Journal {
         fn commands(&self) -> Commands {
