@@ -46,6 +46,11 @@ impl Class {
         Self::of(function, source.account.as_ref(), source.region.as_ref())
     }
 
+    /// The same under the name that the function goes by where none is told.
+    pub(super) fn named(self, function: &Text) -> Self {
+        Self { function: short(Some(function)), ..self }
+    }
+
     pub(super) fn agrees(self, other: Self) -> bool {
         let agree = |a: u32, b: u32| a == 0 || b == 0 || a == b;
         agree(self.function, other.function)

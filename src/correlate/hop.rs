@@ -1,8 +1,9 @@
 //! One invocation's place in one request.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
+use super::class::Class;
 use super::cost;
 use super::edges;
 use super::graph::{Edge, Node, NodeId};
@@ -29,6 +30,8 @@ pub(super) enum Piece {
 #[derive(Clone, Debug)]
 pub(super) struct Try {
     pub(super) piece: Piece,
+    /// Whose it was, beside the function's name.
+    pub(super) class: Class,
     pub(super) order: (u32, Timestamp, Text),
     pub(super) outcome: Outcome,
 }
@@ -219,6 +222,7 @@ fn tries(known: &Known, taken: &[Taken<'_>], own: Outcome) -> Vec<Try> {
     if !taken.is_empty() {
         let tries = taken.iter().map(|taken| Try {
             piece: Piece::Message(Text::clone(&known.function), Text::clone(&taken.message.id)),
+            class: known.class,
             order: order(0),
             outcome: taken.life.outcome(taken.idx),
         });
@@ -234,17 +238,22 @@ fn tries(known: &Known, taken: &[Taken<'_>], own: Outcome) -> Vec<Try> {
         (None, Some(id)) => (Piece::Run(Text::clone(&known.function), Text::clone(id)), known.run),
         (None, None) => (Piece::Invocation(Text::clone(&known.id)), 0),
     };
-    vec![Try { piece, order: order(n), outcome: own }]
+    vec![Try { piece, class: known.class, order: order(n), outcome: own }]
 }
 
-/// The worst of all pieces of work, each judged by its last try.
+/// The worst of all pieces of work, each judged by its last try: of the function, in one account and region.
 pub(super) fn worst<'a>(tries: impl Iterator<Item = &'a Try>) -> Outcome {
-    let mut last: BTreeMap<&Piece, &Try> = BTreeMap::new();
-    for one in tries {
-        let known = last.entry(&one.piece).or_insert(one);
-        if one.order > known.order {
-            *known = one;
-        }
-    }
-    last.values().map(|one| one.outcome).max().unwrap_or(Outcome::Ok)
+    let mut tries: Vec<&Try> = tries.collect();
+    tries.sort_by(|a, b| (&a.piece, &b.order).cmp(&(&b.piece, &a.order)));
+    let last = tries.chunk_by(|a, b| a.piece == b.piece).flat_map(|tries| {
+        let mut later: Vec<Class> = Vec::new();
+        tries.iter().filter(move |one| {
+            let is_last = !later.iter().any(|class| class.agrees(one.class));
+            if !later.contains(&one.class) {
+                later.push(one.class);
+            }
+            is_last
+        })
+    });
+    last.map(|one| one.outcome).max().unwrap_or(Outcome::Ok)
 }

@@ -136,7 +136,7 @@ impl Tokens {
             self.again.push(Text::clone(&message.id));
         }
         if is_good && message.via != Via::Invoke && life.takings.len() <= TRIES_MAX {
-            let by = Class::of(Some(&known.function), None, None);
+            let by = known.class.named(&known.function);
             self.done.push((Text::clone(&message.id), Done { by, at: known.start }));
         }
     }

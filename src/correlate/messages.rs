@@ -25,6 +25,7 @@ pub(super) struct Taking {
     pub(super) node: Option<NodeId>,
     pub(super) id: Text,
     pub(super) function: Text,
+    class: Class,
     pub(super) start: Timestamp,
     pub(super) queue: Option<Text>,
     pub(super) sent: Option<Timestamp>,
@@ -35,11 +36,22 @@ pub(super) struct Taking {
     is_incomplete: bool,
 }
 
+impl Taking {
+    /// The same function, of the same account and region as far as they are told, took it up from the same side of
+    /// its dead-letter queue.
+    fn is_by_who_took(&self, other: &Self) -> bool {
+        self.function == other.function
+            && self.class.agrees(other.class)
+            && self.dead_letter.is_some() == other.dead_letter.is_some()
+    }
+}
+
 /// What a taking is made of: an invocation that is held, or what one that is final left.
 struct Told<'a> {
     node: Option<NodeId>,
     id: &'a Text,
     function: &'a Text,
+    class: Class,
     start: Timestamp,
     message: &'a MessageRef,
     verdict: Outcome,
@@ -52,6 +64,7 @@ impl<'a> Told<'a> {
             node: Some(node),
             id: &known.id,
             function: &known.function,
+            class: known.class,
             start: known.start,
             message: known.received(message)?,
             verdict: known.verdict.outcome,
@@ -60,9 +73,10 @@ impl<'a> Told<'a> {
     }
 
     const fn left(taking: &'a LeftTaking) -> Self {
-        let LeftTaking { since: _, id, function, start, message, verdict, is_ended } = taking;
-        let (start, verdict, is_ended) = (*start, *verdict, *is_ended);
-        Self { node: None, id, function, start, message, verdict, is_ended }
+        let LeftTaking { since: _, id, function, class, start, message, verdict, is_ended } =
+            taking;
+        let (class, start, verdict, is_ended) = (*class, *start, *verdict, *is_ended);
+        Self { node: None, id, function, class, start, message, verdict, is_ended }
     }
 }
 
@@ -121,6 +135,7 @@ impl Life {
                 node: told.node,
                 id: Text::clone(told.id),
                 function: Text::clone(told.function),
+                class: told.class,
                 start: told.start,
                 queue: own.queue.clone().or_else(|| sent_queue.clone()),
                 sent: exact(own.sent, sent_at),
@@ -164,12 +179,12 @@ impl Life {
     /// where it reads a dead-letter queue, those after which the message fell there.
     pub(super) fn before(&self, idx: usize) -> impl Iterator<Item = &Taking> {
         let own = self.takings.get(idx);
-        let tries = self.takings.iter().take(idx).rev().filter(move |taking| {
-            own.is_some_and(|own| {
-                taking.function == own.function
-                    && taking.dead_letter.is_some() == own.dead_letter.is_some()
-            })
-        });
+        let tries = self
+            .takings
+            .iter()
+            .take(idx)
+            .rev()
+            .filter(move |taking| own.is_some_and(|own| taking.is_by_who_took(own)));
         tries.chain(self.falls(idx).filter_map(|idx| self.takings.get(idx)))
     }
 
@@ -190,10 +205,7 @@ impl Life {
     pub(super) fn attempt(&self, idx: usize) -> u32 {
         let Some(taking) = self.takings.get(idx) else { return 1 };
         let earlier = self.takings.iter().take(idx);
-        let same = earlier.filter(|other| {
-            other.function == taking.function
-                && other.dead_letter.is_some() == taking.dead_letter.is_some()
-        });
+        let same = earlier.filter(|other| other.is_by_who_took(taking));
         let rank = u32::try_from(same.count()).unwrap_or(u32::MAX).saturating_add(1);
         if taking.dead_letter.is_some() { rank } else { taking.receive_count.unwrap_or(rank) }
     }
@@ -202,28 +214,24 @@ impl Life {
     pub(super) fn is_superseded(&self, idx: usize) -> bool {
         let Some(taking) = self.takings.get(idx) else { return false };
         self.is_dead_lettered_next(idx)
-            || self.takings.iter().skip(idx + 1).any(|later| {
-                later.function == taking.function
-                    && later.dead_letter.is_some() == taking.dead_letter.is_some()
-            })
+            || self.takings.iter().skip(idx + 1).any(|later| later.is_by_who_took(taking))
     }
 
     /// The message was taken up again after a success that nothing contradicts.
     pub(super) fn is_duplicate(&self, idx: usize) -> bool {
         let Some(taking) = self.takings.get(idx) else { return false };
-        let own = Class::of(Some(&taking.function), None, None);
+        let own = taking.class.named(&taking.function);
         // Stubs last longer: what is said of a repeat does not change when they go.
         let is_after = |done: &Done| {
             let since = taking.start.since(done.at);
-            done.by == own && done.at < taking.start && since <= REMEMBERED
+            done.by.agrees(own) && done.at < taking.start && since <= REMEMBERED
         };
         if taking.dead_letter.is_none() && self.done.iter().any(is_after) {
             return true;
         }
         self.takings.iter().enumerate().take(idx).any(|(earlier, other)| {
-            other.function == taking.function
-                && (other.queue == taking.queue)
-                && other.dead_letter.is_some() == taking.dead_letter.is_some()
+            other.is_by_who_took(taking)
+                && other.queue == taking.queue
                 && !other.is_incomplete
                 && self.outcome(earlier) == Outcome::Ok
         })

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use super::class::Class;
 use super::fact::Age;
 use super::graph::{Node, NodeId, Touched};
 use super::known::{Known, Place};
@@ -143,6 +144,7 @@ pub(super) struct LeftTaking {
     pub(super) since: Age,
     pub(super) id: Text,
     pub(super) function: Text,
+    pub(super) class: Class,
     pub(super) start: Timestamp,
     pub(super) message: MessageRef,
     pub(super) verdict: Outcome,
@@ -175,6 +177,7 @@ impl MessagePoint {
             since: age,
             id: Text::clone(&known.id),
             function: Text::clone(&known.function),
+            class: known.class,
             start: known.start,
             message: own.clone(),
             verdict: known.verdict.outcome,

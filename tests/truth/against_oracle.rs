@@ -149,7 +149,7 @@ pub(crate) fn text(found: &Found) -> String {
 }
 
 /// What the text of both does not hold: waits, and shares of the cost.
-fn differ(expected: &Found, told: &Found) -> Option<String> {
+pub(crate) fn differ(expected: &Found, told: &Found) -> Option<String> {
     let near = |a: Duration, b: Duration| a.abs_diff(b) < INITS_APART;
     let ours = told.waits.first()?;
     if !expected.waits.iter().any(|one| near(one.0, ours.0) && near(one.1, ours.1)) {

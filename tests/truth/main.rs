@@ -1,14 +1,19 @@
 //! The simulator's truth against the whole reading side: every payload is read by its dialect, the
 //! engine puts requests together, and they must be the ones that were staged.
 
+mod accounts;
 mod against_oracle;
 mod asleep;
 mod batches;
+mod borders;
+mod fanned;
 mod laws;
 mod measured;
 mod oracle;
+mod mixed;
 mod reading;
 mod said;
+mod stories;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

@@ -10,12 +10,7 @@ use throughline::signal::{Batch, Timestamp};
 use throughline::simulate::scenario;
 
 use crate::against_oracle::{Found, Hop};
-use crate::oracle::{Edge, PROOFS, Part, Piece, Run, Taken, joined};
-
-/// Lambda's prices (x86).
-const GB_SECOND_USD: f64 = 0.000_016_666_7;
-const INVOCATION_USD: f64 = 0.000_000_2;
-const FEMTO: f64 = 1e15;
+use crate::oracle::{Edge, PROOFS, Piece, Run, Taken, joined};
 
 type Held<'a> = BTreeSet<Piece<'a>>;
 
@@ -31,14 +26,14 @@ fn add_tries<'a>(runs: &mut [Run<'a>]) -> BTreeMap<usize, Held<'a>> {
         for (&id, taken) in run.received.iter().filter(|(id, _)| !sent.contains(*id)) {
             let has = |e: &Edge<'_>| e.1.is_none_or(|own| own == id);
             let holds = |run: &Run<'_>| run.causes.is_empty() || run.causes.iter().any(has);
-            let tried = |of: &dyn Fn(&Run<'_>, &Taken) -> bool| {
+            let tried = |of: &dyn Fn(&Run<'_>, &Taken<'_>) -> bool| {
                 let is_try = |run: &Run<'_>| Some(of(run, run.received.get(id)?) && holds(run));
                 runs[..at].iter().rposition(|run| is_try(run) == Some(true))
             };
             let own =
                 tried(&|other, own| other.name.0 == run.name.0 && own.is_dead == taken.is_dead);
-            let failed = || tried(&|_, own| taken.is_dead && !own.is_dead && !own.is_good);
-            let any = || tried(&|_, own| taken.is_dead && !own.is_dead);
+            let failed = || tried(&|_, own| own.falls_to(taken) && !own.is_good);
+            let any = || tried(&|_, own| own.falls_to(taken));
             found.extend(own.or_else(failed).or_else(any).map(|cause| (at, cause, id)));
         }
     }
@@ -98,19 +93,6 @@ fn reach<'a>(
     held
 }
 
-/// In femto-dollars: by what the platform bills, and the memory that it or the settings tell.
-pub(crate) fn cost(function: &str, parts: &[Part<'_>]) -> Option<f64> {
-    let mut events: Vec<_> = parts.iter().filter_map(|part| part.said.event).collect();
-    events.sort_by_key(|event| event.time);
-    let billed = events.iter().rev().find_map(|event| event.billed)?;
-    let told = events.iter().rev().find_map(|event| event.memory_size_bytes);
-    let told = told.or(parts.iter().find_map(|part| part.said.by.memory_bytes));
-    let mut known = scenario::functions().into_iter().filter(|known| *known.name == *function);
-    let bytes = told.or(known.next().and_then(|known| known.memory_bytes))?;
-    let gb = f64::from(u32::try_from(bytes >> 20).expect("megabytes")) / 1024.0;
-    Some(((billed.as_secs_f64() * gb * GB_SECOND_USD + INVOCATION_USD) * FEMTO).round())
-}
-
 /// How much of a run a request holds, for its share of the cost.
 fn weight(held: &Held<'_>, at: usize, run: &Run<'_>) -> u32 {
     let n_own = held.iter().filter(|piece| piece.0 == at).count();
@@ -119,7 +101,7 @@ fn weight(held: &Held<'_>, at: usize, run: &Run<'_>) -> u32 {
 }
 
 /// Who took a message up, the last first.
-fn takers<'r>(runs: &'r [Run<'_>], id: &'r str) -> impl Iterator<Item = &'r Taken> {
+fn takers<'r>(runs: &'r [Run<'_>], id: &'r str) -> impl Iterator<Item = &'r Taken<'r>> {
     runs.iter().rev().filter_map(move |run| run.received.get(id))
 }
 
@@ -127,13 +109,14 @@ fn takers<'r>(runs: &'r [Run<'_>], id: &'r str) -> impl Iterator<Item = &'r Take
 /// the queue's reader that failed with it, else after the last.
 fn fell(runs: &[Run<'_>], at: usize, id: &str) -> bool {
     let is_after = |letter: usize| {
-        let is_read = runs[letter].received.get(id).is_some_and(|own| own.is_dead);
-        let last = |of: &dyn Fn(&Taken) -> bool| {
-            let is_try =
-                |run: &Run<'_>| run.received.get(id).is_some_and(|own| !own.is_dead && of(own));
+        let Some(read) = runs[letter].received.get(id) else { return false };
+        let last = |of: &dyn Fn(&Taken<'_>) -> bool| {
+            let is_try = |run: &Run<'_>| {
+                run.received.get(id).is_some_and(|own| own.falls_to(read) && of(own))
+            };
             runs[..letter].iter().rposition(is_try)
         };
-        is_read && last(&|own| !own.is_good).or_else(|| last(&|_| true)) == Some(at)
+        last(&|own| !own.is_good).or_else(|| last(&|_| true)) == Some(at)
     };
     (at + 1..runs.len()).any(is_after)
 }
@@ -172,7 +155,7 @@ fn place<'a>(runs: &[Run<'a>], held: &Held<'a>, at: usize) -> Place<'a> {
     let is_in = |e: &&Edge<'_>| is_held(e.0) && e.1.is_none_or(has);
     let causes: Vec<Edge<'a>> = run.causes.iter().filter(is_in).copied().collect();
     let cause = causes.iter().max_by_key(|edge| (first.is_some() && edge.1 == first, edge.0));
-    let last = |of: &dyn Fn(&Run<'_>, Option<&Taken>) -> bool| {
+    let last = |of: &dyn Fn(&Run<'_>, Option<&Taken<'_>>) -> bool| {
         let taken = |other: &Run<'_>| of(other, first.and_then(|id| other.received.get(id)));
         runs[..at].iter().rposition(taken)
     };
@@ -182,8 +165,9 @@ fn place<'a>(runs: &[Run<'a>], held: &Held<'a>, at: usize) -> Place<'a> {
         None => other.name == run.name,
     });
     let is_fallen = is_dead && own.is_none();
-    let failed = || last(&|_, taken| taken.is_some_and(|one| !one.is_dead && !one.is_good));
-    let any = || last(&|_, taken| taken.is_some_and(|one| !one.is_dead));
+    let falls = |one: &Taken<'_>| first.is_some_and(|id| one.falls_to(&run.received[id]));
+    let failed = || last(&|_, taken| taken.is_some_and(|one| falls(one) && !one.is_good));
+    let any = || last(&|_, taken| taken.is_some_and(falls));
     let fell = || failed().or_else(any).filter(|_| is_fallen);
     let earlier = own.or_else(fell).filter(|at| is_held(*at));
     let cause = cause.map(|edge| edge.0);

@@ -6,66 +6,25 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use PlatformStage::{InitReport, Report, RuntimeDone, Start};
+use PlatformStage::{InitReport, Report, RuntimeDone};
 use PlatformStatus::Success;
 use throughline::signal::{
-    Batch, Facts, MessageRef, PlatformStage, PlatformStatus, Span, SpanKind, Timestamp, Workflow,
+    Batch, Facts, MessageRef, PlatformStage, PlatformStatus, Timestamp, Workflow,
 };
 use throughline::simulate::scenario;
 
-use crate::measured::cost;
-use crate::said::{Said, all};
+use crate::said::{Function, Part, beginning, unique};
 
 /// Entries of one function under one key; more are strangers to each other.
 const ENTRIES_MAX: usize = 20;
 /// What comes after so much silence only continues what was.
 const FORGOTTEN_AFTER: Duration = Duration::from_hours(1);
+/// Lambda's prices (x86).
+const GB_SECOND_USD: f64 = 0.000_016_666_7;
+const INVOCATION_USD: f64 = 0.000_000_2;
+const FEMTO: f64 = 1e15;
 /// What proves a cause, the strongest first.
 pub(crate) const PROOFS: [&str; 4] = ["Trace", "Link", "MessageId", "CorrelationId"];
-
-/// What is said in an invocation; the span that begins it; the message that a span works on.
-#[derive(Clone, Copy)]
-pub(crate) struct Part<'a> {
-    pub(crate) said: Said<'a>,
-    pub(crate) head: Option<&'a Span>,
-    pub(crate) under: Option<&'a str>,
-}
-
-/// When its invocation began, where it tells that.
-fn beginning(part: &Part<'_>) -> Option<Timestamp> {
-    let started = part.said.event.is_some_and(|event| event.stage == Start);
-    (started || part.head.is_some()).then_some(part.said.times.0)
-}
-
-/// Every signal once; only records without an identity may come again.
-fn unique(batches: &[Batch]) -> Vec<Part<'_>> {
-    let (mut deliveries, mut identities) = (BTreeSet::new(), BTreeSet::new());
-    let new = |batch: &&Batch| batch.declared_id.is_none_or(|id| deliveries.insert(id));
-    let (mut spans, mut parts) = (BTreeMap::new(), Vec::new());
-    for said in batches.iter().filter(new).flat_map(all) {
-        if let Some(span) = said.span {
-            spans.insert((span.trace_id, span.span_id), (span, said));
-        } else if said.identity.is_none_or(|identity| identities.insert(identity)) {
-            parts.push(Part { said, head: None, under: None });
-        }
-    }
-    for (span, said) in spans.values() {
-        let (mut at, mut under) = (*span, None);
-        // Up to the span that has an invocation of its own, or no parent in its resource.
-        while at.facts.invocation_id.is_none() && at.kind != SpanKind::Server {
-            let above = at.parent_id.and_then(|id| spans.get(&(at.trace_id, id)));
-            let Some((above, _)) = above.filter(|(_, other)| other.by == said.by) else { break };
-            if let (None, SpanKind::Consumer, [message]) = (under, at.kind, &*at.facts.received) {
-                under = Some(&*message.id);
-            }
-            at = above;
-        }
-        let invocation = said.invocation.or(at.facts.invocation_id.as_deref());
-        let head = (at.span_id == span.span_id).then_some(at);
-        parts.push(Part { said: Said { invocation, ..*said }, head, under });
-    }
-    parts
-}
 
 /// A cause, the message that it sent, the message under which it sent that, and what proves it.
 pub(crate) type Edge<'a> = (usize, Option<&'a str>, Option<&'a str>, usize);
@@ -74,15 +33,26 @@ pub(crate) type Edge<'a> = (usize, Option<&'a str>, Option<&'a str>, usize);
 pub(crate) type Piece<'a> = (usize, Option<&'a str>);
 /// A message as one run took it up.
 #[derive(Default)]
-pub(crate) struct Taken {
+pub(crate) struct Taken<'a> {
     pub(crate) is_dead: bool,
+    pub(crate) queue: Option<&'a str>,
+    /// Of a dead letter: where it was before.
+    source: Option<String>,
     pub(crate) is_good: bool,
     pub(crate) sent: Option<Timestamp>,
     pub(crate) n_receives: Option<u32>,
 }
 
+impl Taken<'_> {
+    /// Whether a message that failed here may be what was read from a dead-letter queue there.
+    pub(crate) fn falls_to(&self, letter: &Self) -> bool {
+        let is_other = |source: &String| self.queue.is_some_and(|queue| *queue != **source);
+        letter.is_dead && !self.is_dead && !letter.source.as_ref().is_some_and(is_other)
+    }
+}
+
 pub(crate) struct Run<'a> {
-    pub(crate) name: (&'a str, &'a str),
+    pub(crate) name: (Function<'a>, &'a str),
     /// Under its name, from 1.
     pub(crate) n: usize,
     /// Hours of silence before it.
@@ -93,7 +63,7 @@ pub(crate) struct Run<'a> {
     pub(crate) is_good: bool,
     /// In femto-dollars.
     pub(crate) cost: Option<f64>,
-    pub(crate) received: BTreeMap<&'a str, Taken>,
+    pub(crate) received: BTreeMap<&'a str, Taken<'a>>,
     pub(crate) causes: BTreeSet<Edge<'a>>,
 }
 
@@ -112,7 +82,7 @@ impl<'a> Run<'a> {
         })
     }
     pub(crate) fn label(&self) -> String {
-        format!("{} {} {}", self.name.0, self.name.1, self.times.0)
+        format!("{} {} {}", self.name.0.0, self.name.1, self.times.0)
     }
 }
 
@@ -145,7 +115,7 @@ fn runs(batches: &[Batch]) -> Vec<Run<'_>> {
     runs
 }
 
-fn run<'a>(name: (&'a str, &'a str), parts: Vec<Part<'a>>, all: &[Part<'a>]) -> Run<'a> {
+fn run<'a>(name: (Function<'a>, &'a str), parts: Vec<Part<'a>>, all: &[Part<'a>]) -> Run<'a> {
     let of = |stage| parts.iter().filter_map(|p| p.said.event).filter(move |e| e.stage == stage);
     let ends = || of(Report).chain(of(RuntimeDone));
     let lasted = ends().find_map(|event| event.duration);
@@ -170,14 +140,18 @@ fn run<'a>(name: (&'a str, &'a str), parts: Vec<Part<'a>>, all: &[Part<'a>]) -> 
     let init = init
         .or(own.map(|lasted| (start, lasted)))
         .map(|(end, lasted)| (end.saturating_sub(lasted), end));
-    let mut received: BTreeMap<&str, Taken> = BTreeMap::new();
+    let mut received: BTreeMap<&str, Taken<'_>> = BTreeMap::new();
     for (part, facts) in parts.iter().filter_map(|part| Some((part, part.said.facts?))) {
         for message in &facts.received {
             let own =
                 received.entry(&*message.id).or_insert(Taken { is_good: true, ..Taken::default() });
             let mut queues = scenario::queues().into_iter();
-            let from_dlq = queues.any(|q| q.dlq.is_some() && q.dlq == message.queue);
-            own.is_dead |= message.dead_letter_source.is_some() || from_dlq;
+            let known = queues.find(|queue| queue.dlq.is_some() && queue.dlq == message.queue);
+            let source = message.dead_letter_source.as_ref().map(ToString::to_string);
+            let source = source.or(known.map(|queue| queue.name.to_string()));
+            own.is_dead |= source.is_some();
+            own.source = own.source.take().or(source);
+            own.queue = own.queue.or(message.queue.as_deref());
             own.is_good &= facts.error.is_none() || part.head.is_some();
             own.sent = own.sent.into_iter().chain(message.sent).min();
             own.n_receives = own.n_receives.max(message.receive_count);
@@ -194,9 +168,22 @@ fn run<'a>(name: (&'a str, &'a str), parts: Vec<Part<'a>>, all: &[Part<'a>]) -> 
         None => !records.any(|facts| facts.error.is_some() && is_for_all(facts)),
     };
     received.values_mut().for_each(|own| own.is_good &= is_good);
-    let cost = cost(name.0, &parts);
+    let cost = cost(name.0.0, &parts);
     let (times, causes) = ((start, end), BTreeSet::new());
     Run { name, n: 1, era: 0, parts, times, init, is_good, cost, received, causes }
+}
+
+/// In femto-dollars: by what the platform bills, and the memory that it or the settings tell.
+fn cost(function: &str, parts: &[Part<'_>]) -> Option<f64> {
+    let mut events: Vec<_> = parts.iter().filter_map(|part| part.said.event).collect();
+    events.sort_by_key(|event| event.time);
+    let billed = events.iter().rev().find_map(|event| event.billed)?;
+    let told = events.iter().rev().find_map(|event| event.memory_size_bytes);
+    let told = told.or(parts.iter().find_map(|part| part.said.by.memory_bytes));
+    let mut known = scenario::functions().into_iter().filter(|known| *known.name == *function);
+    let bytes = told.or(known.next().and_then(|known| known.memory_bytes))?;
+    let gb = f64::from(u32::try_from(bytes >> 20).expect("megabytes")) / 1024.0;
+    Some(((billed.as_secs_f64() * gb * GB_SECOND_USD + INVOCATION_USD) * FEMTO).round())
 }
 
 /// What a run names as its cause: spans, or messages by their ids; the message that came that way, and
@@ -222,7 +209,8 @@ fn asked<'a>(run: &Run<'a>) -> BTreeSet<(String, Option<&'a str>, usize)> {
     asked
 }
 
-/// Causes by trace, link and message id; where a parent's message is known, the parent only proves that.
+/// Causes by trace, link and message id; where a parent's message is known, the parent only proves that. What
+/// none of these caused and runs again under its request id follows its last run.
 fn add_strong<'a>(runs: &mut [Run<'a>]) {
     let mut offered: BTreeMap<String, Vec<(usize, Option<&'a str>)>> = BTreeMap::new();
     for (at, run) in runs.iter().enumerate() {
@@ -248,6 +236,12 @@ fn add_strong<'a>(runs: &mut [Run<'a>]) {
             (cause, message, under, general(cause).map_or(proof, |other| proof.min(other)))
         });
         run.causes = edges.filter(|e| e.1.is_some() || !named.contains(&e.0)).collect();
+    }
+    for at in 0..runs.len() {
+        let name = runs[at].name;
+        let before = runs[..at].iter().rposition(|run| run.name == name);
+        let run = &mut runs[at];
+        run.causes.extend(before.filter(|_| run.causes.is_empty()).map(|at| (at, None, None, 2)));
     }
 }
 
