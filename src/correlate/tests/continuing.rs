@@ -175,6 +175,17 @@ fn a_delivery_after_a_good_one_continues_it_and_is_told_as_a_repeat() {
 }
 
 #[test]
+fn what_a_function_of_another_account_did_is_no_reason_for_a_repeat() {
+    for (account, n_repeats) in [("1", 1), ("2", 0)] {
+        let mut world = World::new(Config::default());
+        world.hear(&[taken(2, 200, "orders").run("r2").of_account("1")]).wait_for_the_end();
+        world.hear(&[taken(3, HOUR, "orders").run("r3").of_account(account)]).wait(20);
+        let repeats = world.deliveries.values().filter(|delivery| delivery.duplicate);
+        assert_eq!(repeats.count(), n_repeats, "{account}");
+    }
+}
+
+#[test]
 fn who_was_there_before_a_request_was_final_goes_on_with_nothing_of_it() {
     // News of it, when the other is final, changes nothing of that: nor that it is frozen meanwhile.
     for settle in [1, 20] {

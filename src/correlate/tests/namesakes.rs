@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::correlate::Outcome;
 
 /// A function that works under a request id, and its attempts as they were told.
 fn attempts(world: &World) -> Vec<String> {
@@ -81,6 +82,26 @@ fn accounts_that_share_a_request_id_are_told_apart_whenever_they_come() {
     later.hear(&[of("1", 0)]).wait_for_the_end().hear(&[of("2", 10), of("1", 20)]).wait(60);
     assert_eq!(attempts(&later), ["aa#1 0", "aa#1 10"]);
     assert_eq!(later.engine.ledger().receivers[&Receiver::OtlpHttp].late, 1);
+}
+
+/// Two functions of one name hear of one event.
+#[test]
+fn what_failed_in_one_account_is_not_made_good_in_another() {
+    for (account, outcome) in [("1", Outcome::Ok), ("2", Outcome::Error)] {
+        let taken = |n: u8, from: i64| {
+            let run = format!("r-{n}");
+            span("fulfil", [n, 1, 0], from, from + 100).run(&run).received("m1", "orders")
+        };
+        let mut world = World::new(Config::default());
+        world.hear(&[
+            span("checkout", [1, 1, 0], 0, 100).sent("m1", "orders"),
+            taken(2, 200).failed("KeyError").of_account("1"),
+            taken(3, 400).of_account(account),
+        ]);
+        world.wait_for_the_end();
+        let outcomes: Vec<Outcome> = world.requests.values().map(|r| r.outcome).collect();
+        assert_eq!(outcomes, [outcome], "{account}");
+    }
 }
 
 #[test]
