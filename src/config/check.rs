@@ -140,7 +140,7 @@ impl Reader<'_> {
         if let Some(value) = value.as_ref().filter(|_| told.is_some_and(|told| told < MEMORY_MIN)) {
             self.error(value, "memory_max must be 64MiB at least");
         }
-        let limit = memory_limit(self.outside.read).filter(|_| !self.source.is_part);
+        let limit = if self.source.is_part { None } else { memory_limit(self.outside.read) };
         let fitting = |limit: &MemoryLimit| (limit.bytes / 4 * 3).clamp(MEMORY_MIN, MEMORY_MAX);
         let chosen = told.unwrap_or_else(|| limit.as_ref().map_or(MEMORY_MAX, fitting));
         if let Some(limit) = limit.filter(|limit| limit.bytes < chosen) {

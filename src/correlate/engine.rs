@@ -561,8 +561,8 @@ impl Engine {
     }
 
     /// Whether memory is short: right after a tick this means that open requests, beside the eighth that what
-    /// is over keeps, take three quarters of it, and admission should refuse new work. The last quarter is for what arrives
-    /// between two ticks.
+    /// is over keeps, take three quarters of it, and admission should refuse new work. The last quarter is for
+    /// what arrives between two ticks.
     pub fn is_crowded(&self) -> bool {
         self.bytes() >= self.rules.config.memory_max_bytes / 4 * 3
     }

@@ -59,15 +59,12 @@ impl Retired {
     }
 
     pub(super) fn take_old(&mut self, age: Age) -> Option<WeakKey> {
-        let key = take_old(&mut self.order, age, REMEMBERED)?;
-        self.bytes -= text_bytes(&key);
-        Some(key)
+        take_old(&mut self.order, age, REMEMBERED).inspect(|key| self.bytes -= text_bytes(key))
     }
 
     fn take_oldest(&mut self) -> Option<WeakKey> {
-        let (_, key) = self.order.pop_front()?;
-        self.bytes -= text_bytes(&key);
-        Some(key)
+        let oldest = self.order.pop_front().map(|(_, key)| key);
+        oldest.inspect(|key| self.bytes -= text_bytes(key))
     }
 
     pub(super) fn keys(&self) -> impl Iterator<Item = &WeakKey> {

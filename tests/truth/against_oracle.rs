@@ -15,6 +15,7 @@ use throughline::simulate::{
 
 use crate::measured;
 use crate::reading::{self, Known};
+use crate::seeds::check_all;
 
 /// Seeds of an ordinary run.
 const SEEDS: u64 = 200;
@@ -274,8 +275,5 @@ fn check(seed: u64) -> Result<(), String> {
 
 #[test]
 fn the_engine_agrees_with_the_oracle() {
-    let told = std::env::var("THROUGHLINE_SEEDS").ok().and_then(|n| n.parse().ok());
-    let seeds = (0..told.unwrap_or(SEEDS)).chain(REGRESSIONS);
-    let wrong: Vec<String> = seeds.filter_map(|seed| check(seed).err()).collect();
-    assert!(wrong.is_empty(), "{} seeds failed:\n{}", wrong.len(), wrong.join("\n"));
+    check_all(check, SEEDS, &REGRESSIONS);
 }

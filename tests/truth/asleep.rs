@@ -12,11 +12,12 @@ use std::time::Duration;
 use throughline::correlate::ledger::Counts;
 use throughline::correlate::{Config, Engine, Lookup, Request, State};
 use throughline::series::RawSeries;
-use throughline::signal::{Receiver, SignalKind, Timestamp};
+use throughline::signal::{Receiver, SignalKind};
 
 use crate::against_oracle::dice;
 use crate::laws::{Told, batch, shuffled, slots, told};
 use crate::reading::{Daemon, Known, config};
+use crate::seeds::seeds;
 
 /// Seeds of an ordinary run.
 const SEEDS: u64 = 30;
@@ -32,18 +33,14 @@ const FINAL_AFTER_SECS: u64 = 1_000;
 /// How far clocks are off.
 const SKEW_MS_MAX: u64 = 4_000;
 
-fn later(time: Timestamp, by: Duration) -> Timestamp {
-    time.saturating_add(by)
-}
-
 /// The same as told by a clock that is ahead.
 fn ahead(mut told: Told, by: Duration) -> Told {
     match &mut told.signal.kind {
         SignalKind::Span(span) => {
-            (span.start, span.end) = (later(span.start, by), later(span.end, by));
+            (span.start, span.end) = (span.start.saturating_add(by), span.end.saturating_add(by));
         }
-        SignalKind::Log(record) => record.time = later(record.time, by),
-        SignalKind::Platform(event) => event.time = later(event.time, by),
+        SignalKind::Log(record) => record.time = record.time.saturating_add(by),
+        SignalKind::Platform(event) => event.time = event.time.saturating_add(by),
         SignalKind::Metric(_) => {}
     }
     told
@@ -64,7 +61,7 @@ fn skewed(told: Vec<Told>, seed: u64) -> Vec<Told> {
 
 /// What people held up for hours is heard hours later.
 fn eras(told: &[Told]) -> Vec<Vec<&Told>> {
-    let soon = later(crate::start(), Duration::from_hours(1));
+    let soon = crate::start().saturating_add(Duration::from_hours(1));
     let (first, second) = told.iter().partition(|told| told.signal.kind.event_time() < soon);
     [first, second].into_iter().filter(|era: &Vec<&Told>| !era.is_empty()).collect()
 }
@@ -72,7 +69,7 @@ fn eras(told: &[Told]) -> Vec<Vec<&Told>> {
 /// Until the first of it happens.
 fn await_era(daemon: &mut Daemon, era: &[&Told]) {
     let began = era.iter().map(|told| told.signal.kind.event_time()).min();
-    let soon = later(crate::start(), Duration::from_hours(1));
+    let soon = crate::start().saturating_add(Duration::from_hours(1));
     while began.is_some_and(|began| began >= soon && daemon.now < began) {
         daemon.tick();
     }
@@ -206,9 +203,7 @@ fn check(seed: u64) {
 
 #[test]
 fn it_does_not_matter_what_was_asleep() {
-    let told = std::env::var("THROUGHLINE_SEEDS").ok().and_then(|n| n.parse().ok());
-    let seeds = 0..told.unwrap_or(SEEDS);
-    seeds.chain(REGRESSIONS).for_each(check);
+    seeds(SEEDS, &REGRESSIONS).for_each(check);
 }
 
 /// Less memory than a workload needs, and less time than its silences.
@@ -241,6 +236,5 @@ fn check_starts(seed: u64) {
 
 #[test]
 fn starts_change_nothing_where_memory_and_time_are_short() {
-    let told = std::env::var("THROUGHLINE_SEEDS").ok().and_then(|n| n.parse().ok());
-    (0..told.unwrap_or(SEEDS)).for_each(check_starts);
+    seeds(SEEDS, &[]).for_each(check_starts);
 }

@@ -11,6 +11,7 @@ use crate::against_oracle::{dice, text, told};
 use crate::laws::{Told, batch, slots};
 use crate::measured;
 use crate::reading::{Daemon, config};
+use crate::seeds::check_all;
 use crate::{fanned, mixed};
 
 /// Seeds of an ordinary run.
@@ -86,9 +87,5 @@ fn check(seed: u64) -> Result<(), String> {
 
 #[test]
 fn what_comes_in_time_corrects_and_what_is_late_changes_nothing() {
-    let told = std::env::var("THROUGHLINE_SEEDS").ok().and_then(|n| n.parse().ok());
-    let seeds = (0..told.unwrap_or(SEEDS)).chain(REGRESSIONS);
-    let wrong: Vec<String> = seeds.filter_map(|seed| check(seed).err()).collect();
-    let shown: String = wrong.iter().take(2).map(String::as_str).collect();
-    assert!(wrong.is_empty(), "{} seeds failed:\n{shown}", wrong.len());
+    check_all(check, SEEDS, &REGRESSIONS);
 }

@@ -13,6 +13,7 @@ use throughline::simulate::{Emission, Simulation};
 
 use crate::against_oracle::{dice, workload};
 use crate::reading::{self, Daemon, Known};
+use crate::seeds::seeds;
 
 /// Seeds of an ordinary run.
 const SEEDS: u64 = 40;
@@ -151,7 +152,5 @@ fn check(seed: u64) {
 
 #[test]
 fn order_batching_and_repeats_do_not_matter() {
-    let told = std::env::var("THROUGHLINE_SEEDS").ok().and_then(|n| n.parse().ok());
-    let seeds = 0..told.unwrap_or(SEEDS);
-    seeds.chain(REGRESSIONS).for_each(check);
+    seeds(SEEDS, &REGRESSIONS).for_each(check);
 }

@@ -13,6 +13,7 @@ mod oracle;
 mod mixed;
 mod reading;
 mod said;
+mod seeds;
 mod stories;
 
 use std::collections::{BTreeMap, BTreeSet};

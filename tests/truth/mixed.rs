@@ -7,7 +7,8 @@
 
 use throughline::signal::{Facts, MessageRef, Text, Timestamp, Via, Workflow};
 
-use crate::stories::{Place, Run, Story, Style, Work, check_all, function, later};
+use crate::seeds::check_all;
+use crate::stories::{Place, Run, Story, Style, Work, check, function, later};
 
 /// Seeds of an ordinary run.
 const SEEDS: u64 = 60;
@@ -147,5 +148,5 @@ pub(crate) fn story(seed: u64) -> Story {
 
 #[test]
 fn requests_of_all_kinds_of_evidence_come_out_right() {
-    check_all(story, SEEDS, &REGRESSIONS);
+    check_all(|seed| check(&story(seed)), SEEDS, &REGRESSIONS);
 }

@@ -75,7 +75,7 @@ pub(crate) fn later(time: Timestamp, millis: u64) -> Timestamp {
     time.saturating_add(Duration::from_millis(millis))
 }
 
-fn failure() -> ErrorFact {
+pub(crate) fn failure() -> ErrorFact {
     ErrorFact { kind: ErrorKind::Other, message: Text::from("boom") }
 }
 
@@ -246,13 +246,4 @@ pub(crate) fn check(story: &Story) -> Result<(), String> {
     } else {
         Err(format!("seed {seed}: heard at once it is told otherwise\n{one}"))
     }
-}
-
-/// Every seed of an ordinary run, or as many as `THROUGHLINE_SEEDS` says, and those that failed once.
-pub(crate) fn check_all(tell: fn(u64) -> Story, ordinary: u64, regressions: &[u64]) {
-    let told = std::env::var("THROUGHLINE_SEEDS").ok().and_then(|n| n.parse().ok());
-    let seeds = (0..told.unwrap_or(ordinary)).chain(regressions.iter().copied());
-    let wrong: Vec<String> = seeds.filter_map(|seed| check(&tell(seed)).err()).collect();
-    let shown: String = wrong.iter().take(2).map(String::as_str).collect();
-    assert!(wrong.is_empty(), "{} seeds failed:\n{shown}", wrong.len());
 }
